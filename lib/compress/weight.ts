@@ -1,0 +1,56 @@
+/**
+ * @file The one closed type of a compressed weight, and what it stands for.
+ *
+ * A value holds the very codes, scales and tables that go into a package (fp16 where the package keeps fp16).
+ * Evaluating a compressed model means decoding exactly these; there is no second "fake quantization" path.
+ *
+ *   dense    w
+ *   affine   w = scale · (code − offset), one scale per block of rows × columns
+ *   palette  w = table[group][index], one table per `rowsPerTable` consecutive rows
+ *   sparse   w = 0 where the mask is 0, else the next nonzero
+ *
+ * Left out: vector palettes, compositions such as sparse palettes.
+ */
+
+export interface DenseWeight {
+  readonly kind: "dense";
+  readonly dtype: "fp32" | "fp16";
+  readonly shape: readonly number[];
+  /** Row-major; rounded to fp16 already when `dtype` is fp16. */
+  readonly values: Float32Array;
+}
+
+export interface AffineWeight {
+  readonly kind: "affine";
+  readonly bits: 4 | 8;
+  readonly shape: readonly number[]; // (rows, columns)
+  /** Signed codes, one per byte. */
+  readonly codes: Int8Array; // (rows, columns)
+  /** Rounded to fp16. */
+  readonly scales: Float32Array; // scaleShape
+  /** Divides `shape` entry by entry. */
+  readonly scaleShape: readonly number[]; // (rows, columns / groupSize)
+  /** Same type as the codes; null when symmetric. */
+  readonly offsets: Int8Array | null; // scaleShape
+}
+
+export interface PaletteWeight {
+  readonly kind: "palette";
+  readonly bits: 1 | 2 | 3 | 4 | 6 | 8;
+  readonly shape: readonly number[]; // (rows, columns)
+  readonly indices: Uint8Array; // (rows, columns)
+  /** Rounded to fp16. */
+  readonly tables: Float32Array; // (rows / rowsPerTable, 2^bits)
+  readonly rowsPerTable: number;
+}
+
+export interface SparseWeight {
+  readonly kind: "sparse";
+  readonly shape: readonly number[];
+  /** 0 or 1, one per byte. */
+  readonly mask: Uint8Array; // shape
+  /** Rounded to fp16. */
+  readonly nonzeros: Float32Array; // (popcount of mask)
+}
+
+export type CompressedWeight = DenseWeight | AffineWeight | PaletteWeight | SparseWeight;
