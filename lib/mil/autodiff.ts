@@ -83,7 +83,7 @@ export function gradients(b: Builder, loss: Value, wrt: readonly Value[]): Value
         });
       }
       const result = thunk();
-      if (Array.isArray(result)) operands.forEach((v, i) => accumulate(v, result[i] ?? null));
+      if (Array.isArray(result)) for (const [i, v] of operands.entries()) accumulate(v, result[i] ?? null);
       else accumulate(operands[0] as Value, result as Value);
     }
   }

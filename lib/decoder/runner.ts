@@ -1,0 +1,198 @@
+/**
+ * @file Runs a decoder layer by layer on an engine.
+ *
+ * Each distinct block shape is compiled once and run for every layer that has it. The stream at every layer
+ * boundary is in the caller's hands, so an ablation in layer ℓ needs to re-run only the layers from ℓ on.
+ */
+
+import type { Engine, Executable } from "../engines/engine.ts";
+import { EspalierError } from "../errors.ts";
+import type { MilFunction } from "../mil/program.ts";
+import { i32, type Tensor } from "../mil/tensor.ts";
+import type { LayerArchitecture } from "./architecture.ts";
+import {
+  blockProgram,
+  comparisonProgram,
+  embedProgram,
+  type GateKind,
+  logitsProgram,
+  lossProgram,
+  type SequenceShape,
+} from "./programs.ts";
+import { type DecoderWeights, headWeight, layerWeights, weight } from "./weights.ts";
+
+/** Gates of one layer, each (batch, …) as `gateShape` says. */
+export type Gates = Partial<Record<GateKind, Tensor>>;
+
+/** Logits kept in memory at once by the head, in elements. */
+const HEAD_ELEMENTS = 1 << 23;
+
+export class DecoderRunner {
+  readonly weights: DecoderWeights;
+  readonly engine: Engine;
+  private readonly compiled: Map<string, Promise<Executable>>;
+
+  /** Runners of models of the same architecture may share `compiled`, since programs hold no weights. */
+  constructor(engine: Engine, weights: DecoderWeights, compiled: Map<string, Promise<Executable>> = new Map()) {
+    this.engine = engine;
+    this.weights = weights;
+    this.compiled = compiled;
+  }
+
+  get programs(): Map<string, Promise<Executable>> {
+    return this.compiled;
+  }
+
+  private executable(key: string, make: () => MilFunction): Promise<Executable> {
+    let found = this.compiled.get(key);
+    if (!found) {
+      found = this.engine.compile(make());
+      this.compiled.set(key, found);
+    }
+    return found;
+  }
+
+  private archKey(): string {
+    const { arch } = this.weights;
+    return `${arch.hidden},${arch.vocab},${arch.normEpsilon},${arch.normOffset},${arch.embeddingScale},${arch.finalSoftcap}`;
+  }
+
+  /** ids (batch, length) → the stream (batch, length, hidden). Throws `input/token-range`. */
+  async embed(ids: Int32Array, shape: SequenceShape): Promise<Tensor> {
+    const { arch } = this.weights;
+    checkTokens(ids, arch.vocab);
+    const exe = await this.executable(`embed|${this.archKey()}|${shape.batch}x${shape.length}`, () =>
+      embedProgram(arch, shape),
+    );
+    const out = await exe.run({
+      ids: i32([shape.batch, shape.length], ids),
+      embedding: weight(this.weights, "embedding"),
+    });
+    return out.x as Tensor;
+  }
+
+  /** One block on x (batch, length, hidden). */
+  async block(index: number, x: Tensor, gates: Gates = {}): Promise<Tensor> {
+    const { arch } = this.weights;
+    const layer = arch.layers[index];
+    if (!layer)
+      throw new EspalierError("input/invalid", `there is no layer ${index}; the model has ${arch.layers.length}`);
+    const [batch, length] = x.shape as [number, number, number];
+    const kinds = (Object.keys(gates) as GateKind[]).sort();
+    const key = `block|${this.archKey()}|${layerKey(layer)}|${batch}x${length}|${kinds}`;
+    const exe = await this.executable(key, () => blockProgram(arch, layer, { batch, length }, kinds));
+    const named = Object.fromEntries(kinds.map((k) => [`gate_${k}`, gates[k] as Tensor]));
+    const out = await exe.run({ x, ...layerWeights(this.weights, index), ...named });
+    return out.y as Tensor;
+  }
+
+  /** Blocks `from` … L − 1. */
+  async blocks(x: Tensor, from = 0): Promise<Tensor> {
+    let y = x;
+    for (let i = from; i < this.weights.arch.layers.length; i++) y = await this.block(i, y);
+    return y;
+  }
+
+  /** Loss and choice at every position: nll, top1 (batch · length). Targets of positions without one may be 0. */
+  async loss(x: Tensor, targets: Int32Array): Promise<{ nll: Float32Array; top1: Int32Array }> {
+    const nll = new Float32Array(targets.length);
+    const top1 = new Int32Array(targets.length);
+    await this.headChunks(
+      x,
+      "loss",
+      (rows) => lossProgram(this.weights.arch, rows),
+      targets,
+      {},
+      (out, at) => {
+        nll.set(float(out.nll), at);
+        top1.set(int(out.top1), at);
+      },
+    );
+    return { nll, top1 };
+  }
+
+  /** As `loss`, beside the base model's logits (batch · length, vocab): nll, kl, agreement 0 or 1. */
+  async compare(
+    x: Tensor,
+    targets: Int32Array,
+    baseLogits: (from: number, rows: number) => Promise<Tensor>,
+  ): Promise<{ nll: Float32Array; kl: Float32Array; agree: Int32Array }> {
+    const n = targets.length;
+    const result = { nll: new Float32Array(n), kl: new Float32Array(n), agree: new Int32Array(n) };
+    const make = (rows: number): MilFunction => comparisonProgram(this.weights.arch, rows);
+    await this.headChunks(x, "comparison", make, targets, { baseLogits }, (out, at) => {
+      result.nll.set(float(out.nll), at);
+      result.kl.set(float(out.kl), at);
+      result.agree.set(int(out.agree), at);
+    });
+    return result;
+  }
+
+  /** Logits of rows `from` … of the stream, (rows, vocab). */
+  async logits(x: Tensor, from = 0, rows = rowsOf(x) - from): Promise<Tensor> {
+    const exe = await this.executable(`logits|${this.archKey()}|${rows}`, () => logitsProgram(this.weights.arch, rows));
+    const out = await exe.run({ x: rowSlice(x, from, rows), ...this.headInputs() });
+    return out.logits as Tensor;
+  }
+
+  private headInputs(): Record<string, Tensor> {
+    return { finalNorm: weight(this.weights, "finalNorm"), head: headWeight(this.weights) };
+  }
+
+  private async headChunks(
+    x: Tensor,
+    kind: string,
+    make: (rows: number) => MilFunction,
+    targets: Int32Array,
+    extra: Record<string, (from: number, rows: number) => Promise<Tensor>>,
+    take: (out: Record<string, Tensor>, at: number) => void,
+  ): Promise<void> {
+    const total = rowsOf(x);
+    const limit = Math.max(1, Math.floor(HEAD_ELEMENTS / this.weights.arch.vocab));
+    for (let at = 0; at < total; at += limit) {
+      const rows = Math.min(limit, total - at);
+      const exe = await this.executable(`${kind}|${this.archKey()}|${rows}`, () => make(rows));
+      const more: Record<string, Tensor> = {};
+      for (const [name, read] of Object.entries(extra)) more[name] = await read(at, rows);
+      const inputs = { x: rowSlice(x, at, rows), targets: i32([rows], targets.subarray(at, at + rows)) };
+      take(await exe.run({ ...inputs, ...this.headInputs(), ...more }), at);
+    }
+  }
+
+  async dispose(): Promise<void> {
+    for (const exe of this.compiled.values()) await (await exe).dispose();
+    this.compiled.clear();
+  }
+}
+
+const layerKey = (layer: LayerArchitecture): string => JSON.stringify(layer);
+
+const rowsOf = (x: Tensor): number => x.data.length / (x.shape.at(-1) as number);
+
+/** Rows `from` … `from + rows` of x (…, hidden) as (rows, hidden), without copying. */
+function rowSlice(x: Tensor, from: number, rows: number): Tensor {
+  const width = x.shape.at(-1) as number;
+  return { dtype: x.dtype, shape: [rows, width], data: x.data.subarray(from * width, (from + rows) * width) };
+}
+
+function float(t: Tensor | undefined): Float32Array {
+  if (t?.data instanceof Float32Array) return t.data;
+  throw new EspalierError("engine/failed", "the engine gave back no fp32 output");
+}
+
+function int(t: Tensor | undefined): Int32Array {
+  if (t?.data instanceof Int32Array) return t.data;
+  throw new EspalierError("engine/failed", "the engine gave back no int32 output");
+}
+
+/** Throws `input/token-range` naming the first id outside the vocabulary. */
+export function checkTokens(ids: ArrayLike<number>, vocab: number): void {
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i] as number;
+    if (!(id >= 0 && id < vocab)) {
+      throw new EspalierError("input/token-range", `token ${i} is ${id}, outside the vocabulary of ${vocab}`, {
+        hint: "The tokenizer does not belong to this model, or the vocabulary was pruned.",
+      });
+    }
+  }
+}
