@@ -1,0 +1,175 @@
+/**
+ * @file Evaluate: perplexity, bits per byte, divergence from a base, multiple choice.
+ */
+import { readFile } from "node:fs/promises";
+import { z } from "zod";
+import { EspalierError } from "../../lib/errors.ts";
+import {
+  choiceSequences,
+  type MultipleChoiceItem,
+  multipleChoiceItem,
+  scoreChoices,
+} from "../../lib/eval/choice-scoring.ts";
+import { type SequenceLoss, sequenceLosses } from "../../lib/eval/perplexity.ts";
+import { predictedTokens, type TokenSequence } from "../../lib/eval/sequences.ts";
+import { type LossSummary, summarizeLosses } from "../../lib/eval/summary.ts";
+import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
+import { shardName, shards, textConfig, textSequences } from "../text.ts";
+
+export const evaluateConfig = z.object({
+  model: z.string().describe("A checkpoint folder or the id of a known model"),
+  ...textConfig,
+  text: textConfig.text.optional(),
+  base: z.string().optional().describe("Also measure KL divergence and agreement with this model"),
+  tasks: z.string().optional().describe("Multiple-choice items, a JSONL file of {prompt, choices, answer}"),
+});
+export type EvaluateConfig = z.infer<typeof evaluateConfig>;
+
+const sequenceLoss = z.object({
+  id: z.string(),
+  tokens: z.number(),
+  sizeBytes: z.number(),
+  nll: z.number(),
+  correct: z.number().nullable(),
+  kl: z.number().nullable(),
+  agreed: z.number().nullable(),
+});
+const result = z.object({ losses: z.array(sequenceLoss), seconds: z.number() });
+
+interface EvaluateUnit extends Unit {
+  readonly part: "text" | "tasks";
+  readonly sequences: TokenSequence[];
+}
+
+export interface TaskSummary {
+  readonly items: number;
+  readonly correct: number;
+  readonly accuracy: number;
+  /** Of the accuracy: √(a (1 − a) / n). */
+  readonly standardError: number;
+  /** Right or wrong by item, for paired comparisons. */
+  readonly perItem: boolean[];
+}
+
+export interface EvaluateSummary {
+  readonly model: string;
+  readonly hash: string;
+  readonly protocol: string | null;
+  readonly text: LossSummary | null;
+  readonly perSequence: SequenceLoss[];
+  readonly tasks: TaskSummary | null;
+  readonly tokensPerSecond: number;
+}
+
+export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof result>, EvaluateSummary> = {
+  kind: "evaluate",
+  version: 1,
+  title: "Perplexity, divergence and questions",
+  config: evaluateConfig,
+  result,
+
+  async plan(config, context) {
+    if (config.text === undefined && config.tasks === undefined) {
+      throw new EspalierError("input/invalid", "nothing to evaluate on", { hint: "Give --text, --tasks or both." });
+    }
+    const model = await context.models.open(config.model);
+    const base = config.base === undefined ? null : await context.models.open(config.base);
+    if (base && base.weights.arch.vocab !== model.weights.arch.vocab) {
+      throw new EspalierError(
+        "input/invalid",
+        `${config.model} has ${model.weights.arch.vocab} tokens, the base ${config.base} has ${base.weights.arch.vocab}`,
+        { hint: "Divergence needs two models with one vocabulary." },
+      );
+    }
+    const unitsFor = (part: "text" | "tasks", sequences: TokenSequence[], size: number): EvaluateUnit[] =>
+      shards(sequences, size).map((shard) => ({
+        key: `${model.hash} ${part} base ${part === "text" && base ? base.hash : "none"} ${shardName(shard.sequences)}`,
+        label: `${part}, sequences ${shard.from + 1}–${shard.from + shard.sequences.length}`,
+        part,
+        sequences: shard.sequences,
+      }));
+    const texts =
+      config.text === undefined ? [] : (await textSequences({ ...config, text: config.text }, model)).sequences;
+    const tasks = await taskSequences(config, context);
+    return [...unitsFor("text", texts, 64), ...unitsFor("tasks", tasks.sequences, 512)];
+  },
+
+  async run(unit, config, context, onShare) {
+    const model = await context.models.open(config.model);
+    const base =
+      unit.part === "text" && config.base !== undefined ? (await context.models.open(config.base)).runner : undefined;
+    const started = context.clock.nowMs();
+    const losses = await sequenceLosses(model.runner, unit.sequences, {
+      base,
+      signal: context.signal,
+      onProgress: (done, total) => onShare(done / total),
+    });
+    return { losses, seconds: (context.clock.nowMs() - started) / 1000 };
+  },
+
+  async summarize(config, results, context) {
+    const model = await context.models.open(config.model);
+    const of = (part: "text" | "tasks") => results.filter((r) => r.unit.part === part).flatMap((r) => r.result.losses);
+    const texts = of("text");
+    const { items } = await taskSequences(config, context);
+    const seconds = results.reduce((t, r) => t + r.result.seconds, 0);
+    const tokens = results.reduce((t, r) => t + r.unit.sequences.reduce((n, s) => n + predictedTokens(s), 0), 0);
+    const protocol =
+      config.text === undefined ? null : (await textSequences({ ...config, text: config.text }, model)).protocol;
+    return {
+      model: config.model,
+      hash: model.hash,
+      protocol,
+      text: texts.length > 0 ? summarizeLosses(texts) : null,
+      perSequence: texts,
+      tasks: items.length > 0 ? summarizeTasks(items, of("tasks")) : null,
+      tokensPerSecond: tokens / seconds,
+    };
+  },
+};
+
+async function taskSequences(
+  config: EvaluateConfig,
+  context: ExperimentContext,
+): Promise<{ items: MultipleChoiceItem[]; sequences: TokenSequence[] }> {
+  if (config.tasks === undefined) return { items: [], sequences: [] };
+  const model = await context.models.open(config.model);
+  const lines = (await readFile(config.tasks, "utf8")).split("\n").filter((l) => l.trim() !== "");
+  const items = lines.map((line, i) => parseItem(line, config.tasks ?? "", i + 1));
+  if (items.length === 0) throw new EspalierError("input/empty", `${config.tasks} holds no items`);
+  return {
+    items,
+    sequences: items.flatMap((item, i) => choiceSequences(item, i, model.tokenizer, model.weights.arch.maxPositions)),
+  };
+}
+
+function parseItem(line: string, path: string, lineNumber: number): MultipleChoiceItem {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (cause) {
+    throw new EspalierError("format/malformed", `${path} line ${lineNumber} is not JSON`, { cause });
+  }
+  const parsed = multipleChoiceItem.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new EspalierError(
+    "format/malformed",
+    `${path} line ${lineNumber}: ${parsed.error.issues[0]?.path.join(".")} ${parsed.error.issues[0]?.message}`,
+    {
+      hint: 'Each line is {"prompt": "…", "choices": ["…", "…"], "answer": 0}.',
+    },
+  );
+}
+
+function summarizeTasks(items: readonly MultipleChoiceItem[], losses: readonly SequenceLoss[]): TaskSummary {
+  const perItem = scoreChoices(items, losses);
+  const correct = perItem.filter(Boolean).length;
+  const accuracy = correct / items.length;
+  return {
+    items: items.length,
+    correct,
+    accuracy,
+    standardError: Math.sqrt((accuracy * (1 - accuracy)) / items.length),
+    perItem,
+  };
+}

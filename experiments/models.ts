@@ -1,0 +1,85 @@
+/**
+ * @file Models opened for the length of a session: checkpoint, tokenizer, weights and runner, each loaded once.
+ */
+import { readFile } from "node:fs/promises";
+import { DecoderRunner } from "../lib/decoder/runner.ts";
+import { type DecoderWeights, decoderWeights, weightList } from "../lib/decoder/weights.ts";
+import type { Engine, Executable } from "../lib/engines/engine.ts";
+import { EspalierError } from "../lib/errors.ts";
+import { type Checkpoint, openCheckpoint } from "../lib/formats/hugging-face/checkpoint.ts";
+import { f32, type Tensor } from "../lib/mil/tensor.ts";
+import { loadTokenizer, type Tokenizer } from "../lib/tokenizer/tokenizer.ts";
+
+export interface OpenModel {
+  readonly reference: string;
+  readonly directory: string;
+  readonly checkpoint: Checkpoint;
+  /** SHA-256 over config and weights. */
+  readonly hash: string;
+  readonly tokenizer: Tokenizer;
+  readonly weights: DecoderWeights;
+  readonly runner: DecoderRunner;
+}
+
+export interface ModelSession {
+  open(reference: string): Promise<OpenModel>;
+  close(): Promise<void>;
+}
+
+/** `resolve` turns what a person typed (a folder, the id of a known model) into a checkpoint directory. */
+export function modelSession(engine: Engine, resolve: (reference: string) => Promise<string>): ModelSession {
+  const opened = new Map<string, Promise<OpenModel>>();
+  // Programs hold no weights, so models of one architecture share what is compiled.
+  const compiled = new Map<string, Promise<Executable>>();
+
+  const load = async (reference: string): Promise<OpenModel> => {
+    const directory = await resolve(reference);
+    const checkpoint = await openCheckpoint(directory);
+    const tokenizer = await loadTokenizer(directory);
+    const weights = await loadWeights(checkpoint);
+    const runner = new DecoderRunner(engine, weights, compiled);
+    return { reference, directory, checkpoint, hash: await checkpoint.hash(), tokenizer, weights, runner };
+  };
+  return {
+    open(reference) {
+      let model = opened.get(reference);
+      if (!model) {
+        model = load(reference);
+        opened.set(reference, model);
+        model.catch(() => opened.delete(reference));
+      }
+      return model;
+    },
+    async close() {
+      for (const model of opened.values()) await (await model).checkpoint.close();
+      for (const exe of compiled.values()) await (await exe).dispose();
+      opened.clear();
+      compiled.clear();
+    },
+  };
+}
+
+/** All weights as fp32, compressed ones decoded, one tensor at a time. */
+export async function loadWeights(checkpoint: Checkpoint): Promise<DecoderWeights> {
+  const tensors = new Map<string, Tensor>();
+  for (const { name, shape, layer, role } of weightList(checkpoint.architecture)) {
+    const values = layer === null ? await checkpoint.globalTensor(role) : await checkpoint.layerTensor(layer, role);
+    tensors.set(name, f32(shape, values));
+  }
+  return decoderWeights(checkpoint.architecture, tensors);
+}
+
+/** A text file; throws `model/missing-file` or `input/empty`. */
+export async function readText(path: string): Promise<string> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    throw new EspalierError("model/missing-file", `cannot read the text ${path}`, {
+      hint: "Check the path given as --text.",
+      cause,
+    });
+  }
+  if (text.trim() === "") throw new EspalierError("input/empty", `${path} holds no text`);
+  return text;
+}

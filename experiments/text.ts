@@ -1,0 +1,55 @@
+/** @file The part of a config that says which text is measured, and the sequences it gives. */
+import { basename } from "node:path";
+import { z } from "zod";
+import { protocolString, sequencesFromText, type TokenSequence } from "../lib/eval/sequences.ts";
+import { type OpenModel, readText } from "./models.ts";
+
+export const textConfig = {
+  text: z.string().describe("A text file to measure on"),
+  separator: z
+    .string()
+    .optional()
+    .describe("Measure documents one by one, split at this string; absent: windows over the whole text"),
+  limit: z.number().int().positive().optional().describe("Documents or windows at most"),
+  context: z
+    .number()
+    .int()
+    .min(2)
+    .optional()
+    .describe("Tokens a sequence may have; default: what the model allows, at most 512"),
+  maxTokens: z.number().int().positive().optional().describe("Predicted tokens at most"),
+};
+
+export type TextConfig = z.infer<z.ZodObject<typeof textConfig>>;
+
+export async function textSequences(
+  config: TextConfig,
+  model: OpenModel,
+): Promise<{ sequences: TokenSequence[]; protocol: string }> {
+  const most = model.weights.arch.maxPositions;
+  const protocol = { ...config, context: Math.min(config.context ?? Math.min(512, most), most) };
+  const sequences = sequencesFromText(await readText(config.text), model.tokenizer, protocol);
+  return { sequences, protocol: protocolString(basename(config.text), protocol, sequences) };
+}
+
+/** Runs of at most `size` sequences, the shards a measurement is stored by. */
+export function shards(
+  sequences: readonly TokenSequence[],
+  size: number,
+): { from: number; sequences: TokenSequence[] }[] {
+  const found: { from: number; sequences: TokenSequence[] }[] = [];
+  for (let from = 0; from < sequences.length; from += size)
+    found.push({ from, sequences: sequences.slice(from, from + size) });
+  return found;
+}
+
+/** Names the very tokens of a shard, for unit keys. */
+export function shardName(sequences: readonly TokenSequence[]): string {
+  let h = 0x811c9dc5;
+  for (const s of sequences) {
+    for (const id of s.ids) h = Math.imul(h ^ id, 0x01000193);
+    h = Math.imul(h ^ (s.scoredFrom + 0x9e37), 0x01000193);
+  }
+  const tokens = sequences.reduce((n, s) => n + s.ids.length, 0);
+  return `${sequences.length}x${tokens}:${(h >>> 0).toString(16).padStart(8, "0")}`;
+}
