@@ -1,0 +1,107 @@
+/** @file What the verbs that run an experiment share: flags from its schema, a session, printing. */
+import type { Command } from "commander";
+import type { z } from "zod";
+import { type Experiment, runExperiment, type Unit } from "../../experiments/definition.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import { addFlags, parseFlags } from "../flags.ts";
+import { type CommandSession, type EngineName, engines, openSession } from "../session.ts";
+
+export interface CommonOptions {
+  json?: boolean;
+  engine?: EngineName;
+  threads?: number;
+  fresh?: boolean;
+}
+
+/** `--json`, `--engine`, `--threads`: the same everywhere. */
+export function addCommonFlags(command: Command): Command {
+  return command
+    .option("--json", "Print one JSON object on standard output and nothing else")
+    .option("--engine <name>", `What computes (${engines.join(", ")}) [default: onnxruntime]`)
+    .option("--threads <integer>", "Threads for the engine [default: all cores]")
+    .option("--fresh", "Measure again what is already stored");
+}
+
+/** The common options of what commander parsed; throws `input/invalid`. */
+export function commonOptions(given: Record<string, unknown>): CommonOptions {
+  const engine = engines.find((e) => e === given.engine);
+  if (given.engine !== undefined && !engine) {
+    throw new EspalierError("input/invalid", `--engine: there is no engine ${String(given.engine)}`, {
+      hint: `One of ${engines.join(", ")}.`,
+    });
+  }
+  const threads = given.threads === undefined ? undefined : Number(given.threads);
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256)) {
+    throw new EspalierError(
+      "input/invalid",
+      `--threads must be an integer from 1 to 256, found ${String(given.threads)}`,
+    );
+  }
+  return {
+    json: given.json === true,
+    fresh: given.fresh === true,
+    ...(engine ? { engine } : {}),
+    ...(threads === undefined ? {} : { threads }),
+  };
+}
+
+export interface ExperimentCommand<C, U extends Unit, R, S> {
+  readonly verb: string;
+  readonly summary: string;
+  readonly example: string;
+  /** Config properties given by position, in order. */
+  readonly positional: readonly string[];
+  readonly experiment: Experiment<C, U, R, S>;
+  /** What goes to standard output without --json. */
+  print(summary: S, config: C): string;
+  /** What goes to standard output with --json. */
+  json(summary: S, config: C): unknown;
+}
+
+export function addExperimentCommand<C, U extends Unit, R, S>(
+  program: Command,
+  signal: AbortSignal,
+  definition: ExperimentCommand<C, U, R, S>,
+): void {
+  const { verb, summary, example, positional, experiment } = definition;
+  const command = program.command(verb).description(summary).addHelpText("after", `\nExample:\n  ${example}`);
+  for (const name of positional) command.argument(`<${name}>`);
+  addFlags(command, experiment.config, positional);
+  addCommonFlags(command);
+  command.action(async (...args: unknown[]) => {
+    const given: Record<string, unknown> = { ...command.opts() };
+    for (const [i, name] of positional.entries()) given[name] = args[i];
+    const config = parseFlags(experiment.config as z.ZodType<C>, given);
+    const options = commonOptions(given);
+    const session = await openSession(options, signal);
+    try {
+      const result = await runExperiment(experiment, config, session);
+      await session.close();
+      printResult(
+        options,
+        () => definition.print(result, config),
+        () => definition.json(result, config),
+      );
+    } finally {
+      await session.close();
+    }
+  });
+}
+
+export function printResult(options: { json?: boolean | undefined }, text: () => string, json: () => unknown): void {
+  process.stdout.write(options.json ? `${JSON.stringify(json())}\n` : `${text()}\n`);
+}
+
+/** Runs `body` in a session that is closed whatever happens. */
+export async function withSession<T>(
+  given: Record<string, unknown>,
+  signal: AbortSignal,
+  body: (session: CommandSession) => Promise<T>,
+): Promise<T> {
+  const session = await openSession(commonOptions(given), signal);
+  try {
+    return await body(session);
+  } finally {
+    await session.close();
+  }
+}

@@ -1,0 +1,71 @@
+/** @file `espalier generate`. */
+import type { Command } from "commander";
+import { z } from "zod";
+import { generate } from "../../lib/decoder/generate.ts";
+import { stepModel } from "../../lib/decoder/step-model.ts";
+import { createRng } from "../../lib/random.ts";
+import { addFlags, parseFlags } from "../flags.ts";
+import { addCommonFlags, printResult, withSession } from "./experiment-command.ts";
+
+export const generateConfig = z.object({
+  prompt: z.string().default("").describe("Text to continue; empty: from the beginning of a text"),
+  maxTokens: z.number().int().positive().default(128).describe("New tokens at most"),
+  context: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe("Positions the cache holds; default: what the model allows, at most 1024"),
+  temperature: z.number().min(0).default(0).describe("0: greedy"),
+  topP: z
+    .number()
+    .gt(0)
+    .max(1)
+    .default(1)
+    .describe("Draw only from the most likely tokens that reach this probability"),
+  seed: z.number().int().default(0).describe("Of the sampling"),
+  ignoreEos: z.boolean().default(false).describe("Go on after the end token"),
+});
+
+export function addGenerate(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command("generate")
+    .argument("<model>")
+    .description("Continue a text, greedily or by sampling");
+  addFlags(command, generateConfig);
+  addCommonFlags(command).addHelpText(
+    "after",
+    "\nExample:\n  espalier generate starter --prompt 'Once upon a time' --max-tokens 60",
+  );
+  command.action(async (reference: string) => {
+    const given: Record<string, unknown> = command.opts();
+    const config = parseFlags(generateConfig, given);
+    await withSession(given, signal, async (session) => {
+      const model = await session.models.open(reference);
+      const { tokenizer, weights } = model;
+      const prompt = tokenizer.encode(config.prompt, { bos: true });
+      const most = weights.arch.maxPositions;
+      const context = Math.min(most, config.context ?? Math.min(1024, Math.max(64, prompt.length + config.maxTokens)));
+      const steps = await stepModel(session.engine, weights, { context });
+      const started = session.clock.nowMs();
+      const ids = await generate(steps, prompt, {
+        maxTokens: config.maxTokens,
+        eosIds: config.ignoreEos ? [] : tokenizer.eosIds,
+        sampling:
+          config.temperature > 0
+            ? { temperature: config.temperature, topP: config.topP, rng: createRng(config.seed, "generate") }
+            : undefined,
+        signal,
+        onToken: (_) => session.onProgress?.({ done: 0, total: 0, label: "generating" }),
+      });
+      const tokensPerSecond = (ids.length + prompt.length) / ((session.clock.nowMs() - started) / 1000);
+      await session.close();
+      const text = tokenizer.decode(ids);
+      printResult(
+        { json: given.json === true },
+        () => config.prompt + text,
+        () => ({ text, prompt: config.prompt, tokens: ids, tokensPerSecond }),
+      );
+    });
+  });
+}

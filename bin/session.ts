@@ -1,0 +1,126 @@
+/**
+ * @file What every command needs: an engine, models by folder or id, a store, a clock, progress, cancellation.
+ *
+ * This is the edge: the environment, the terminal and the real clock are read here and passed in.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { isAbsolute, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { ExperimentContext, UnitStore } from "../experiments/definition.ts";
+import { modelSession } from "../experiments/models.ts";
+import type { Engine } from "../lib/engines/engine.ts";
+import { EspalierError } from "../lib/errors.ts";
+import { writeFileAtomic } from "../lib/files/atomic.ts";
+import type { Clock } from "../lib/random.ts";
+import { progressLine } from "./progress.ts";
+
+export const clock: Clock = { nowMs: () => performance.timeOrigin + performance.now() };
+
+/** The checkpoint that comes with the project. */
+export const starterDirectory = fileURLToPath(new URL("../experiments/starter/model", import.meta.url));
+
+export const dataDirectory = (): string => process.env.ESPALIER_DATA ?? join(homedir(), ".espalier");
+
+export const engines = ["onnxruntime", "tensorflow"] as const;
+export type EngineName = (typeof engines)[number];
+
+export async function createEngine(name: EngineName, threads?: number): Promise<Engine> {
+  if (name === "onnxruntime") {
+    const { createOnnxRuntimeEngine } = await import("../lib/engines/onnxruntime/engine.ts");
+    return createOnnxRuntimeEngine(threads === undefined ? {} : { threads });
+  }
+  const { createTensorFlowEngine } = await import("../lib/engines/tensorflow/engine.ts");
+  const path = process.env.ESPALIER_TFJS_NODE;
+  return createTensorFlowEngine(path === undefined ? {} : { tfjsNodePath: path });
+}
+
+/** A folder with a config, `starter`, or the id of an imported model. */
+export async function resolveModel(reference: string): Promise<string> {
+  const candidates = [
+    ...(reference === "starter" ? [starterDirectory] : []),
+    isAbsolute(reference) ? reference : resolve(reference),
+    join(dataDirectory(), "models", reference.replaceAll("/", "--")),
+  ];
+  for (const directory of candidates) {
+    if (await exists(join(directory, "config.json"))) return directory;
+  }
+  throw new EspalierError(
+    "model/missing-file",
+    `there is no model "${reference}": no folder of that name holds a config.json`,
+    {
+      hint: "Give a checkpoint folder, or an id that `espalier models` lists.",
+    },
+  );
+}
+
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Unit results as files under the data directory, named by the hash of their key. */
+export function fileStore(directory: string): UnitStore {
+  const pathOf = (key: string): string => join(directory, `${createHash("sha256").update(key).digest("hex")}.json`);
+  return {
+    async get(key) {
+      try {
+        const stored: unknown = JSON.parse(await readFile(pathOf(key), "utf8"));
+        return typeof stored === "object" && stored !== null && "value" in stored ? stored.value : undefined;
+      } catch {
+        return undefined;
+      }
+    },
+    async put(key, value) {
+      await mkdir(directory, { recursive: true });
+      await writeFileAtomic(pathOf(key), JSON.stringify({ key, value }));
+    },
+  };
+}
+
+export interface CommandSession extends ExperimentContext {
+  readonly quiet: boolean;
+  close(): Promise<void>;
+}
+
+export interface SessionOptions {
+  readonly json?: boolean | undefined;
+  readonly engine?: EngineName | undefined;
+  readonly threads?: number | undefined;
+  /** Recompute units that are stored. */
+  readonly fresh?: boolean | undefined;
+}
+
+export async function openSession(options: SessionOptions, signal: AbortSignal): Promise<CommandSession> {
+  const engine = await createEngine(options.engine ?? "onnxruntime", options.threads);
+  const models = modelSession(engine, resolveModel);
+  const screen = {
+    isTerminal: process.stderr.isTTY ?? false,
+    columns: process.stderr.columns ?? 100,
+    write: (text: string) => process.stderr.write(text),
+  };
+  const line = progressLine(screen, clock);
+  const stored = fileStore(join(dataDirectory(), "units"));
+  return {
+    engine,
+    models,
+    clock,
+    signal,
+    quiet: options.json ?? false,
+    store: options.fresh ? { ...stored, get: async () => undefined } : stored,
+    onProgress: (p) => line.report(p),
+    log: (text) => {
+      line.clear();
+      process.stderr.write(`${text}\n`);
+    },
+    async close() {
+      line.clear();
+      await models.close();
+    },
+  };
+}
