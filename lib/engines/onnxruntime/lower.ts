@@ -1,0 +1,191 @@
+/**
+ * @file Lowers a MIL function to an ONNX model with static shapes.
+ *
+ * Floats are f32 in the graph whatever their MIL type, integers int32. An fp16 result is rounded through
+ * f32 → f16 → f32 where the caller asks for it, except where no new number can arise (reshape, gather, maximum…).
+ * Compressed constants are decoded here. A state becomes one more input and one more output. Results without
+ * elements become empty constants. Large constants can be handed over at every run instead of being embedded,
+ * because a model's bytes cannot exceed 2 GiB.
+ */
+import { EspalierError } from "../../errors.ts";
+import { float32FromFloat16, roundToFloat16 } from "../../float16.ts";
+import { decodeConstexpr } from "../../mil/constexpr.ts";
+import { argumentsOf } from "../../mil/op.ts";
+import type { MilFunction, Operation, Value } from "../../mil/program.ts";
+import type { Tensor, TensorData } from "../../mil/tensor.ts";
+import { elementCount, showType, type TensorType } from "../../mil/types.ts";
+import { OnnxGraph, onnxType } from "./graph.ts";
+import type { Lowering, LoweringContext } from "./lowering/context.ts";
+import { elementwise } from "./lowering/elementwise.ts";
+import { gatherScatter } from "./lowering/gather-scatter.ts";
+import { linearAlgebra } from "./lowering/linear-algebra.ts";
+import { quantization } from "./lowering/quantization.ts";
+import { reductions } from "./lowering/reduction.ts";
+import { shapes } from "./lowering/shape.ts";
+
+const lowerings: Record<string, Lowering> = {
+  ...elementwise,
+  ...linearAlgebra,
+  ...reductions,
+  ...shapes,
+  ...gatherScatter,
+  ...quantization,
+};
+
+/** Ops whose every result element is an operand element, a representable bound, or an integer. */
+const exact = new Set([
+  ...Object.keys(shapes),
+  ...["gather", "gather_along_axis", "gather_nd", "identity", "abs", "sign", "floor", "ceil", "round", "relu"],
+  ...["maximum", "minimum", "clip", "select", "reduce_max", "reduce_min", "topk", "band_part"],
+]);
+
+/** Above this, constants of at least `handedOverBytes` are inputs of the graph. */
+const embeddedLimitBytes = 2 ** 30;
+const handedOverBytes = 2 ** 20;
+
+export interface LoweredState {
+  readonly name: string;
+  readonly type: TensorType;
+  readonly input: string;
+  /** Null for a state that is only read. */
+  readonly output: string | null;
+}
+
+export interface LoweredFunction {
+  readonly model: Uint8Array;
+  readonly states: readonly LoweredState[];
+  /** Constants to give to every run, by input name. */
+  readonly constants: ReadonlyMap<string, { readonly type: TensorType; readonly data: TensorData }>;
+}
+
+/** A constant's data as the graph holds it. */
+export function graphData(t: Tensor): Float32Array | Int32Array | Uint8Array {
+  const { data } = t;
+  if (t.dtype === "fp16" && data instanceof Uint16Array) return float32FromFloat16(data);
+  if (t.dtype === "bool" && data instanceof Uint8Array) return data;
+  return data instanceof Float32Array || data instanceof Int32Array ? data : Int32Array.from(data);
+}
+
+/** Throws `program/unsupported-op` naming an op that has no lowering. */
+export function lowerFunction(fn: MilFunction, float16: "round" | "widen"): LoweredFunction {
+  const g = new OnnxGraph();
+  const names = new Map<Value, string>();
+  const constants = new Map<string, { type: TensorType; data: TensorData }>();
+  const decoded = new Map<Value, Tensor>();
+  const stateNames = new Map<Value, { current: string; written: boolean }>();
+
+  for (const input of fn.inputs) {
+    if (input.type.kind === "tensor") {
+      g.input(input.name, onnxType(input.type.dtype), input.type.shape);
+      names.set(input, input.name);
+    } else {
+      const { dtype, shape } = input.type.wrapped;
+      g.input(input.name, onnxType(dtype), shape);
+      stateNames.set(input, { current: input.name, written: false });
+    }
+  }
+
+  const constantBytes = fn.operations.reduce((n, op) => n + 4 * (op.constant?.data.length ?? 0), 0);
+  const addConstant = (value: Value, t: Tensor): void => {
+    decoded.set(value, t);
+  };
+  const constantName = (value: Value, t: Tensor): string => {
+    const data = graphData(t);
+    if (constantBytes > embeddedLimitBytes && data.byteLength >= handedOverBytes) {
+      const name = `constant.${value.name}`;
+      g.input(name, onnxType(t.dtype), t.shape);
+      constants.set(name, { type: { kind: "tensor", dtype: t.dtype, shape: t.shape }, data });
+      return name;
+    }
+    return g.initializer(onnxType(t.dtype), t.shape, data);
+  };
+  /** Constants enter the graph when something other than a constexpr reads them. */
+  const nameOf = (value: Value): string => {
+    const known = names.get(value);
+    if (known !== undefined) return known;
+    const constant = decoded.get(value);
+    if (!constant) throw new EspalierError("program/structure", `${fn.name}: ${value.name} is used before it is made`);
+    const name = constantName(value, constant);
+    names.set(value, name);
+    return name;
+  };
+  const stateOf = (op: Operation): { current: string; written: boolean } => {
+    const state = stateNames.get(argumentsOf(op).value("input"));
+    if (!state) throw new EspalierError("program/structure", `${op.name}: its state is no input of ${fn.name}`);
+    return state;
+  };
+
+  for (const op of fn.operations) {
+    const result = op.outputs[0];
+    if (op.constant && result) {
+      addConstant(result, op.constant);
+    } else if (op.type.startsWith("constexpr_") && result?.type.kind === "tensor") {
+      const operands: Record<string, Tensor> = {};
+      for (const [key, v] of Object.entries(op.inputs)) {
+        const t = Array.isArray(v) ? undefined : decoded.get(v as Value);
+        if (!t) throw new EspalierError("program/type", `${op.type}: ${key} must be a constant (at ${op.name})`);
+        operands[key] = t;
+      }
+      addConstant(result, decodeConstexpr(argumentsOf(op), operands, result.type));
+    } else if (op.type === "read_state" && result) {
+      names.set(result, stateOf(op).current);
+    } else if (op.type === "write_state") {
+      const state = stateOf(op);
+      state.current = nameOf(argumentsOf(op).value("data"));
+      state.written = true;
+    } else {
+      lowerOperation(g, op, nameOf, float16).forEach((name, i) => {
+        names.set(op.outputs[i] as Value, name);
+      });
+    }
+  }
+
+  for (const output of fn.outputs) {
+    if (output.type.kind !== "tensor") {
+      throw new EspalierError("program/structure", `${fn.name}: output ${output.name} is a ${showType(output.type)}`);
+    }
+    // An input given back as it is keeps its own name in ONNX, which a MIL output cannot share with an input.
+    g.output(`output.${output.name}`, nameOf(output), onnxType(output.type.dtype), output.type.shape);
+  }
+  const states: LoweredState[] = [];
+  for (const [value, state] of stateNames) {
+    if (value.type.kind !== "state") continue;
+    const type = value.type.wrapped;
+    const output = state.written ? `state.${value.name}` : null;
+    if (output) g.output(output, state.current, onnxType(type.dtype), type.shape);
+    states.push({ name: value.name, type, input: value.name, output });
+  }
+  return { model: g.model(fn.name), states, constants };
+}
+
+function lowerOperation(
+  g: OnnxGraph,
+  op: Operation,
+  nameOf: (v: Value) => string,
+  float16: "round" | "widen",
+): readonly string[] {
+  const results = op.outputs.map((o): TensorType => {
+    if (o.type.kind === "tensor") return o.type;
+    throw new EspalierError("program/type", `${op.type}: result ${o.name} is a ${showType(o.type)}`);
+  });
+  if (results.every((r) => elementCount(r.shape) === 0)) return results.map((r) => g.filled(r.dtype, r.shape, 0));
+  const rule = lowerings[op.type];
+  if (!rule) {
+    throw new EspalierError("program/unsupported-op", `${op.type} (at ${op.name}) does not run on onnxruntime`);
+  }
+  const args = argumentsOf(op);
+  const context: LoweringContext = {
+    g,
+    op: args,
+    results,
+    name: (operand) => nameOf(args.value(operand)),
+    names: (operand) => args.values(operand).map(nameOf),
+    float: (parameter, dtype) => {
+      const v = args.float(parameter);
+      return float16 === "round" && dtype === "fp16" ? roundToFloat16(v) : v;
+    },
+  };
+  const made = [rule(context)].flat();
+  if (float16 === "widen" || exact.has(op.type)) return made;
+  return made.map((name, i) => (results[i]?.dtype === "fp16" ? g.cast(g.cast(name, "float16"), "float") : name));
+}

@@ -1,0 +1,105 @@
+/**
+ * @file Products in ONNX: `Gemm` wherever one operand is a matrix, ONNX Runtime's `FusedMatMul` for batches
+ * with a transposed operand, so that nothing is transposed in memory.
+ */
+import { convPadding } from "../../../mil/ops/linear-algebra.ts";
+import { elementCount, isFloat, type Shape } from "../../../mil/types.ts";
+import type { OnnxGraph } from "../graph.ts";
+import { type Lowering, resultShape } from "./context.ts";
+
+const swapLast = (rank: number): number[] => [...Array.from({ length: rank - 2 }, (_, i) => i), rank - 1, rank - 2];
+
+const rowsOf = (shape: Shape): number => elementCount(shape.slice(0, -1));
+
+/** x · yᵀ for x of any rank and a matrix y, in the layout `linear` and `matmul` share. */
+function timesMatrix(
+  g: OnnxGraph,
+  x: string,
+  shape: Shape,
+  y: string,
+  transposeY: boolean,
+  result: Shape,
+  bias?: string,
+): string {
+  const flat = shape.length === 2 ? x : g.reshape(x, [rowsOf(shape), shape.at(-1) as number]);
+  const product = g.node("Gemm", bias ? [flat, y, bias] : [flat, y], transposeY ? { transB: 1 } : {});
+  return result.length === 2 ? product : g.reshape(product, result);
+}
+
+const matmul: Lowering = (c) => {
+  const { g, op, name } = c;
+  const x = op.tensor("x");
+  const y = op.shape("y");
+  const tx = op.bool("transpose_x");
+  const ty = op.bool("transpose_y");
+  const result = resultShape(c);
+  const depth = x.shape.at(tx ? -2 : -1) as number;
+  if (depth === 0) return g.filled(x.dtype, result, 0);
+  if (!isFloat(x.dtype)) {
+    const left = tx ? g.node("Transpose", [name("x")], { perm: swapLast(x.shape.length) }) : name("x");
+    const right = ty ? g.node("Transpose", [name("y")], { perm: swapLast(y.length) }) : name("y");
+    return g.node("MatMul", [left, right]);
+  }
+  if (x.shape.length === 2 && y.length === 2) {
+    return g.node("Gemm", [name("x"), name("y")], { ...(tx ? { transA: 1 } : {}), ...(ty ? { transB: 1 } : {}) });
+  }
+  if (y.length === 2 && !tx) return timesMatrix(g, name("x"), x.shape, name("y"), ty, result);
+  if (!tx && !ty) return g.node("MatMul", [name("x"), name("y")]);
+  return g.node(
+    "FusedMatMul",
+    [name("x"), name("y")],
+    { transA: tx ? 1 : 0, transB: ty ? 1 : 0, alpha: { float: 1 } },
+    "com.microsoft",
+  );
+};
+
+const linear: Lowering = (c) => {
+  const { g, op, name } = c;
+  const x = op.tensor("x");
+  const bias = op.has("bias") ? name("bias") : undefined;
+  const result = resultShape(c);
+  if (x.shape.at(-1) === 0) {
+    const zeros = g.filled(x.dtype, result, 0);
+    return bias ? g.node("Add", [zeros, bias]) : zeros;
+  }
+  if (isFloat(x.dtype)) return timesMatrix(g, name("x"), x.shape, name("weight"), true, result, bias);
+  const product = g.node("MatMul", [name("x"), g.node("Transpose", [name("weight")], { perm: [1, 0] })]);
+  return bias ? g.node("Add", [product, bias]) : product;
+};
+
+const conv: Lowering = ({ g, op, name }) => {
+  const pairs = convPadding(op);
+  const pads = [...pairs.filter((_, i) => i % 2 === 0), ...pairs.filter((_, i) => i % 2 === 1)];
+  return g.node("Conv", [name("x"), name("weight"), ...(op.has("bias") ? [name("bias")] : [])], {
+    strides: op.ints("strides"),
+    dilations: op.ints("dilations"),
+    group: op.int("groups"),
+    kernel_shape: op.shape("weight").slice(2),
+    pads,
+  });
+};
+
+const attention: Lowering = ({ g, op, name }) => {
+  const scale = 1 / Math.sqrt(op.shape("query").at(-1) as number);
+  const raw = g.node(
+    "FusedMatMul",
+    [name("query"), name("key")],
+    { transA: 0, transB: 1, alpha: { float: scale } },
+    "com.microsoft",
+  );
+  const mask = op.has("attn_mask") ? op.tensor("attn_mask") : null;
+  const scores =
+    mask === null
+      ? raw
+      : mask.dtype === "bool"
+        ? g.node("Where", [name("attn_mask"), raw, g.float(-30000)])
+        : g.node("Add", [raw, name("attn_mask")]);
+  return g.node("MatMul", [g.node("Softmax", [scores], { axis: -1 }), name("value")]);
+};
+
+export const linearAlgebra: Record<string, Lowering> = {
+  matmul,
+  linear,
+  conv,
+  scaled_dot_product_attention: attention,
+};
