@@ -1,0 +1,137 @@
+/**
+ * @file The decoder that runs step by step with a KV cache: the function a package ships.
+ *
+ * Inputs `ids` int32 (1, S), the `position` int32 (1) of the first of them, and the state `kv_cache`
+ * (1, R, T, headDim), whose rows hold, layer after layer, the keys and then the values of each KV group; output
+ * `logits` (S, vocab). S is 1 for decode and the chunk width for prefill; both share one state and one set of weights.
+ * Keys are kept after RoPE. Positions of a padded chunk beyond the text are written and later overwritten before any
+ * query can see them. This is the plain layout; the Neural Engine's (B, C, 1, S) is another lowering of the same decoder.
+ */
+import { EspalierError } from "../errors.ts";
+import { float16FromFloat32 } from "../float16.ts";
+import { Builder, typeOf } from "../mil/builder.ts";
+import { removeDeadCode } from "../mil/passes/dead-code.ts";
+import type { MilFunction, Value } from "../mil/program.ts";
+import { i32, type Tensor, tensor } from "../mil/tensor.ts";
+import { type FloatDType, int32, stateType, tensorType } from "../mil/types.ts";
+import type { DecoderArchitecture, LayerTensor } from "./architecture.ts";
+import { layerTensorShapes } from "./architecture.ts";
+import { block, embed, head, type KvStore, MASKED } from "./block.ts";
+import { ropeTables } from "./rope.ts";
+
+export interface CachedShape {
+  /** New positions a call brings. */
+  readonly length: number;
+  /** Positions the cache holds. */
+  readonly context: number;
+  readonly dtype: FloatDType;
+}
+
+/** Gives the value of a weight by its flat name (`embedding`, `L3_query`): an input, a constant or a constexpr. */
+export type WeightValues = (b: Builder, name: string, shape: readonly number[]) => Value;
+
+/** (1, R, T, headDim). Throws `export/unsupported` when layers differ in head dimension. */
+export function cacheShape(arch: DecoderArchitecture, context: number): number[] {
+  const dims = new Set(arch.layers.map((l) => l.headDim));
+  if (dims.size !== 1) {
+    throw new EspalierError(
+      "export/unsupported",
+      `layers have head dimensions ${[...dims].join(", ")}; one cache needs one`,
+    );
+  }
+  const rows = arch.layers.reduce((n, l) => n + 2 * l.kvGroups, 0);
+  return [1, rows, context, [...dims][0] as number];
+}
+
+export function cachedProgram(
+  name: string,
+  arch: DecoderArchitecture,
+  shape: CachedShape,
+  weights: WeightValues,
+): MilFunction {
+  const { length, context, dtype } = shape;
+  if (context < length)
+    throw new EspalierError("export/unsupported", `a cache of ${context} cannot take ${length} positions at once`);
+  const b = new Builder(name);
+  const ids = b.input("ids", int32(1, length));
+  const position = b.input("position", int32(1));
+  const cache = b.input("kv_cache", stateType(tensorType(dtype, cacheShape(arch, context))));
+
+  const positions = b.add(b.constant(i32([length], range(length)), "offsets"), position); // (S)
+  const table = weights(b, "embedding", [arch.vocab, arch.hidden]);
+  let x = embed(b, ids, table, arch);
+  const masks = new Map<number | null, Value>();
+  const rotations = new Map<string, { cos: Value; sin: Value }>();
+  let row = 0;
+  for (const [index, layer] of arch.layers.entries()) {
+    const mask = masks.get(layer.window) ?? cacheMask(b, positions, context, layer.window, dtype);
+    masks.set(layer.window, mask);
+    const ropeKey = JSON.stringify(layer.rope);
+    if (layer.rope && !rotations.has(ropeKey)) {
+      const tables = ropeTables(layer.rope, context);
+      const read = (t: Tensor, label: string): Value => b.gather(b.constant(inType(t, dtype), label), positions, 0);
+      rotations.set(ropeKey, { cos: read(tables.cos, "rope_cos"), sin: read(tables.sin, "rope_sin") });
+    }
+    const rotation = rotations.get(ropeKey);
+    const own = Object.fromEntries(
+      (Object.entries(layerTensorShapes(arch, layer)) as [LayerTensor, number[]][]).map(([role, dims]) => [
+        role,
+        weights(b, `L${index}_${role}`, dims),
+      ]),
+    );
+    const kv = cacheRows(b, cache, position, row, layer.kvGroups, shape, layer.headDim);
+    row += 2 * layer.kvGroups;
+    x = b.scope(`L${index}`, () =>
+      block(b, x, { arch, layer, weights: own, mask, cos: rotation?.cos ?? null, sin: rotation?.sin ?? null, kv }),
+    );
+  }
+  const norm = weights(b, "finalNorm", [arch.hidden]);
+  const projection = arch.tiedHead ? table : weights(b, "head", [arch.vocab, arch.hidden]);
+  const logits = head(b, b.reshape(x, [length, arch.hidden]), norm, projection, arch);
+  return removeDeadCode(b.build({ logits }));
+}
+
+/** 0 where the cache position j is at most the query's and inside its window, (S, T). */
+function cacheMask(b: Builder, positions: Value, context: number, window: number | null, dtype: FloatDType): Value {
+  const length = typeOf(positions).shape[0] as number;
+  const query = b.reshape(positions, [length, 1]);
+  const key = b.constant(i32([1, context], range(context)), "cache_positions");
+  let seen = b.lessEqual(key, query);
+  if (window !== null && window < context) {
+    seen = b.op("logical_and", { x: seen, y: b.greater(key, b.sub(query, window)) })[0] as Value;
+  }
+  return b.select(seen, b.scalar(0, dtype), b.scalar(MASKED, dtype));
+}
+
+function cacheRows(
+  b: Builder,
+  cache: Value,
+  position: Value,
+  row: number,
+  groups: number,
+  { length, context }: CachedShape,
+  headDim: number,
+): KvStore {
+  return {
+    update(k, v) {
+      const constant = (n: number): Value => b.constant(i32([1], Int32Array.of(n)));
+      const begin = b.concat([constant(0), constant(row), position, constant(0)], 0);
+      const end = b.concat(
+        [constant(1), constant(row + 2 * groups), b.add(position, constant(length)), constant(headDim)],
+        0,
+      );
+      const masks = { begin: [true, false, false, true], end: [true, false, false, true] };
+      b.writeState(cache, b.sliceUpdate(b.readState(cache), b.concat([k, v], 1), begin, end, masks));
+      const all = b.readState(cache);
+      const part = (from: number): Value => b.slice(all, [0, from, 0, 0], [1, from + groups, context, headDim]);
+      return { k: part(row), v: part(row + groups) };
+    },
+  };
+}
+
+const range = (count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => i);
+
+function inType(t: Tensor, dtype: FloatDType): Tensor {
+  if (dtype === "fp32" || !(t.data instanceof Float32Array)) return t;
+  return tensor("fp16", t.shape, float16FromFloat32(t.data));
+}

@@ -1,0 +1,37 @@
+/**
+ * @file A decoder in memory as a step model: cached programs in fp32 with the weights as inputs.
+ */
+import type { Engine } from "../engines/engine.ts";
+import { fp32 } from "../mil/types.ts";
+import { cachedProgram } from "./cached-program.ts";
+import type { StepModel } from "./generate.ts";
+import type { DecoderWeights } from "./weights.ts";
+
+export async function stepModel(
+  engine: Engine,
+  weights: DecoderWeights,
+  options: { context: number; prefillLength?: number | undefined },
+): Promise<StepModel> {
+  const { arch, tensors } = weights;
+  const compile = (name: string, length: number) => {
+    const known = new Map<string, ReturnType<Parameters<typeof cachedProgram>[3]>>();
+    return engine.compile(
+      cachedProgram(name, arch, { length, context: options.context, dtype: "fp32" }, (b, weight, shape) => {
+        const value = known.get(weight) ?? b.input(weight, fp32(...shape));
+        known.set(weight, value);
+        return value;
+      }),
+    );
+  };
+  const decode = await compile("decode", 1);
+  const length = options.prefillLength;
+  const prefill = length ? { executable: await compile("prefill", length), length } : undefined;
+  return {
+    vocab: arch.vocab,
+    context: options.context,
+    decode,
+    prefill,
+    inputs: Object.fromEntries(tensors),
+    makeState: () => decode.makeState(),
+  };
+}
