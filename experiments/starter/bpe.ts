@@ -38,7 +38,9 @@ export interface BpeModel {
 export function trainBpe(texts: Iterable<string>, vocabSize: number): BpeModel {
   const counts = new Map<string, number>();
   for (const text of texts) for (const piece of preTokenize(text)) counts.set(piece, (counts.get(piece) ?? 0) + 1);
-  const words = [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([word, count]) => ({ symbols: [...word], count }));
+  const words = [...counts]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([word, count]) => ({ symbols: [...word], count }));
   const vocab = new Map<string, number>();
   const add = (token: string): void => {
     if (!vocab.has(token)) vocab.set(token, vocab.size);
@@ -57,7 +59,8 @@ export function trainBpe(texts: Iterable<string>, vocabSize: number): BpeModel {
     }
     let best = "";
     let most = 1;
-    for (const [key, count] of pairs) if (count > most || (count === most && best !== "" && key < best)) [best, most] = [key, count];
+    for (const [key, count] of pairs)
+      if (count > most || (count === most && best !== "" && key < best)) [best, most] = [key, count];
     if (best === "") break;
     const [left, right] = best.split(" ") as [string, string];
     merges.push([left, right]);
@@ -91,7 +94,8 @@ export function bpeEncoder(model: BpeModel): (text: string) => number[] {
     let symbols = [...piece];
     for (;;) {
       let best = Number.POSITIVE_INFINITY;
-      for (let i = 0; i + 1 < symbols.length; i++) best = Math.min(best, rank.get(`${symbols[i]} ${symbols[i + 1]}`) ?? best);
+      for (let i = 0; i + 1 < symbols.length; i++)
+        best = Math.min(best, rank.get(`${symbols[i]} ${symbols[i + 1]}`) ?? best);
       const merge = model.merges[best];
       if (!merge) break;
       symbols = mergePair(symbols, merge[0], merge[1]);
@@ -151,7 +155,11 @@ export function tokenizerFiles(model: BpeModel): { tokenizer: unknown; config: u
     },
     decoder: {
       type: "Sequence",
-      decoders: [{ type: "Replace", pattern: { String: "▁" }, content: " " }, { type: "ByteFallback" }, { type: "Fuse" }],
+      decoders: [
+        { type: "Replace", pattern: { String: "▁" }, content: " " },
+        { type: "ByteFallback" },
+        { type: "Fuse" },
+      ],
     },
     model: {
       type: "BPE",

@@ -13,7 +13,10 @@ export type Split = "calibrate" | "select" | "report";
 
 export function trainTokenizer(documents = 6000): BpeModel {
   const rng = createRng(SEED, "tokenizer");
-  return trainBpe(Array.from({ length: documents }, () => trainingDocument(rng)), VOCAB);
+  return trainBpe(
+    Array.from({ length: documents }, () => trainingDocument(rng)),
+    VOCAB,
+  );
 }
 
 /** Held-out documents of one split; splits are disjoint streams. */

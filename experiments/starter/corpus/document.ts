@@ -9,20 +9,44 @@ import { type Allowed, drawScene, type Question, type Scene } from "./scene.ts";
 import * as world from "./world.ts";
 
 const openings = [
-  "It was a quiet morning in the village.", "Once upon a time there was a small house near the sea.", "The sun was warm and the grass was tall.",
-  "One day the rain came early.", "Everybody knew that something was about to happen.", "The old clock struck nine.",
-  "Far away, behind the hills, there was a little town.", "It was the first day of winter.", "Nobody had slept well that night.",
-  "The market was full of people.", "Listen to this story.", "This is what the children told me.",
+  "It was a quiet morning in the village.",
+  "Once upon a time there was a small house near the sea.",
+  "The sun was warm and the grass was tall.",
+  "One day the rain came early.",
+  "Everybody knew that something was about to happen.",
+  "The old clock struck nine.",
+  "Far away, behind the hills, there was a little town.",
+  "It was the first day of winter.",
+  "Nobody had slept well that night.",
+  "The market was full of people.",
+  "Listen to this story.",
+  "This is what the children told me.",
 ] as const;
 
 const smallTalk = [
-  "The wind blew softly.", "A bird sang outside.", "They all laughed.", "Nobody said a word.", "It smelled of fresh bread.", "The cat slept on the chair.",
-  "Then it was time for tea.", "The door was open.", "Somebody played a song.", "The fire was warm.", "Soon it would be dark.", "A dog barked far away.",
-  "What a day it was.", "The road was long and dusty.", "There was a smell of rain.",
+  "The wind blew softly.",
+  "A bird sang outside.",
+  "They all laughed.",
+  "Nobody said a word.",
+  "It smelled of fresh bread.",
+  "The cat slept on the chair.",
+  "Then it was time for tea.",
+  "The door was open.",
+  "Somebody played a song.",
+  "The fire was warm.",
+  "Soon it would be dark.",
+  "A dog barked far away.",
+  "What a day it was.",
+  "The road was long and dusty.",
+  "There was a smell of rain.",
 ] as const;
 
 const closings = [
-  "In the evening everybody went home.", "And that was the end of the day.", "They never forgot it.", "Then the moon came up.", "After that they were all good friends.",
+  "In the evening everybody went home.",
+  "And that was the end of the day.",
+  "They never forgot it.",
+  "Then the moon came up.",
+  "After that they were all good friends.",
   "Tomorrow would be another day.",
 ] as const;
 
@@ -34,7 +58,8 @@ function hash(text: string): number {
   return (h ^ (h >>> 13)) >>> 0;
 }
 
-export const isHeldOut = (kind: string, key: string, value: string): boolean => hash(`${kind}|${key}|${value}`) % 8 === 0;
+export const isHeldOut = (kind: string, key: string, value: string): boolean =>
+  hash(`${kind}|${key}|${value}`) % 8 === 0;
 
 export const inTraining: Allowed = (kind, key, value) => !isHeldOut(kind, key, value);
 const anything: Allowed = () => true;

@@ -210,7 +210,11 @@ const nature: SceneMaker = (rng) => {
     about === "sound" ? a.sound : about === "home" ? `in the ${a.home}` : `a ${a.young}`;
   const choices = four.map((a) => ` ${answerOf(a)}`);
   const ask = (a: (typeof world.animals)[number]): string =>
-    about === "sound" ? `What does a ${a.kind} say?` : about === "home" ? `Where does a ${a.kind} live?` : `What is the child of a ${a.kind}?`;
+    about === "sound"
+      ? `What does a ${a.kind} say?`
+      : about === "home"
+        ? `Where does a ${a.kind} live?`
+        : `What is the child of a ${a.kind}?`;
   const told = several(rng, four, 2);
   const sentences = told.map((a) =>
     rng.pick([

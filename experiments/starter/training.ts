@@ -1,0 +1,110 @@
+/**
+ * @file Trains the starter from nothing: the same trainer and engine that distil, on the corpus written here.
+ *
+ * Two phases share one optimizer and one schedule: rows of 160 tokens, which hold a whole document, and a last part with
+ * rows of the full context, so that every position is trained. Each row begins with a document.
+ */
+
+import { initializeWeights } from "../../lib/decoder/initialize.ts";
+import { DecoderRunner } from "../../lib/decoder/runner.ts";
+import type { DecoderWeights } from "../../lib/decoder/weights.ts";
+import type { Engine } from "../../lib/engines/engine.ts";
+import { choiceSequences, scoreChoices } from "../../lib/eval/choice-scoring.ts";
+import { sequenceLosses } from "../../lib/eval/perplexity.ts";
+import type { TextCodec } from "../../lib/eval/sequences.ts";
+import { createRng } from "../../lib/random.ts";
+import { newAdamWState } from "../../lib/train/adamw.ts";
+import { type Batch, type StepResult, Trainer } from "../../lib/train/trainer.ts";
+import { textObjective } from "../../lib/train/training-program.ts";
+import { starterArchitecture } from "./architecture.ts";
+import { type BpeModel, bpeEncoder } from "./bpe.ts";
+import { trainingDocument } from "./corpus/document.ts";
+import { BOS, EOS, heldOutQuestions } from "./corpus.ts";
+
+export interface StarterTraining {
+  readonly seed: number;
+  readonly steps: number;
+  /** Share of the steps, at the end, with rows of the full context. */
+  readonly longShare: number;
+  readonly peakRate: number;
+}
+
+export const starterTraining: StarterTraining = { seed: 20, steps: 2600, longShare: 0.12, peakRate: 3e-3 };
+
+const shortShape = { batch: 12, length: 160 };
+const longShape = { batch: 8, length: starterArchitecture.maxPositions };
+
+/** Rows that begin with a document and run on into the next until they are full. */
+function batchSource(model: BpeModel, seed: number): (shape: { batch: number; length: number }) => Batch {
+  const rng = createRng(seed, "training text");
+  const encode = bpeEncoder(model);
+  return ({ batch, length }) => {
+    const ids = new Int32Array(batch * length);
+    const targets = new Int32Array(batch * length);
+    for (let row = 0; row < batch; row++) {
+      const tokens: number[] = [];
+      while (tokens.length <= length) tokens.push(BOS, ...encode(trainingDocument(rng)), EOS);
+      ids.set(tokens.slice(0, length), row * length);
+      targets.set(tokens.slice(1, length + 1), row * length);
+    }
+    return { ids, targets, tokenWeights: new Float32Array(ids.length).fill(1 / ids.length) };
+  };
+}
+
+export async function trainStarter(
+  engine: Engine,
+  tokenizer: BpeModel,
+  options: StarterTraining,
+  onStep: (result: StepResult, weights: DecoderWeights) => Promise<void> | void,
+): Promise<DecoderWeights> {
+  const weights = initializeWeights(starterArchitecture, createRng(options.seed, "initial weights"));
+  const next = batchSource(tokenizer, options.seed);
+  const schedule = { peak: options.peakRate, warmupSteps: 100, totalSteps: options.steps, finalShare: 0.02 };
+  const state = newAdamWState();
+  const longFrom = Math.round(options.steps * (1 - options.longShare));
+  for (const [shape, from, to] of [
+    [shortShape, 0, longFrom],
+    [longShape, longFrom, options.steps],
+  ] as const) {
+    const trainer = await Trainer.create(engine, weights, { shape, schedule, objective: textObjective, state });
+    for (let i = from; i < to; i++) await onStep(await trainer.step(next(shape)), weights);
+    await trainer.dispose();
+  }
+  return weights;
+}
+
+/** What evaluation needs of a tokenizer, from the trainer's own model. */
+export function codecOf(model: BpeModel): TextCodec {
+  const encode = bpeEncoder(model);
+  const tokens = [...model.vocab.keys()];
+  return {
+    bosId: BOS,
+    encode: (text, { bos }) => [...(bos ? [BOS] : []), ...encode(text)],
+    decode: (ids) =>
+      ids
+        .map((id) => tokens[id] ?? "")
+        .join("")
+        .replaceAll("▁", " "),
+  };
+}
+
+/** Share of held-out questions answered right. */
+export async function questionAccuracy(
+  engine: Engine,
+  weights: DecoderWeights,
+  tokenizer: BpeModel,
+  count: number,
+): Promise<{ accuracy: number; byKind: Record<string, string> }> {
+  const items = heldOutQuestions("select", count).map((q) => ({ ...q, choices: [...q.choices] }));
+  const codec = codecOf(tokenizer);
+  const sequences = items.flatMap((item, i) => choiceSequences(item, i, codec, starterArchitecture.maxPositions));
+  const runner = new DecoderRunner(engine, weights);
+  const right = scoreChoices(items, await sequenceLosses(runner, sequences));
+  await runner.dispose();
+  const byKind: Record<string, string> = {};
+  for (const kind of [...new Set(items.map((i) => i.kind ?? ""))].sort()) {
+    const members = right.filter((_, i) => items[i]?.kind === kind);
+    byKind[kind] = `${members.filter(Boolean).length}/${members.length}`;
+  }
+  return { accuracy: right.filter(Boolean).length / right.length, byKind };
+}
