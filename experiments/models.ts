@@ -62,8 +62,12 @@ export function modelSession(engine: Engine, resolve: (reference: string) => Pro
 /** All weights as fp32, compressed ones decoded, one tensor at a time. */
 export async function loadWeights(checkpoint: Checkpoint): Promise<DecoderWeights> {
   const tensors = new Map<string, Tensor>();
-  for (const { name, shape, layer, role } of weightList(checkpoint.architecture)) {
-    const values = layer === null ? await checkpoint.globalTensor(role) : await checkpoint.layerTensor(layer, role);
+  for (const entry of weightList(checkpoint.architecture)) {
+    const { name, shape } = entry;
+    const values =
+      entry.layer === null
+        ? await checkpoint.globalTensor(entry.role)
+        : await checkpoint.layerTensor(entry.layer, entry.role);
     tensors.set(name, f32(shape, values));
   }
   return decoderWeights(checkpoint.architecture, tensors);

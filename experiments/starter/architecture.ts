@@ -6,6 +6,7 @@ const HIDDEN = 128;
 const HEAD_DIM = 32;
 export const LAYERS = 8;
 export const CONTEXT = 256;
+const WINDOW = 128;
 
 const rope = (theta: number): RopeSpec => ({
   inverseFrequencies: Array.from({ length: HEAD_DIM / 2 }, (_, i) => theta ** ((-2 * i) / HEAD_DIM)),
@@ -22,7 +23,7 @@ const layer = (index: number): LayerArchitecture => {
     neurons: 384,
     attentionScale: HEAD_DIM ** -0.5,
     attentionSoftcap: null,
-    window: full ? null : 64,
+    window: full ? null : WINDOW,
     rope: rope(full ? 1e6 : 1e4),
     qkNorm: true,
     sandwichNorms: true,
@@ -62,7 +63,7 @@ export const starterConfig = {
   rope_local_base_freq: 10_000,
   rope_scaling: null,
   query_pre_attn_scalar: HEAD_DIM,
-  sliding_window: 64,
+  sliding_window: WINDOW,
   layer_types: Array.from({ length: LAYERS }, (_, i) => ((i + 1) % 4 === 0 ? "full_attention" : "sliding_attention")),
   attention_bias: false,
   attention_dropout: 0,

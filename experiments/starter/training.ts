@@ -34,6 +34,23 @@ export const starterTraining: StarterTraining = { seed: 20, steps: 2600, longSha
 const shortShape = { batch: 12, length: 160 };
 const longShape = { batch: 8, length: starterArchitecture.maxPositions };
 
+/** An answer is a few tokens among a hundred, but the only ones that need the passage; they count this often. */
+const ANSWER_WEIGHT = 4;
+
+/** The tokens of a document and how often each counts: `<bos> document <eos>`. */
+function weighted(document: string, encode: (text: string) => number[]): { id: number; weight: number }[] {
+  const plain = (text: string) => encode(text).map((id) => ({ id, weight: 1 }));
+  const lines = document.split("\n").map((line, i) => {
+    const at = line.indexOf("Answer:");
+    const start = i === 0 ? "" : "\n";
+    if (at < 0) return plain(start + line);
+    // Cutting after the colon changes no token, because punctuation stands alone.
+    const question = plain(start + line.slice(0, at + "Answer:".length));
+    return [...question, ...encode(line.slice(at + "Answer:".length)).map((id) => ({ id, weight: ANSWER_WEIGHT }))];
+  });
+  return [{ id: BOS, weight: 1 }, ...lines.flat(), { id: EOS, weight: 1 }];
+}
+
 /** Rows that begin with a document and run on into the next until they are full. */
 function batchSource(model: BpeModel, seed: number): (shape: { batch: number; length: number }) => Batch {
   const rng = createRng(seed, "training text");
@@ -41,13 +58,18 @@ function batchSource(model: BpeModel, seed: number): (shape: { batch: number; le
   return ({ batch, length }) => {
     const ids = new Int32Array(batch * length);
     const targets = new Int32Array(batch * length);
+    const tokenWeights = new Float32Array(batch * length);
     for (let row = 0; row < batch; row++) {
-      const tokens: number[] = [];
-      while (tokens.length <= length) tokens.push(BOS, ...encode(trainingDocument(rng)), EOS);
-      ids.set(tokens.slice(0, length), row * length);
-      targets.set(tokens.slice(1, length + 1), row * length);
+      const tokens: { id: number; weight: number }[] = [];
+      while (tokens.length <= length) tokens.push(...weighted(trainingDocument(rng), encode));
+      for (let i = 0; i < length; i++) {
+        ids[row * length + i] = tokens[i]?.id ?? 0;
+        targets[row * length + i] = tokens[i + 1]?.id ?? 0;
+        tokenWeights[row * length + i] = tokens[i + 1]?.weight ?? 0;
+      }
     }
-    return { ids, targets, tokenWeights: new Float32Array(ids.length).fill(1 / ids.length) };
+    const total = tokenWeights.reduce((t, w) => t + w, 0);
+    return { ids, targets, tokenWeights: tokenWeights.map((w) => w / total) };
   };
 }
 

@@ -21,23 +21,20 @@ export interface DecoderWeights {
   readonly tensors: ReadonlyMap<string, Tensor>;
 }
 
+export type WeightEntry = { readonly name: string; readonly shape: number[] } & (
+  | { readonly layer: null; readonly role: GlobalTensor }
+  | { readonly layer: number; readonly role: LayerTensor }
+);
+
 /** Every weight a decoder of this architecture has: flat name, role, layer and shape, in a fixed order. */
-export function weightList(
-  arch: DecoderArchitecture,
-): { name: string; shape: number[]; layer: number | null; role: GlobalTensor | LayerTensor }[] {
-  const globals = (Object.entries(globalTensorShapes(arch)) as [GlobalTensor, number[]][]).map(([role, shape]) => ({
-    name: globalName(role),
-    shape,
-    layer: null,
-    role,
-  }));
+export function weightList(arch: DecoderArchitecture): WeightEntry[] {
+  const globals = (Object.entries(globalTensorShapes(arch)) as [GlobalTensor, number[]][]).map(
+    ([role, shape]): WeightEntry => ({ name: globalName(role), shape, layer: null, role }),
+  );
   const layers = arch.layers.flatMap((layer, i) =>
-    (Object.entries(layerTensorShapes(arch, layer)) as [LayerTensor, number[]][]).map(([role, shape]) => ({
-      name: layerName(i, role),
-      shape,
-      layer: i,
-      role,
-    })),
+    (Object.entries(layerTensorShapes(arch, layer)) as [LayerTensor, number[]][]).map(
+      ([role, shape]): WeightEntry => ({ name: layerName(i, role), shape, layer: i, role }),
+    ),
   );
   return [...globals, ...layers];
 }

@@ -73,8 +73,12 @@ function passage(rng: Rng, scene: Scene): string {
     if (rng.uniform() < 0.3) parts.push(rng.pick(smallTalk));
   }
   if (rng.uniform() < 0.3) parts.push(dialogue(rng));
-  if (rng.uniform() < 0.5) parts.push(rng.pick(closings));
   return parts.join(" ");
+}
+
+/** Some sentences told again, word for word. */
+function recap(rng: Rng, scene: Scene): string {
+  return ["Now remember.", ...rng.shuffle(scene.sentences).slice(0, 2)].join(" ");
 }
 
 /** Somebody speaks, and is named again: a short copy over a few words. */
@@ -92,17 +96,19 @@ const questionLine = (q: Question): string => `Question: ${q.question} Answer:${
 
 /** One training document: a passage and two to four of its questions, one a line. */
 export function trainingDocument(rng: Rng): string {
-  return documentOf(rng, drawScene(rng, inTraining));
+  return documentOf(rng, drawScene(rng, inTraining, 2 + rng.integer(4)));
 }
 
 /** As `trainingDocument`, with pairs training never saw among its own. */
 export function heldOutDocument(rng: Rng): string {
-  return documentOf(rng, drawScene(rng, anything));
+  return documentOf(rng, drawScene(rng, anything, 2 + rng.integer(4)));
 }
 
 function documentOf(rng: Rng, scene: Scene): string {
   const asked = rng.shuffle(scene.questions).slice(0, 2 + rng.integer(3));
-  return [passage(rng, scene), ...asked.map(questionLine)].join("\n");
+  const told = rng.uniform() < 0.35 ? `${passage(rng, scene)} ${recap(rng, scene)}` : passage(rng, scene);
+  const closing = rng.uniform() < 0.4 ? ` ${rng.pick(closings)}` : "";
+  return [told + closing, ...asked.map(questionLine)].join("\n");
 }
 
 export interface QuestionItem {
@@ -116,10 +122,14 @@ export interface QuestionItem {
 export function heldOutQuestion(rng: Rng): QuestionItem {
   for (;;) {
     const seen: { kind: string; key: string; value: string; held: boolean }[] = [];
-    const scene = drawScene(rng, (kind, key, value) => {
-      seen.push({ kind, key, value, held: isHeldOut(kind, key, value) });
-      return true;
-    });
+    const scene = drawScene(
+      rng,
+      (kind, key, value) => {
+        seen.push({ kind, key, value, held: isHeldOut(kind, key, value) });
+        return true;
+      },
+      4,
+    );
     const pairs = seen.slice(-4);
     const candidates = scene.questions.filter((q, i) => q.kind === "nature" || pairs[i]?.held);
     if (candidates.length === 0) continue;

@@ -1,9 +1,9 @@
 /**
  * @file Scenes: a few sentences about several people or things of one kind, and the questions they answer.
  *
- * Every scene ties four keys (people, pets, days) to four values (places, colours, foods), in random order, so that the
- * answer cannot be guessed from what was said last or most often: a reader must look back for the key. The four values
- * are the choices.
+ * Every scene ties a few keys (people, pets, days) to as many values (places, colours, foods), in random order, so that
+ * the answer cannot be guessed from what was said last or most often: a reader must look back for the key. The values
+ * are the choices. Training scenes have two to five pairs, questions for choosing always four.
  */
 import type { Rng } from "../../../lib/random.ts";
 import * as world from "./world.ts";
@@ -41,22 +41,22 @@ interface Pairing {
   readonly answer: (value: string) => string;
 }
 
-/** Four keys with four values; tries again until every pair is allowed. */
-function pair(rng: Rng, p: Pairing, allowed: Allowed): Scene {
+/** `count` keys with as many values; tries again until every pair is allowed. */
+function pair(rng: Rng, p: Pairing, allowed: Allowed, count: number): Scene {
   let keys: string[];
   let values: string[];
   do {
-    keys = several(rng, p.keys, 4);
-    values = several(rng, p.values, 4);
+    keys = several(rng, p.keys, count);
+    values = several(rng, p.values, count);
   } while (!keys.every((k, i) => allowed(p.kind, k, values[i] ?? "")));
   const choices = values.map((v) => ` ${p.answer(v)}`);
   const questions = keys.map((key, answer) => ({ kind: p.kind, question: p.ask(key), choices, answer }));
   return { sentences: keys.map((k, i) => upper(p.tell(k, values[i] ?? ""))), questions };
 }
 
-type SceneMaker = (rng: Rng, allowed: Allowed) => Scene;
+type SceneMaker = (rng: Rng, allowed: Allowed, count: number) => Scene;
 
-const hidden: SceneMaker = (rng, allowed) => {
+const hidden: SceneMaker = (rng, allowed, count) => {
   const things = rng.shuffle(world.things);
   const keys = world.names.map((n, i) => `${n}|${rng.pick(world.colours)} ${things[i % things.length]}`);
   const name = (k: string): string => k.split("|")[0] ?? "";
@@ -73,10 +73,11 @@ const hidden: SceneMaker = (rng, allowed) => {
       answer: (v) => v,
     },
     (kind, k, v) => allowed(kind, name(k), v),
+    count,
   );
 };
 
-const wearing: SceneMaker = (rng, allowed) => {
+const wearing: SceneMaker = (rng, allowed, count) => {
   const thing = rng.pick(["hat", "scarf", "coat", "boat", "kite", "bag", "lamp", "cup"]);
   return pair(
     rng,
@@ -89,10 +90,11 @@ const wearing: SceneMaker = (rng, allowed) => {
       answer: (v) => v,
     },
     allowed,
+    count,
   );
 };
 
-const eating: SceneMaker = (rng, allowed) => {
+const eating: SceneMaker = (rng, allowed, count) => {
   const like = rng.pick(["likes to eat", "always asks for", "dreams of"]);
   return pair(
     rng,
@@ -105,10 +107,11 @@ const eating: SceneMaker = (rng, allowed) => {
       answer: (v) => v,
     },
     allowed,
+    count,
   );
 };
 
-const secret: SceneMaker = (rng, allowed) => {
+const secret: SceneMaker = (rng, allowed, count) => {
   const say = rng.pick(["The secret word of # is", "# wrote down the word", "# whispered the word"]);
   return pair(
     rng,
@@ -121,10 +124,11 @@ const secret: SceneMaker = (rng, allowed) => {
       answer: (v) => v,
     },
     allowed,
+    count,
   );
 };
 
-const week: SceneMaker = (rng, allowed) => {
+const week: SceneMaker = (rng, allowed, count) => {
   const who = rng.pick(["the children", "the two friends", "the class", "the whole family"]);
   return pair(
     rng,
@@ -137,10 +141,11 @@ const week: SceneMaker = (rng, allowed) => {
       answer: (v) => `to the ${v}`,
     },
     allowed,
+    count,
   );
 };
 
-const giving: SceneMaker = (rng, allowed) => {
+const giving: SceneMaker = (rng, allowed, count) => {
   const giver = rng.pick(["Grandmother", "Grandfather", "The king", "The postman"]);
   return pair(
     rng,
@@ -153,10 +158,11 @@ const giving: SceneMaker = (rng, allowed) => {
       answer: (v) => v,
     },
     allowed,
+    count,
   );
 };
 
-const counting: SceneMaker = (rng, allowed) =>
+const counting: SceneMaker = (rng, allowed, count) =>
   pair(
     rng,
     {
@@ -168,9 +174,10 @@ const counting: SceneMaker = (rng, allowed) =>
       answer: (v) => v,
     },
     allowed,
+    count,
   );
 
-const feeling: SceneMaker = (rng, allowed) => {
+const feeling: SceneMaker = (rng, allowed, count) => {
   const feel = rng.pick(world.feelings);
   return pair(
     rng,
@@ -183,10 +190,11 @@ const feeling: SceneMaker = (rng, allowed) => {
       answer: (v) => v,
     },
     allowed,
+    count,
   );
 };
 
-const working: SceneMaker = (rng, allowed) => {
+const working: SceneMaker = (rng, allowed, count) => {
   const verb = rng.pick(["is a", "works as a", "wants to be a"]);
   return pair(
     rng,
@@ -199,6 +207,7 @@ const working: SceneMaker = (rng, allowed) => {
       answer: (v) => `a ${v}`,
     },
     allowed,
+    count,
   );
 };
 
@@ -239,11 +248,11 @@ export const scenes: readonly { readonly make: SceneMaker; readonly weight: numb
   { make: nature, weight: 2 },
 ];
 
-export function drawScene(rng: Rng, allowed: Allowed): Scene {
+export function drawScene(rng: Rng, allowed: Allowed, count: number): Scene {
   let draw = rng.uniform() * scenes.reduce((n, s) => n + s.weight, 0);
   for (const { make, weight } of scenes) {
     draw -= weight;
-    if (draw < 0) return make(rng, allowed);
+    if (draw < 0) return make(rng, allowed, count);
   }
-  return hidden(rng, allowed);
+  return hidden(rng, allowed, count);
 }

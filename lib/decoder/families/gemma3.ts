@@ -1,0 +1,114 @@
+/**
+ * @file Gemma 3 text decoders: sandwich norms with 1 + w, QK-norm, sliding layers with a RoPE of their own.
+ *
+ * Reference: the Gemma 3 report (2025); defaults are those of `Gemma3TextConfig`, which larger checkpoints rely on.
+ */
+import { z } from "zod";
+import { EspalierError } from "../../errors.ts";
+import type { LayerArchitecture } from "../architecture.ts";
+import { type Family, standardHeadToGroup } from "./family.ts";
+import { parseConfig, positive } from "./parse-config.ts";
+import { ropeParameters, ropeSpec } from "./rope-config.ts";
+
+const layerType = z.enum(["sliding_attention", "full_attention"]);
+
+const schema = z.looseObject({
+  vocab_size: positive.default(262208),
+  hidden_size: positive.default(2304),
+  intermediate_size: positive.default(9216),
+  num_hidden_layers: positive.default(26),
+  num_attention_heads: positive.default(8),
+  num_key_value_heads: positive.default(4),
+  head_dim: positive.default(256),
+  hidden_activation: z.string().default("gelu_pytorch_tanh"),
+  max_position_embeddings: positive.default(131072),
+  rms_norm_eps: z.number().positive().default(1e-6),
+  rope_theta: z.number().positive().nullish(),
+  rope_local_base_freq: z.number().positive().nullish(),
+  rope_scaling: ropeParameters.nullish(),
+  rope_parameters: z
+    .looseObject({ full_attention: ropeParameters.nullish(), sliding_attention: ropeParameters.nullish() })
+    .nullish(),
+  query_pre_attn_scalar: z.number().positive().default(256),
+  sliding_window: positive.nullish().default(4096),
+  sliding_window_pattern: positive.nullish(),
+  _sliding_window_pattern: positive.nullish(),
+  layer_types: z.array(layerType).nullish(),
+  attention_bias: z.boolean().nullish(),
+  attn_logit_softcapping: z.number().positive().nullish(),
+  final_logit_softcapping: z.number().positive().nullish(),
+  tie_word_embeddings: z.boolean().default(true),
+  use_bidirectional_attention: z.boolean().nullish(),
+});
+
+export const gemma3: Family = {
+  modelTypes: ["gemma3_text", "gemma3"],
+  architecture(raw) {
+    const c = parseConfig(schema, raw);
+    if (c.num_attention_heads % c.num_key_value_heads !== 0) {
+      throw new EspalierError(
+        "model/config",
+        `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${c.num_key_value_heads}`,
+      );
+    }
+    if (c.attention_bias) throw new EspalierError("model/config", "attention_bias true is not supported");
+    if (c.use_bidirectional_attention)
+      throw new EspalierError(
+        "model/config",
+        "use_bidirectional_attention true is not supported: this is no causal decoder",
+      );
+    if (!["gelu_pytorch_tanh", "gelu_tanh", "gelu"].includes(c.hidden_activation)) {
+      throw new EspalierError(
+        "model/config",
+        `hidden_activation "${c.hidden_activation}" is not supported; Gemma models use gelu_pytorch_tanh`,
+      );
+    }
+    const pattern = c._sliding_window_pattern ?? c.sliding_window_pattern ?? 6;
+    const types =
+      c.layer_types ??
+      Array.from({ length: c.num_hidden_layers }, (_, i) =>
+        (i + 1) % pattern === 0 ? "full_attention" : "sliding_attention",
+      );
+    if (types.length !== c.num_hidden_layers) {
+      throw new EspalierError(
+        "model/config",
+        `layer_types has ${types.length} entries, num_hidden_layers is ${c.num_hidden_layers}`,
+      );
+    }
+    const full = c.rope_parameters?.full_attention ?? c.rope_scaling ?? {};
+    const sliding = c.rope_parameters?.sliding_attention ?? {};
+    const ropes = {
+      full_attention: ropeSpec(full, full.rope_theta ?? c.rope_theta ?? 1_000_000, c.head_dim),
+      sliding_attention: ropeSpec(sliding, sliding.rope_theta ?? c.rope_local_base_freq ?? 10_000, c.head_dim),
+    };
+    const layers = types.map(
+      (type): LayerArchitecture => ({
+        queryHeads: c.num_attention_heads,
+        kvGroups: c.num_key_value_heads,
+        headDim: c.head_dim,
+        headToGroup: standardHeadToGroup(c.num_attention_heads, c.num_key_value_heads),
+        neurons: c.intermediate_size,
+        attentionScale: c.query_pre_attn_scalar ** -0.5,
+        attentionSoftcap: c.attn_logit_softcapping ?? null,
+        window: type === "sliding_attention" ? (c.sliding_window ?? null) : null,
+        rope: ropes[type],
+        qkNorm: true,
+        sandwichNorms: true,
+        attentionBias: false,
+        activation: "gelu_tanh",
+      }),
+    );
+    return {
+      family: "gemma3_text",
+      hidden: c.hidden_size,
+      vocab: c.vocab_size,
+      maxPositions: c.max_position_embeddings,
+      normEpsilon: c.rms_norm_eps,
+      normOffset: 1,
+      embeddingScale: Math.sqrt(c.hidden_size),
+      finalSoftcap: c.final_logit_softcapping ?? null,
+      tiedHead: c.tie_word_embeddings,
+      layers,
+    };
+  },
+};

@@ -1,0 +1,88 @@
+/**
+ * @file Llama 2, 3, 3.1, 3.2 and what shares their layout (SmolLM2, TinyLlama, Mistral without a window).
+ *
+ * Reference: Touvron et al. (2023), Dubey et al. (2024); defaults are those of `LlamaConfig`.
+ */
+import { z } from "zod";
+import { EspalierError } from "../../errors.ts";
+import type { LayerArchitecture } from "../architecture.ts";
+import { type Family, standardHeadToGroup } from "./family.ts";
+import { parseConfig, positive } from "./parse-config.ts";
+import { ropeParameters, ropeSpec } from "./rope-config.ts";
+
+const schema = z.looseObject({
+  vocab_size: positive.default(32000),
+  hidden_size: positive.default(4096),
+  intermediate_size: positive.default(11008),
+  num_hidden_layers: positive.default(32),
+  num_attention_heads: positive.default(32),
+  num_key_value_heads: positive.nullish(),
+  head_dim: positive.nullish(),
+  hidden_act: z.string().default("silu"),
+  max_position_embeddings: positive.default(2048),
+  rms_norm_eps: z.number().positive().default(1e-6),
+  rope_theta: z.number().positive().nullish(),
+  rope_scaling: ropeParameters.nullish(),
+  rope_parameters: ropeParameters.nullish(),
+  tie_word_embeddings: z.boolean().default(false),
+  attention_bias: z.boolean().nullish(),
+  mlp_bias: z.boolean().nullish(),
+  sliding_window: positive.nullish(),
+});
+
+export const llama: Family = {
+  modelTypes: ["llama", "mistral"],
+  architecture(raw) {
+    const c = parseConfig(schema, raw);
+    const kvGroups = c.num_key_value_heads ?? c.num_attention_heads;
+    if (c.num_attention_heads % kvGroups !== 0) {
+      throw new EspalierError(
+        "model/config",
+        `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${kvGroups}`,
+      );
+    }
+    if (c.attention_bias || c.mlp_bias) {
+      throw new EspalierError(
+        "model/config",
+        `${c.attention_bias ? "attention_bias" : "mlp_bias"} true is not supported`,
+      );
+    }
+    if (c.hidden_act !== "silu")
+      throw new EspalierError("model/config", `hidden_act "${c.hidden_act}" is not supported; Llama models use silu`);
+    const headDim = c.head_dim ?? c.hidden_size / c.num_attention_heads;
+    if (!Number.isInteger(headDim)) {
+      throw new EspalierError(
+        "model/config",
+        `hidden_size ${c.hidden_size} is not a multiple of num_attention_heads ${c.num_attention_heads}, and head_dim is not given`,
+      );
+    }
+    const parameters = c.rope_parameters ?? c.rope_scaling ?? {};
+    const layer: LayerArchitecture = {
+      queryHeads: c.num_attention_heads,
+      kvGroups,
+      headDim,
+      headToGroup: standardHeadToGroup(c.num_attention_heads, kvGroups),
+      neurons: c.intermediate_size,
+      attentionScale: headDim ** -0.5,
+      attentionSoftcap: null,
+      window: raw.model_type === "mistral" ? (c.sliding_window ?? null) : null,
+      rope: ropeSpec(parameters, parameters.rope_theta ?? c.rope_theta ?? 10000, headDim),
+      qkNorm: false,
+      sandwichNorms: false,
+      attentionBias: false,
+      activation: "silu",
+    };
+    return {
+      family: "llama",
+      hidden: c.hidden_size,
+      vocab: c.vocab_size,
+      maxPositions: c.max_position_embeddings,
+      normEpsilon: c.rms_norm_eps,
+      normOffset: 0,
+      embeddingScale: 1,
+      finalSoftcap: null,
+      tiedHead: c.tie_word_embeddings,
+      layers: Array.from({ length: c.num_hidden_layers }, () => layer),
+    };
+  },
+};

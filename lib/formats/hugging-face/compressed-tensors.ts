@@ -1,0 +1,179 @@
+/**
+ * @file How a compressed weight lies in a safetensors file: its parts as tensors, its scheme in `config.json`.
+ *
+ * `<name>.codes`, `.scales`, `.offsets` (affine), `.indices`, `.tables` (palette), `.mask`, `.nonzeros` (sparse). Codes below
+ * eight bits are packed as one LSB-first bit stream, so that the size on disk is the size.
+ */
+import { z } from "zod";
+import type { CompressedWeight } from "../../compress/weight.ts";
+import { EspalierError } from "../../errors.ts";
+import { float16FromFloat32 } from "../../float16.ts";
+import { elementCount } from "../../mil/types.ts";
+import { asBytes, type SafetensorsFile, type TensorToWrite } from "../safetensors.ts";
+
+const shape = z.array(z.number().int().positive());
+
+export const compressionScheme = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("affine"),
+    bits: z.union([z.literal(4), z.literal(8)]),
+    shape,
+    scaleShape: shape,
+    offsets: z.boolean(),
+  }),
+  z.object({
+    kind: z.literal("palette"),
+    bits: z.union([z.literal(1), z.literal(2), z.literal(3), z.literal(4), z.literal(6), z.literal(8)]),
+    shape,
+    rowsPerTable: z.number().int().positive(),
+  }),
+  z.object({ kind: z.literal("sparse"), shape }),
+]);
+export type CompressionScheme = z.infer<typeof compressionScheme>;
+
+/** Low `bits` of each value, LSB first, without gaps. */
+export function packBits(values: Uint8Array | Int8Array, bits: number): Uint8Array {
+  const out = new Uint8Array(Math.ceil((values.length * bits) / 8));
+  const mask = (1 << bits) - 1;
+  let at = 0;
+  for (let i = 0; i < values.length; i++, at += bits) {
+    const v = ((values[i] as number) & mask) << (at & 7);
+    out[at >> 3] = (out[at >> 3] as number) | (v & 255);
+    if ((at & 7) + bits > 8) out[(at >> 3) + 1] = (out[(at >> 3) + 1] as number) | (v >> 8);
+  }
+  return out;
+}
+
+export function unpackBits(packed: Uint8Array, bits: number, count: number): Uint8Array {
+  const out = new Uint8Array(count);
+  const mask = (1 << bits) - 1;
+  for (let i = 0, at = 0; i < count; i++, at += bits) {
+    const word = (packed[at >> 3] as number) | ((packed[(at >> 3) + 1] ?? 0) << 8);
+    out[i] = (word >> (at & 7)) & mask;
+  }
+  return out;
+}
+
+const signExtend = (codes: Uint8Array, bits: number): Int8Array =>
+  Int8Array.from(codes, (c) => (c << (32 - bits)) >> (32 - bits));
+
+/** The tensors and the scheme of a weight that is not dense. */
+export function compressedTensors(
+  name: string,
+  weight: Exclude<CompressedWeight, { kind: "dense" }>,
+): { tensors: TensorToWrite[]; scheme: CompressionScheme } {
+  const bytes = (part: string, data: Uint8Array): TensorToWrite => ({
+    name: `${name}.${part}`,
+    dtype: "U8",
+    shape: [data.length],
+    bytes: () => data,
+  });
+  const half = (part: string, values: Float32Array, dims: readonly number[]): TensorToWrite => ({
+    name: `${name}.${part}`,
+    dtype: "F16",
+    shape: dims,
+    bytes: () => asBytes(float16FromFloat32(values)),
+  });
+  if (weight.kind === "affine") {
+    const offsets = weight.offsets ? [bytes("offsets", packBits(weight.offsets, weight.bits))] : [];
+    return {
+      tensors: [
+        bytes("codes", packBits(weight.codes, weight.bits)),
+        half("scales", weight.scales, weight.scaleShape),
+        ...offsets,
+      ],
+      scheme: {
+        kind: "affine",
+        bits: weight.bits,
+        shape: [...weight.shape],
+        scaleShape: [...weight.scaleShape],
+        offsets: weight.offsets !== null,
+      },
+    };
+  }
+  if (weight.kind === "palette") {
+    const tables = weight.tables.length / 2 ** weight.bits;
+    return {
+      tensors: [
+        bytes("indices", packBits(weight.indices, weight.bits)),
+        half("tables", weight.tables, [tables, 2 ** weight.bits]),
+      ],
+      scheme: { kind: "palette", bits: weight.bits, shape: [...weight.shape], rowsPerTable: weight.rowsPerTable },
+    };
+  }
+  return {
+    tensors: [bytes("mask", packBits(weight.mask, 1)), half("nonzeros", weight.nonzeros, [weight.nonzeros.length])],
+    scheme: { kind: "sparse", shape: [...weight.shape] },
+  };
+}
+
+/** The names a scheme's parts have, for checking that nothing is missing. */
+export function compressedNames(name: string, scheme: CompressionScheme): string[] {
+  if (scheme.kind === "affine")
+    return [`${name}.codes`, `${name}.scales`, ...(scheme.offsets ? [`${name}.offsets`] : [])];
+  if (scheme.kind === "palette") return [`${name}.indices`, `${name}.tables`];
+  return [`${name}.mask`, `${name}.nonzeros`];
+}
+
+/** Reads a compressed weight back. Throws `model/shape-mismatch` when a part has not the size its scheme says. */
+export async function readCompressed(
+  file: (part: string) => SafetensorsFile,
+  name: string,
+  scheme: CompressionScheme,
+): Promise<CompressedWeight> {
+  const count = elementCount(scheme.shape);
+  const part = async (suffix: string, expected: number | null): Promise<Uint8Array> => {
+    const data = await file(`${name}.${suffix}`).readBytes(`${name}.${suffix}`);
+    if (expected !== null && data.length !== expected) {
+      throw new EspalierError(
+        "model/shape-mismatch",
+        `${name}.${suffix} has ${data.length} bytes, its scheme needs ${expected}`,
+      );
+    }
+    return data;
+  };
+  const half = (suffix: string): Promise<Float32Array> => file(`${name}.${suffix}`).readFloat32(`${name}.${suffix}`);
+  const packed = (n: number, bits: number): number => Math.ceil((n * bits) / 8);
+  const sized = (values: Float32Array, expected: number, suffix: string): Float32Array => {
+    if (values.length === expected) return values;
+    throw new EspalierError(
+      "model/shape-mismatch",
+      `${name}.${suffix} has ${values.length} elements, its scheme needs ${expected}`,
+    );
+  };
+  if (scheme.kind === "affine") {
+    const scales = elementCount(scheme.scaleShape);
+    const codes = signExtend(
+      unpackBits(await part("codes", packed(count, scheme.bits)), scheme.bits, count),
+      scheme.bits,
+    );
+    const offsets = scheme.offsets
+      ? signExtend(unpackBits(await part("offsets", packed(scales, scheme.bits)), scheme.bits, scales), scheme.bits)
+      : null;
+    return {
+      kind: "affine",
+      bits: scheme.bits,
+      shape: scheme.shape,
+      codes,
+      scales: sized(await half("scales"), scales, "scales"),
+      scaleShape: scheme.scaleShape,
+      offsets,
+    };
+  }
+  if (scheme.kind === "palette") {
+    const rows = scheme.shape[0] ?? 0;
+    const indices = unpackBits(await part("indices", packed(count, scheme.bits)), scheme.bits, count);
+    const tables = sized(await half("tables"), Math.ceil(rows / scheme.rowsPerTable) * 2 ** scheme.bits, "tables");
+    return {
+      kind: "palette",
+      bits: scheme.bits,
+      shape: scheme.shape,
+      indices,
+      tables,
+      rowsPerTable: scheme.rowsPerTable,
+    };
+  }
+  const mask = unpackBits(await part("mask", packed(count, 1)), 1, count);
+  const ones = mask.reduce((n, v) => n + v, 0);
+  return { kind: "sparse", shape: scheme.shape, mask, nonzeros: sized(await half("nonzeros"), ones, "nonzeros") };
+}

@@ -1,0 +1,307 @@
+/**
+ * @file Safetensors files: read lazily by byte range, written as a stream.
+ *
+ * Reference: the safetensors format. u64 N, N bytes of JSON (name → dtype, shape, data_offsets from the end of the
+ * header; `__metadata__` a flat map of strings), then the data, row-major and little-endian, without holes. A file is
+ * never in memory as a whole. Left out: fp8 and packed 4- and 6-bit element types.
+ */
+import { type FileHandle, open } from "node:fs/promises";
+import { z } from "zod";
+import { EspalierError } from "../errors.ts";
+import { writeAtomically } from "../files/atomic.ts";
+import { float32FromBfloat16, float32FromFloat16 } from "../float16.ts";
+
+const elementBytes = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U64: 8,
+  U32: 4,
+  U16: 2,
+  U8: 1,
+  BOOL: 1,
+} as const;
+export type SafetensorsDType = keyof typeof elementBytes;
+
+const MAX_HEADER_BYTES = 100_000_000;
+
+export interface TensorInfo {
+  readonly name: string;
+  readonly dtype: SafetensorsDType;
+  readonly shape: readonly number[];
+  readonly sizeBytes: number;
+  /** From the start of the file. */
+  readonly offset: number;
+}
+
+const entrySchema = z.object({
+  dtype: z.string(),
+  shape: z.array(z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER)).max(16),
+  data_offsets: z.tuple([z.number().int().nonnegative(), z.number().int().nonnegative()]),
+});
+
+const isDType = (text: string): text is SafetensorsDType => text in elementBytes;
+
+export interface SafetensorsFile {
+  readonly path: string;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly sizeBytes: number;
+  readBytes(name: string): Promise<Uint8Array>;
+  /** F64, F32, F16 and BF16 as fp32. Throws `format/unsupported` for other element types. */
+  readFloat32(name: string): Promise<Float32Array>;
+  close(): Promise<void>;
+}
+
+/** Opens and validates. Throws `format/truncated`, `format/malformed`, `format/unsupported`. */
+export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  const file = await open(path, "r").catch((cause: unknown) => {
+    throw new EspalierError("model/missing-file", `cannot open ${path}`, {
+      hint: "Check the path and its permissions.",
+      cause,
+    });
+  });
+  try {
+    const { size } = await file.stat();
+    const { tensors, metadata } = parseHeader(await readHeader(file, size, path), size, path);
+    const info = (name: string): TensorInfo => {
+      const found = tensors.get(name);
+      if (!found) throw new EspalierError("model/missing-tensor", `${path} has no tensor "${name}"`);
+      return found;
+    };
+    const readBytes = async (name: string): Promise<Uint8Array> => {
+      const { offset, sizeBytes } = info(name);
+      return readExactly(file, offset, sizeBytes, path);
+    };
+    return {
+      path,
+      tensors,
+      metadata,
+      sizeBytes: size,
+      readBytes,
+      async readFloat32(name) {
+        const { dtype } = info(name);
+        return toFloat32(await readBytes(name), dtype, `${path}: ${name}`);
+      },
+      close: () => file.close(),
+    };
+  } catch (thrown) {
+    await file.close();
+    throw thrown;
+  }
+}
+
+async function readExactly(file: FileHandle, offset: number, length: number, path: string): Promise<Uint8Array> {
+  // An allocation of its own, so that typed arrays over it are aligned.
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  while (at < length) {
+    const { bytesRead } = await file.read(bytes, at, Math.min(length - at, 1 << 30), offset + at);
+    if (bytesRead === 0)
+      throw new EspalierError("format/truncated", `${path} ends at byte ${offset + at}, ${length - at} bytes early`);
+    at += bytesRead;
+  }
+  return bytes;
+}
+
+async function readHeader(file: FileHandle, size: number, path: string): Promise<{ text: string; dataStart: number }> {
+  if (size < 8) throw new EspalierError("format/truncated", `${path} has ${size} bytes, a safetensors file at least 8`);
+  const prefix = await readExactly(file, 0, 8, path);
+  const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
+  if (length > MAX_HEADER_BYTES) {
+    throw new EspalierError(
+      "format/malformed",
+      `${path}: the header says it has ${length} bytes, more than ${MAX_HEADER_BYTES}`,
+      {
+        hint: "This is not a safetensors file, or it is damaged.",
+      },
+    );
+  }
+  if (8 + length > size) {
+    throw new EspalierError("format/truncated", `${path}: the header needs ${8 + length} bytes, the file has ${size}`, {
+      hint: "Download the file again.",
+    });
+  }
+  const bytes = await readExactly(file, 8, length, path);
+  try {
+    return { text: new TextDecoder("utf-8", { fatal: true }).decode(bytes), dataStart: 8 + length };
+  } catch (cause) {
+    throw new EspalierError("format/malformed", `${path}: the header is not UTF-8`, { cause });
+  }
+}
+
+function parseHeader(header: { text: string; dataStart: number }, size: number, path: string) {
+  const malformed = (what: string, cause?: unknown): never => {
+    throw new EspalierError("format/malformed", `${path}: ${what}`, cause === undefined ? {} : { cause });
+  };
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(header.text);
+  } catch (cause) {
+    return malformed("the header is not JSON", cause);
+  }
+  const object = z.record(z.string(), z.unknown()).safeParse(parsed);
+  if (!object.success) return malformed("the header is not a JSON object");
+  checkDuplicateKeys(header.text, Object.keys(object.data).length, malformed);
+  const { __metadata__: rawMetadata, ...entries } = object.data;
+  const metadata = z.record(z.string(), z.string()).safeParse(rawMetadata ?? {});
+  if (!metadata.success) return malformed("__metadata__ is not a map of strings");
+  const dataBytes = size - header.dataStart;
+  const tensors = new Map<string, TensorInfo>();
+  for (const [name, raw] of Object.entries(entries)) {
+    const entry = entrySchema.safeParse(raw);
+    if (!entry.success)
+      return malformed(`tensor "${name}": ${entry.error.issues[0]?.path.join(".")} ${entry.error.issues[0]?.message}`);
+    const { dtype, shape, data_offsets } = entry.data;
+    const [begin, end] = data_offsets;
+    if (!isDType(dtype)) {
+      throw new EspalierError("format/unsupported", `${path}: tensor "${name}" has the element type ${dtype}`, {
+        hint: `Supported are ${Object.keys(elementBytes).join(", ")}.`,
+      });
+    }
+    const expected = shape.reduce((n, d) => n * d, elementBytes[dtype]);
+    if (end < begin || end - begin !== expected) {
+      return malformed(
+        `tensor "${name}" ${dtype}[${shape.join(", ")}] needs ${expected} bytes, its offsets ${begin}–${end} hold ${end - begin}`,
+      );
+    }
+    if (end > dataBytes) {
+      throw new EspalierError(
+        "format/truncated",
+        `${path}: tensor "${name}" ends at data byte ${end}, the file has ${dataBytes}`,
+        {
+          hint: "Download the file again.",
+        },
+      );
+    }
+    tensors.set(name, { name, dtype, shape, sizeBytes: expected, offset: header.dataStart + begin });
+  }
+  let at = header.dataStart;
+  for (const t of [...tensors.values()].sort((a, b) => a.offset - b.offset || a.sizeBytes - b.sizeBytes)) {
+    if (t.offset !== at)
+      return malformed(
+        `tensor "${t.name}" begins at byte ${t.offset}, ${t.offset < at ? "inside another" : "after a hole"} (expected ${at})`,
+      );
+    at += t.sizeBytes;
+  }
+  if (at !== size) return malformed(`${size - at} bytes after the last tensor belong to none`);
+  return { tensors, metadata: metadata.data };
+}
+
+/** JSON.parse keeps the last of two equal keys; a header with two is refused. */
+function checkDuplicateKeys(text: string, distinct: number, malformed: (what: string) => never): void {
+  let depth = 0;
+  let keys = 0;
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (c === '"') {
+      let end = i + 1;
+      while (end < text.length && text[end] !== '"') end += text[end] === "\\" ? 2 : 1;
+      let after = end + 1;
+      while (/\s/.test(text[after] ?? "")) after++;
+      if (depth === 1 && text[after] === ":") keys++;
+      i = end;
+    } else if (c === "{" || c === "[") depth++;
+    else if (c === "}" || c === "]") depth--;
+  }
+  if (keys !== distinct) malformed("a tensor name occurs twice");
+}
+
+function toFloat32(bytes: Uint8Array, dtype: SafetensorsDType, what: string): Float32Array {
+  const { buffer } = bytes;
+  if (dtype === "F32") return new Float32Array(buffer);
+  if (dtype === "F64") return Float32Array.from(new Float64Array(buffer));
+  if (dtype === "F16") return float32FromFloat16(new Uint16Array(buffer));
+  if (dtype === "BF16") return float32FromBfloat16(new Uint16Array(buffer));
+  throw new EspalierError("format/unsupported", `${what} is ${dtype}, a floating point type was expected`);
+}
+
+export interface TensorToWrite {
+  readonly name: string;
+  readonly dtype: SafetensorsDType;
+  readonly shape: readonly number[];
+  /** Called when its turn comes, so that only one tensor is in memory. */
+  bytes(): Promise<Uint8Array> | Uint8Array;
+}
+
+export const asBytes = (data: ArrayBufferView): Uint8Array =>
+  new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+
+/** Writes tensors in the order of falling alignment and name; the file appears whole or not at all. */
+export async function writeSafetensors(
+  path: string,
+  tensors: readonly TensorToWrite[],
+  metadata: Readonly<Record<string, string>> = { format: "pt" },
+): Promise<void> {
+  const ordered = [...tensors].sort(
+    (a, b) => elementBytes[b.dtype] - elementBytes[a.dtype] || (a.name < b.name ? -1 : 1),
+  );
+  let at = 0;
+  const header: Record<string, unknown> = { __metadata__: metadata };
+  for (const t of ordered) {
+    if (t.name in header) throw new EspalierError("input/invalid", `two tensors are named "${t.name}"`);
+    const size = t.shape.reduce((n, d) => n * d, elementBytes[t.dtype]);
+    header[t.name] = { dtype: t.dtype, shape: t.shape, data_offsets: [at, at + size] };
+    at += size;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  const padded = new Uint8Array(Math.ceil(json.length / 8) * 8).fill(0x20);
+  padded.set(json);
+  const prefix = new Uint8Array(8);
+  new DataView(prefix.buffer).setBigUint64(0, BigInt(padded.length), true);
+  await writeAtomically(path, async (partial) => {
+    const file = await open(partial, "w");
+    try {
+      await writeAll(file, prefix);
+      await writeAll(file, padded);
+      for (const t of ordered) {
+        const bytes = await t.bytes();
+        const expected = t.shape.reduce((n, d) => n * d, elementBytes[t.dtype]);
+        if (bytes.length !== expected) {
+          throw new EspalierError(
+            "internal/invariant",
+            `internal: ${t.name} has ${bytes.length} bytes, its shape needs ${expected}`,
+          );
+        }
+        await writeAll(file, bytes);
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  });
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  let at = 0;
+  while (at < bytes.length) at += (await file.write(bytes, at, Math.min(bytes.length - at, 1 << 30))).bytesWritten;
+}
+
+const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
+
+/** The shard of every tensor from `model.safetensors.index.json`. Throws for names that leave the folder. */
+export function parseShardIndex(text: string, path: string): Map<string, string> {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch (cause) {
+    throw new EspalierError("format/malformed", `${path} is not JSON`, { cause });
+  }
+  const index = indexSchema.safeParse(parsed);
+  if (!index.success) throw new EspalierError("format/malformed", `${path} has no weight_map of strings`);
+  const shards = new Map(Object.entries(index.data.weight_map));
+  for (const [tensor, shard] of shards) {
+    if (!/^[\w.-]+\.safetensors$/.test(shard) || shard.startsWith(".")) {
+      throw new EspalierError(
+        "format/malformed",
+        `${path}: "${tensor}" lies in "${shard}", which is no plain file name`,
+      );
+    }
+  }
+  return shards;
+}

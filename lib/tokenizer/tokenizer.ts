@@ -1,0 +1,97 @@
+/**
+ * @file A checkpoint's tokenizer, from its `tokenizer.json`, through Hugging Face's own JavaScript library.
+ *
+ * The library adds BOS where the post-processor says so; here BOS is asked for explicitly, and its id comes from the
+ * configs. Decoding never cleans up spaces.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
+import { z } from "zod";
+import { EspalierError } from "../errors.ts";
+import type { TextCodec } from "../eval/sequences.ts";
+
+export interface Tokenizer extends TextCodec {
+  readonly vocabSize: number;
+  readonly eosIds: readonly number[];
+  idOf(token: string): number | null;
+}
+
+const idList = z.union([z.number().int(), z.array(z.number().int())]).nullish();
+const configSchema = z.looseObject({ bos_token_id: idList, eos_token_id: idList, text_config: z.unknown().optional() });
+const tokenText = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
+const tokenizerConfigSchema = z.looseObject({
+  bos_token: tokenText,
+  eos_token: tokenText,
+  add_bos_token: z.boolean().nullish(),
+});
+
+async function readJson(path: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch {
+    return null;
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new EspalierError("format/malformed", `${path} is not JSON`, { cause });
+  }
+}
+
+/** Throws `model/missing-file` without a `tokenizer.json`. */
+export async function loadTokenizer(directory: string): Promise<Tokenizer> {
+  const json = await readJson(join(directory, "tokenizer.json"));
+  if (typeof json !== "object" || json === null) {
+    throw new EspalierError("model/missing-file", `${directory} has no tokenizer.json`, {
+      hint: "Copy the tokenizer.json of the model you started from into that folder.",
+    });
+  }
+  const parsed = <T>(schema: z.ZodType<T>, value: unknown): T => schema.parse(value ?? {});
+  const config = parsed(configSchema, await readJson(join(directory, "config.json")));
+  const nested = parsed(configSchema, config.text_config);
+  const generation = parsed(configSchema, await readJson(join(directory, "generation_config.json")));
+  const own = parsed(tokenizerConfigSchema, await readJson(join(directory, "tokenizer_config.json")));
+
+  let library: LibraryTokenizer;
+  try {
+    library = new LibraryTokenizer(json, { ...own, clean_up_tokenization_spaces: false });
+  } catch (cause) {
+    throw new EspalierError("format/unsupported", `the tokenizer in ${directory} could not be read`, { cause });
+  }
+  const idOf = (token: string): number | null => library.token_to_id(token) ?? null;
+  const named = (t: z.infer<typeof tokenText>): number | null =>
+    t ? idOf(typeof t === "string" ? t : t.content) : null;
+  const first = (ids: z.infer<typeof idList>): number | null => (Array.isArray(ids) ? (ids[0] ?? null) : (ids ?? null));
+  const withSpecials = library.encode("a", { add_special_tokens: true }).ids;
+  const without = library.encode("a", { add_special_tokens: false }).ids;
+  const addsFirst = withSpecials.length > without.length && withSpecials[0] !== without[0];
+  const declared =
+    named(own.bos_token) ?? first(generation.bos_token_id) ?? first(config.bos_token_id) ?? first(nested.bos_token_id);
+  // A model whose tokenizer never puts a BOS in front (Qwen) has none, whatever its config says.
+  const bosId = addsFirst ? (withSpecials[0] ?? null) : own.add_bos_token === false ? null : declared;
+  const eos = [generation.eos_token_id, config.eos_token_id, nested.eos_token_id].map((ids) => [ids ?? []].flat());
+  const eosIds = [...new Set([...eos.flat(), ...[named(own.eos_token)].filter((id) => id !== null)])];
+  const vocabulary = library.get_vocab();
+  const vocabSize =
+    Math.max(...(vocabulary instanceof Map ? [...vocabulary.values()] : Object.values(vocabulary)).map(Number)) + 1;
+
+  return {
+    bosId,
+    eosIds,
+    vocabSize,
+    idOf,
+    encode(text, { bos }) {
+      const ids = text === "" ? [] : library.encode(text, { add_special_tokens: false }).ids;
+      return bos && bosId !== null ? [bosId, ...ids] : [...ids];
+    },
+    decode(ids) {
+      for (const id of ids) {
+        if (!Number.isInteger(id) || id < 0) throw new EspalierError("input/token-range", `${id} is no token id`);
+      }
+      if (ids.length === 0) return "";
+      return library.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+    },
+  };
+}
