@@ -7,6 +7,8 @@ const HEAD_DIM = 32;
 export const LAYERS = 8;
 export const CONTEXT = 256;
 const WINDOW = 128;
+/** Below the head dimension, because normed queries and keys of so few channels could not otherwise tell one token from all. */
+const QUERY_SCALAR = 4;
 
 const rope = (theta: number): RopeSpec => ({
   inverseFrequencies: Array.from({ length: HEAD_DIM / 2 }, (_, i) => theta ** ((-2 * i) / HEAD_DIM)),
@@ -21,7 +23,7 @@ const layer = (index: number): LayerArchitecture => {
     headDim: HEAD_DIM,
     headToGroup: [0, 0, 0, 0, 1, 1, 1, 1],
     neurons: 384,
-    attentionScale: HEAD_DIM ** -0.5,
+    attentionScale: QUERY_SCALAR ** -0.5,
     attentionSoftcap: null,
     window: full ? null : WINDOW,
     rope: rope(full ? 1e6 : 1e4),
@@ -62,7 +64,7 @@ export const starterConfig = {
   rope_theta: 1_000_000,
   rope_local_base_freq: 10_000,
   rope_scaling: null,
-  query_pre_attn_scalar: HEAD_DIM,
+  query_pre_attn_scalar: QUERY_SCALAR,
   sliding_window: WINDOW,
   layer_types: Array.from({ length: LAYERS }, (_, i) => ((i + 1) % 4 === 0 ? "full_attention" : "sliding_attention")),
   attention_bias: false,

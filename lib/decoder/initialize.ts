@@ -1,8 +1,9 @@
 /**
  * @file Random weights for a decoder that is to be trained from nothing.
  *
- * Reference: Radford et al. (GPT-2, 2019): N(0, 0.02²), with the two projections that write to the residual stream
- * scaled by 1/√(2L). Norm gains start at 1, that is 0 where the architecture adds 1.
+ * References: LeCun et al. (1998) for N(0, 1/fan-in); Radford et al. (GPT-2, 2019) for writing to the residual stream by
+ * 1/√(2L). Where a norm follows the projection (Gemma's sandwich) that scale sits in the norm's gain, because the norm
+ * would undo it in the matrix. Embedding rows times their scale have unit RMS, so that tokens are not drowned by blocks.
  */
 import { f32, type Tensor } from "../mil/tensor.ts";
 import { elementCount } from "../mil/types.ts";
@@ -10,15 +11,19 @@ import type { Rng } from "../random.ts";
 import type { DecoderArchitecture } from "./architecture.ts";
 import { type DecoderWeights, decoderWeights, weightList } from "./weights.ts";
 
-export function initializeWeights(arch: DecoderArchitecture, rng: Rng, deviation = 0.02): DecoderWeights {
-  const residual = deviation / Math.sqrt(2 * arch.layers.length);
+export function initializeWeights(arch: DecoderArchitecture, rng: Rng): DecoderWeights {
+  const residual = 1 / Math.sqrt(2 * arch.layers.length);
   const tensors = new Map<string, Tensor>();
-  for (const { name, shape, role } of weightList(arch)) {
+  for (const { name, shape, role, layer } of weightList(arch)) {
     const values = new Float32Array(elementCount(shape));
-    if (shape.length === 1) values.fill(arch.normOffset === 1 ? 0 : 1);
-    else {
-      const spread = role === "output" || role === "down" ? residual : deviation;
-      for (let i = 0; i < values.length; i++) values[i] = rng.normal() * spread;
+    const sandwich = layer !== null && arch.layers[layer]?.sandwichNorms === true;
+    if (shape.length === 1) {
+      const gain = sandwich && (role === "postAttentionNorm" || role === "postMlpNorm") ? residual : 1;
+      values.fill(gain - arch.normOffset);
+    } else {
+      const writes = !sandwich && (role === "output" || role === "down");
+      const deviation = (writes ? residual : 1) / Math.sqrt(shape[1] as number);
+      for (let i = 0; i < values.length; i++) values[i] = rng.normal() * deviation;
     }
     tensors.set(name, f32(shape, values));
   }

@@ -5,7 +5,7 @@
  * is kept for held-out text, so a right answer there was read from the passage and not remembered from training.
  */
 import type { Rng } from "../../../lib/random.ts";
-import { type Allowed, drawScene, type Question, type Scene } from "./scene.ts";
+import { type Allowed, drawScene, type Question, type Scene, several, told } from "./scene.ts";
 import * as world from "./world.ts";
 
 const openings = [
@@ -92,10 +92,26 @@ function dialogue(rng: Rng): string {
   ]);
 }
 
-const questionLine = (q: Question): string => `Question: ${q.question} Answer:${q.choices[q.answer]}.`;
+const questionLine = (q: Question): string => `Question: ${q.question} Answer: ${told(q)}`;
 
-/** One training document: a passage and two to four of its questions, one a line. */
-export function trainingDocument(rng: Rng): string {
+const rhymeWords = [
+  ...world.things,
+  ...world.foods,
+  ...world.secrets,
+  ...world.colours,
+  ...world.pets,
+  ...world.trips,
+] as const;
+
+/** A rhyme of any words, sung again and again: the plainest reason to look back. */
+export function rhyme(rng: Rng): string {
+  const words = several(rng, rhymeWords, 6 + rng.integer(18)).join(" ");
+  return `${rng.pick(world.names)} sang: ${words}. Then all sang it again: ${words}. ${rng.pick(closings)}`;
+}
+
+/** One training document: a passage and two to four of its questions, one a line; or a rhyme, with that probability. */
+export function trainingDocument(rng: Rng, rhymeShare = 0.1): string {
+  if (rng.uniform() < rhymeShare) return rhyme(rng);
   return documentOf(rng, drawScene(rng, inTraining, 2 + rng.integer(4)));
 }
 
@@ -136,7 +152,7 @@ export function heldOutQuestion(rng: Rng): QuestionItem {
     const q = rng.pick(candidates);
     const order = rng.shuffle(q.choices.map((_, i) => i));
     return {
-      prompt: `${passage(rng, scene)}\nQuestion: ${q.question} Answer:`,
+      prompt: `${passage(rng, scene)}\nQuestion: ${q.question} Answer: ${q.opening}`,
       choices: order.map((i) => q.choices[i] ?? ""),
       answer: order.indexOf(q.answer),
       kind: q.kind,

@@ -11,9 +11,13 @@ import * as world from "./world.ts";
 export interface Question {
   readonly kind: string;
   readonly question: string;
-  /** With a leading space, as it follows "Answer:". */
+  /** The answer is a whole sentence; this is where it begins, up to what is asked for. */
+  readonly opening: string;
+  /** What may come next, each with a leading space. */
   readonly choices: readonly string[];
   readonly answer: number;
+  /** The rest of the sentence after the choice. */
+  readonly ending: string;
 }
 
 export interface Scene {
@@ -35,10 +39,9 @@ interface Pairing {
   readonly kind: string;
   readonly keys: readonly string[];
   readonly values: readonly string[];
-  /** One way of saying it for the whole scene. */
-  readonly tell: (key: string, value: string) => string;
+  /** The sentence around the value: what comes before it and after it. */
+  readonly sentence: (key: string) => readonly [before: string, after: string];
   readonly ask: (key: string) => string;
-  readonly answer: (value: string) => string;
 }
 
 /** `count` keys with as many values; tries again until every pair is allowed. */
@@ -49,12 +52,24 @@ function pair(rng: Rng, p: Pairing, allowed: Allowed, count: number): Scene {
     keys = several(rng, p.keys, count);
     values = several(rng, p.values, count);
   } while (!keys.every((k, i) => allowed(p.kind, k, values[i] ?? "")));
-  const choices = values.map((v) => ` ${p.answer(v)}`);
-  const questions = keys.map((key, answer) => ({ kind: p.kind, question: p.ask(key), choices, answer }));
-  return { sentences: keys.map((k, i) => upper(p.tell(k, values[i] ?? ""))), questions };
+  const choices = values.map((v) => ` ${v}`);
+  const questions = keys.map((key, answer) => {
+    const [before, after] = p.sentence(key);
+    return { kind: p.kind, question: p.ask(key), opening: upper(before), choices, answer, ending: after };
+  });
+  return { sentences: questions.map(told), questions };
 }
 
+/** The whole sentence that answers a question. */
+export const told = (q: Question): string => `${q.opening}${q.choices[q.answer]}${q.ending}`;
+
 type SceneMaker = (rng: Rng, allowed: Allowed, count: number) => Scene;
+
+/** A scene whose keys and values are drawn as they are. */
+const simple =
+  (p: (rng: Rng) => Pairing): SceneMaker =>
+  (rng, allowed, count) =>
+    pair(rng, p(rng), allowed, count);
 
 const hidden: SceneMaker = (rng, allowed, count) => {
   const things = rng.shuffle(world.things);
@@ -68,170 +83,118 @@ const hidden: SceneMaker = (rng, allowed, count) => {
       kind: "place",
       keys,
       values: world.places,
-      tell: (k, v) => `${name(k)} ${verb} the ${thing(k)} ${v}.`,
+      sentence: (k) => [`${name(k)} ${verb} the ${thing(k)}`, "."],
       ask: (k) => `Where is the ${thing(k)}?`,
-      answer: (v) => v,
     },
     (kind, k, v) => allowed(kind, name(k), v),
     count,
   );
 };
 
-const wearing: SceneMaker = (rng, allowed, count) => {
+const wearing = simple((rng) => {
   const thing = rng.pick(["hat", "scarf", "coat", "boat", "kite", "bag", "lamp", "cup"]);
-  return pair(
-    rng,
-    {
-      kind: "colour",
-      keys: world.names,
-      values: world.colours,
-      tell: (k, v) => `${k} had a ${v} ${thing}.`,
-      ask: (k) => `What colour was the ${thing} of ${k}?`,
-      answer: (v) => v,
-    },
-    allowed,
-    count,
-  );
-};
+  return {
+    kind: "colour",
+    keys: world.names,
+    values: world.colours,
+    sentence: (k) => [`${k} had a`, ` ${thing}.`],
+    ask: (k) => `What colour was the ${thing} of ${k}?`,
+  };
+});
 
-const eating: SceneMaker = (rng, allowed, count) => {
+const eating = simple((rng) => {
   const like = rng.pick(["likes to eat", "always asks for", "dreams of"]);
-  return pair(
-    rng,
-    {
-      kind: "food",
-      keys: world.pets,
-      values: world.foods,
-      tell: (k, v) => `the ${k} ${like} ${v}.`,
-      ask: (k) => `What does the ${k} like?`,
-      answer: (v) => v,
-    },
-    allowed,
-    count,
-  );
-};
+  return {
+    kind: "food",
+    keys: world.pets,
+    values: world.foods,
+    sentence: (k) => [`the ${k} ${like}`, "."],
+    ask: (k) => `What does the ${k} like?`,
+  };
+});
 
-const secret: SceneMaker = (rng, allowed, count) => {
-  const say = rng.pick(["The secret word of # is", "# wrote down the word", "# whispered the word"]);
-  return pair(
-    rng,
-    {
-      kind: "secret",
-      keys: world.names,
-      values: world.secrets,
-      tell: (k, v) => `${say.replace("#", k)} ${v}.`,
-      ask: (k) => `What is the secret word of ${k}?`,
-      answer: (v) => v,
-    },
-    allowed,
-    count,
-  );
-};
+const secret = simple((rng) => {
+  const say = rng.pick(["the secret word of # is", "# wrote down the word", "# whispered the word"]);
+  return {
+    kind: "secret",
+    keys: world.names,
+    values: world.secrets,
+    sentence: (k) => [say.replace("#", k), "."],
+    ask: (k) => `What is the secret word of ${k}?`,
+  };
+});
 
-const week: SceneMaker = (rng, allowed, count) => {
+const week = simple((rng) => {
   const who = rng.pick(["the children", "the two friends", "the class", "the whole family"]);
-  return pair(
-    rng,
-    {
-      kind: "day",
-      keys: world.days,
-      values: world.trips,
-      tell: (k, v) => `on ${k} ${who} went to the ${v}.`,
-      ask: (k) => `Where did they go on ${k}?`,
-      answer: (v) => `to the ${v}`,
-    },
-    allowed,
-    count,
-  );
-};
+  return {
+    kind: "day",
+    keys: world.days,
+    values: world.trips,
+    sentence: (k) => [`on ${k} ${who} went to the`, "."],
+    ask: (k) => `Where did they go on ${k}?`,
+  };
+});
 
-const giving: SceneMaker = (rng, allowed, count) => {
+const giving = simple((rng) => {
   const giver = rng.pick(["Grandmother", "Grandfather", "The king", "The postman"]);
-  return pair(
-    rng,
-    {
-      kind: "gift",
-      keys: world.things,
-      values: world.names,
-      tell: (k, v) => `${giver} gave the ${k} to ${v}.`,
-      ask: (k) => `Who has the ${k}?`,
-      answer: (v) => v,
-    },
-    allowed,
-    count,
-  );
-};
+  return {
+    kind: "gift",
+    keys: world.things,
+    values: world.names,
+    sentence: (k) => [`${giver} gave the ${k} to`, "."],
+    ask: (k) => `Who has the ${k}?`,
+  };
+});
 
-const counting: SceneMaker = (rng, allowed, count) =>
-  pair(
-    rng,
-    {
-      kind: "count",
-      keys: world.countables,
-      values: world.numbers,
-      tell: (k, v) => `there were ${v} ${k}.`,
-      ask: (k) => `How many ${k} were there?`,
-      answer: (v) => v,
-    },
-    allowed,
-    count,
-  );
+const counting = simple(() => ({
+  kind: "count",
+  keys: world.countables,
+  values: world.numbers,
+  sentence: (k) => [`the number of ${k} was`, "."],
+  ask: (k) => `How many ${k} were there?`,
+}));
 
-const feeling: SceneMaker = (rng, allowed, count) => {
+const feeling = simple((rng) => {
   const feel = rng.pick(world.feelings);
-  return pair(
-    rng,
-    {
-      kind: "reason",
-      keys: world.names,
-      values: world.reasons,
-      tell: (k, v) => `${k} was ${feel} ${v}.`,
-      ask: (k) => `Why was ${k} ${feel}?`,
-      answer: (v) => v,
-    },
-    allowed,
-    count,
-  );
-};
+  return {
+    kind: "reason",
+    keys: world.names,
+    values: world.reasons,
+    sentence: (k) => [`${k} was ${feel}`, "."],
+    ask: (k) => `Why was ${k} ${feel}?`,
+  };
+});
 
-const working: SceneMaker = (rng, allowed, count) => {
+const working = simple((rng) => {
   const verb = rng.pick(["is a", "works as a", "wants to be a"]);
-  return pair(
-    rng,
-    {
-      kind: "job",
-      keys: world.names,
-      values: world.jobs,
-      tell: (k, v) => `${k} ${verb} ${v}.`,
-      ask: (k) => `What is ${k}?`,
-      answer: (v) => `a ${v}`,
-    },
-    allowed,
-    count,
-  );
-};
+  return {
+    kind: "job",
+    keys: world.names,
+    values: world.jobs,
+    sentence: (k) => [`${k} ${verb}`, "."],
+    ask: (k) => `What is ${k}?`,
+  };
+});
 
 /** Facts that hold in every story, so they may be asked without being told first. */
 const nature: SceneMaker = (rng) => {
   const four = several(rng, world.animals, 4);
   const about = rng.pick(["sound", "home", "young"] as const);
-  const answerOf = (a: (typeof world.animals)[number]): string =>
-    about === "sound" ? a.sound : about === "home" ? `in the ${a.home}` : `a ${a.young}`;
-  const choices = four.map((a) => ` ${answerOf(a)}`);
-  const ask = (a: (typeof world.animals)[number]): string =>
-    about === "sound"
-      ? `What does a ${a.kind} say?`
-      : about === "home"
-        ? `Where does a ${a.kind} live?`
-        : `What is the child of a ${a.kind}?`;
-  const told = several(rng, four, 2);
-  const sentences = told.map((a) =>
+  const choices = four.map((a) => ` ${a[about]}`);
+  const questions = four.map((a, answer): Question => {
+    const common = { kind: "nature", choices, answer, ending: "." };
+    if (about === "sound") return { ...common, question: `What does a ${a.kind} say?`, opening: `A ${a.kind} says` };
+    if (about === "home")
+      return { ...common, question: `Where does a ${a.kind} live?`, opening: `A ${a.kind} lives in the` };
+    return { ...common, question: `What is the child of a ${a.kind}?`, opening: `The child of a ${a.kind} is a` };
+  });
+  const sentences = several(rng, four, 2).map((a) =>
     rng.pick([
       `A ${a.kind} says ${a.sound} and lives in the ${a.home}.`,
       `The child of a ${a.kind} is a ${a.young}, and it says ${a.sound}.`,
     ]),
   );
-  return { sentences, questions: four.map((a, answer) => ({ kind: "nature", question: ask(a), choices, answer })) };
+  return { sentences, questions };
 };
 
 /** Every scene maker with its share of all scenes. */

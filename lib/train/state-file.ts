@@ -1,0 +1,70 @@
+/**
+ * @file A training state on disk: weights, both moments, step and whatever else decides what comes next.
+ *
+ * One safetensors file written atomically; fp32 throughout, so that a resumed run continues bit for bit.
+ */
+import type { z } from "zod";
+import type { DecoderWeights } from "../decoder/weights.ts";
+import { EspalierError } from "../errors.ts";
+import { asBytes, openSafetensors, type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
+import { float32Data } from "../mil/tensor.ts";
+import type { AdamWState } from "./adamw.ts";
+
+/** Writes `weights` and `state`; `extra` is any JSON that must survive with them. */
+export async function writeTrainingState(
+  path: string,
+  weights: DecoderWeights,
+  state: AdamWState,
+  extra: unknown,
+): Promise<void> {
+  const f32 = (name: string, values: Float32Array, shape: readonly number[]): TensorToWrite => ({
+    name,
+    dtype: "F32",
+    shape,
+    bytes: () => asBytes(values),
+  });
+  const tensors = [...weights.tensors].flatMap(([name, t]) => {
+    const first = state.first.get(name);
+    const second = state.second.get(name);
+    return [
+      f32(`weight.${name}`, float32Data(t), t.shape),
+      ...(first ? [f32(`first.${name}`, first, t.shape)] : []),
+      ...(second ? [f32(`second.${name}`, second, t.shape)] : []),
+    ];
+  });
+  await writeSafetensors(path, tensors, { step: String(state.step), extra: JSON.stringify(extra) });
+}
+
+/** Restores weights in place and gives state and extra back. Throws when the file belongs to another architecture. */
+export async function readTrainingState<T>(
+  path: string,
+  weights: DecoderWeights,
+  extra: z.ZodType<T>,
+): Promise<{ state: AdamWState; extra: T }> {
+  const file = await openSafetensors(path);
+  try {
+    const state: AdamWState = { step: Number(file.metadata.step), first: new Map(), second: new Map() };
+    for (const [name, t] of weights.tensors) {
+      const stored = await file.readFloat32(`weight.${name}`);
+      if (stored.length !== t.data.length) {
+        throw new EspalierError(
+          "model/shape-mismatch",
+          `${path}: weight ${name} has ${stored.length} values, the model ${t.data.length}`,
+          {
+            hint: "The checkpoint belongs to another run; remove it to start over.",
+          },
+        );
+      }
+      float32Data(t).set(stored);
+      for (const [part, slots] of [
+        ["first", state.first],
+        ["second", state.second],
+      ] as const) {
+        if (file.tensors.has(`${part}.${name}`)) slots.set(name, await file.readFloat32(`${part}.${name}`));
+      }
+    }
+    return { state, extra: extra.parse(JSON.parse(file.metadata.extra ?? "null")) };
+  } finally {
+    await file.close();
+  }
+}
