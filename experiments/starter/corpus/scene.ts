@@ -1,6 +1,7 @@
 /**
  * @file Scenes: a few sentences about several people or things of one kind, and the questions they answer.
  *
+ * In each sentence the value follows its key at once, as in "Anna danced": the copying a small decoder learns first.
  * Every scene ties a few keys (people, pets, days) to as many values (places, colours, foods), in random order, so that
  * the answer cannot be guessed from what was said last or most often: a reader must look back for the key. The values
  * are the choices. Training scenes have two to five pairs, questions for choosing always four.
@@ -71,110 +72,98 @@ const simple =
   (rng, allowed, count) =>
     pair(rng, p(rng), allowed, count);
 
-const hidden: SceneMaker = (rng, allowed, count) => {
-  const things = rng.shuffle(world.things);
-  const keys = world.names.map((n, i) => `${n}|${rng.pick(world.colours)} ${things[i % things.length]}`);
-  const name = (k: string): string => k.split("|")[0] ?? "";
-  const thing = (k: string): string => k.split("|")[1] ?? "";
-  const verb = rng.pick(["put", "hid", "left", "kept"]);
-  return pair(
-    rng,
-    {
-      kind: "place",
-      keys,
-      values: world.places,
-      sentence: (k) => [`${name(k)} ${verb} the ${thing(k)}`, "."],
-      ask: (k) => `Where is the ${thing(k)}?`,
-    },
-    (kind, k, v) => allowed(kind, name(k), v),
-    count,
-  );
-};
+const doing = simple((rng) => {
+  const when = rng.pick(["in the morning", "all day", "after tea", "by the fire", "with a smile"]);
+  return {
+    kind: "deed",
+    keys: world.names,
+    values: world.deeds,
+    sentence: (k) => [k, ` ${when}.`],
+    ask: (k) => `What did ${k} do?`,
+  };
+});
 
-const wearing = simple((rng) => {
-  const thing = rng.pick(["hat", "scarf", "coat", "boat", "kite", "bag", "lamp", "cup"]);
+const colouring = simple((rng) => {
+  const where = rng.pick(["in the window", "on the table", "in the shop", "at the fair", "under the tree"]);
   return {
     kind: "colour",
-    keys: world.names,
-    values: world.colours,
-    sentence: (k) => [`${k} had a`, ` ${thing}.`],
-    ask: (k) => `What colour was the ${thing} of ${k}?`,
-  };
-});
-
-const eating = simple((rng) => {
-  const like = rng.pick(["likes to eat", "always asks for", "dreams of"]);
-  return {
-    kind: "food",
-    keys: world.pets,
-    values: world.foods,
-    sentence: (k) => [`the ${k} ${like}`, "."],
-    ask: (k) => `What does the ${k} like?`,
-  };
-});
-
-const secret = simple((rng) => {
-  const say = rng.pick(["the secret word of # is", "# wrote down the word", "# whispered the word"]);
-  return {
-    kind: "secret",
-    keys: world.names,
-    values: world.secrets,
-    sentence: (k) => [say.replace("#", k), "."],
-    ask: (k) => `What is the secret word of ${k}?`,
-  };
-});
-
-const week = simple((rng) => {
-  const who = rng.pick(["the children", "the two friends", "the class", "the whole family"]);
-  return {
-    kind: "day",
-    keys: world.days,
-    values: world.trips,
-    sentence: (k) => [`on ${k} ${who} went to the`, "."],
-    ask: (k) => `Where did they go on ${k}?`,
+    keys: world.colours,
+    values: world.things,
+    sentence: (k) => [`${where} there was a ${k}`, "."],
+    ask: (k) => `What was ${k}?`,
   };
 });
 
 const giving = simple((rng) => {
-  const giver = rng.pick(["Grandmother", "Grandfather", "The king", "The postman"]);
+  const giver = rng.pick(["Grandmother", "Grandfather", "the king", "the postman"]);
   return {
     kind: "gift",
-    keys: world.things,
-    values: world.names,
-    sentence: (k) => [`${giver} gave the ${k} to`, "."],
-    ask: (k) => `Who has the ${k}?`,
+    keys: world.names,
+    values: world.foods,
+    sentence: (k) => [`${giver} gave ${k}`, "."],
+    ask: (k) => `What did ${k} get?`,
   };
 });
 
-const counting = simple(() => ({
-  kind: "count",
-  keys: world.countables,
-  values: world.numbers,
-  sentence: (k) => [`the number of ${k} was`, "."],
-  ask: (k) => `How many ${k} were there?`,
+const naming = simple(() => ({
+  kind: "pet",
+  keys: world.pets,
+  values: world.petNames,
+  sentence: (k) => [`they called the ${k}`, "."],
+  ask: (k) => `What is the name of the ${k}?`,
 }));
 
-const feeling = simple((rng) => {
-  const feel = rng.pick(world.feelings);
+const family = simple((rng) => {
+  const said = rng.pick(["my name is", "this is", "here comes", "people know"]);
   return {
-    kind: "reason",
+    kind: "surname",
     keys: world.names,
-    values: world.reasons,
-    sentence: (k) => [`${k} was ${feel}`, "."],
-    ask: (k) => `Why was ${k} ${feel}?`,
+    values: world.surnames,
+    sentence: (k) => [`${said} ${k}`, "."],
+    ask: (k) => `What is the full name of ${k}?`,
   };
 });
 
-const working = simple((rng) => {
-  const verb = rng.pick(["is a", "works as a", "wants to be a"]);
+const visiting = simple((rng) => {
+  const came = rng.pick(["came to visit", "cleaned the house", "told a story", "went to the market"]);
   return {
-    kind: "job",
-    keys: world.names,
-    values: world.jobs,
-    sentence: (k) => [`${k} ${verb}`, "."],
-    ask: (k) => `What is ${k}?`,
+    kind: "day",
+    keys: world.days,
+    values: world.names,
+    sentence: (k) => [`on ${k}`, ` ${came}.`],
+    ask: (k) => `Who ${came} on ${k}?`,
   };
 });
+
+const waiting = simple((rng) => {
+  const did = rng.pick(["was waiting", "was hiding", "found a coin", "sat and read"]);
+  return {
+    kind: "place",
+    keys: world.places,
+    values: world.names,
+    sentence: (k) => [k, ` ${did}.`],
+    ask: (k) => `Who ${did} ${k}?`,
+  };
+});
+
+const counting = simple((rng) => {
+  const saw = rng.pick(["we saw", "there were", "she drew", "he counted"]);
+  return {
+    kind: "count",
+    keys: world.numbers,
+    values: world.countables,
+    sentence: (k) => [`${saw} ${k}`, "."],
+    ask: (k) => `Of what were there ${k}?`,
+  };
+});
+
+const language = simple(() => ({
+  kind: "secret",
+  keys: world.things,
+  values: world.secrets,
+  sentence: (k) => [`in their secret language they called a ${k}`, "."],
+  ask: (k) => `What was their word for a ${k}?`,
+}));
 
 /** Facts that hold in every story, so they may be asked without being told first. */
 const nature: SceneMaker = (rng) => {
@@ -199,15 +188,15 @@ const nature: SceneMaker = (rng) => {
 
 /** Every scene maker with its share of all scenes. */
 export const scenes: readonly { readonly make: SceneMaker; readonly weight: number }[] = [
-  { make: hidden, weight: 5 },
-  { make: wearing, weight: 3 },
-  { make: eating, weight: 3 },
-  { make: secret, weight: 3 },
-  { make: week, weight: 3 },
+  { make: doing, weight: 3 },
+  { make: colouring, weight: 3 },
   { make: giving, weight: 3 },
+  { make: naming, weight: 2 },
+  { make: family, weight: 2 },
+  { make: visiting, weight: 3 },
+  { make: waiting, weight: 3 },
   { make: counting, weight: 2 },
-  { make: feeling, weight: 2 },
-  { make: working, weight: 2 },
+  { make: language, weight: 2 },
   { make: nature, weight: 2 },
 ];
 
@@ -217,5 +206,5 @@ export function drawScene(rng: Rng, allowed: Allowed, count: number): Scene {
     draw -= weight;
     if (draw < 0) return make(rng, allowed, count);
   }
-  return hidden(rng, allowed, count);
+  return doing(rng, allowed, count);
 }

@@ -141,6 +141,22 @@ export const countables = [
   "shoes",
 ] as const;
 
+/** Names for animals, and words nobody expects. */
+export const petNames = [
+  "Rusty",
+  "Shadow",
+  "Pepper",
+  "Bella",
+  "Ginger",
+  "Max",
+  "Snow",
+  "Lucky",
+  "Coco",
+  "Star",
+  "Daisy",
+  "Button",
+] as const;
+
 export const secrets = [
   "lantern",
   "pepper",
@@ -160,31 +176,40 @@ export const secrets = [
   "blossom",
 ] as const;
 
-export const feelings = ["sad", "happy", "tired", "angry", "proud", "afraid"] as const;
-
-/** Why somebody may feel so, in words that fit every name. */
-export const reasons = [
-  "because the rain would not stop",
-  "because the summer fair was near",
-  "because the night was long",
-  "because a friend came home",
-  "because the bread was burnt",
-  "because the snow had come",
-  "because the old clock broke",
-  "because the race was won",
-  "because the wind took the tent",
-  "because the cake was gone",
+export const surnames = [
+  "Miller",
+  "Carter",
+  "Fisher",
+  "Hill",
+  "Woods",
+  "Stone",
+  "Rivers",
+  "Baker",
+  "King",
+  "Young",
+  "Field",
+  "Marsh",
+  "Lake",
+  "Winter",
+  "Green",
 ] as const;
 
-export const jobs = [
-  "baker",
-  "farmer",
-  "sailor",
-  "teacher",
-  "painter",
-  "doctor",
-  "gardener",
-  "singer",
-  "tailor",
-  "smith",
+/** What somebody did, in one word. */
+export const deeds = [
+  "danced",
+  "slept",
+  "cooked",
+  "laughed",
+  "painted",
+  "waited",
+  "whistled",
+  "listened",
+  "worked",
+  "rested",
+  "counted",
+  "dreamed",
+  "swam",
+  "cried",
+  "prayed",
+  "jumped",
 ] as const;

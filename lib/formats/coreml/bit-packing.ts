@@ -1,0 +1,76 @@
+/**
+ * @file Elements of 1, 2, 3, 4 or 6 bits packed into bytes, as Core ML keeps them.
+ *
+ * Reference: MIL blob storage v2 (`weight.bin`). One stream, least significant bit first: element i takes the
+ * bits [i·b, i·b + b) counted from bit 0 of byte 0, so elements of 3 and 6 bits straddle bytes. Signed elements
+ * are two's complement. Row-major, no padding per row; the last byte is filled with zero bits.
+ */
+import { EspalierError } from "../../errors.ts";
+
+export type PackedBits = 1 | 2 | 3 | 4 | 6;
+
+/** Bytes that `count` elements of `bits` bits take. */
+export const packedSizeBytes = (count: number, bits: number): number => Math.ceil((count * bits) / 8);
+
+/** One element per byte in, packed bytes out. Throws `program/type` for an element that `bits` cannot hold. */
+export function packBits(values: Uint8Array | Int8Array, bits: PackedBits): Uint8Array {
+  const signed = values instanceof Int8Array;
+  const least = signed ? -(1 << (bits - 1)) : 0;
+  const greatest = signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
+  const mask = (1 << bits) - 1;
+  const out = new Uint8Array(packedSizeBytes(values.length, bits));
+  let pending = 0;
+  let pendingBits = 0;
+  let at = 0;
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i] as number;
+    if (v < least || v > greatest) {
+      throw new EspalierError(
+        "program/type",
+        `element ${i} is ${v}; ${bits} ${signed ? "signed " : ""}bits hold ${least} to ${greatest}`,
+      );
+    }
+    pending |= (v & mask) << pendingBits;
+    pendingBits += bits;
+    if (pendingBits >= 8) {
+      out[at++] = pending & 0xff;
+      pending >>>= 8;
+      pendingBits -= 8;
+    }
+  }
+  if (pendingBits > 0) out[at] = pending;
+  return out;
+}
+
+/** The reverse: `count` elements, one per byte, sign-extended when `signed`. Throws `format/truncated`. */
+export function unpackBits(
+  bytes: Uint8Array,
+  bits: PackedBits,
+  count: number,
+  signed: boolean,
+): Uint8Array | Int8Array {
+  const needed = packedSizeBytes(count, bits);
+  if (bytes.length < needed) {
+    throw new EspalierError(
+      "format/truncated",
+      `${count} elements of ${bits} bits need ${needed} bytes, found ${bytes.length}`,
+    );
+  }
+  const out = signed ? new Int8Array(count) : new Uint8Array(count);
+  const mask = (1 << bits) - 1;
+  const spare = 32 - bits;
+  let pending = 0;
+  let pendingBits = 0;
+  let at = 0;
+  for (let i = 0; i < count; i++) {
+    if (pendingBits < bits) {
+      pending |= (bytes[at++] as number) << pendingBits;
+      pendingBits += 8;
+    }
+    const v = pending & mask;
+    out[i] = signed ? (v << spare) >> spare : v;
+    pending >>>= bits;
+    pendingBits -= bits;
+  }
+  return out;
+}

@@ -1,0 +1,217 @@
+/**
+ * @file `weight.bin`: Core ML's file of big constants, MIL blob storage version 2.
+ *
+ *   0    u32 count of blobs, u32 version = 2, 56 zero bytes
+ *   64   records, each at a multiple of 64 and followed at once by its data:
+ *        u32 0xDEADBEEF, u32 type, u64 size in bytes, u64 offset of the data, u64 padding bits, 32 zero bytes
+ *
+ * A value of a program names the offset of a record, so values may share one: equal blobs are written once.
+ * Left out: version 1 files.
+ */
+import { createHash } from "node:crypto";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { EspalierError, toEspalierError } from "../../errors.ts";
+import type { Tensor, TensorData } from "../../mil/tensor.ts";
+import { dtypeBits } from "../../mil/types.ts";
+import { type BlobDType, blobDataTypes, dtypeOfBlob, elementsOf, isBlobDType, storedBytes } from "./element-types.ts";
+
+const alignment = 64;
+const sentinel = 0xdeadbeef;
+const chunkBytes = 1 << 26;
+const align = (offset: number): number => Math.ceil(offset / alignment) * alignment;
+
+/** Writes blobs one after the other; nothing but one blob's packed bytes is held in memory. */
+export class BlobFileWriter {
+  private readonly file: FileHandle;
+  private readonly offsets = new Map<string, number>();
+  private readonly contents = createHash("sha256");
+  private end = alignment;
+
+  private constructor(file: FileHandle) {
+    this.file = file;
+  }
+
+  static async create(path: string): Promise<BlobFileWriter> {
+    try {
+      return new BlobFileWriter(await open(path, "wx"));
+    } catch (error) {
+      throw toEspalierError(error);
+    }
+  }
+
+  /** The offset of the record of this tensor, written unless an equal one is there already. */
+  async add(t: Tensor): Promise<number> {
+    if (!isBlobDType(t.dtype)) throw new EspalierError("program/type", `a weight file cannot hold ${t.dtype}`);
+    const bytes = storedBytes(t);
+    const key = createHash("sha256").update(`${t.dtype} ${t.data.length} `).update(bytes).digest("hex");
+    const known = this.offsets.get(key);
+    if (known !== undefined) return known;
+    const offset = align(this.end);
+    const record = Buffer.alloc(alignment);
+    record.writeUInt32LE(sentinel, 0);
+    record.writeUInt32LE(blobDataTypes[t.dtype], 4);
+    record.writeBigUInt64LE(BigInt(bytes.length), 8);
+    record.writeBigUInt64LE(BigInt(offset + alignment), 16);
+    record.writeBigUInt64LE(BigInt(bytes.length * 8 - t.data.length * dtypeBits[t.dtype]), 24);
+    await this.write(record, offset);
+    await this.write(bytes, offset + alignment);
+    this.end = offset + alignment + bytes.length;
+    this.offsets.set(key, offset);
+    this.contents.update(key);
+    return offset;
+  }
+
+  /** Writes the header and closes. `contentHash` depends on the blobs and their order alone. */
+  async finish(): Promise<{ count: number; sizeBytes: number; contentHash: string }> {
+    const header = Buffer.alloc(alignment);
+    header.writeUInt32LE(this.offsets.size, 0);
+    header.writeUInt32LE(2, 4);
+    await this.write(header, 0);
+    try {
+      await this.file.sync();
+    } catch (error) {
+      throw toEspalierError(error);
+    } finally {
+      await this.file.close();
+    }
+    return { count: this.offsets.size, sizeBytes: this.end, contentHash: this.contents.digest("hex") };
+  }
+
+  /** Closes without a header; the file is unreadable and left to its owner to remove. */
+  async abandon(): Promise<void> {
+    await this.file.close().catch(() => {});
+  }
+
+  private async write(bytes: Uint8Array, offset: number): Promise<void> {
+    try {
+      for (let at = 0; at < bytes.length; ) {
+        const wanted = Math.min(chunkBytes, bytes.length - at);
+        const { bytesWritten } = await this.file.write(bytes, at, wanted, offset + at);
+        at += bytesWritten;
+      }
+    } catch (error) {
+      throw toEspalierError(error);
+    }
+  }
+}
+
+export interface BlobRecord {
+  readonly offset: number;
+  readonly dtype: BlobDType;
+  readonly dataOffset: number;
+  readonly sizeBytes: number;
+  readonly elements: number;
+}
+
+/**
+ * A weight file whose every record was checked when it was opened: sentinel, type, alignment, bounds, padding,
+ * nothing between records and nothing after the last. Data is read when asked for.
+ */
+export class BlobFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** By offset, in file order. */
+  readonly records: ReadonlyMap<number, BlobRecord>;
+
+  private constructor(path: string, sizeBytes: number, records: ReadonlyMap<number, BlobRecord>) {
+    this.path = path;
+    this.sizeBytes = sizeBytes;
+    this.records = records;
+  }
+
+  /** Throws `format/truncated`, `format/malformed` or `format/unsupported`, naming the file and the offset. */
+  static open(path: string): BlobFile {
+    return withFile(path, (fd) => {
+      const sizeBytes = fstatSync(fd).size;
+      const header = readExactly(fd, path, 0, alignment, sizeBytes);
+      const count = header.readUInt32LE(0);
+      const version = header.readUInt32LE(4);
+      if (version !== 2)
+        throw new EspalierError("format/unsupported", `${path}: blob storage version ${version}, 2 is read`);
+      const records = new Map<number, BlobRecord>();
+      let end = alignment;
+      for (let i = 0; i < count; i++) {
+        const offset = align(end);
+        const record = parseRecord(readExactly(fd, path, offset, alignment, sizeBytes), path, offset, sizeBytes);
+        records.set(offset, record);
+        end = record.dataOffset + record.sizeBytes;
+      }
+      if (sizeBytes > align(end)) {
+        throw malformed(path, end, `${sizeBytes - end} bytes follow the last of ${count} blobs`);
+      }
+      return new BlobFile(path, sizeBytes, records);
+    });
+  }
+
+  /** The elements of a record, sub-byte ones unpacked to one per byte. */
+  read(record: BlobRecord): TensorData {
+    const bytes = withFile(this.path, (fd) =>
+      readExactly(fd, this.path, record.dataOffset, record.sizeBytes, this.sizeBytes),
+    );
+    return elementsOf(bytes, record.dtype, record.elements);
+  }
+}
+
+const malformed = (path: string, offset: number, what: string): EspalierError =>
+  new EspalierError("format/malformed", `${path}: at byte ${offset}: ${what}`, {
+    hint: "The weight file is damaged; copy or export the package again.",
+  });
+
+function parseRecord(bytes: Buffer, path: string, offset: number, fileBytes: number): BlobRecord {
+  const mark = bytes.readUInt32LE(0);
+  if (mark !== sentinel) throw malformed(path, offset, `no blob starts here (mark 0x${mark.toString(16)})`);
+  const type = bytes.readUInt32LE(4);
+  const dtype = dtypeOfBlob.get(type);
+  if (!dtype) throw new EspalierError("format/unsupported", `${path}: at byte ${offset}: blob type ${type}`);
+  const size = bytes.readBigUInt64LE(8);
+  const dataOffset = bytes.readBigUInt64LE(16);
+  const padding = bytes.readBigUInt64LE(24);
+  if (dataOffset !== BigInt(offset + alignment))
+    throw malformed(path, offset, `the data is said to be at byte ${dataOffset}, not after the record`);
+  if (dataOffset + size > BigInt(fileBytes)) {
+    throw new EspalierError(
+      "format/truncated",
+      `${path}: the blob at byte ${offset} has ${size} bytes, ${BigInt(fileBytes) - dataOffset} are there`,
+      { hint: "The weight file is incomplete; copy or export the package again." },
+    );
+  }
+  const bits = dtypeBits[dtype];
+  const used = Number(size) * 8 - Number(padding);
+  if (padding > 7n || used < 0 || used % bits !== 0)
+    throw malformed(path, offset, `${size} bytes less ${padding} bits are not whole ${dtype} elements`);
+  return { offset, dtype, dataOffset: Number(dataOffset), sizeBytes: Number(size), elements: used / bits };
+}
+
+function withFile<T>(path: string, body: (fd: number) => T): T {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch (error) {
+    throw toEspalierError(error);
+  }
+  try {
+    return body(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readExactly(fd: number, path: string, offset: number, length: number, fileBytes: number): Buffer {
+  if (offset + length > fileBytes) {
+    throw new EspalierError("format/truncated", `${path}: ${fileBytes} bytes, ${offset + length} are needed`, {
+      hint: "The weight file is incomplete; copy or export the package again.",
+    });
+  }
+  try {
+    const out = Buffer.alloc(length);
+    for (let at = 0; at < length; ) {
+      const read = readSync(fd, out, at, Math.min(chunkBytes, length - at), offset + at);
+      if (read === 0) throw new EspalierError("format/truncated", `${path}: ends at byte ${offset + at}`);
+      at += read;
+    }
+    return out;
+  } catch (error) {
+    throw toEspalierError(error);
+  }
+}

@@ -1,0 +1,108 @@
+/** @file What is in a package: functions, their interfaces, operations by type, weights by scheme. */
+import type { MilFunction, Operation, Value } from "../../mil/program.ts";
+import { dtypeBits, elementCount, showType } from "../../mil/types.ts";
+import type { ReadPackage } from "./package-reader.ts";
+
+export interface WeightScheme {
+  readonly scheme: string;
+  readonly tensors: number;
+  readonly elements: number;
+  readonly sizeBytes: number;
+}
+
+export interface PackageSummary {
+  readonly specificationVersion: number;
+  readonly opset: string;
+  readonly functions: {
+    name: string;
+    inputs: string[];
+    outputs: string[];
+    states: string[];
+    operations: Record<string, number>;
+  }[];
+  readonly weights: WeightScheme[];
+  readonly weightElements: number;
+  readonly weightBytes: number;
+  readonly modelBytes: number;
+  /** All bytes of the weight file over the elements it stands for. */
+  readonly bitsPerWeight: number;
+}
+
+/** Constants below this are parameters and tables, not weights. */
+const WEIGHT_ELEMENTS = 64;
+
+const shapeOf = (v: Value): readonly number[] => (v.type.kind === "tensor" ? v.type.shape : []);
+
+function schemeOf(op: Operation): string | null {
+  const out = op.outputs[0];
+  if (!out || out.type.kind !== "tensor") return null;
+  const operand = (name: string): Value | undefined => op.inputs[name] as Value | undefined;
+  const dtype = (name: string): string => {
+    const type = operand(name)?.type;
+    return type?.kind === "tensor" ? type.dtype : "";
+  };
+  if (op.type === "constexpr_lut_to_dense") return `palette ${dtype("indices").replace("uint", "")} bit`;
+  if (op.type === "constexpr_blockwise_shift_scale") return `affine ${dtype("data")}`;
+  if (op.type === "constexpr_sparse_to_dense") return "sparse";
+  if (
+    op.type === "const" &&
+    op.constant &&
+    elementCount(shapeOf(out)) >= WEIGHT_ELEMENTS &&
+    op.constant.dtype !== "int32"
+  )
+    return `dense ${op.constant.dtype}`;
+  return null;
+}
+
+const storedBits = (v: Value): number =>
+  v.type.kind === "tensor" ? elementCount(v.type.shape) * dtypeBits[v.type.dtype] : 0;
+
+function weightsOf(fn: MilFunction): WeightScheme[] {
+  const compressed = new Set(
+    fn.operations.filter((op) => op.type.startsWith("constexpr_")).flatMap((op) => Object.values(op.inputs).flat()),
+  );
+  const found = new Map<string, WeightScheme>();
+  for (const op of fn.operations) {
+    const out = op.outputs[0];
+    const scheme = schemeOf(op);
+    if (!out || !scheme || (op.type === "const" && compressed.has(out))) continue;
+    const parts = op.type === "const" ? [out] : Object.values(op.inputs).flat();
+    const sizeBytes = parts.reduce((n, v) => n + Math.ceil(storedBits(v) / 8), 0);
+    const before = found.get(scheme) ?? { scheme, tensors: 0, elements: 0, sizeBytes: 0 };
+    found.set(scheme, {
+      scheme,
+      tensors: before.tensors + 1,
+      elements: before.elements + elementCount(shapeOf(out)),
+      sizeBytes: before.sizeBytes + sizeBytes,
+    });
+  }
+  return [...found.values()].sort((a, b) => b.sizeBytes - a.sizeBytes);
+}
+
+export function summarizePackage(read: ReadPackage): PackageSummary {
+  const { program } = read;
+  const main = program.functions.find((f) => f.name === program.defaultFunction) ?? program.functions[0];
+  const weights = main ? weightsOf(main) : [];
+  const weightElements = weights.reduce((n, w) => n + w.elements, 0);
+  return {
+    specificationVersion: read.specificationVersion,
+    opset: program.opset,
+    functions: program.functions.map((fn) => {
+      const operations: Record<string, number> = {};
+      for (const op of fn.operations) operations[op.type] = (operations[op.type] ?? 0) + 1;
+      const line = (v: Value): string => `${v.name}: ${showType(v.type)}`;
+      return {
+        name: fn.name,
+        inputs: fn.inputs.filter((i) => i.type.kind === "tensor").map(line),
+        outputs: fn.outputs.map(line),
+        states: fn.inputs.filter((i) => i.type.kind === "state").map(line),
+        operations,
+      };
+    }),
+    weights,
+    weightElements,
+    weightBytes: read.weightBytes,
+    modelBytes: read.modelBytes,
+    bitsPerWeight: weightElements > 0 ? (8 * read.weightBytes) / weightElements : 0,
+  };
+}
