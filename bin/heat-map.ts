@@ -4,12 +4,8 @@
  * Position on the scale is sign(v) · √(|v| / max), so that small differences stay visible; colours run from neutral to
  * brown for a unit whose loss hurts, to teal for one whose loss helps. Without colour the numbers alone say it.
  */
+import type { HeadGrid } from "../experiments/studies/head-grid.ts";
 import { signed } from "./numbers.ts";
-
-export interface HeatCell {
-  readonly value: number;
-  readonly standardError: number;
-}
 
 const hurts: [number, number, number][] = [
   [243, 243, 240],
@@ -43,7 +39,7 @@ function colour(value: number, max: number): [number, number, number] {
 
 /** Rows are layers, columns heads; values in 10⁻³ nats per token. `dropped` cells are struck. */
 export function heatMap(
-  cells: readonly (readonly (HeatCell | null)[])[],
+  cells: HeadGrid,
   options: { colour: boolean; dropped?: (layer: number, head: number) => boolean },
 ): string {
   const all = cells.flat().filter((c) => c !== null);

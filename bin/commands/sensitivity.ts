@@ -1,23 +1,10 @@
 /** @file `espalier sensitivity`. */
 import type { Command } from "commander";
-import { type SensitivitySummary, sensitivity } from "../../experiments/sensitivity/sensitivity.ts";
-import { type HeatCell, heatMap } from "../heat-map.ts";
+import { sensitivity } from "../../experiments/sensitivity/sensitivity.ts";
+import { headGrid } from "../../experiments/studies/head-grid.ts";
+import { heatMap } from "../heat-map.ts";
 import { fixed, table, withError } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
-
-/** Values by layer and head; null where a layer has fewer heads. */
-export function headGrid(summary: SensitivitySummary, metric: string): (HeatCell | null)[][] {
-  const grid: (HeatCell | null)[][] = [];
-  for (const u of summary.units) {
-    const match = /^L(\d+)\.H(\d+)$/.exec(u.unit);
-    if (!match || u.metric !== metric) continue;
-    const [layer, head] = [Number(match[1]), Number(match[2])];
-    const row = grid[layer] ?? [];
-    row[head] = { value: u.value, standardError: u.standardError };
-    grid[layer] = row;
-  }
-  return grid;
-}
 
 export function addSensitivity(program: Command, signal: AbortSignal): void {
   addExperimentCommand(program, signal, {

@@ -1,10 +1,8 @@
 /**
  * @file Trains the starter from nothing: the same trainer and engine that distil, on the corpus written here.
  *
- * Three phases share one optimizer and one schedule. First mostly rhymes, on which looking back pays at every second token:
- * heads that copy form within some hundred steps there and not at all within thousands on stories alone. Then rows of 160
- * tokens, which hold a whole document; last rows of the full context, so that every position is trained. Each row begins
- * with a document.
+ * Two phases share one optimizer and one schedule: rows of 160 tokens, which hold a whole document, and a last part with
+ * rows of the full context, so that every position is trained. Each row begins with a document.
  */
 
 import { initializeWeights } from "../../lib/decoder/initialize.ts";
@@ -20,14 +18,11 @@ import { type Batch, type StepResult, Trainer } from "../../lib/train/trainer.ts
 import { textObjective } from "../../lib/train/training-program.ts";
 import { starterArchitecture } from "./architecture.ts";
 import { type BpeModel, bpeEncoder } from "./bpe.ts";
-import { trainingDocument } from "./corpus/document.ts";
-import { BOS, EOS, heldOutQuestions } from "./corpus.ts";
+import { BOS, EOS, heldOutQuestions, type Split, trainingDocuments } from "./corpus.ts";
 
 export interface StarterTraining {
   readonly seed: number;
   readonly steps: number;
-  /** Steps at the start that are mostly rhymes. */
-  readonly rhymeSteps: number;
   /** Share of the steps, at the end, with rows of the full context. */
   readonly longShare: number;
   readonly peakRate: number;
@@ -35,8 +30,7 @@ export interface StarterTraining {
 
 export const starterTraining: StarterTraining = {
   seed: 20,
-  steps: 2400,
-  rhymeSteps: 250,
+  steps: 2000,
   longShare: 0.12,
   peakRate: 3e-3,
 };
@@ -62,19 +56,16 @@ function weighted(document: string, encode: (text: string) => number[]): { id: n
 }
 
 /** Rows that begin with a document and run on into the next until they are full. */
-function batchSource(
-  model: BpeModel,
-  seed: number,
-): (shape: { batch: number; length: number }, rhymeShare: number | undefined) => Batch {
-  const rng = createRng(seed, "training text");
+function batchSource(model: BpeModel, seed: number): (shape: { batch: number; length: number }) => Batch {
+  const next = trainingDocuments(seed);
   const encode = bpeEncoder(model);
-  return ({ batch, length }, rhymeShare) => {
+  return ({ batch, length }) => {
     const ids = new Int32Array(batch * length);
     const targets = new Int32Array(batch * length);
     const tokenWeights = new Float32Array(batch * length);
     for (let row = 0; row < batch; row++) {
       const tokens: { id: number; weight: number }[] = [];
-      while (tokens.length <= length) tokens.push(...weighted(trainingDocument(rng, rhymeShare), encode));
+      while (tokens.length <= length) tokens.push(...weighted(next(), encode));
       for (let i = 0; i < length; i++) {
         ids[row * length + i] = tokens[i]?.id ?? 0;
         targets[row * length + i] = tokens[i + 1]?.id ?? 0;
@@ -90,7 +81,7 @@ export async function trainStarter(
   engine: Engine,
   tokenizer: BpeModel,
   options: StarterTraining,
-  onStep: (result: StepResult, weights: DecoderWeights) => Promise<void> | void,
+  onStep: (result: StepResult & { tokens: number }, weights: DecoderWeights) => Promise<void> | void,
 ): Promise<DecoderWeights> {
   const weights = initializeWeights(starterArchitecture, createRng(options.seed, "initial weights"));
   const next = batchSource(tokenizer, options.seed);
@@ -103,7 +94,7 @@ export async function trainStarter(
   ] as const) {
     const trainer = await Trainer.create(engine, weights, { shape, schedule, objective: textObjective, state });
     for (let i = from; i < to; i++) {
-      await onStep(await trainer.step(next(shape, i < options.rhymeSteps ? 0.9 : undefined)), weights);
+      await onStep({ ...(await trainer.step(next(shape))), tokens: shape.batch * shape.length }, weights);
     }
     await trainer.dispose();
   }
@@ -130,9 +121,10 @@ export async function questionAccuracy(
   engine: Engine,
   weights: DecoderWeights,
   tokenizer: BpeModel,
+  split: Split,
   count: number,
 ): Promise<{ accuracy: number; byKind: Record<string, string> }> {
-  const items = heldOutQuestions("select", count).map((q) => ({ ...q, choices: [...q.choices] }));
+  const items = heldOutQuestions(split, count).map((q) => ({ ...q, choices: [...q.choices] }));
   const codec = codecOf(tokenizer);
   const sequences = items.flatMap((item, i) => choiceSequences(item, i, codec, starterArchitecture.maxPositions));
   const runner = new DecoderRunner(engine, weights);

@@ -1,49 +1,67 @@
 /** @file The small world the starter's stories live in: its people, places, things and what is always true there. */
 
-export const names = [
+export const girls = [
   "Anna",
-  "Ben",
   "Clara",
-  "David",
   "Ella",
-  "Finn",
   "Grace",
-  "Henry",
   "Ida",
-  "Jack",
   "Kate",
-  "Leo",
   "Mia",
-  "Noah",
   "Olive",
-  "Paul",
   "Rosa",
-  "Sam",
   "Tess",
-  "Victor",
   "Wanda",
   "Zoe",
 ] as const;
+export const boys = [
+  "Ben",
+  "David",
+  "Finn",
+  "Henry",
+  "Jack",
+  "Leo",
+  "Noah",
+  "Paul",
+  "Sam",
+  "Tom",
+  "Victor",
+  "Will",
+] as const;
 
 export const places = [
-  "in the kitchen",
-  "in the garden",
-  "in the attic",
-  "in the barn",
-  "in the library",
-  "in the cellar",
-  "in the tower",
-  "in the boat",
-  "under the bridge",
+  "market",
+  "beach",
+  "school",
+  "harbour",
+  "castle",
+  "mountain",
+  "lake",
+  "village",
+  "fair",
+  "museum",
+  "forest",
+  "river",
+  "mill",
+  "tower",
+  "library",
+  "garden",
+] as const;
+
+/** Where things are found. */
+export const spots = [
   "under the bed",
-  "under the oak",
-  "by the river",
-  "by the well",
-  "by the gate",
-  "on the roof",
-  "on the shelf",
-  "behind the mill",
   "behind the door",
+  "in the kitchen",
+  "on the roof",
+  "by the well",
+  "in the attic",
+  "under the oak",
+  "in the barn",
+  "on the shelf",
+  "in the cellar",
+  "behind the gate",
+  "in the boat",
 ] as const;
 
 export const colours = [
@@ -57,6 +75,8 @@ export const colours = [
   "silver",
   "golden",
   "purple",
+  "orange",
+  "pink",
 ] as const;
 
 export const things = [
@@ -97,36 +117,9 @@ export const foods = [
   "pears",
 ] as const;
 
-/** What is true in every story: kind, sound, home, young. */
-export const animals = [
-  { kind: "duck", sound: "quack", home: "pond", young: "duckling" },
-  { kind: "cow", sound: "moo", home: "meadow", young: "calf" },
-  { kind: "owl", sound: "hoot", home: "forest", young: "owlet" },
-  { kind: "sheep", sound: "baa", home: "hill", young: "lamb" },
-  { kind: "pig", sound: "oink", home: "sty", young: "piglet" },
-  { kind: "frog", sound: "croak", home: "swamp", young: "tadpole" },
-  { kind: "bee", sound: "buzz", home: "hive", young: "grub" },
-  { kind: "horse", sound: "neigh", home: "stable", young: "foal" },
-] as const;
-
-export const pets = ["fox", "cat", "dog", "goat", "rabbit", "mouse", "crow", "turtle", "hen", "donkey"] as const;
-
 export const days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] as const;
 
-export const trips = [
-  "market",
-  "beach",
-  "school",
-  "harbour",
-  "castle",
-  "mountain",
-  "lake",
-  "village",
-  "fair",
-  "museum",
-] as const;
-
-export const numbers = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"] as const;
+export const numbers = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve"] as const;
 
 export const countables = [
   "ducks",
@@ -139,22 +132,6 @@ export const countables = [
   "flowers",
   "clouds",
   "shoes",
-] as const;
-
-/** Names for animals, and words nobody expects. */
-export const petNames = [
-  "Rusty",
-  "Shadow",
-  "Pepper",
-  "Bella",
-  "Ginger",
-  "Max",
-  "Snow",
-  "Lucky",
-  "Coco",
-  "Star",
-  "Daisy",
-  "Button",
 ] as const;
 
 export const secrets = [
@@ -176,40 +153,59 @@ export const secrets = [
   "blossom",
 ] as const;
 
-export const surnames = [
-  "Miller",
-  "Carter",
-  "Fisher",
-  "Hill",
-  "Woods",
-  "Stone",
-  "Rivers",
-  "Baker",
-  "King",
-  "Young",
-  "Field",
-  "Marsh",
-  "Lake",
-  "Winter",
-  "Green",
+export const feelings = ["sad", "happy", "tired", "angry", "proud", "afraid", "hungry", "lonely"] as const;
+
+export const reasons = [
+  "because the rain would not stop",
+  "because the summer fair was near",
+  "because the night was long",
+  "because a friend came home",
+  "because the bread was burnt",
+  "because the snow had come",
+  "because the old clock broke",
+  "because the race was won",
+  "because the wind took the tent",
+  "because the cake was gone",
 ] as const;
 
-/** What somebody did, in one word. */
-export const deeds = [
-  "danced",
-  "slept",
-  "cooked",
-  "laughed",
-  "painted",
-  "waited",
-  "whistled",
-  "listened",
-  "worked",
-  "rested",
-  "counted",
-  "dreamed",
-  "swam",
-  "cried",
-  "prayed",
-  "jumped",
+export const jobs = [
+  "baker",
+  "farmer",
+  "sailor",
+  "teacher",
+  "painter",
+  "doctor",
+  "singer",
+  "tailor",
+  "smith",
+  "hunter",
+  "shepherd",
+  "miner",
+] as const;
+
+export const pets = ["fox", "cat", "dog", "goat", "rabbit", "mouse", "crow", "turtle", "hen", "donkey"] as const;
+
+/** What is true in every story: kind, sound, home, young. */
+export const animals = [
+  { kind: "duck", sound: "quack", home: "pond", young: "duckling" },
+  { kind: "cow", sound: "moo", home: "meadow", young: "calf" },
+  { kind: "owl", sound: "hoot", home: "nest", young: "owlet" },
+  { kind: "sheep", sound: "baa", home: "hill", young: "lamb" },
+  { kind: "pig", sound: "oink", home: "sty", young: "piglet" },
+  { kind: "frog", sound: "croak", home: "swamp", young: "tadpole" },
+  { kind: "bee", sound: "buzz", home: "hive", young: "grub" },
+  { kind: "horse", sound: "neigh", home: "stable", young: "foal" },
+] as const;
+
+export const opposites = [
+  ["big", "small"],
+  ["hot", "cold"],
+  ["day", "night"],
+  ["up", "down"],
+  ["old", "new"],
+  ["fast", "slow"],
+  ["dark", "bright"],
+  ["full", "empty"],
+  ["wet", "dry"],
+  ["loud", "quiet"],
 ] as const;

@@ -1,0 +1,31 @@
+/** @file `espalier distill`. */
+import type { Command } from "commander";
+import { distill } from "../../experiments/distill/distill.ts";
+import { count, fixed, table } from "../numbers.ts";
+import { addExperimentCommand } from "./experiment-command.ts";
+
+export function addDistill(program: Command, signal: AbortSignal): void {
+  addExperimentCommand(program, signal, {
+    verb: "distill",
+    summary: "Teach a small model to say what a large one says; a stopped run goes on where it was",
+    example: "espalier distill starter --student pruned --text train.txt --held-out select.txt --out distilled",
+    positional: ["model"],
+    experiment: distill,
+    print: (s) => {
+      const rows = s.curve.map((p) => [
+        String(p.step),
+        p.loss === null ? "" : fixed(p.loss, 4),
+        fixed(p.heldOutKl, 4),
+        p.heldOutKlError === null ? "unknown" : fixed(p.heldOutKlError, 4),
+        fixed(p.heldOutNll, 4),
+      ]);
+      return [
+        table(["step", "loss", "held-out KL", "± SE", "held-out nats"], rows),
+        "",
+        `${count(s.tokens)} tokens; best at step ${s.bestStep}${s.resumedFrom === null ? "" : `; resumed from step ${s.resumedFrom}`}`,
+        `written to ${s.out}`,
+      ].join("\n");
+    },
+    json: (s) => s,
+  });
+}

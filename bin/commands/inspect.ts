@@ -1,0 +1,112 @@
+/** @file `espalier inspect`: what is in a package, a checkpoint or a safetensors file. */
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { parameterCount } from "../../lib/decoder/weights.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import { summarizePackage } from "../../lib/formats/coreml/inspect.ts";
+import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
+import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
+import { openSafetensors } from "../../lib/formats/safetensors.ts";
+import { printProgram } from "../../lib/mil/print.ts";
+import { bytes, count, fixed, table } from "../numbers.ts";
+import { exists } from "../session.ts";
+import { printResult } from "./experiment-command.ts";
+
+export function addInspect(program: Command): void {
+  program
+    .command("inspect")
+    .argument("<path>", "an .mlpackage, a checkpoint folder or a .safetensors file")
+    .option("--json", "Print one JSON object on standard output and nothing else")
+    .option("--program", "Print the whole program of a package")
+    .description("Read a package, a checkpoint or a safetensors file, and say what is in it")
+    .addHelpText("after", "\nExample:\n  espalier inspect package/Model.mlpackage")
+    .action(async (path: string, options: { json?: boolean; program?: boolean }) => {
+      const found = await stat(path).catch((cause: unknown) => {
+        throw new EspalierError("model/missing-file", `there is nothing at ${path}`, { cause });
+      });
+      if (path.replace(/\/$/, "").endsWith(".mlpackage")) await inspectPackage(path, options);
+      else if (found.isFile()) await inspectSafetensors(path, options);
+      else if (await exists(join(path, "config.json"))) await inspectCheckpoint(path, options);
+      else
+        throw new EspalierError(
+          "format/unsupported",
+          `${path} is neither a package nor a checkpoint nor a safetensors file`,
+        );
+    });
+}
+
+async function inspectPackage(path: string, options: { json?: boolean; program?: boolean }): Promise<void> {
+  const read = await readPackage(path);
+  const s = summarizePackage(read);
+  const text = (): string => {
+    const parts = [
+      `Core ML specification ${s.specificationVersion}, opset ${s.opset}`,
+      `weights ${bytes(s.weightBytes)}, program ${bytes(s.modelBytes)}, ${fixed(s.bitsPerWeight, 3)} bits per weight in the weight file`,
+    ];
+    for (const fn of s.functions) {
+      parts.push(
+        `\n${fn.name}`,
+        ...fn.inputs.map((i) => `  in     ${i}`),
+        ...fn.states.map((i) => `  state  ${i}`),
+        ...fn.outputs.map((i) => `  out    ${i}`),
+      );
+      parts.push(
+        `  ${Object.entries(fn.operations)
+          .sort((a, b) => b[1] - a[1])
+          .map(([type, n]) => `${type} ${n}`)
+          .join(", ")}`,
+      );
+    }
+    parts.push(
+      "",
+      table(
+        ["weights", "tensors", "elements", "bytes"],
+        s.weights.map((w) => [w.scheme, count(w.tensors), count(w.elements), count(w.sizeBytes)]),
+      ),
+    );
+    if (options.program) parts.push("", printProgram(read.program));
+    return parts.join("\n");
+  };
+  printResult(options, text, () => s);
+}
+
+async function inspectSafetensors(path: string, options: { json?: boolean }): Promise<void> {
+  const file = await openSafetensors(path);
+  const tensors = [...file.tensors.values()];
+  await file.close();
+  printResult(
+    options,
+    () =>
+      table(
+        ["tensor", "type", "shape", "bytes"],
+        tensors.map((t) => [t.name, t.dtype, t.shape.join(" × "), count(t.sizeBytes)]),
+      ),
+    () => ({ metadata: file.metadata, tensors }),
+  );
+}
+
+async function inspectCheckpoint(path: string, options: { json?: boolean }): Promise<void> {
+  const checkpoint = await openCheckpoint(path);
+  const { architecture: arch, sizeBytes } = checkpoint;
+  const hash = await checkpoint.hash();
+  await checkpoint.close();
+  const rows = arch.layers.map((l, i) => [
+    `L${i}`,
+    String(l.queryHeads),
+    String(l.kvGroups),
+    String(l.neurons),
+    l.window === null ? "all" : String(l.window),
+  ]);
+  printResult(
+    options,
+    () =>
+      [
+        `${arch.family}: ${arch.layers.length} layers, hidden ${arch.hidden}, vocabulary ${arch.vocab}, ${arch.tiedHead ? "tied" : "separate"} head`,
+        `${count(parameterCount(arch))} parameters, ${bytes(sizeBytes)}, sha-256 ${hash.slice(0, 16)}`,
+        "",
+        table(["layer", "heads", "KV groups", "neurons", "window"], rows),
+      ].join("\n"),
+    () => ({ family: arch.family, parameters: parameterCount(arch), sizeBytes, hash, architecture: arch }),
+  );
+}

@@ -1,0 +1,24 @@
+/** @file `espalier prune`. */
+import type { Command } from "commander";
+import { prune } from "../../experiments/prune/prune.ts";
+import { count } from "../numbers.ts";
+import { addExperimentCommand } from "./experiment-command.ts";
+
+export function addPrune(program: Command, signal: AbortSignal): void {
+  addExperimentCommand(program, signal, {
+    verb: "prune",
+    summary: "Take attention heads away, by what they are worth or by name, and write the smaller checkpoint",
+    example: "espalier prune starter --ratio 0.3 --text stories.txt --separator '<|endoftext|>' --out pruned",
+    positional: ["model"],
+    experiment: prune,
+    print: (s) =>
+      [
+        `heads       ${s.heads.before} → ${s.heads.after}`,
+        `KV groups   ${s.groups.before} → ${s.groups.after}`,
+        `parameters  ${count(s.parameters.before)} → ${count(s.parameters.after)}`,
+        `dropped     ${s.dropped.join(" ") || "none"}`,
+        `written to  ${s.out}`,
+      ].join("\n"),
+    json: (s) => s,
+  });
+}

@@ -1,0 +1,64 @@
+/** @file `espalier run-package`: text from a package alone, executed here. */
+import { join } from "node:path";
+import type { Command } from "commander";
+import { z } from "zod";
+import { generate } from "../../lib/decoder/generate.ts";
+import { packageModel } from "../../lib/decoder/package-model.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
+import { loadTokenizer } from "../../lib/tokenizer/tokenizer.ts";
+import { addFlags, parseFlags } from "../flags.ts";
+import { exists } from "../session.ts";
+import { addCommonFlags, printResult, withSession } from "./experiment-command.ts";
+
+const runPackageConfig = z.object({
+  prompt: z.string().default("").describe("Text to continue; empty: from the beginning of a text"),
+  maxTokens: z.number().int().positive().default(64).describe("New tokens at most"),
+  tokenizer: z.string().optional().describe("Folder with tokenizer.json; default: `tokenizer` beside the package"),
+  precision: z
+    .enum(["fp16", "fp32"])
+    .default("fp16")
+    .describe("fp16: every result rounded as on a device; fp32: the graph alone"),
+  ignoreEos: z.boolean().default(false).describe("Go on after the end token"),
+});
+
+export function addRunPackage(program: Command, signal: AbortSignal): void {
+  const command = program
+    .command("run-package")
+    .argument("<package>", "an .mlpackage that `export` wrote")
+    .description("Execute a Core ML package here and continue a text with it");
+  addFlags(command, runPackageConfig);
+  addCommonFlags(command).addHelpText(
+    "after",
+    "\nExample:\n  espalier run-package package/Model.mlpackage --prompt 'Once upon a time'",
+  );
+  command.action(async (path: string) => {
+    const given: Record<string, unknown> = command.opts();
+    const config = parseFlags(runPackageConfig, given);
+    const folder = config.tokenizer ?? join(path, "..", "tokenizer");
+    if (!(await exists(join(folder, "tokenizer.json")))) {
+      throw new EspalierError("model/missing-file", `there is no tokenizer.json in ${folder}`, {
+        hint: "Give the folder of the tokenizer as --tokenizer.",
+      });
+    }
+    await withSession(given, signal, async (session) => {
+      const tokenizer = await loadTokenizer(folder);
+      const { program: milProgram } = await readPackage(path);
+      const model = await packageModel(session.engine, milProgram, config.precision === "fp16" ? "round" : "widen");
+      const prompt = tokenizer.encode(config.prompt, { bos: true });
+      const started = session.clock.nowMs();
+      const ids = await generate(model, prompt, {
+        maxTokens: config.maxTokens,
+        eosIds: config.ignoreEos ? [] : tokenizer.eosIds,
+        signal,
+      });
+      const tokensPerSecond = (prompt.length + ids.length) / ((session.clock.nowMs() - started) / 1000);
+      const text = tokenizer.decode(ids);
+      printResult(
+        { json: given.json === true },
+        () => config.prompt + text,
+        () => ({ text, prompt: config.prompt, tokens: ids, tokensPerSecond }),
+      );
+    });
+  });
+}

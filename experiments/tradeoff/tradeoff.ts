@@ -1,0 +1,193 @@
+/**
+ * @file Trade-off: accuracy against size over several models, the front, and the winner under a budget.
+ *
+ * Every model is measured on the same text and questions, beside the base. Differences are paired by sequence or by question,
+ * so that what is within noise is said to be.
+ */
+import { z } from "zod";
+import { bitsPerWeight, weightSizeBytes } from "../../lib/compress/decode.ts";
+import { parameterCount } from "../../lib/decoder/weights.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import { elementCount } from "../../lib/mil/types.ts";
+import { mcnemar } from "../../lib/stats/mcnemar.ts";
+import { paretoFront } from "../../lib/stats/pareto.ts";
+import { type Interval, wilsonInterval } from "../../lib/stats/proportion.ts";
+import { type Experiment, runExperiment, type Unit } from "../definition.ts";
+import { type EvaluateSummary, evaluate } from "../evaluate/evaluate.ts";
+import { shippedWeights } from "../export/export.ts";
+import { textConfig } from "../text.ts";
+
+export const measures = ["accuracy", "kl"] as const;
+
+export const tradeoffConfig = z.object({
+  base: z.string().describe("The model all others are compared with"),
+  models: z.array(z.string()).min(1).describe("Checkpoints to compare, separated by commas"),
+  ...textConfig,
+  tasks: z.string().optional().describe("Multiple-choice items, a JSONL file of {prompt, choices, answer}"),
+  measure: z
+    .enum(measures)
+    .default("kl")
+    .describe("What accuracy means: share of questions right, or divergence from the base"),
+  keep: z.number().gt(0).max(1).optional().describe("Winner: the smallest that keeps this share of the base accuracy"),
+  maxKl: z
+    .number()
+    .positive()
+    .optional()
+    .describe("Winner: the smallest whose divergence from the base stays below this"),
+  maxBytes: z.number().positive().optional().describe("Winner: the most accurate of at most this many bytes"),
+});
+export type TradeoffConfig = z.infer<typeof tradeoffConfig>;
+
+export interface TradeoffPoint {
+  readonly model: string;
+  readonly label: string;
+  /** Of the weights as a package keeps them: codes, scales, tables, fp16 norms. */
+  readonly sizeBytes: number;
+  readonly parameters: number;
+  readonly bitsPerWeight: number;
+  readonly kl: { mean: number; standardError: number };
+  readonly agreement: { mean: number; standardError: number };
+  readonly nllPerToken: number;
+  readonly perplexity: number;
+  readonly accuracy: {
+    value: number;
+    items: number;
+    interval: Interval;
+    keptOfBase: number;
+    pAgainstBase: number;
+  } | null;
+  /** No other point is both smaller and more accurate. */
+  readonly onFront: boolean;
+}
+
+export interface TradeoffSummary {
+  readonly protocol: string | null;
+  readonly measure: (typeof measures)[number];
+  readonly fp16Bytes: number;
+  readonly points: TradeoffPoint[];
+  readonly winner: string | null;
+  /** Why it won, or why nothing did. */
+  readonly reason: string;
+}
+
+const result = z.object({ sizeBytes: z.number(), parameters: z.number(), bitsPerWeight: z.number() });
+
+interface TradeoffUnit extends Unit {
+  readonly model: string;
+}
+
+export const tradeoff: Experiment<TradeoffConfig, TradeoffUnit, z.infer<typeof result>, TradeoffSummary> = {
+  kind: "tradeoff",
+  version: 1,
+  title: "Accuracy against size",
+  config: tradeoffConfig,
+  result,
+
+  plan: async (config, context) =>
+    Promise.all(
+      [config.base, ...config.models].map(async (model) => ({
+        key: (await context.models.open(model)).hash,
+        label: `size of ${model}`,
+        model,
+      })),
+    ),
+
+  async run(unit, _config, context) {
+    const model = await context.models.open(unit.model);
+    const weights = [...(await shippedWeights(model)).values()];
+    const elements = weights.reduce((n, w) => n + elementCount(w.shape), 0);
+    return {
+      sizeBytes: weights.reduce((n, w) => n + weightSizeBytes(w), 0),
+      parameters: parameterCount(model.weights.arch),
+      bitsPerWeight: weights.reduce((n, w) => n + bitsPerWeight(w) * elementCount(w.shape), 0) / elements,
+    };
+  },
+
+  async summarize(config, results, context) {
+    const measured: { unit: TradeoffUnit; size: z.infer<typeof result>; score: EvaluateSummary }[] = [];
+    for (const { unit, result: size } of results) {
+      const score = await runExperiment(
+        evaluate,
+        { ...config, model: unit.model, base: config.base },
+        { ...context, onProgress: (p) => context.onProgress?.({ ...p, label: `${unit.model}: ${p.label}` }) },
+      );
+      measured.push({ unit, size, score });
+    }
+    const base = measured[0];
+    if (!base) throw new EspalierError("internal/invariant", "internal: the base is among the models");
+    const points = measured.map(({ unit, size, score }): Omit<TradeoffPoint, "onFront"> => {
+      const { text, tasks } = score;
+      if (!text?.kl || !text.agreement) throw new EspalierError("internal/invariant", "internal: a base was given");
+      const reference = base.score.tasks;
+      return {
+        model: unit.model,
+        label: unit.model.split("/").at(-1) ?? unit.model,
+        ...size,
+        kl: text.kl,
+        agreement: text.agreement,
+        nllPerToken: text.nllPerToken,
+        perplexity: text.perplexity,
+        accuracy:
+          tasks && reference
+            ? {
+                value: tasks.accuracy,
+                items: tasks.items,
+                interval: wilsonInterval(tasks.correct, tasks.items),
+                keptOfBase: tasks.accuracy / reference.accuracy,
+                pAgainstBase: mcnemar(reference.perItem, tasks.perItem).p,
+              }
+            : null,
+      };
+    });
+    const lossOf = (p: Omit<TradeoffPoint, "onFront">): number =>
+      config.measure === "accuracy" && p.accuracy ? 1 - p.accuracy.value : p.kl.mean;
+    if (config.measure === "accuracy" && config.tasks === undefined)
+      throw new EspalierError("input/invalid", "--measure accuracy needs --tasks");
+    const front = new Set(
+      paretoFront(points.map((p, index) => ({ sizeBytes: p.sizeBytes, loss: lossOf(p), index }))).map((p) => p.index),
+    );
+    const { winner, reason } = chooseWinner(config, points, lossOf);
+    return {
+      protocol: base.score.protocol,
+      measure: config.measure,
+      fp16Bytes: 2 * base.size.parameters,
+      points: points.map((p, i) => ({ ...p, onFront: front.has(i) })),
+      winner,
+      reason,
+    };
+  },
+};
+
+function chooseWinner(
+  config: TradeoffConfig,
+  points: readonly Omit<TradeoffPoint, "onFront">[],
+  lossOf: (p: Omit<TradeoffPoint, "onFront">) => number,
+): { winner: string | null; reason: string } {
+  const smallest = (list: readonly Omit<TradeoffPoint, "onFront">[]) =>
+    [...list].sort((a, b) => a.sizeBytes - b.sizeBytes)[0];
+  if (config.keep !== undefined) {
+    const share = config.keep;
+    const found = smallest(points.filter((p) => p.accuracy !== null && p.accuracy.keptOfBase >= share));
+    return found
+      ? { winner: found.model, reason: `the smallest that keeps at least ${share * 100} % of the base accuracy` }
+      : {
+          winner: null,
+          reason: `no model keeps ${share * 100} % of the base accuracy; give --tasks, more bits or longer distillation`,
+        };
+  }
+  if (config.maxKl !== undefined) {
+    const most = config.maxKl;
+    const found = smallest(points.filter((p) => p.kl.mean <= most));
+    return found
+      ? { winner: found.model, reason: `the smallest with a divergence of at most ${most}` }
+      : { winner: null, reason: `every model diverges by more than ${most}` };
+  }
+  if (config.maxBytes !== undefined) {
+    const most = config.maxBytes;
+    const found = [...points.filter((p) => p.sizeBytes <= most)].sort((a, b) => lossOf(a) - lossOf(b))[0];
+    return found
+      ? { winner: found.model, reason: `the most accurate of at most ${most} bytes` }
+      : { winner: null, reason: `every model is larger than ${most} bytes` };
+  }
+  return { winner: null, reason: "no budget was given: --keep, --max-kl or --max-bytes" };
+}
