@@ -1,8 +1,8 @@
 /**
  * @file `npm run train-starter`: trains the starter and writes its checkpoint and model card.
  *
- * The seed decides the text, the initial weights and so, on one machine with one number of threads, every byte. About a quarter
- * of an hour on two cores. `--threads N`, `--steps N` (for trying out), `--out DIR`.
+ * The seed decides the text, the initial weights and so, on one machine with one number of threads, every byte. Some eight
+ * minutes on two cores. `--threads N`, `--steps N` (for trying out), `--out DIR`.
  */
 
 import { fileURLToPath } from "node:url";

@@ -30,7 +30,7 @@ export interface StarterTraining {
 
 export const starterTraining: StarterTraining = {
   seed: 20,
-  steps: 2000,
+  steps: 1000,
   longShare: 0.12,
   peakRate: 3e-3,
 };

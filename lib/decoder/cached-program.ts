@@ -100,7 +100,8 @@ function cacheMask(b: Builder, positions: Value, context: number, window: number
   if (window !== null && window < context) {
     seen = b.op("logical_and", { x: seen, y: b.greater(key, b.sub(query, window)) })[0] as Value;
   }
-  return b.select(seen, b.scalar(0, dtype), b.scalar(MASKED, dtype));
+  // Arithmetic instead of `select`, whose two scalars Apple's parser does not broadcast: (seen − 1) · 40000.
+  return b.mul(b.sub(b.cast(seen, dtype), 1), -MASKED);
 }
 
 function cacheRows(

@@ -1,67 +1,75 @@
-/** @file The small world the starter's stories live in: its people, places, things and what is always true there. */
+/** @file The small world the starter's stories live in: its people, places and things, and what is always true there. */
 
-export const girls = [
+export const names = [
   "Anna",
+  "Ben",
   "Clara",
+  "David",
   "Ella",
+  "Finn",
   "Grace",
+  "Henry",
   "Ida",
+  "Jack",
   "Kate",
+  "Leo",
   "Mia",
+  "Noah",
   "Olive",
+  "Paul",
   "Rosa",
+  "Sam",
   "Tess",
+  "Victor",
   "Wanda",
   "Zoe",
 ] as const;
-export const boys = [
-  "Ben",
-  "David",
-  "Finn",
-  "Henry",
-  "Jack",
-  "Leo",
-  "Noah",
-  "Paul",
-  "Sam",
-  "Tom",
-  "Victor",
-  "Will",
+
+/** People of the background: they act in passing and are never the answer to a question. */
+export const elders = [
+  "Grandmother",
+  "Grandfather",
+  "the postman",
+  "the old king",
+  "the captain",
+  "the miller",
+  "the young queen",
 ] as const;
 
 export const places = [
-  "market",
-  "beach",
-  "school",
-  "harbour",
-  "castle",
-  "mountain",
-  "lake",
-  "village",
-  "fair",
-  "museum",
-  "forest",
-  "river",
-  "mill",
-  "tower",
-  "library",
-  "garden",
+  "in the kitchen",
+  "in the garden",
+  "in the attic",
+  "in the barn",
+  "in the library",
+  "in the cellar",
+  "in the tower",
+  "in the boat",
+  "under the bridge",
+  "under the bed",
+  "under the oak",
+  "under the stairs",
+  "by the river",
+  "by the well",
+  "by the gate",
+  "by the window",
+  "on the roof",
+  "on the shelf",
+  "behind the mill",
+  "behind the door",
 ] as const;
 
-/** Where things are found. */
-export const spots = [
-  "under the bed",
-  "behind the door",
-  "in the kitchen",
-  "on the roof",
-  "by the well",
-  "in the attic",
-  "under the oak",
-  "in the barn",
-  "on the shelf",
-  "in the cellar",
-  "behind the gate",
-  "in the boat",
+export const homes = [
+  "in the red house",
+  "in the old mill",
+  "in the lighthouse",
+  "in a tent",
+  "by the sea",
+  "by the church",
+  "on the farm",
+  "on the island",
+  "near the station",
+  "near the forest",
 ] as const;
 
 export const colours = [
@@ -75,8 +83,6 @@ export const colours = [
   "silver",
   "golden",
   "purple",
-  "orange",
-  "pink",
 ] as const;
 
 export const things = [
@@ -100,7 +106,13 @@ export const things = [
   "spoon",
   "mirror",
   "blanket",
+  "clock",
+  "letter",
+  "broom",
+  "shell",
 ] as const;
+
+export const belongings = ["hat", "scarf", "coat", "boat", "kite", "bag", "lamp", "cup", "bicycle", "door"] as const;
 
 export const foods = [
   "plums",
@@ -115,9 +127,41 @@ export const foods = [
   "fish",
   "carrots",
   "pears",
+  "corn",
+  "butter",
+] as const;
+
+export const pets = [
+  "fox",
+  "cat",
+  "dog",
+  "goat",
+  "rabbit",
+  "mouse",
+  "crow",
+  "turtle",
+  "hen",
+  "donkey",
+  "pony",
+  "parrot",
 ] as const;
 
 export const days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] as const;
+
+export const trips = [
+  "market",
+  "beach",
+  "school",
+  "harbour",
+  "castle",
+  "mountain",
+  "lake",
+  "village",
+  "fair",
+  "museum",
+  "circus",
+  "zoo",
+] as const;
 
 export const numbers = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve"] as const;
 
@@ -132,6 +176,8 @@ export const countables = [
   "flowers",
   "clouds",
   "shoes",
+  "trees",
+  "bells",
 ] as const;
 
 export const secrets = [
@@ -153,59 +199,75 @@ export const secrets = [
   "blossom",
 ] as const;
 
-export const feelings = ["sad", "happy", "tired", "angry", "proud", "afraid", "hungry", "lonely"] as const;
+export const feelings = ["sad", "happy", "tired", "angry", "proud", "afraid", "late", "quiet"] as const;
 
-export const reasons = [
-  "because the rain would not stop",
-  "because the summer fair was near",
-  "because the night was long",
-  "because a friend came home",
-  "because the bread was burnt",
-  "because the snow had come",
-  "because the old clock broke",
-  "because the race was won",
-  "because the wind took the tent",
-  "because the cake was gone",
+/** What may make anybody feel anything. */
+export const causes = [
+  "rain",
+  "snow",
+  "wind",
+  "race",
+  "fair",
+  "noise",
+  "letter",
+  "dream",
+  "heat",
+  "song",
+  "train",
+  "fog",
+] as const;
+
+export const sights = [
+  "whale",
+  "rainbow",
+  "deer",
+  "ship",
+  "bear",
+  "train",
+  "eagle",
+  "giant",
+  "ghost",
+  "wolf",
+  "swan",
+  "dragon",
+] as const;
+
+/** What is true in every story. */
+export const animals = [
+  { kind: "duck", sound: "quack", home: "in the pond", young: "duckling" },
+  { kind: "cow", sound: "moo", home: "in the meadow", young: "calf" },
+  { kind: "owl", sound: "hoot", home: "in the forest", young: "owlet" },
+  { kind: "sheep", sound: "baa", home: "on the hill", young: "lamb" },
+  { kind: "pig", sound: "oink", home: "in the mud", young: "piglet" },
+  { kind: "frog", sound: "croak", home: "in the swamp", young: "tadpole" },
+  { kind: "bee", sound: "buzz", home: "in the hive", young: "grub" },
+  { kind: "horse", sound: "neigh", home: "in the stable", young: "foal" },
 ] as const;
 
 export const jobs = [
-  "baker",
-  "farmer",
-  "sailor",
-  "teacher",
-  "painter",
-  "doctor",
-  "singer",
-  "tailor",
-  "smith",
-  "hunter",
-  "shepherd",
-  "miner",
-] as const;
-
-export const pets = ["fox", "cat", "dog", "goat", "rabbit", "mouse", "crow", "turtle", "hen", "donkey"] as const;
-
-/** What is true in every story: kind, sound, home, young. */
-export const animals = [
-  { kind: "duck", sound: "quack", home: "pond", young: "duckling" },
-  { kind: "cow", sound: "moo", home: "meadow", young: "calf" },
-  { kind: "owl", sound: "hoot", home: "nest", young: "owlet" },
-  { kind: "sheep", sound: "baa", home: "hill", young: "lamb" },
-  { kind: "pig", sound: "oink", home: "sty", young: "piglet" },
-  { kind: "frog", sound: "croak", home: "swamp", young: "tadpole" },
-  { kind: "bee", sound: "buzz", home: "hive", young: "grub" },
-  { kind: "horse", sound: "neigh", home: "stable", young: "foal" },
+  { name: "baker", place: "in the bakery", makes: "rolls" },
+  { name: "farmer", place: "in the field", makes: "wheat" },
+  { name: "sailor", place: "at sea", makes: "knots" },
+  { name: "teacher", place: "in the school", makes: "lessons" },
+  { name: "painter", place: "in the studio", makes: "pictures" },
+  { name: "gardener", place: "in the park", makes: "roses" },
+  { name: "singer", place: "on the stage", makes: "music" },
+  { name: "tailor", place: "in the shop", makes: "shirts" },
+  { name: "smith", place: "at the forge", makes: "nails" },
+  { name: "miner", place: "in the mine", makes: "tunnels" },
 ] as const;
 
 export const opposites = [
-  ["big", "small"],
   ["hot", "cold"],
-  ["day", "night"],
-  ["up", "down"],
-  ["old", "new"],
+  ["big", "small"],
+  ["tall", "short"],
   ["fast", "slow"],
-  ["dark", "bright"],
-  ["full", "empty"],
+  ["dark", "light"],
   ["wet", "dry"],
-  ["loud", "quiet"],
+  ["young", "old"],
+  ["loud", "soft"],
+  ["full", "empty"],
+  ["open", "closed"],
+  ["rich", "poor"],
+  ["early", "late"],
 ] as const;

@@ -1,0 +1,169 @@
+import { expect, test } from "vitest";
+import { tinyConfigs, tinyIds, tinyModel } from "../../test/fixtures/tiny-model.ts";
+import { leaveOneOut } from "../compress/importance/leave-one-out.ts";
+import { gateGradients } from "../compress/importance/taylor.ts";
+import { pruneHeads } from "../compress/prune/slice.ts";
+import { createOnnxRuntimeEngine } from "../engines/onnxruntime/engine.ts";
+import { sequenceLosses } from "../eval/perplexity.ts";
+import type { TokenSequence } from "../eval/sequences.ts";
+import { f32, float32Data } from "../mil/tensor.ts";
+import { architectureOf, configFor } from "./families/registry.ts";
+import { generate, step } from "./generate.ts";
+import { DecoderRunner } from "./runner.ts";
+import { stepModel } from "./step-model.ts";
+
+const engine = await createOnnxRuntimeEngine({ threads: 1 });
+const families = ["llama", "gemma3"] as const;
+
+const largestDifference = (a: Float32Array, b: Float32Array): number => {
+  expect(a.length).toBe(b.length);
+  return a.reduce((worst, v, i) => Math.max(worst, Math.abs(v - (b[i] as number))), 0);
+};
+
+const sequence = (length: number, seed: number): TokenSequence => ({
+  id: `s${seed}`,
+  ids: tinyIds(length, 48, seed),
+  scoredFrom: 1,
+  sizeBytes: length,
+});
+
+test.each(families)("%s: decoding with a cache gives the logits of the whole sequence", async (family) => {
+  const weights = tinyModel(family);
+  const ids = tinyIds(20, 48);
+  const runner = new DecoderRunner(engine, weights);
+  const whole = float32Data(
+    await runner.logits(await runner.blocks(await runner.embed(ids, { batch: 1, length: 20 }))),
+  );
+  const model = await stepModel(engine, weights, { context: 32, prefillLength: 8 });
+  const state = model.makeState();
+  const found = new Float32Array(whole.length);
+  const prefill = model.prefill;
+  if (!prefill) throw new Error("no prefill");
+  found.set(await step(model, state, prefill.executable, [...ids.slice(0, 8)], 0));
+  for (let i = 8; i < 20; i++) found.set(await step(model, state, model.decode, [ids[i] as number], i), i * 48);
+  expect(largestDifference(whole, found)).toBeLessThan(2e-5);
+});
+
+test.each(families)("%s: slicing heads away equals closing their gates", async (family) => {
+  const weights = tinyModel(family);
+  const ids = tinyIds(24, 48);
+  const shape = { batch: 2, length: 12 };
+  // Ragged on purpose: one head of the first group, a whole group of the next layer.
+  const drop = weights.arch.layers.map((_, l) => (l === 0 ? [1] : l === 1 ? [2, 3] : []));
+  const sliced = new DecoderRunner(engine, pruneHeads(weights, drop));
+  const a = float32Data(await sliced.logits(await sliced.blocks(await sliced.embed(ids, shape))));
+  const full = new DecoderRunner(engine, weights);
+  let x = await full.embed(ids, shape);
+  for (const [l, dropped] of drop.entries()) {
+    const gate = Float32Array.from({ length: 8 }, (_, i) => (dropped.includes(i % 4) ? 0 : 1));
+    x = await full.block(l, x, { heads: f32([2, 4], gate) });
+  }
+  expect(largestDifference(a, float32Data(await full.logits(x)))).toBeLessThan(1e-5);
+  expect(sliced.weights.arch.layers[1]?.kvGroups).toBe(1);
+});
+
+test.each(families)("%s: open gates change nothing", async (family) => {
+  const runner = new DecoderRunner(engine, tinyModel(family));
+  const x = await runner.embed(tinyIds(12, 48), { batch: 1, length: 12 });
+  const open = {
+    heads: f32([1, 4], new Float32Array(4).fill(1)),
+    groups: f32([1, 2], new Float32Array(2).fill(1)),
+    attention: f32([1], [1]),
+    mlp: f32([1], [1]),
+  };
+  expect(
+    largestDifference(float32Data(await runner.block(0, x)), float32Data(await runner.block(0, x, open))),
+  ).toBeLessThan(1e-6);
+});
+
+test("leave-one-out equals a plain loop over pruned models", async () => {
+  const weights = tinyModel("gemma3", 3);
+  const sequences = [sequence(14, 1), sequence(9, 2), sequence(20, 3)];
+  const runner = new DecoderRunner(engine, weights);
+  const units = [0, 1, 2].flatMap((layer) => [0, 3].map((index) => ({ layer, kind: "heads" as const, index })));
+  const found = await leaveOneOut(runner, sequences, units);
+  const mean = (losses: Awaited<ReturnType<typeof sequenceLosses>>): number[] => losses.map((l) => l.nll / l.tokens);
+  const base = mean(await sequenceLosses(runner, sequences));
+  expect([...found.base].every((v, i) => Math.abs(v - (base[i] as number)) < 1e-5)).toBe(true);
+  for (const { unit, perSequence } of found.units) {
+    const drop = weights.arch.layers.map((_, l) => (l === unit.layer ? [unit.index] : []));
+    const without = mean(await sequenceLosses(new DecoderRunner(engine, pruneHeads(weights, drop)), sequences));
+    for (const [s, v] of perSequence.entries()) expect(v).toBeCloseTo((without[s] as number) - (base[s] as number), 4);
+  }
+});
+
+test("leave-one-out of a layer skips attention and MLP alike", async () => {
+  const weights = tinyModel("llama", 4);
+  const runner = new DecoderRunner(engine, weights);
+  const sequences = [sequence(16, 7)];
+  const { base, units } = await leaveOneOut(runner, sequences, [{ layer: 1, kind: "layer", index: 0 }]);
+  const shape = { batch: 1, length: 15 };
+  const x = await runner.block(0, await runner.embed((sequences[0] as TokenSequence).ids.slice(0, 15), shape));
+  const { nll } = await runner.loss(x, (sequences[0] as TokenSequence).ids.slice(1));
+  const skipped = nll.reduce((t, v) => t + v, 0) / 15;
+  expect(units[0]?.perSequence[0]).toBeCloseTo(skipped - (base[0] as number), 4);
+});
+
+test("gate gradients agree with finite differences of the loss", async () => {
+  const weights = tinyModel("gemma3", 6);
+  const sequences = [sequence(17, 1), sequence(17, 2)];
+  const units = [
+    { layer: 0, kind: "heads" as const, index: 2 },
+    { layer: 2, kind: "groups" as const, index: 1 },
+    { layer: 1, kind: "mlp" as const, index: 0 },
+  ];
+  const found = await gateGradients(engine, weights, sequences, units);
+  const runner = new DecoderRunner(engine, weights);
+  for (const { unit, perSequence } of found) {
+    for (const [s, seq] of sequences.entries()) {
+      const at = async (gate: number): Promise<number> => {
+        const width = unit.kind === "heads" ? 4 : unit.kind === "groups" ? 2 : 1;
+        const values = Float32Array.from({ length: width }, (_, i) => (i === unit.index ? gate : 1));
+        let x = await runner.embed(seq.ids.slice(0, 16), { batch: 1, length: 16 });
+        for (let l = 0; l < 3; l++) {
+          x = await runner.block(
+            l,
+            x,
+            l === unit.layer ? { [unit.kind]: f32(unit.kind === "mlp" ? [1] : [1, width], values) } : {},
+          );
+        }
+        return (await runner.loss(x, seq.ids.slice(1))).nll.reduce((t, v) => t + v, 0) / 16;
+      };
+      const h = 2e-2;
+      const numeric = ((await at(1 + h)) - (await at(1 - h))) / (2 * h);
+      expect(Math.abs((perSequence[s] as number) - numeric)).toBeLessThan(2e-4 + 0.02 * Math.abs(numeric));
+    }
+  }
+});
+
+test("greedy text stops at the end token and at the context", async () => {
+  const weights = tinyModel("llama", 8);
+  const model = await stepModel(engine, weights, { context: 12 });
+  const all = await generate(model, [1, 5], { maxTokens: 100 });
+  expect(all).toHaveLength(10);
+  const stop = all[3] as number;
+  const cut = await generate(model, [1, 5], { maxTokens: 100, eosIds: [stop] });
+  expect(cut).toEqual(all.slice(0, all.indexOf(stop)));
+  await expect(generate(model, [99], { maxTokens: 2 })).rejects.toMatchObject({ code: "input/token-range" });
+  await expect(generate(model, [], { maxTokens: 2 })).rejects.toMatchObject({ code: "input/empty" });
+});
+
+test.each(families)("%s: a ragged architecture survives its config", (family) => {
+  const pruned = pruneHeads(
+    tinyModel(family),
+    tinyModel(family).arch.layers.map((_, l) => (l === 0 ? [0] : [])),
+  );
+  const config = configFor(pruned.arch, tinyConfigs[family]);
+  expect(architectureOf(config)).toEqual(pruned.arch);
+});
+
+test("balanced pruning leaves a config that any loader reads", () => {
+  const weights = tinyModel("llama");
+  const pruned = pruneHeads(
+    weights,
+    weights.arch.layers.map(() => [0, 2]),
+  );
+  const config = configFor(pruned.arch, tinyConfigs.llama);
+  expect(config).toMatchObject({ num_attention_heads: 2, num_key_value_heads: 2, head_dim: 8 });
+  expect(config).not.toHaveProperty("espalier");
+});

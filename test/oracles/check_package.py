@@ -1,0 +1,50 @@
+"""Loads a package with Apple's coremltools: layout, protobuf, MIL parser with its own type inference, blob reader.
+
+Usage: check_package.py PACKAGE.mlpackage [EXPECTED.json]
+
+EXPECTED.json maps the name of a weight to a checksum of its decoded fp16 values; each is compared with what
+coremltools decodes. Prints one JSON object; exits 1 when anything differs.
+"""
+import hashlib
+import json
+import logging
+import sys
+import warnings
+
+warnings.filterwarnings("ignore")
+logging.disable(logging.CRITICAL)
+
+import numpy as np
+import coremltools as ct
+from coremltools.converters.mil.frontend.milproto import load as milproto
+from coremltools.libmodelpackage import ModelPackage
+
+
+def main() -> int:
+    path = sys.argv[1]
+    expected = json.load(open(sys.argv[2])) if len(sys.argv) > 2 else {}
+    assert ModelPackage.isValid(path), "ModelPackage.isValid is false"
+    spec = ct.utils.load_spec(path)
+    weights = f"{path}/Data/com.apple.CoreML/weights"
+    program = milproto.load(spec, specification_version=spec.specificationVersion, file_weights_dir=weights)
+    functions = {}
+    found = {}
+    for name, fn in program.functions.items():
+        kinds = {}
+        for op in fn.operations:
+            kinds[op.op_type] = kinds.get(op.op_type, 0) + 1
+            if op.op_type.startswith("constexpr_"):
+                value = op.materialized_val_inference()
+                found[op.outputs[0].name] = hashlib.sha256(np.ascontiguousarray(value.astype(np.float16)).tobytes()).hexdigest()
+        functions[name] = {
+            "operations": kinds,
+            "outputs": {o.name: [str(o.dtype), list(map(int, o.shape))] for o in fn.outputs},
+        }
+    wrong = [n for n, digest in expected.items() if found.get(n) != digest]
+    print(json.dumps({"coremltools": ct.__version__, "specification": spec.specificationVersion,
+                      "functions": functions, "weights": len(found), "wrong": wrong}))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
