@@ -41,14 +41,15 @@ export async function createOnnxRuntimeEngine(options: { threads?: number } = {}
     name: "onnxruntime",
     description: `onnxruntime-node ${version}, CPU, ${threads} ${threads === 1 ? "thread" : "threads"}`,
     compile: async (fn, compileOptions = {}) => {
-      const lowered = lowerFunction(fn, compileOptions.float16 ?? "widen");
+      const lowered = lowerFunction(fn, { float16: compileOptions.float16 ?? "widen", threads });
       const session = await ort.InferenceSession.create(lowered.model, {
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
         executionMode: "sequential",
         graphOptimizationLevel: optimizedLevel,
         logSeverityLevel: 3,
-        extra: { session: { set_denormal_as_zero: "1" } },
+        // Spinning between operations costs other processes a core, and ran slower whenever the machine was shared.
+        extra: { session: { set_denormal_as_zero: "1", intra_op: { allow_spinning: "0" } } },
       }).catch((cause: unknown) => {
         throw new EspalierError("engine/failed", `onnxruntime could not load ${fn.name}: ${messageOf(cause)}`, {
           cause,

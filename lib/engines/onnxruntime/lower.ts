@@ -66,8 +66,14 @@ export function graphData(t: Tensor): Float32Array | Int32Array | Uint8Array {
   return data instanceof Float32Array || data instanceof Int32Array ? data : Int32Array.from(data);
 }
 
+export interface LoweringOptions {
+  readonly float16: "round" | "widen";
+  /** Threads one operation may use. */
+  readonly threads: number;
+}
+
 /** Throws `program/unsupported-op` naming an op that has no lowering. */
-export function lowerFunction(fn: MilFunction, float16: "round" | "widen"): LoweredFunction {
+export function lowerFunction(fn: MilFunction, options: LoweringOptions): LoweredFunction {
   const g = new OnnxGraph();
   const names = new Map<Value, string>();
   const constants = new Map<string, { type: TensorType; data: TensorData }>();
@@ -134,7 +140,7 @@ export function lowerFunction(fn: MilFunction, float16: "round" | "widen"): Lowe
       state.current = nameOf(argumentsOf(op).value("data"));
       state.written = true;
     } else {
-      lowerOperation(g, op, nameOf, float16).forEach((name, i) => {
+      lowerOperation(g, op, nameOf, options).forEach((name, i) => {
         names.set(op.outputs[i] as Value, name);
       });
     }
@@ -162,7 +168,7 @@ function lowerOperation(
   g: OnnxGraph,
   op: Operation,
   nameOf: (v: Value) => string,
-  float16: "round" | "widen",
+  { float16, threads }: LoweringOptions,
 ): readonly string[] {
   const results = op.outputs.map((o): TensorType => {
     if (o.type.kind === "tensor") return o.type;
@@ -177,6 +183,7 @@ function lowerOperation(
   const context: LoweringContext = {
     g,
     op: args,
+    threads,
     results,
     name: (operand) => nameOf(args.value(operand)),
     names: (operand) => args.values(operand).map(nameOf),

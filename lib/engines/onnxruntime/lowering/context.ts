@@ -6,6 +6,8 @@ import type { OnnxGraph } from "../graph.ts";
 export interface LoweringContext {
   readonly g: OnnxGraph;
   readonly op: OpArguments;
+  /** Threads one operation may use. */
+  readonly threads: number;
   /** The types of the results. */
   readonly results: readonly TensorType[];
   /** The ONNX name of an operand. */

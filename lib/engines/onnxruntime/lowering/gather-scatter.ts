@@ -70,10 +70,40 @@ function reduction(g: OnnxGraph, op: OpArguments, updates: string): { kind: stri
   return { kind: "mul", updates: g.node("Reciprocal", [updates]) };
 }
 
-/** data[indices[i]] ∘= updates[i] over the leading axis. */
-function scatterRows(c: LoweringContext, data: string, indices: string, updates: string): string {
-  const r = reduction(c.g, c.op, updates);
-  return c.g.node("ScatterND", [data, indices, r.updates], { reduction: r.kind });
+/**
+ * data[indices[i]] ∘= updates[i], each index addressing `data`'s leading axes.
+ *
+ * ONNX Runtime's ScatterND spreads the indices over threads without locks and loses updates to an index that
+ * occurs twice (microsoft/onnxruntime issues 18048 and 23396), so with several threads every element is
+ * addressed in flat `ScatterElements`, which runs in order.
+ */
+function scatterRows(
+  c: LoweringContext,
+  rows: { data: string; shape: Shape; indices: string; updates: string; indexShape: Shape },
+): string {
+  const { g } = c;
+  const { data, shape, indices, indexShape } = rows;
+  const { kind, updates } = reduction(g, c.op, rows.updates);
+  if (c.threads === 1) return g.node("ScatterND", [data, indices, updates], { reduction: kind });
+  const depth = indexShape.at(-1) as number;
+  const count = elementCount(indexShape) / depth;
+  const run = elementCount(shape.slice(depth));
+  const step = Array.from({ length: depth }, (_, i) => elementCount(shape.slice(i + 1)));
+  const legal = g.node("Less", [indices, g.int64(shape.slice(0, depth))]);
+  const inside = g.node("Where", [legal, indices, g.int64([outOfBounds])]);
+  const base = g.node("ReduceSum", [g.node("Mul", [inside, g.int64(step)]), g.int64([-1])], { keepdims: 0 });
+  const within = g.initializer(
+    "int64",
+    [1, run],
+    BigInt64Array.from({ length: run }, (_, i) => BigInt(i)),
+  );
+  const flat = g.reshape(g.node("Add", [g.reshape(base, [count, 1]), within]), [count * run]);
+  const elements = g.node(
+    "ScatterElements",
+    [g.reshape(data, [elementCount(shape)]), flat, g.reshape(updates, [count * run])],
+    { axis: 0, reduction: kind },
+  );
+  return g.reshape(elements, shape);
 }
 
 const scatter: Lowering = (c) => {
@@ -87,8 +117,10 @@ const scatter: Lowering = (c) => {
   // updates: (before…, indices…, after…) → (indices, before…, after…)
   const flat: Shape = [...shape.slice(0, axis), count, ...shape.slice(axis + 1)];
   const updates = moved(g, g.reshape(name("updates"), flat), flat.length, axis, 0);
-  const front = moved(g, name("data"), shape.length, axis, 0);
-  return moved(g, scatterRows(c, front, rows, updates), shape.length, 0, axis);
+  const data = moved(g, name("data"), shape.length, axis, 0);
+  const front = [shape[axis] as number, ...without(shape.length, axis).map((i) => shape[i] as number)];
+  const added = scatterRows(c, { data, shape: front, indices: rows, indexShape: [count, 1], updates });
+  return moved(g, added, shape.length, 0, axis);
 };
 
 const scatterAlongAxis: Lowering = (c) => {
@@ -109,8 +141,12 @@ export const gatherScatter: Record<string, Lowering> = {
     c.g.node("GatherND", [c.name("x"), checkedIndices(c, true)], { batch_dims: c.op.int("batch_dims") }),
   scatter,
   scatter_along_axis: scatterAlongAxis,
-  scatter_nd: (c) =>
-    elementCount(c.op.shape("indices")) === 0
-      ? c.name("data")
-      : scatterRows(c, c.name("data"), checkedIndices(c, true), c.name("updates")),
+  scatter_nd: (c) => {
+    const { op, name } = c;
+    const indexShape = op.shape("indices");
+    if (elementCount(indexShape) === 0) return name("data");
+    const shape = op.shape("data");
+    const indices = checkedIndices(c, true);
+    return scatterRows(c, { data: name("data"), shape, indices, indexShape, updates: name("updates") });
+  },
 };
