@@ -7,15 +7,26 @@
  */
 export const specials = ["<pad>", "<eos>", "<bos>", "<unk>"] as const;
 
-/**
- * Pieces that are merged within but never across: `▁kitchen`, `.`, line ends. Every character is in one piece, so that
- * splitting at the matches and matching the pieces are the same; the same expression goes into `tokenizer.json`.
- */
-const piecePattern = '▁?[.,:;?!"\\n]|▁?[^▁.,:;?!"\\n]+|▁';
-const pieces = new RegExp(piecePattern, "gu");
+/** What is kept apart before merging; the same expression goes into `tokenizer.json`. */
+const isolated = /[.,:?!"\n]/u;
+const isolatedSource = '[.,:?!"\\n]';
 
+/** Pieces that are merged within but never across: `▁kitchen`, `.`, line ends. */
 export function preTokenize(text: string): string[] {
-  return text.replaceAll(" ", "▁").match(pieces) ?? [];
+  const pieces: string[] = [];
+  let current = "";
+  for (const c of text.replaceAll(" ", "▁")) {
+    if (isolated.test(c)) {
+      if (current !== "") pieces.push(current);
+      pieces.push(c);
+      current = "";
+    } else if (c === "▁" && current !== "") {
+      pieces.push(current);
+      current = c;
+    } else current += c;
+  }
+  if (current !== "") pieces.push(current);
+  return pieces;
 }
 
 export interface BpeModel {
@@ -124,7 +135,13 @@ export function tokenizerFiles(model: BpeModel): { tokenizer: unknown; config: u
       special: true,
     })),
     normalizer: { type: "Replace", pattern: { String: " " }, content: "▁" },
-    pre_tokenizer: { type: "Split", pattern: { Regex: piecePattern }, behavior: "Isolated", invert: false },
+    pre_tokenizer: {
+      type: "Sequence",
+      pretokenizers: [
+        { type: "Split", pattern: { Regex: isolatedSource }, behavior: "Isolated", invert: false },
+        { type: "Split", pattern: { String: "▁" }, behavior: "MergedWithNext", invert: false },
+      ],
+    },
     post_processor: {
       type: "TemplateProcessing",
       single: [{ SpecialToken: { id: "<bos>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],

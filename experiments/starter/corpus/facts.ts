@@ -1,118 +1,74 @@
-/**
- * @file What is true in every story: animals, jobs, opposites, the order of days. Told now and then, and asked also where
- * it was not told, so that it must be remembered.
- */
+/** @file What is true in every story of this world: learned once, asked without being told. */
 import type { Rng } from "../../../lib/random.ts";
-import { type Question, type SceneMaker, several, upper, withArticle } from "./scene.ts";
+import { type Question, question, several } from "./question.ts";
+import type { Passage } from "./story.ts";
 import * as world from "./world.ts";
 
-interface Fact {
-  readonly tell: string;
-  readonly question: string;
-  readonly lead: string;
-  readonly answer: string;
-}
+type Animal = (typeof world.animals)[number];
 
-/** Facts of one sort: every answer may stand as a wrong choice for the others. */
-type FactSort = (rng: Rng) => readonly Fact[];
-
-const animal = (
-  ask: (kind: string) => string,
-  lead: (kind: string) => string,
-  answer: (a: (typeof world.animals)[number]) => string,
-): FactSort => {
-  const facts = world.animals.map((a) => ({
-    tell: `${upper(lead(withArticle(a.kind)))} ${answer(a)}.`,
-    question: ask(withArticle(a.kind)),
-    lead: upper(lead(withArticle(a.kind))),
-    answer: answer(a),
-  }));
-  return () => facts;
-};
-
-const job = (
-  ask: (name: string) => string,
-  verb: string,
-  answer: (j: (typeof world.jobs)[number]) => string,
-): FactSort => {
-  const facts = world.jobs.map((j) => ({
-    tell: `A ${j.name} ${verb} ${answer(j)}.`,
-    question: ask(j.name),
-    lead: `A ${j.name} ${verb}`,
-    answer: answer(j),
-  }));
-  return () => facts;
-};
-
-const opposite: FactSort = () => {
-  const both = world.opposites.flatMap(([a, b]) => [
-    [a, b],
-    [b, a],
-  ]);
-  return both.map(([a, b]) => ({
-    tell: `The opposite of ${a} is ${b}.`,
-    question: `What is the opposite of ${a}?`,
-    lead: `The opposite of ${a} is`,
-    answer: b ?? "",
-  }));
-};
-
-const dayOrder = (word: "after" | "before"): FactSort => {
-  const step = word === "after" ? 1 : 6;
-  const facts = world.days.map((d, i) => ({
-    tell: `The day ${word} ${d} is ${world.days[(i + step) % 7]}.`,
-    question: `Which day is ${word} ${d}?`,
-    lead: `The day ${word} ${d} is`,
-    answer: world.days[(i + step) % 7] ?? "",
-  }));
-  return () => facts;
-};
-
-const sorts: readonly FactSort[] = [
-  animal(
-    (a) => `What does ${a} say?`,
-    (a) => `${a} says`,
-    (a) => a.sound,
-  ),
-  animal(
-    (a) => `Where is the home of ${a}?`,
-    (a) => `${a} lives`,
-    (a) => a.home,
-  ),
-  animal(
-    (a) => `What is the child of ${a}?`,
-    (a) => `the child of ${a} is`,
-    (a) => withArticle(a.young),
-  ),
-  job(
-    (j) => `Where is the work of a ${j}?`,
-    "works",
-    (j) => j.place,
-  ),
-  job(
-    (j) => `What is made by a ${j}?`,
-    "makes",
-    (j) => j.makes,
-  ),
-  opposite,
-  dayOrder("after"),
-  dayOrder("before"),
+const about: readonly { readonly tell: (a: Animal) => string; readonly ask: (rng: Rng, a: Animal) => Question }[] = [
+  {
+    tell: (a) => `A ${a.kind} says ${a.sound}.`,
+    ask: (rng, a) =>
+      question(
+        rng,
+        "sound",
+        `What does a ${a.kind} say?`,
+        a.sound,
+        world.animals.map((b) => b.sound),
+      ),
+  },
+  {
+    tell: (a) => `The ${a.home} is the home of the ${a.kind}.`,
+    ask: (rng, a) =>
+      question(
+        rng,
+        "home",
+        `Where does a ${a.kind} live?`,
+        a.home,
+        world.animals.map((b) => b.home),
+        (h) => `in the ${h}`,
+      ),
+  },
+  {
+    tell: (a) => `The child of a ${a.kind} is a ${a.young}.`,
+    ask: (rng, a) =>
+      question(
+        rng,
+        "young",
+        `What is the child of a ${a.kind}?`,
+        a.young,
+        world.animals.map((b) => b.young),
+        (y) => `a ${y}`,
+      ),
+  },
 ];
 
-/** Two sorts, some facts of each told, others only asked. */
-export const facts: SceneMaker = (rng) => {
-  const told: string[] = [];
-  const questions: Question[] = [];
-  for (const sort of several(rng, sorts, 2)) {
-    let four: Fact[];
-    // "late" is the opposite of "early" alone, so answers are different wherever questions are.
-    do four = several(rng, sort(rng), 4);
-    while (new Set(four.map((f) => f.answer)).size < 4);
-    const choices = four.map((f) => ` ${f.answer}`);
-    for (const f of several(rng, four, 2 + rng.integer(2))) told.push(f.tell);
-    for (const [answer, f] of four.entries()) {
-      questions.push({ kind: "fact", question: f.question, lead: f.lead, choices, answer });
-    }
-  }
-  return { sentences: rng.shuffle(told), questions, echo: null };
-};
+/** Some facts about animals and opposites, and questions about others. */
+export function facts(rng: Rng): Passage {
+  const sentences = several(rng, world.animals, 3).map((a) => rng.pick(about).tell(a));
+  const [left, right] = rng.pick(world.opposites);
+  sentences.push(`The opposite of ${left} is ${right}.`);
+  const questions = several(rng, world.animals, 3).map((a) => rng.pick(about).ask(rng, a));
+  const [asked, answer] = rng.pick(world.opposites);
+  questions.push(
+    question(
+      rng,
+      "opposite",
+      `What is the opposite of ${asked}?`,
+      answer,
+      world.opposites.map((o) => o[1]),
+    ),
+  );
+  const next = rng.integer(world.days.length);
+  questions.push(
+    question(
+      rng,
+      "order",
+      `What day comes after ${world.days[next]}?`,
+      world.days[(next + 1) % world.days.length] ?? "",
+      world.days,
+    ),
+  );
+  return { text: rng.shuffle(sentences).join(" "), questions };
+}
