@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { EspalierError } from "../../errors.ts";
 import { newData, type Tensor, tensor } from "../../mil/tensor.ts";
-import { Rng } from "../../random.ts";
+import { createRng, type Rng } from "../../random.ts";
 import { BlobFile, BlobFileWriter } from "./blob-file.ts";
 import { type BlobDType, blobDataTypes, subByteBits } from "./element-types.ts";
 
@@ -20,7 +20,7 @@ function random(dtype: BlobDType, count: number, rng: Rng): Tensor {
   const data = newData(dtype, count);
   const bits = subByteBits(dtype);
   for (let i = 0; i < count; i++) {
-    const v = Math.floor(rng.next() * 2 ** (bits ?? 8));
+    const v = Math.floor(rng.uniform() * 2 ** (bits ?? 8));
     data[i] = bits !== null && dtype === "int4" ? v - 8 : v;
   }
   return tensor(dtype, [count], data);
@@ -35,7 +35,7 @@ async function write(tensors: readonly Tensor[], path = join(dir, "weight.bin"))
 }
 
 test("the layout of the reference example: four records, 4800 bytes", async () => {
-  const rng = new Rng(1);
+  const rng = createRng(1);
   const offsets = await write([
     random("uint4", 4096, rng),
     random("fp16", 128, rng),
@@ -52,7 +52,7 @@ test("the layout of the reference example: four records, 4800 bytes", async () =
 });
 
 test("every type comes back, odd counts and no elements included", async () => {
-  const rng = new Rng(7);
+  const rng = createRng(7);
   const tensors = names.flatMap((d) => [0, 1, 5, 63, 64, 257].map((n) => random(d, n, rng)));
   const offsets = await write(tensors);
   const file = BlobFile.open(join(dir, "weight.bin"));
@@ -75,7 +75,7 @@ test("equal blobs are written once, equal bytes of other types apart", async () 
 });
 
 test("the same tensors give the same bytes", async () => {
-  const tensors = (): Tensor[] => names.map((d) => random(d, 100, new Rng(3)));
+  const tensors = (): Tensor[] => names.map((d) => random(d, 100, createRng(3)));
   await write(tensors(), join(dir, "a"));
   await write(tensors(), join(dir, "b"));
   expect(readFileSync(join(dir, "a"))).toEqual(readFileSync(join(dir, "b")));
@@ -83,7 +83,7 @@ test("the same tensors give the same bytes", async () => {
 
 test("truncation, trailing bytes and overwriting are refused", async () => {
   const path = join(dir, "weight.bin");
-  await write([random("fp16", 100, new Rng(2)), random("uint3", 100, new Rng(2))]);
+  await write([random("fp16", 100, createRng(2)), random("uint3", 100, createRng(2))]);
   const whole = readFileSync(path);
   for (let size = 0; size < whole.length; size += 13) {
     writeFileSync(path, whole.subarray(0, size));
@@ -99,14 +99,14 @@ test("truncation, trailing bytes and overwriting are refused", async () => {
 
 test("damaged bytes are refused or give other elements, nothing else", async () => {
   const path = join(dir, "weight.bin");
-  const rng = new Rng(11);
+  const rng = createRng(11);
   await write([random("fp16", 40, rng), random("int4", 33, rng), random("uint6", 9, rng)]);
   const whole = readFileSync(path);
   let refused = 0;
   for (let i = 0; i < 2000; i++) {
     const bytes = Buffer.from(whole);
-    const flips = 1 + Math.floor(rng.next() * 3);
-    for (let k = 0; k < flips; k++) bytes[Math.floor(rng.next() * bytes.length)] = Math.floor(rng.next() * 256);
+    const flips = 1 + Math.floor(rng.uniform() * 3);
+    for (let k = 0; k < flips; k++) bytes[Math.floor(rng.uniform() * bytes.length)] = Math.floor(rng.uniform() * 256);
     writeFileSync(path, bytes);
     try {
       const file = BlobFile.open(path);
