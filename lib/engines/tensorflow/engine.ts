@@ -1,0 +1,377 @@
+/**
+ * @file The engine that runs a MIL function operation by operation on TensorFlow.js, native or WASM.
+ *
+ * Compiling only plans: constants are decoded, kernels looked up, and each value is freed right after its last
+ * reader. A run never yields, so two engines can share the process's one TensorFlow.js. fp16 values are float32;
+ * with `round` each result is rounded on its typed array, except where no new number can arise. Left out: fusing
+ * operations, keeping weights on the device between runs.
+ */
+import { EspalierError } from "../../errors.ts";
+import { float16FromFloat32, float32FromFloat16, roundToFloat16 } from "../../float16.ts";
+import { decodeConstexpr } from "../../mil/constexpr.ts";
+import { argumentsOf, type OpArguments } from "../../mil/op.ts";
+import { type MilFunction, type Operation, operandValues, type Value } from "../../mil/program.ts";
+import { newData, type Tensor } from "../../mil/tensor.ts";
+import { elementCount, sameShape, sameType, showType, type TensorType } from "../../mil/types.ts";
+import type { CompileOptions, Engine, EngineState, Executable } from "../engine.ts";
+import {
+  type LoadedTensorFlow,
+  loadTensorFlow,
+  type TensorFlow,
+  type TensorFlowOptions,
+  type TfTensor,
+} from "./backend.ts";
+import { elementwise } from "./kernels/elementwise.ts";
+import { gatherScatter } from "./kernels/gather-scatter.ts";
+import { type HostData, hostTensor, type Kernel, tfType } from "./kernels/kernel.ts";
+import { linearAlgebra } from "./kernels/linear-algebra.ts";
+import { quantization } from "./kernels/quantization.ts";
+import { reductions } from "./kernels/reduction.ts";
+import { shapes } from "./kernels/shape.ts";
+
+const kernels: Readonly<Record<string, Kernel>> = {
+  ...elementwise,
+  ...linearAlgebra,
+  ...reductions,
+  ...shapes,
+  ...gatherScatter,
+  ...quantization,
+};
+
+/** Ops whose every result element is an operand element, a representable bound, or an integer. */
+const exact = new Set([
+  ...Object.keys(shapes),
+  ...["gather", "gather_along_axis", "gather_nd", "identity", "abs", "sign", "floor", "ceil", "round", "relu"],
+  ...["maximum", "minimum", "clip", "select", "reduce_max", "reduce_min", "topk", "band_part"],
+]);
+
+/** Throws `engine/unavailable` when the backend cannot be loaded; see `TensorFlowOptions` for what is chosen. */
+export async function createTensorFlowEngine(options: TensorFlowOptions = {}): Promise<Engine> {
+  const loaded = await loadTensorFlow(options);
+  return {
+    name: "tensorflow",
+    description: loaded.description,
+    compile: async (fn, compileOptions = {}) => new TensorFlowExecutable(loaded, fn, compileOptions),
+  };
+}
+
+interface Step {
+  readonly op: Operation;
+  readonly args: OpArguments;
+  readonly kernel: Kernel | null;
+  readonly results: readonly TensorType[];
+  /** Values that nothing after this step reads. */
+  readonly released: readonly Value[];
+}
+
+interface Plan {
+  readonly steps: readonly Step[];
+  /** Constants that a kernel, a state or an output reads. */
+  readonly constants: ReadonlyMap<Value, Tensor>;
+  readonly states: readonly { readonly value: Value; readonly type: TensorType }[];
+}
+
+/** Throws `program/unsupported-op` naming an op that has no kernel. */
+function planFunction(fn: MilFunction): Plan {
+  const constants = new Map<Value, Tensor>();
+  const kept: { op: Operation; args: OpArguments; kernel: Kernel | null; results: TensorType[] }[] = [];
+  const made = new Set<Value>(fn.inputs);
+  for (const op of fn.operations) {
+    const args = argumentsOf(op);
+    const [result] = op.outputs;
+    for (const v of operandValues(op)) {
+      if (!made.has(v)) throw new EspalierError("program/structure", `${fn.name}: ${v.name} is used before it is made`);
+    }
+    for (const o of op.outputs) made.add(o);
+    if (op.constant && result) {
+      constants.set(result, op.constant);
+    } else if (op.type.startsWith("constexpr_") && result?.type.kind === "tensor") {
+      const operands: Record<string, Tensor> = {};
+      for (const name of Object.keys(op.inputs)) {
+        operands[name] =
+          constants.get(args.value(name)) ?? args.fail(name, "a constant", `a run-time value (at ${op.name})`);
+      }
+      constants.set(result, decodeConstexpr(args, operands, result.type));
+    } else {
+      const results = op.outputs.map((o) => tensorTypeOf(op.type, o));
+      const stateful = op.type === "read_state" || op.type === "write_state";
+      const kernel = kernels[op.type] ?? null;
+      if (!kernel && !stateful) {
+        throw new EspalierError("program/unsupported-op", `${op.type} (at ${op.name}) does not run on tensorflow`);
+      }
+      if (stateful && !fn.inputs.includes(args.value("input"))) {
+        throw new EspalierError("program/structure", `${op.name}: its state is no input of ${fn.name}`);
+      }
+      kept.push({ op, args, kernel, results });
+    }
+  }
+  for (const o of fn.outputs) tensorTypeOf(fn.name, o);
+
+  const lastReader = new Map<Value, number>();
+  kept.forEach(({ op }, i) => {
+    for (const v of op.outputs) lastReader.set(v, i);
+    for (const v of operandValues(op)) lastReader.set(v, i);
+  });
+  for (const o of fn.outputs) lastReader.delete(o);
+  const released: Value[][] = kept.map(() => []);
+  for (const [value, i] of lastReader) if (!constants.has(value)) released[i]?.push(value);
+
+  const read = new Set<Value>([...fn.outputs, ...kept.flatMap(({ op }) => operandValues(op))]);
+  return {
+    steps: kept.map((step, i) => ({ ...step, released: released[i] ?? [] })),
+    constants: new Map([...constants].filter(([value]) => read.has(value))),
+    states: fn.inputs.flatMap((value) => (value.type.kind === "state" ? [{ value, type: value.type.wrapped }] : [])),
+  };
+}
+
+function tensorTypeOf(where: string, value: Value): TensorType {
+  if (value.type.kind === "tensor") return value.type;
+  throw new EspalierError("program/structure", `${where}: ${value.name} is a ${showType(value.type)}, not a tensor`);
+}
+
+/** A tensor's data as the backend holds it. */
+function hostData(t: Tensor): HostData {
+  const { data } = t;
+  if (t.dtype === "fp16" && data instanceof Uint16Array) return float32FromFloat16(data);
+  if (t.dtype === "bool" && data instanceof Uint8Array) return data;
+  return data instanceof Float32Array || data instanceof Int32Array ? data : Int32Array.from(data);
+}
+
+/** The backend's data as a tensor of the MIL type, in an array of its own. */
+function fromBackend(type: TensorType, t: TfTensor): Tensor {
+  const { dtype, shape } = type;
+  const data = t.dataSync();
+  if (data instanceof Float32Array) {
+    return { dtype, shape, data: dtype === "fp16" ? float16FromFloat32(data) : data.slice() };
+  }
+  const own = newData(dtype, data.length);
+  own.set(data);
+  return { dtype, shape, data: own };
+}
+
+interface HeldState {
+  readonly type: TensorType;
+  tensor: TfTensor;
+}
+
+class TensorFlowState implements EngineState {
+  readonly held = new Map<string, HeldState>();
+  readonly loaded: LoadedTensorFlow;
+
+  constructor(loaded: LoadedTensorFlow, plan: Plan) {
+    this.loaded = loaded;
+    loaded.activate();
+    for (const { value, type } of plan.states) {
+      const tensor = loaded.tf.zeros([...type.shape], tfType(type.dtype));
+      this.held.set(value.name, { type, tensor });
+    }
+  }
+
+  async read(): Promise<Record<string, Tensor>> {
+    return Object.fromEntries([...this.held].map(([name, { type, tensor }]) => [name, fromBackend(type, tensor)]));
+  }
+
+  dispose(): void {
+    for (const { tensor } of this.held.values()) tensor.dispose();
+    this.held.clear();
+  }
+}
+
+class TensorFlowExecutable implements Executable {
+  private readonly loaded: LoadedTensorFlow;
+  private readonly tf: TensorFlow;
+  private readonly fn: MilFunction;
+  private readonly plan: Plan;
+  private readonly round: boolean;
+  /** Constants on the backend, put there by the first run. */
+  private readonly constants = new Map<Value, TfTensor>();
+
+  constructor(loaded: LoadedTensorFlow, fn: MilFunction, options: CompileOptions) {
+    this.loaded = loaded;
+    this.tf = loaded.tf;
+    this.fn = fn;
+    this.plan = planFunction(fn);
+    this.round = options.float16 === "round";
+  }
+
+  makeState(): EngineState {
+    return new TensorFlowState(this.loaded, this.plan);
+  }
+
+  async dispose(): Promise<void> {
+    for (const t of this.constants.values()) t.dispose();
+    this.constants.clear();
+  }
+
+  async run(inputs: Record<string, Tensor>, state?: EngineState): Promise<Record<string, Tensor>> {
+    checkInputs(this.fn, inputs);
+    const held = this.checkedState(state);
+    this.loaded.activate();
+    const live = new Map<Value, TfTensor>();
+    const written = new Map<string, TfTensor>();
+    try {
+      for (const step of this.plan.steps) this.runStep(step, inputs, live, held, written);
+      const outputs = this.fn.outputs.map((o): [string, Tensor] => [
+        o.name,
+        fromBackend(tensorTypeOf(this.fn.name, o), this.backendTensor(o, inputs, live)),
+      ]);
+      // A run that fails leaves the state as it was.
+      for (const [name, tensor] of written) {
+        const slot = held?.get(name);
+        if (!slot) continue;
+        slot.tensor.dispose();
+        slot.tensor = tensor;
+      }
+      written.clear();
+      return Object.fromEntries(outputs);
+    } finally {
+      for (const t of live.values()) t.dispose();
+      for (const t of written.values()) t.dispose();
+    }
+  }
+
+  private runStep(
+    step: Step,
+    inputs: Record<string, Tensor>,
+    live: Map<Value, TfTensor>,
+    held: Map<string, HeldState> | null,
+    written: Map<string, TfTensor>,
+  ): void {
+    const { op, args, kernel } = step;
+    const [result] = op.outputs;
+    if (op.type === "read_state" && result) {
+      const { name } = args.value("input");
+      const current = written.get(name) ?? held?.get(name)?.tensor;
+      if (!current) throw new EspalierError("input/invalid", `${this.fn.name}: state ${name} was disposed`);
+      live.set(result, current.clone());
+    } else if (op.type === "write_state") {
+      const { name } = args.value("input");
+      const data = this.backendTensor(args.value("data"), inputs, live).clone();
+      written.get(name)?.dispose();
+      written.set(name, data);
+    } else if (kernel) {
+      this.compute(step, kernel, (v) => this.backendTensor(v, inputs, live)).forEach((t, i) => {
+        live.set(op.outputs[i] as Value, t);
+      });
+    }
+    for (const value of step.released) {
+      live.get(value)?.dispose();
+      live.delete(value);
+    }
+  }
+
+  private backendTensor(value: Value, inputs: Record<string, Tensor>, live: Map<Value, TfTensor>): TfTensor {
+    const known = live.get(value) ?? this.constants.get(value);
+    if (known) return known;
+    const constant = this.plan.constants.get(value);
+    const source = constant ?? inputs[value.name];
+    if (!source)
+      throw new EspalierError("program/structure", `${this.fn.name}: ${value.name} is used before it is made`);
+    const made = hostTensor(this.tf, hostData(source), source.shape, source.dtype);
+    (constant ? this.constants : live).set(value, made);
+    return made;
+  }
+
+  /** The results of one operation, each a tensor of its own. */
+  private compute(step: Step, kernel: Kernel, backendTensor: (v: Value) => TfTensor): TfTensor[] {
+    const { op, args, results } = step;
+    const { tf } = this;
+    if (results.every((r) => elementCount(r.shape) === 0)) {
+      return results.map((r) => tf.zeros([...r.shape], tfType(r.dtype)));
+    }
+    // Operands are put on the backend before the scope opens, which would free them.
+    const operands = new Set(operandValues(op).map(backendTensor));
+    try {
+      const made = tf.tidy(() =>
+        [
+          kernel({
+            tf,
+            op: args,
+            results,
+            operand: (name) => backendTensor(args.value(name)),
+            operands: (name) => args.values(name).map(backendTensor),
+            float: (parameter, dtype) => {
+              const v = args.float(parameter);
+              return this.round && dtype === "fp16" ? roundToFloat16(v) : v;
+            },
+          }),
+        ]
+          .flat()
+          .map((t) => (operands.has(t) ? t.clone() : t)),
+      );
+      return made.map((t, i) => this.checked(op, t, results[i] as TensorType));
+    } catch (cause) {
+      if (cause instanceof EspalierError) throw cause;
+      const message = cause instanceof Error ? cause.message : String(cause);
+      throw new EspalierError("engine/failed", `TensorFlow.js failed in ${this.fn.name} at ${op.name}: ${message}`, {
+        cause,
+      });
+    }
+  }
+
+  /** The result, rounded to fp16 where asked for. Throws `engine/failed` when it is not of the type inferred. */
+  private checked(op: Operation, t: TfTensor, type: TensorType): TfTensor {
+    if (!sameShape(t.shape, type.shape) || t.dtype !== tfType(type.dtype)) {
+      throw new EspalierError(
+        "engine/failed",
+        `TensorFlow.js gave ${op.name} in ${this.fn.name} as ${t.dtype}[${t.shape.join(", ")}], not ${showType(type)}`,
+      );
+    }
+    if (!this.round || type.dtype !== "fp16" || exact.has(op.type)) return t;
+    const rounded = Float32Array.from(t.dataSync(), roundToFloat16);
+    t.dispose();
+    return hostTensor(this.tf, rounded, type.shape, type.dtype);
+  }
+
+  private checkedState(state: EngineState | undefined): Map<string, HeldState> | null {
+    const { states } = this.plan;
+    if (states.length === 0 && state === undefined) return null;
+    // A prefill and a decode program share a cache when their states have the same names and types.
+    const fits =
+      state instanceof TensorFlowState &&
+      state.loaded.backend === this.loaded.backend &&
+      states.every(({ value, type }) => {
+        const slot = state.held.get(value.name);
+        return slot !== undefined && sameType(slot.type, type);
+      }) &&
+      state.held.size === states.length;
+    if (fits) return state.held;
+    const disposed = state instanceof TensorFlowState && state.held.size === 0;
+    throw new EspalierError(
+      "input/invalid",
+      `${this.fn.name} keeps state (${states.map(({ value }) => value.name).join(", ")}), found ${state ? (disposed ? "a disposed one" : "one of another program") : "none"}`,
+      { hint: "Give the result of makeState() of this executable, or of one with the same states." },
+    );
+  }
+}
+
+function checkInputs(fn: MilFunction, inputs: Record<string, Tensor>): void {
+  const types = new Map(fn.inputs.map((i) => [i.name, i.type]));
+  for (const [name, found] of Object.entries(inputs)) {
+    const expected = types.get(name);
+    if (expected?.kind !== "tensor") {
+      throw new EspalierError("input/invalid", `${fn.name} has no input "${name}"`, {
+        hint: `Its inputs are ${[...types.keys()].join(", ") || "none"}.`,
+      });
+    }
+    if (found.dtype !== expected.dtype || !sameShape(found.shape, expected.shape)) {
+      const actual = showType({ kind: "tensor", dtype: found.dtype, shape: found.shape });
+      throw new EspalierError(
+        "input/invalid",
+        `${fn.name}: input ${name} must be ${showType(expected)}, found ${actual}`,
+      );
+    }
+    const length = elementCount(expected.shape);
+    if (found.data.length !== length || found.data.constructor !== newData(expected.dtype, 0).constructor) {
+      throw new EspalierError(
+        "input/invalid",
+        `${fn.name}: input ${name} ${showType(expected)} needs ${length} elements in its own array type, found ${found.data.length} in ${found.data.constructor.name}`,
+      );
+    }
+  }
+  for (const [name, type] of types) {
+    if (type.kind === "tensor" && !(name in inputs)) {
+      throw new EspalierError("input/invalid", `${fn.name}: input ${name} ${showType(type)} is missing`);
+    }
+  }
+}

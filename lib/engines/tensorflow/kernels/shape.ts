@@ -1,0 +1,132 @@
+/** @file Reshaping, permuting, joining, cutting, padding and updating slices on TensorFlow.js. */
+import { EspalierError } from "../../../errors.ts";
+import { sliceBounds, splitSizes } from "../../../mil/ops/shape.ts";
+import { elementCount } from "../../../mil/types.ts";
+import type { TfTensor } from "../backend.ts";
+import { filled, hostTensor, type Kernel, type KernelContext, resultShape } from "./kernel.ts";
+
+const reshape: Kernel = (c) => c.tf.reshape(c.operand("x"), resultShape(c));
+
+const concat: Kernel = (c) => {
+  const parts = c.operands("values").filter((t) => t.size > 0);
+  return parts.length === 1 ? (parts[0] as TfTensor) : c.tf.concat(parts, c.op.axis("axis", resultShape(c).length));
+};
+
+const sliceByIndex: Kernel = (c) => {
+  const { tf, op, operand } = c;
+  const shape = op.shape("x");
+  const { begin, end, stride } = sliceBounds(op, shape) ?? op.fail("begin", "known", "a run-time value");
+  const kept = stride.every((s) => s === 1)
+    ? tf.slice(
+        operand("x"),
+        begin,
+        end.map((e, i) => e - (begin[i] as number)),
+      )
+    : tf.stridedSlice(operand("x"), begin, end, stride);
+  return tf.reshape(kept, resultShape(c));
+};
+
+const sliceBySize: Kernel = (c) => {
+  const { tf, op, operand } = c;
+  const size = resultShape(c);
+  const begin = "begin" in op.params ? [...op.ints("begin")] : Array.from(operand("begin").dataSync());
+  begin.forEach((b, i) => {
+    const most = (op.shape("x")[i] as number) - (size[i] as number);
+    if (b < 0 || b > most) {
+      throw new EspalierError("engine/failed", `slice_by_size: begin ${b} on axis ${i} is outside 0 to ${most}`);
+    }
+  });
+  return tf.slice(operand("x"), begin, size);
+};
+
+/** Writes the update at begin + i · stride on typed arrays, in runs along the last axis. */
+const sliceUpdate: Kernel = (c) => {
+  const { tf, op, operand } = c;
+  const { shape, dtype } = op.tensor("x");
+  const size = op.shape("update");
+  if (elementCount(size) === 0) return operand("x");
+  const masked = (i: number): boolean => "begin_mask" in op.params && (op.bools("begin_mask")[i] as boolean);
+  const given =
+    "begin" in op.params
+      ? op.ints("begin")
+      : op.has("begin")
+        ? Array.from(operand("begin").dataSync())
+        : shape.map(() => 0);
+  const stride = shape.map((_, i) => ("stride" in op.params ? (op.ints("stride")[i] as number) : 1));
+  const begin = shape.map((d, i) => {
+    const b = masked(i) ? 0 : (given[i] as number) < 0 ? (given[i] as number) + d : (given[i] as number);
+    const last = b + ((size[i] as number) - 1) * (stride[i] as number);
+    if (b < 0 || last >= d) {
+      throw new EspalierError("engine/failed", `slice_update: ${b} to ${last} on axis ${i} is outside 0 to ${d - 1}`);
+    }
+    return b;
+  });
+  const out = operand("x").dataSync().slice();
+  const update = operand("update").dataSync();
+  const run = size.at(-1) ?? 1;
+  const runStride = stride.at(-1) ?? 1;
+  for (let from = 0; from < update.length; from += run) {
+    let rest = from / run;
+    let to = begin.at(-1) ?? 0;
+    let step = shape.at(-1) ?? 1;
+    for (let a = shape.length - 2; a >= 0; a--) {
+      const i = rest % (size[a] as number);
+      rest = Math.floor(rest / (size[a] as number));
+      to += ((begin[a] as number) + i * (stride[a] as number)) * step;
+      step *= shape[a] as number;
+    }
+    if (runStride === 1) out.set(update.subarray(from, from + run), to);
+    else for (let i = 0; i < run; i++) out[to + i * runStride] = update[from + i] as number;
+  }
+  return hostTensor(tf, out, shape, dtype);
+};
+
+/** The position an index outside 0 … size − 1 reads: its mirror image, or the nearest edge. */
+function padSource(i: number, size: number, mode: string): number {
+  if (mode === "replicate") return Math.min(size - 1, Math.max(0, i));
+  return i < 0 ? -i : i >= size ? 2 * (size - 1) - i : i;
+}
+
+const pad: Kernel = (c: KernelContext) => {
+  const { tf, op, operand } = c;
+  const { shape, dtype } = op.tensor("x");
+  const amounts = op.ints("pad");
+  const mode = op.string("mode");
+  const value = c.float("constant_val", dtype);
+  if (elementCount(shape) === 0) return filled(c, resultShape(c), dtype, value);
+  if (amounts.every((p) => p === 0)) return operand("x");
+  const lead = shape.length - amounts.length / 2;
+  const pairs = shape.map((_, i): [number, number] =>
+    i < lead ? [0, 0] : [amounts[2 * (i - lead)] as number, amounts[2 * (i - lead) + 1] as number],
+  );
+  if (mode === "constant") {
+    if (dtype !== "bool") return tf.pad(operand("x"), pairs, value);
+    return tf.cast(tf.pad(tf.cast(operand("x"), "int32"), pairs, value === 0 ? 0 : 1), "bool");
+  }
+  return pairs.reduce((x: TfTensor, [before, after], axis) => {
+    if (before === 0 && after === 0) return x;
+    const size = shape[axis] as number;
+    const from = Int32Array.from({ length: before + size + after }, (_, i) => padSource(i - before, size, mode));
+    return tf.gather(x, hostTensor(tf, from, [from.length], "int32"), axis);
+  }, operand("x"));
+};
+
+export const shapes: Record<string, Kernel> = {
+  reshape,
+  expand_dims: reshape,
+  squeeze: reshape,
+  transpose: ({ tf, op, operand }) => {
+    const x = operand("x");
+    const perm = op.ints("perm").map((p) => (p < 0 ? p + x.rank : p));
+    return perm.every((p, i) => p === i) ? x : tf.transpose(x, perm);
+  },
+  concat,
+  stack: (c) => c.tf.stack(c.operands("values"), c.op.axis("axis", resultShape(c).length)),
+  split: ({ tf, op, operand }) => tf.split(operand("x"), splitSizes(op), op.axis("axis", op.shape("x").length)),
+  tile: ({ tf, op, operand }) =>
+    op.ints("reps").every((r) => r === 1) ? operand("x") : tf.tile(operand("x"), [...op.ints("reps")]),
+  slice_by_index: sliceByIndex,
+  slice_by_size: sliceBySize,
+  slice_update: sliceUpdate,
+  pad,
+};
