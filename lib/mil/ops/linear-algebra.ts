@@ -51,7 +51,7 @@ defineOp({
         const ys = op.shape("y");
         // A weight shared by the whole batch: one product over all rows instead of one per batch entry and a sum.
         if (!tx && ys.length === 2 && xs.length > 2) {
-          const rows = elementCount(xs) / (xs.at(-1) as number);
+          const rows = elementCount(xs.slice(0, -1));
           const flatX = b.reshape(x, [rows, xs.at(-1) as number]);
           const d = dy();
           const width = (d.type.kind === "tensor" ? d.type.shape.at(-1) : 0) as number;
@@ -87,7 +87,7 @@ defineOp({
   gradient: ({ b, op, dy }) => {
     const flat = (v: Value): Value => {
       const shape = v.type.kind === "tensor" ? v.type.shape : [];
-      return b.reshape(v, [elementCount(shape) / (shape.at(-1) as number), shape.at(-1) as number]);
+      return b.reshape(v, [elementCount(shape.slice(0, -1)), shape.at(-1) as number]);
     };
     return {
       x: () => b.reshape(b.matmul(flat(dy()), op.value("weight")), op.shape("x")),

@@ -112,9 +112,10 @@ defineOp({
     x: () => {
       const axis = op.axis("axis", op.shape("x").length);
       const zeros = b.mul(op.value("x"), 0);
+      const indices = outputs[1] ?? b.op("topk", op.inputs, { ...op.params, return_indices: true })[1];
       return b.op(
         "scatter_along_axis",
-        { data: zeros, indices: outputs[1] as Value, updates: dy() },
+        { data: zeros, indices: indices as Value, updates: dy() },
         { axis, mode: "add" },
       )[0] as Value;
     },
