@@ -8,7 +8,7 @@
 #      (the C API that the addon uses is the same in 2.9, for which it was written, and in 2.15);
 #   3. compiles the addon from the package's own source with g++ and checks that it computes.
 #
-#   bash test/oracles/build-tfjs-node.sh           build unless it is built, smoke test, print the package's path
+#   bash test/oracles/build-tfjs-node.sh     build unless it is installed or built, smoke test, print its path
 #   ESPALIER_TFJS_NODE="$(bash test/oracles/build-tfjs-node.sh)" npx vitest run test/engines
 #
 # Standard output is the path alone; progress and errors go to standard error. Cache: .oracle-venv/tfjs-node, or
@@ -52,6 +52,15 @@ console.error(`tfjs-node: backend ${tf.getBackend()}, tfjs-node ${tf.version["tf
   `libtensorflow ${tf.backend().binding.TF_Version ?? "unknown"}: matMul and its gradient are right`);
 JS
 }
+
+installed="$root/node_modules/@tensorflow/tfjs-node"
+if compgen -G "$installed/lib/napi-v*/tfjs_binding.node" >/dev/null; then
+  say "npm installed it with its binary"
+  package="$installed"
+  smoke
+  echo "$package"
+  exit 0
+fi
 
 if [ -f "$stamp" ] && [ -f "$addon" ]; then
   say "already built in $cache"

@@ -177,6 +177,8 @@ const cases: Case[] = [
   op("tile", { x: normal(2, 3) }, { reps: [2, 3] }),
   op("tile", { x: normal(2, 1, 3) }, { reps: [1, 4, 1] }),
   op("slice_by_index", { x: normal(4, 5, 6) }, slicing),
+  op("slice_by_index", { x: integers(-9, 9, 4, 5, 6) }, slicing),
+  op("slice_by_index", { x: bools(4, 5, 6) }, slicing),
   op(
     "slice_by_index",
     { x: normal(4, 5, 6) },

@@ -28,7 +28,7 @@ const gather: Kernel = (c) => {
   const batch = op.int("batch_dims");
   const size = shape[axis] as number;
   const indices = checkedIndices(c, () => size);
-  if (batch === 0 && dtype !== "bool") {
+  if (batch === 0) {
     const picked = tf.gather(operand("x"), hostTensor(tf, indices, [indices.length], "int32"), axis);
     return tf.reshape(picked, resultShape(c));
   }

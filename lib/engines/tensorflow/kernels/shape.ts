@@ -12,17 +12,26 @@ const concat: Kernel = (c) => {
   return parts.length === 1 ? (parts[0] as TfTensor) : c.tf.concat(parts, c.op.axis("axis", resultShape(c).length));
 };
 
+/** `count` entries of x along `axis`, the i-th from position `from(i)`. */
+function taken({ tf }: KernelContext, x: TfTensor, axis: number, count: number, from: (i: number) => number): TfTensor {
+  const positions = Int32Array.from({ length: count }, (_, i) => from(i));
+  return tf.gather(x, hostTensor(tf, positions, [count], "int32"), axis);
+}
+
 const sliceByIndex: Kernel = (c) => {
   const { tf, op, operand } = c;
   const shape = op.shape("x");
   const { begin, end, stride } = sliceBounds(op, shape) ?? op.fail("begin", "known", "a run-time value");
-  const kept = stride.every((s) => s === 1)
-    ? tf.slice(
-        operand("x"),
-        begin,
-        end.map((e, i) => e - (begin[i] as number)),
-      )
-    : tf.stridedSlice(operand("x"), begin, end, stride);
+  const whole = tf.slice(
+    operand("x"),
+    begin,
+    end.map((e, i) => e - (begin[i] as number)),
+  );
+  // The strided slice of the WASM backend makes everything float32.
+  const kept = stride.reduce((x, step, axis) => {
+    const count = Math.ceil((x.shape[axis] as number) / step);
+    return step === 1 ? x : taken(c, x, axis, count, (i) => i * step);
+  }, whole);
   return tf.reshape(kept, resultShape(c));
 };
 
@@ -106,8 +115,7 @@ const pad: Kernel = (c: KernelContext) => {
   return pairs.reduce((x: TfTensor, [before, after], axis) => {
     if (before === 0 && after === 0) return x;
     const size = shape[axis] as number;
-    const from = Int32Array.from({ length: before + size + after }, (_, i) => padSource(i - before, size, mode));
-    return tf.gather(x, hostTensor(tf, from, [from.length], "int32"), axis);
+    return taken(c, x, axis, before + size + after, (i) => padSource(i - before, size, mode));
   }, operand("x"));
 };
 
