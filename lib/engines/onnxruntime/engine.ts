@@ -16,8 +16,6 @@ import { graphData, type LoweredFunction, lowerFunction } from "./lower.ts";
 
 type OnnxRuntime = typeof import("onnxruntime-node");
 
-const optimizedLevel = "all";
-
 async function load(): Promise<OnnxRuntime> {
   try {
     return await import("onnxruntime-node");
@@ -29,8 +27,18 @@ async function load(): Promise<OnnxRuntime> {
   }
 }
 
-/** Threads are those of one operation; 1 unless given. Throws `engine/unavailable`. */
-export async function createOnnxRuntimeEngine(options: { threads?: number } = {}): Promise<Engine> {
+export interface OnnxRuntimeOptions {
+  /** Threads one operation may use; 1 unless given. */
+  readonly threads?: number;
+  /**
+   * Constants that hold more than this together are handed over at every run instead of embedded in the model,
+   * whose bytes cannot exceed 2 GiB; 1 GiB unless given. Embedded ones are packed once for small products.
+   */
+  readonly embeddedLimitBytes?: number;
+}
+
+/** Throws `engine/unavailable` where the package cannot be loaded. */
+export async function createOnnxRuntimeEngine(options: OnnxRuntimeOptions = {}): Promise<Engine> {
   const threads = options.threads ?? 1;
   if (!Number.isInteger(threads) || threads < 1) {
     throw new EspalierError("input/invalid", `threads must be a positive integer, found ${threads}`);
@@ -41,12 +49,16 @@ export async function createOnnxRuntimeEngine(options: { threads?: number } = {}
     name: "onnxruntime",
     description: `onnxruntime-node ${version}, CPU, ${threads} ${threads === 1 ? "thread" : "threads"}`,
     compile: async (fn, compileOptions = {}) => {
-      const lowered = lowerFunction(fn, { float16: compileOptions.float16 ?? "widen", threads });
+      const lowered = lowerFunction(fn, {
+        float16: compileOptions.float16 ?? "widen",
+        threads,
+        embeddedLimitBytes: options.embeddedLimitBytes ?? 2 ** 30,
+      });
       const session = await ort.InferenceSession.create(lowered.model, {
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
         executionMode: "sequential",
-        graphOptimizationLevel: optimizedLevel,
+        graphOptimizationLevel: "all",
         logSeverityLevel: 3,
         // Spinning between operations costs other processes a core, and ran slower whenever the machine was shared.
         extra: { session: { set_denormal_as_zero: "1", intra_op: { allow_spinning: "0" } } },

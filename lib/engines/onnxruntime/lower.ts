@@ -39,9 +39,8 @@ const exact = new Set([
   ...["maximum", "minimum", "clip", "select", "reduce_max", "reduce_min", "topk", "band_part"],
 ]);
 
-/** Above this, constants of at least `handedOverBytes` are inputs of the graph. */
-const embeddedLimitBytes = 2 ** 30;
-const handedOverBytes = 2 ** 20;
+/** Constants smaller than this are always in the model's bytes. */
+const smallConstantBytes = 4096;
 
 export interface LoweredState {
   readonly name: string;
@@ -70,6 +69,8 @@ export interface LoweringOptions {
   readonly float16: "round" | "widen";
   /** Threads one operation may use. */
   readonly threads: number;
+  /** Constants of a function that hold more than this together are inputs of the graph, given at every run. */
+  readonly embeddedLimitBytes: number;
 }
 
 /** Throws `program/unsupported-op` naming an op that has no lowering. */
@@ -97,7 +98,7 @@ export function lowerFunction(fn: MilFunction, options: LoweringOptions): Lowere
   };
   const constantName = (value: Value, t: Tensor): string => {
     const data = graphData(t);
-    if (constantBytes > embeddedLimitBytes && data.byteLength >= handedOverBytes) {
+    if (constantBytes > options.embeddedLimitBytes && data.byteLength >= smallConstantBytes) {
       const name = `constant.${value.name}`;
       g.input(name, onnxType(t.dtype), t.shape);
       constants.set(name, { type: { kind: "tensor", dtype: t.dtype, shape: t.shape }, data });
