@@ -19,11 +19,34 @@ function withBatch(tf: TensorFlow, x: TfTensor, batch: Shape): TfTensor {
   return tf.broadcastTo(x, [...batch, ...x.shape.slice(-2)]);
 }
 
+/** From this many multiplications per matrix on, the blocked WASM kernel is worth the copies it needs. */
+const blockedFrom = 64 ** 3;
+
+/**
+ * x · y for (B or 1, rows, columns) each. The WASM backend has a fast kernel, for one product of two matrices as they
+ * lie, and a plain loop for all else, ten times slower; so large batches are taken apart and transposed first.
+ */
+function batchProduct(tf: TensorFlow, x: TfTensor, y: TfTensor, tx: boolean, ty: boolean): TfTensor {
+  const size = (x.size / (x.shape[0] as number)) * (y.shape[ty ? 1 : 2] as number);
+  const count = Math.max(x.shape[0] as number, y.shape[0] as number);
+  if (tf.getBackend() !== "wasm" || size < blockedFrom || (count === 1 && !tx && !ty)) {
+    return tf.matMul(x, y, tx, ty);
+  }
+  const matrices = (t: TfTensor, transposed: boolean): TfTensor[] =>
+    tf.unstack(transposed ? tf.transpose(t, [0, 2, 1]) : t);
+  const [left, right] = [matrices(x, tx), matrices(y, ty)];
+  return tf.stack(
+    Array.from({ length: count }, (_, i) =>
+      tf.matMul(left[i % left.length] as TfTensor, right[i % right.length] as TfTensor),
+    ),
+  );
+}
+
 /** x · y, their last two axes transposed where told, their batch axes broadcast, as `result`. */
 function floatProduct(tf: TensorFlow, x: TfTensor, y: TfTensor, tx: boolean, ty: boolean, result: Shape): TfTensor {
   if (y.rank === 2 && !tx && x.rank > 2) {
-    const rows = tf.reshape(x, [elementCount(x.shape.slice(0, -1)), x.shape.at(-1) as number]);
-    return tf.reshape(tf.matMul(rows, y, false, ty), [...result]);
+    const rows = tf.reshape(x, [1, elementCount(x.shape.slice(0, -1)), x.shape.at(-1) as number]);
+    return tf.reshape(batchProduct(tf, rows, tf.reshape(y, [1, ...y.shape]), false, ty), [...result]);
   }
   const batch = result.slice(0, -2);
   // One leading axis: the kernels read a batch of one for both operands, but not 2 × 1 against 1 × 3.
@@ -31,7 +54,7 @@ function floatProduct(tf: TensorFlow, x: TfTensor, y: TfTensor, tx: boolean, ty:
     const wide = withBatch(tf, t, batch);
     return tf.reshape(wide, [elementCount(wide.shape.slice(0, -2)), ...wide.shape.slice(-2)]);
   };
-  return tf.reshape(tf.matMul(flat(x), flat(y), tx, ty), [...result]);
+  return tf.reshape(batchProduct(tf, flat(x), flat(y), tx, ty), [...result]);
 }
 
 function integerProduct(c: KernelContext, x: TfTensor, y: TfTensor, tx: boolean, ty: boolean): TfTensor {
@@ -143,7 +166,7 @@ const conv: Kernel = (c) => {
   const w = tf.reshape(operand("weight"), [1, groups, cout / groups, depth]);
   const wide = groups === 1 ? w : tf.tile(w, [n, 1, 1, 1]);
   const weights = tf.reshape(wide, [groups === 1 ? 1 : n * groups, cout / groups, depth]);
-  const product = tf.reshape(tf.matMul(weights, x), [n, cout, ...out]);
+  const product = tf.reshape(batchProduct(tf, weights, x, false, false), [n, cout, ...out]);
   if (!op.has("bias")) return product;
   return tf.add(product, tf.reshape(operand("bias"), [1, cout, ...out.map(() => 1)]));
 };
