@@ -194,34 +194,36 @@ describe.each(engines)("$name", ({ create }) => {
 
 describe("onnxruntime on two threads", () => {
   it("adds updates to a repeated index without losing any", async () => {
+    // Long rows onto few targets, many times over: a lost update is a matter of timing.
+    const [rows, width, targets] = [8192, 128, 8];
     const engine = await createOnnxRuntimeEngine({ threads: 2 });
-    const updates = normal(4096, 32);
+    const updates = normal(rows, width);
     const indices = i32(
-      [4096],
-      Int32Array.from({ length: 4096 }, () => rng.integer(8)),
+      [rows],
+      Int32Array.from({ length: rows }, () => rng.integer(targets)),
     );
-    const shape: Shape = [64, 32];
+    const shape: Shape = [64, width];
     const expected = new Float64Array(elementCount(shape));
     updates.data.forEach((v, i) => {
-      const at = (indices.data[Math.floor(i / 32)] as number) * 32 + (i % 32);
+      const at = (indices.data[Math.floor(i / width)] as number) * width + (i % width);
       expected[at] = (expected[at] as number) + v;
     });
     const b = new Builder("repeated");
-    const u = b.input("u", fp32(4096, 32));
-    const i = b.input("i", int32(4096));
-    const column = b.reshape(i, [4096, 1]);
+    const u = b.input("u", fp32(rows, width));
+    const i = b.input("i", int32(rows));
+    const column = b.reshape(i, [rows, 1]);
     const nd = b.op("scatter_nd", { data: b.fill(shape, 0), indices: column, updates: u }, { mode: "add" });
     const fn = b.build({ rows: b.scatterAdd(b.fill(shape, 0), i, u), nd: nd[0] as typeof u });
     const executable = await engine.compile(fn);
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 20; round++) {
       const y = await executable.run({ u: updates, i: indices });
       for (const name of ["rows", "nd"]) {
-        // 512 additions an element in fp32: far below the size of one lost update.
+        // A thousand additions an element in fp32: far below the size of one lost update.
         const worst = Math.max(...expected.map((w, k) => Math.abs(((y[name] as Tensor).data[k] as number) - w)));
         expect(worst).toBeLessThan(1e-3);
       }
     }
-    const failure = await code(executable.run({ u: updates, i: i32([4096], new Int32Array(4096).fill(64)) }));
+    const failure = await code(executable.run({ u: updates, i: i32([rows], new Int32Array(rows).fill(64)) }));
     expect(failure.code).toBe("engine/failed");
     await executable.dispose();
   });
