@@ -7,9 +7,13 @@
  */
 export const specials = ["<pad>", "<eos>", "<bos>", "<unk>"] as const;
 
-/** What is kept apart before merging; the same expression goes into `tokenizer.json`. */
+/** What is kept apart before merging. */
 const isolated = /[.,:?!"\n]/u;
-const isolatedSource = '[.,:?!"\\n]';
+/**
+ * The pieces of `preTokenize` as one expression that matches every character: splitting at it gives the same pieces in every
+ * library. (`MergedWithNext` would say it more simply; the JavaScript library does not have it.)
+ */
+const pieceSource = '[.,:?!"\\n]|▁?[^▁.,:?!"\\n]+|▁';
 
 /** Pieces that are merged within but never across: `▁kitchen`, `.`, line ends. */
 export function preTokenize(text: string): string[] {
@@ -135,13 +139,7 @@ export function tokenizerFiles(model: BpeModel): { tokenizer: unknown; config: u
       special: true,
     })),
     normalizer: { type: "Replace", pattern: { String: " " }, content: "▁" },
-    pre_tokenizer: {
-      type: "Sequence",
-      pretokenizers: [
-        { type: "Split", pattern: { Regex: isolatedSource }, behavior: "Isolated", invert: false },
-        { type: "Split", pattern: { String: "▁" }, behavior: "MergedWithNext", invert: false },
-      ],
-    },
+    pre_tokenizer: { type: "Split", pattern: { Regex: pieceSource }, behavior: "Isolated", invert: false },
     post_processor: {
       type: "TemplateProcessing",
       single: [{ SpecialToken: { id: "<bos>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],

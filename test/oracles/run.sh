@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# The oracle tier: outside implementations, in a Python environment of its own, check what the tests hold.
+# Usage: npm run test:oracles -- [PACKAGE.mlpackage …]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+venv=.oracle-venv
+if [ ! -x "$venv/bin/python" ]; then
+  python3 -m venv "$venv"
+fi
+if ! cmp -s test/oracles/requirements.txt "$venv/requirements.txt"; then
+  "$venv/bin/pip" install -q -r test/oracles/requirements.txt
+  cp test/oracles/requirements.txt "$venv/requirements.txt"
+fi
+
+echo "-- transformers: logits of both families"
+"$venv/bin/python" test/oracles/make_golden.py compare test/golden
+echo "-- transformers: the starter and its tokenizer"
+node --import tsx test/oracles/starter-vectors.ts > "$venv/starter-vectors.json"
+"$venv/bin/python" test/oracles/check_starter.py experiments/starter/model "$venv/starter-vectors.json"
+echo "-- coremltools: packages of every weight scheme"
+folder=$(mktemp -d)
+node --import tsx test/oracles/write-packages.ts "$folder"
+for package in "$folder"/*.mlpackage; do
+  "$venv/bin/python" test/oracles/check_package.py "$package" "${package%.mlpackage}.json"
+done
+for package in "$@"; do
+  "$venv/bin/python" test/oracles/check_package.py "$package"
+done
+rm -rf "$folder"
+echo "-- libtensorflow: every op, whole decoders and their gradients on the native TensorFlow.js"
+tfjs_node=$(bash test/oracles/build-tfjs-node.sh)
+ESPALIER_TFJS_NODE="$tfjs_node" npx vitest run test/engines lib/engines/tensorflow
+echo "oracles agree"

@@ -1,0 +1,74 @@
+/** Writes a package of every weight scheme and, beside each, the hash of every decoded weight. Usage: write-packages.ts FOLDER */
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { decodeWeight } from "../../lib/compress/decode.ts";
+import { palettize } from "../../lib/compress/quantize/palettize.ts";
+import { quantizeAffine } from "../../lib/compress/quantize/round-to-nearest.ts";
+import type { CompressedWeight, PaletteWeight } from "../../lib/compress/weight.ts";
+import { packageProgram } from "../../lib/decoder/package-program.ts";
+import { weightList } from "../../lib/decoder/weights.ts";
+import { float16FromFloat32, roundToFloat16 } from "../../lib/float16.ts";
+import { writePackage } from "../../lib/formats/coreml/package-writer.ts";
+import { asBytes } from "../../lib/formats/safetensors.ts";
+import { float32Data, type Tensor } from "../../lib/mil/tensor.ts";
+import { tinyModel } from "../fixtures/tiny-model.ts";
+
+const folder = process.argv[2] ?? ".";
+
+const palette = (bits: PaletteWeight["bits"]) => (v: Float32Array, s: readonly number[]) =>
+  palettize(v, s, { bits, rowsPerTable: 8 });
+const affine = (bits: 4 | 8, symmetric: boolean, groupSize: number | null) => (v: Float32Array, s: readonly number[]) =>
+  quantizeAffine(v, s, { bits, groupSize, symmetric, clipSearch: true });
+const sparse = (v: Float32Array, shape: readonly number[]): CompressedWeight => {
+  const kept = v.map((w) => (Math.abs(w) > 0.1 ? roundToFloat16(w) : 0));
+  return {
+    kind: "sparse",
+    shape,
+    mask: Uint8Array.from(kept, (w) => (w === 0 ? 0 : 1)),
+    nonzeros: kept.filter((w) => w !== 0),
+  };
+};
+const dense = (v: Float32Array, shape: readonly number[]): CompressedWeight => ({
+  kind: "dense",
+  dtype: "fp16",
+  shape,
+  values: v.map(roundToFloat16),
+});
+
+const schemes: Record<string, (v: Float32Array, shape: readonly number[]) => CompressedWeight> = {
+  dense,
+  sparse,
+  ...Object.fromEntries(([1, 2, 3, 4, 6, 8] as const).map((b) => [`palette${b}`, palette(b)])),
+  int8: affine(8, true, null),
+  int8_asymmetric: affine(8, false, null),
+  int4: affine(4, true, null),
+  int4_groups: affine(4, false, 8),
+};
+
+for (const family of ["llama", "gemma3"] as const) {
+  for (const [name, compress] of Object.entries(schemes)) {
+    const weights = tinyModel(family, 2);
+    const shipped = new Map(
+      weightList(weights.arch).map(({ name: weight, shape }) => {
+        const values = float32Data(weights.tensors.get(weight) as Tensor);
+        return [weight, shape.length === 1 ? dense(values, shape) : compress(values, shape)];
+      }),
+    );
+    const file = join(folder, `${family}_${name}`);
+    await writePackage(`${file}.mlpackage`, packageProgram(weights.arch, shipped, { context: 32, prefillLength: 8 }), {
+      shortDescription: file,
+      author: "Espalier",
+      license: "",
+      version: "1",
+      userDefined: {},
+    });
+    const hashes: Record<string, string> = {};
+    for (const [weight, w] of shipped) {
+      if (w.kind === "dense") continue;
+      const half = float16FromFloat32(decodeWeight(w));
+      hashes[weight] = createHash("sha256").update(asBytes(half)).digest("hex");
+    }
+    writeFileSync(`${file}.json`, JSON.stringify(hashes));
+  }
+}
