@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { mkdir, readFile, stat } from "node:fs/promises";
-import { homedir } from "node:os";
+import { availableParallelism, homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ExperimentContext, UnitStore } from "../experiments/definition.ts";
@@ -29,11 +29,14 @@ export type EngineName = (typeof engines)[number];
 export async function createEngine(name: EngineName, threads?: number): Promise<Engine> {
   if (name === "onnxruntime") {
     const { createOnnxRuntimeEngine } = await import("../lib/engines/onnxruntime/engine.ts");
-    return createOnnxRuntimeEngine(threads === undefined ? {} : { threads });
+    return createOnnxRuntimeEngine({ threads: threads ?? availableParallelism() });
   }
   const { createTensorFlowEngine } = await import("../lib/engines/tensorflow/engine.ts");
   const path = process.env.ESPALIER_TFJS_NODE;
-  return createTensorFlowEngine(path === undefined ? {} : { tfjsNodePath: path });
+  return createTensorFlowEngine({
+    ...(path === undefined ? {} : { tfjsNodePath: path }),
+    ...(threads === undefined ? {} : { threads }),
+  });
 }
 
 /** A folder with a config, `starter`, or the id of an imported model. */

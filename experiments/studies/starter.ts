@@ -35,7 +35,7 @@ export interface StarterStudyOptions {
   readonly keep: number;
 }
 
-export const starterStudyDefaults = { ratio: 0.34, distillSteps: 160, questions: 400, keep: 0.95 };
+export const starterStudyDefaults = { ratio: 0.34, distillSteps: 120, questions: 300, keep: 0.95 };
 
 export interface StarterStudy {
   readonly importance: SensitivitySummary;
@@ -135,7 +135,6 @@ export async function starterStudy(
   const settings = [
     { name: "int8", scheme: "affine", bits: 8 },
     { name: "int4-group32", scheme: "affine", bits: 4, groupSize: 32 },
-    { name: "palette6", bits: 6 },
     { name: "palette4", bits: 4 },
     { name: "palette3", bits: 3 },
     { name: "palette2", bits: 2 },

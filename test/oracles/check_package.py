@@ -34,6 +34,8 @@ def main() -> int:
         for op in fn.operations:
             kinds[op.op_type] = kinds.get(op.op_type, 0) + 1
             if op.op_type.startswith("constexpr_"):
+                if any(v.op and v.op.op_type.startswith("constexpr_") for v in op.inputs.values() if v is not None):
+                    continue  # coremltools does not decode a constexpr that reads another
                 value = op.materialized_val_inference()
                 found[op.outputs[0].name] = hashlib.sha256(np.ascontiguousarray(value.astype(np.float16)).tobytes()).hexdigest()
         functions[name] = {

@@ -21,10 +21,19 @@ echo "-- coremltools: packages of every weight scheme"
 folder=$(mktemp -d)
 node --import tsx test/oracles/write-packages.ts "$folder"
 for package in "$folder"/*.mlpackage; do
-  "$venv/bin/python" test/oracles/check_package.py "$package" "${package%.mlpackage}.json"
+  "$venv/bin/python" test/oracles/check_package.py "$package" "${package%.mlpackage}.json" > "$folder/out.json" || { cat "$folder/out.json"; exit 1; }
+  echo "$(basename "$package") agrees"
+done
+echo "-- coremltools: every op"
+mkdir "$folder/ops"
+node --import tsx test/oracles/write-ops.ts "$folder/ops"
+for package in "$folder"/ops/*.mlpackage; do
+  "$venv/bin/python" test/oracles/check_package.py "$package" > "$folder/out.json" || { cat "$folder/out.json"; exit 1; }
+  echo "$(basename "$package") agrees"
 done
 for package in "$@"; do
-  "$venv/bin/python" test/oracles/check_package.py "$package"
+  "$venv/bin/python" test/oracles/check_package.py "$package" > "$folder/out.json" || { cat "$folder/out.json"; exit 1; }
+  echo "$(basename "$package") agrees"
 done
 rm -rf "$folder"
 echo "-- libtensorflow: every op, whole decoders and their gradients on the native TensorFlow.js"

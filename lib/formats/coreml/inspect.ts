@@ -35,7 +35,7 @@ const shapeOf = (v: Value): readonly number[] => (v.type.kind === "tensor" ? v.t
 
 function schemeOf(op: Operation): string | null {
   const out = op.outputs[0];
-  if (!out || out.type.kind !== "tensor") return null;
+  if (out?.type.kind !== "tensor") return null;
   const operand = (name: string): Value | undefined => op.inputs[name] as Value | undefined;
   const dtype = (name: string): string => {
     const type = operand(name)?.type;
@@ -54,8 +54,15 @@ function schemeOf(op: Operation): string | null {
   return null;
 }
 
-const storedBits = (v: Value): number =>
-  v.type.kind === "tensor" ? elementCount(v.type.shape) * dtypeBits[v.type.dtype] : 0;
+/** What a constant or a constexpr takes in a file, with all it is decoded from. */
+function storedBytes(v: Value): number {
+  const op = v.producer;
+  if (op?.type.startsWith("constexpr_"))
+    return Object.values(op.inputs)
+      .flat()
+      .reduce((n, part) => n + storedBytes(part), 0);
+  return v.type.kind === "tensor" ? Math.ceil((elementCount(v.type.shape) * dtypeBits[v.type.dtype]) / 8) : 0;
+}
 
 function weightsOf(fn: MilFunction): WeightScheme[] {
   const compressed = new Set(
@@ -65,9 +72,8 @@ function weightsOf(fn: MilFunction): WeightScheme[] {
   for (const op of fn.operations) {
     const out = op.outputs[0];
     const scheme = schemeOf(op);
-    if (!out || !scheme || (op.type === "const" && compressed.has(out))) continue;
-    const parts = op.type === "const" ? [out] : Object.values(op.inputs).flat();
-    const sizeBytes = parts.reduce((n, v) => n + Math.ceil(storedBits(v) / 8), 0);
+    if (!out || !scheme || compressed.has(out)) continue;
+    const sizeBytes = storedBytes(out);
     const before = found.get(scheme) ?? { scheme, tensors: 0, elements: 0, sizeBytes: 0 };
     found.set(scheme, {
       scheme,

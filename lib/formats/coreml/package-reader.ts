@@ -9,11 +9,11 @@ import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
 import { z } from "zod";
-import { EspalierError } from "../../errors.ts";
+import { EspalierError, toEspalierError } from "../../errors.ts";
 import { float16Table } from "../../float16.ts";
-import { Builder } from "../../mil/builder.ts";
-import { opSpec } from "../../mil/op.ts";
-import type { MilFunction, ParamValue, Program, Value } from "../../mil/program.ts";
+import { checkOp, opSpec } from "../../mil/op.ts";
+import "../../mil/ops/all.ts";
+import type { MilFunction, Operation, ParamValue, Program, Value } from "../../mil/program.ts";
 import { newData, type Tensor } from "../../mil/tensor.ts";
 import {
   elementCount,
@@ -46,6 +46,14 @@ export interface ReadPackage {
 /** The specification on the wire may not be larger; weights live in their own file. */
 const MAX_MODEL_BYTES = 512_000_000;
 const MAX_ELEMENTS = 2 ** 40;
+/** The specification each opset came with. */
+const opsetSpecifications: ReadonlyMap<string, number> = new Map([
+  ["CoreML5", 6],
+  ["CoreML6", 7],
+  ["CoreML7", 8],
+  ["CoreML8", 9],
+  ["CoreML9", 10],
+]);
 const identifier = /^[A-Za-z_][A-Za-z0-9_@]*$/;
 
 const bad = (what: string, cause?: unknown): EspalierError =>
@@ -57,7 +65,8 @@ const bad = (what: string, cause?: unknown): EspalierError =>
 /** Throws `format/…`, `program/…` or `model/missing-file`, naming file, function, operation, expected and found. */
 export async function readPackage(path: string): Promise<ReadPackage> {
   const { modelPath, weightPath } = await readManifest(path);
-  const { size } = await stat(modelPath);
+  const { size, isFile } = await stat(modelPath).then((s) => ({ size: s.size, isFile: s.isFile() }));
+  if (!isFile) throw bad(`${modelPath} is not a file`);
   if (size > MAX_MODEL_BYTES) throw bad(`${modelPath} has ${size} bytes, more than ${MAX_MODEL_BYTES}`);
   const bytes = await readFile(modelPath);
   let message: Model;
@@ -70,6 +79,12 @@ export async function readPackage(path: string): Promise<ReadPackage> {
     throw new EspalierError("format/unsupported", `${modelPath} holds no ML program`, {
       hint: "Only ML programs (iOS 15 and later) are read.",
     });
+  const { specificationVersion } = message;
+  if (specificationVersion < 6 || specificationVersion > 10)
+    throw new EspalierError(
+      "format/unsupported",
+      `${modelPath} has specification ${specificationVersion}, 6 to 10 are read`,
+    );
   const weights = weightPath ? BlobFile.open(weightPath) : null;
   const program = readProgram(message, message.type.value, weights);
   return {
@@ -122,7 +137,7 @@ async function readManifest(path: string): Promise<{ modelPath: string; weightPa
       });
     });
   }
-  const root = entries[manifest.data.rootModelIdentifier];
+  const root = new Map(Object.entries(entries)).get(manifest.data.rootModelIdentifier);
   if (!root) throw bad(`${manifestPath}: no item is the root model`);
   const weights = Object.values(entries).find((e) => e.name === "weights");
   const weightPath = weights ? join(path, "Data", ...weights.path.split("/"), "weight.bin") : null;
@@ -141,6 +156,13 @@ function readProgram(message: Model, program: mil.Program, weights: BlobFile | n
   const functions = names.map((name) => {
     const fn = program.functions[name] as mil.Function;
     opset ||= fn.opset;
+    const needed = opsetSpecifications.get(fn.opset);
+    if (needed === undefined)
+      throw new EspalierError("format/unsupported", `function ${name} has the opset "${fn.opset}"`, {
+        hint: `Known are ${[...opsetSpecifications.keys()].join(", ")}.`,
+      });
+    if (needed > message.specificationVersion)
+      throw bad(`opset ${fn.opset} needs specification ${needed}, the model has ${message.specificationVersion}`);
     if (fn.opset !== opset) throw bad(`function ${name} has opset ${fn.opset}, another has ${opset}`);
     return new FunctionReader(name, fn, weights, cache).read();
   });
@@ -223,9 +245,9 @@ function dimension(n: bigint, where: string): number {
 function readType(type: mil.ValueType | undefined, where: string): ValueType {
   const t = type?.type;
   if (t?.case === "stateType") {
+    if (t.value.wrappedType?.type.case !== "tensorType") throw bad(`${where} is a state of no tensor`);
     const wrapped = readType(t.value.wrappedType, where);
-    if (wrapped.kind !== "tensor") throw bad(`${where} is a state of a state`);
-    return stateType(wrapped);
+    if (wrapped.kind === "tensor") return stateType(wrapped);
   }
   if (t?.case !== "tensorType") throw bad(`${where} has no tensor type`);
   const dtype = dtypeOfMil.get(t.value.dataType);
@@ -237,7 +259,8 @@ function readType(type: mil.ValueType | undefined, where: string): ValueType {
   });
   if (Number(t.value.rank) !== shape.length)
     throw bad(`${where} has rank ${t.value.rank} and ${shape.length} dimensions`);
-  if (elementCount(shape) > MAX_ELEMENTS) throw bad(`${where} has ${elementCount(shape)} elements`);
+  // Also true of NaN, an overflow times zero.
+  if (!(elementCount(shape) <= MAX_ELEMENTS)) throw bad(`${where} has ${elementCount(shape)} elements`);
   return tensorType(dtype, shape);
 }
 
@@ -250,7 +273,9 @@ class FunctionReader {
   private readonly fn: mil.Function;
   private readonly weights: BlobFile | null;
   private readonly cache: Map<bigint, Tensor>;
-  private readonly builder: Builder;
+  private readonly operations: Operation[] = [];
+  /** Every name the function declares, and those given to inline constants. */
+  private readonly taken: Set<string>;
   private readonly values = new Map<string, Value>();
   private readonly constants = new Map<string, Constant>();
 
@@ -260,7 +285,9 @@ class FunctionReader {
     this.weights = weights;
     this.cache = cache;
     if (!identifier.test(name)) throw bad(`"${name}" is no name for a function`);
-    this.builder = new Builder(name);
+    const block = fn.blockSpecializations[fn.opset];
+    const declared = block?.operations.flatMap((op) => op.outputs) ?? [];
+    this.taken = new Set([...fn.inputs, ...declared].map((v) => v.name));
   }
 
   read(): MilFunction {
@@ -269,16 +296,15 @@ class FunctionReader {
     if (!block) throw bad(`function ${this.name} has no block for its opset ${this.fn.opset}`);
     if (block.inputs.length > 0 || Object.keys(block.attributes).length > 0)
       throw bad(`the block of ${this.name} has inputs or attributes`);
-    for (const input of this.fn.inputs)
-      this.define(
-        input.name,
-        this.builder.input(input.name, readType(input.type, `${this.name}: input ${input.name}`)),
-      );
+    const inputs = this.fn.inputs.map(({ name, type }): Value => {
+      return { name, type: readType(type, `${this.name}: input ${name}`), producer: null };
+    });
+    for (const input of inputs) this.define(input.name, input);
     for (const op of block.operations) this.operation(op);
-    const outputs: Record<string, Value> = {};
-    for (const name of block.outputs) outputs[name] = this.value(name, `the outputs of ${this.name}`);
-    if (block.outputs.length === 0) throw bad(`function ${this.name} has no outputs`);
-    return this.builder.build(outputs);
+    const outputs = block.outputs.map((name) => this.value(name, `the outputs of ${this.name}`));
+    if (outputs.length === 0) throw bad(`function ${this.name} has no outputs`);
+    if (new Set(outputs).size !== outputs.length) throw bad(`function ${this.name} gives one output twice`);
+    return { name: this.name, inputs, operations: this.operations, outputs };
   }
 
   private define(name: string, value: Value): void {
@@ -297,7 +323,7 @@ class FunctionReader {
     if (known) return known;
     const constant = this.constants.get(name);
     if (constant?.kind === "tensor") {
-      const value = this.builder.constant(constant.tensor, name);
+      const value = this.makeConstant(constant.tensor, name);
       this.values.set(name, value);
       return value;
     }
@@ -333,40 +359,94 @@ class FunctionReader {
     const spec = opSpec(op.type);
     const inputs: Record<string, Value | Value[]> = {};
     const params: Record<string, ParamValue> = {};
+    if (op.type === "split") this.checkSplit(op, where);
     for (const [name, argument] of Object.entries(op.inputs)) {
+      if (!Object.hasOwn(spec.inputs, name) && !Object.hasOwn(spec.params, name))
+        throw new EspalierError("program/type", `${where} has no argument ${name}`);
       const bindings = argument.arguments;
       const asParam = name in spec.params ? this.parameter(bindings, where, name, spec.params[name]?.kind) : null;
       if (asParam !== null) params[name] = asParam;
       else {
-        const values = bindings.map((b) => this.bound(b, `${where}: ${name}`));
+        const values = bindings.map((b) =>
+          this.bound(b, `${where}: ${name}`, `${op.outputs[0]?.name ?? op.type}_${name}`),
+        );
         const [only] = values;
         if (spec.inputs[name]?.variadic) inputs[name] = values;
         else if (only && values.length === 1) inputs[name] = only;
         else throw bad(`${where}: ${name} has ${values.length} values`);
       }
     }
-    const outputs = this.builder.op(op.type, inputs, params, op.outputs[0]?.name ?? op.type);
-    if (outputs.length !== op.outputs.length)
-      throw bad(`${where} gives ${outputs.length} values, ${op.outputs.length} are declared`);
-    for (const [i, declared] of op.outputs.entries()) {
-      const made = outputs[i] as Value;
-      const type = readType(declared.type, where);
-      if (!sameType(type, made.type)) {
-        throw new EspalierError(
-          "program/type",
-          `${where} is declared ${showType(type)}, inference gives ${showType(made.type)}`,
-        );
-      }
-      this.define(declared.name, made);
-    }
+    const outputs = this.emit(op, inputs, params, where);
+    for (const made of outputs) this.define(made.name, made);
+    if (op.type === "constexpr_sparse_to_dense") checkMask(inputs, where);
   }
 
-  private bound(binding: mil.Argument_Binding, where: string): Value {
+  /** The operation under its declared names, its declared types compared with those the op table infers. */
+  private emit(
+    op: mil.Operation,
+    inputs: Record<string, Value | Value[]>,
+    given: Record<string, ParamValue>,
+    where: string,
+  ): readonly Value[] {
+    let checked: ReturnType<typeof checkOp>;
+    try {
+      checked = checkOp(op.type, inputs, given);
+    } catch (thrown) {
+      const { code, message, hint } = toEspalierError(thrown);
+      throw new EspalierError(code, `${where}: ${message}`, { cause: thrown, ...(hint ? { hint } : {}) });
+    }
+    if (checked.outputs.length !== op.outputs.length)
+      throw bad(`${where} gives ${checked.outputs.length} values, ${op.outputs.length} are declared`);
+    const types = op.outputs.map((declared, i) => {
+      const type = readType(declared.type, where);
+      const inferred = checked.outputs[i];
+      if (inferred && sameType(type, inferred)) return type;
+      throw new EspalierError(
+        "program/type",
+        `${where} is declared ${showType(type)}, inference gives ${inferred ? showType(inferred) : "nothing"}`,
+      );
+    });
+    const outputs: Value[] = [];
+    const name = op.outputs[0]?.name ?? op.type;
+    const operation: Operation = { type: op.type, name, inputs, params: checked.params, outputs };
+    types.forEach((type, i) => {
+      outputs.push({ name: op.outputs[i]?.name ?? name, type, producer: operation });
+    });
+    this.operations.push(operation);
+    return outputs;
+  }
+
+  /** Inference makes as many types as are asked for; a damaged number must not ask for millions. */
+  private checkSplit(op: mil.Operation, where: string): void {
+    const parts = op.inputs.num_splits
+      ? this.parameter(op.inputs.num_splits.arguments, where, "num_splits", "int")
+      : null;
+    if (parts !== null && parts !== op.outputs.length)
+      throw bad(`${where} splits in ${parts}, ${op.outputs.length} outputs are declared`);
+  }
+
+  private makeConstant(constant: Tensor, name: string): Value {
+    const outputs: Value[] = [];
+    const operation: Operation = { type: "const", name, inputs: {}, params: {}, outputs, constant };
+    const value: Value = {
+      name,
+      type: { kind: "tensor", dtype: constant.dtype, shape: constant.shape },
+      producer: operation,
+    };
+    outputs.push(value);
+    this.operations.push(operation);
+    return value;
+  }
+
+  private bound(binding: mil.Argument_Binding, where: string, wanted: string): Value {
     if (binding.binding.case === "name") return this.value(binding.binding.value, where);
     if (binding.binding.case !== "value") throw bad(`${where} is bound to nothing`);
     const constant = this.constant(binding.binding.value, where);
     if (constant.kind === "string") throw bad(`${where} is a string`);
-    return this.builder.constant(constant.tensor, "inline");
+    let name = wanted;
+    for (let i = 0; this.taken.has(name); i++) name = `${wanted}_${i}`;
+    this.taken.add(name);
+    return this.makeConstant(constant.tensor, name);
   }
 
   /** A parameter's value when it is known now; null when it is computed at run time. */
@@ -420,6 +500,16 @@ class FunctionReader {
     this.cache.set(reference.offset, made);
     return made;
   }
+}
+
+/** The mask of a sparse weight has as many ones as there are values. */
+function checkMask(inputs: Readonly<Record<string, Value | Value[]>>, where: string): void {
+  const constantOf = (name: string): Tensor | undefined => [inputs[name] ?? []].flat()[0]?.producer?.constant;
+  const [mask, values] = [constantOf("mask"), constantOf("nonzero_data")];
+  if (!mask || !values) return;
+  let ones = 0;
+  for (const bit of mask.data) ones += bit;
+  if (ones !== values.data.length) throw bad(`${where}: the mask has ${ones} ones for ${values.data.length} values`);
 }
 
 function immediateConstant(value: mil.TensorValue, type: TensorType, where: string): Constant {

@@ -22,7 +22,7 @@ import {
   type Program,
   type Value,
 } from "../../mil/program.ts";
-import { type Tensor, tensor } from "../../mil/tensor.ts";
+import { type Tensor, tensor, zeros } from "../../mil/tensor.ts";
 import { type DType, isFloat, type ValueType } from "../../mil/types.ts";
 import { BlobFileWriter } from "./blob-file.ts";
 import { featureDataTypes, isBlobDType, isFeatureDType, milDataTypes, storedBytes } from "./element-types.ts";
@@ -32,6 +32,8 @@ import * as model from "./generated/model_pb.ts";
 
 export const WEIGHT_FILE = "@model_path/weights/weight.bin";
 const SPECIFICATION_VERSION = 9;
+const OPSET = "CoreML8";
+const identifier = /^[A-Za-z_][A-Za-z0-9_@]*$/;
 /** Tensors with fewer elements stay in the protobuf. */
 const BLOB_THRESHOLD = 10;
 
@@ -63,7 +65,33 @@ export async function writePackage(
       hint: "Xcode knows it by that ending.",
     });
   }
+  checkProgram(program);
   return withOutputDirectory(path, (folder) => writeContents(folder, program, metadata), options);
+}
+
+/** Throws `export/unsupported` or `program/structure` for what no package can say. */
+function checkProgram(program: Program): void {
+  if (program.opset !== OPSET)
+    throw new EspalierError("export/unsupported", `the program has opset ${program.opset}, ${OPSET} is written`);
+  const names = program.functions.map((f) => f.name);
+  const illegal = names.find((name) => !identifier.test(name));
+  if (illegal !== undefined)
+    throw new EspalierError("program/structure", `"${illegal}" is no legal name for a function`);
+  if (new Set(names).size !== names.length || !names.includes(program.defaultFunction)) {
+    throw new EspalierError(
+      "program/structure",
+      `functions ${names.join(", ")} with the default ${program.defaultFunction}: names must be distinct and hold it`,
+    );
+  }
+  for (const fn of program.functions) {
+    for (const o of fn.outputs) {
+      const source = o.producer?.type ?? "input";
+      if (source !== "input" && source !== "const" && !source.startsWith("constexpr_")) continue;
+      throw new EspalierError("export/unsupported", `${fn.name}: the output ${o.name} is itself a ${source}`, {
+        hint: "Core ML wants an operation there; add an identity.",
+      });
+    }
+  }
 }
 
 async function writeContents(folder: string, program: Program, metadata: PackageMetadata): Promise<WrittenPackage> {
@@ -153,6 +181,11 @@ function describe(program: Program, metadata: PackageMetadata): model.ModelDescr
 
 function featureType(v: Value): features.FeatureType {
   const inner = v.type.kind === "state" ? v.type.wrapped : v.type;
+  if (v.type.kind === "state" && inner.dtype !== "fp16")
+    throw new EspalierError(
+      "export/unsupported",
+      `the state ${v.name} is ${inner.dtype}; Core ML keeps states in fp16`,
+    );
   if (!isFeatureDType(inner.dtype)) {
     throw new EspalierError(
       "export/unsupported",
@@ -255,8 +288,10 @@ class FunctionWriter {
     return name;
   }
 
-  private fresh(base: string): string {
-    let name = isReserved(base) ? `${base}_` : base;
+  private fresh(wanted: string): string {
+    const legal = wanted.replace(/[^A-Za-z0-9_@]/g, "_").replace(/^(?=[^A-Za-z_])/, "_");
+    const base = isReserved(legal) ? `${legal}_` : legal;
+    let name = base;
     for (let i = 0; this.taken.has(name); i++) name = `${base}_v${i}`;
     this.taken.add(name);
     return name;
@@ -299,7 +334,9 @@ class FunctionWriter {
       const data = value.producer?.constant;
       inputs[name] = data ? inlineBinding(await this.tensorValue(data)) : nameBinding(this.nameOf(value));
     }
-    for (const [name, p] of Object.entries(op.params)) inputs[name] = inlineBinding(paramValue(p, "fp32"));
+    const spec = opSpec(op.type);
+    for (const [name, p] of Object.entries(op.params))
+      inputs[name] = inlineBinding(paramValue(p, spec.params[name]?.kind === "float" ? "fp32" : "int32"));
     this.push(
       op.type,
       op.name,
@@ -310,10 +347,9 @@ class FunctionWriter {
 
   private async writeOperation(op: Operation): Promise<void> {
     const inputs: Record<string, mil.Argument> = {};
-    let float: DType = "fp32";
+    const float = floatParameterType(op);
     for (const [name, operand] of Object.entries(op.inputs)) {
       const values = Array.isArray(operand) ? (operand as readonly Value[]) : [operand as Value];
-      for (const v of values) if (v.type.kind === "tensor" && isFloat(v.type.dtype)) float = v.type.dtype;
       inputs[name] = create(mil.ArgumentSchema, {
         arguments: values.map((v) =>
           create(mil.Argument_BindingSchema, { binding: { case: "name", value: this.nameOf(v) } }),
@@ -322,6 +358,8 @@ class FunctionWriter {
     }
     const spec = opSpec(op.type);
     for (const [name, p] of Object.entries(op.params)) {
+      // Core ML refuses the type of indices that are not returned.
+      if (op.type === "topk" && name === "output_indices_dtype" && op.params.return_indices === false) continue;
       const kind = spec.params[name]?.kind;
       inputs[name] = nameBinding(this.parameter(`${op.name}_${name}`, p, kind === "float" ? float : "int32"));
     }
@@ -336,11 +374,12 @@ class FunctionWriter {
 
   /** The name of a constant with a parameter's value; equal ones are written once. */
   private parameter(wanted: string, p: ParamValue, dtype: DType): string {
-    const key = `${dtype} ${JSON.stringify(p)}`;
+    const value = paramValue(p, dtype);
+    // The bytes, because JSON has one word for both infinities and NaN.
+    const key = Buffer.from(toBinary(mil.ValueSchema, value)).toString("base64");
     const known = this.constants.get(key);
     if (known) return known;
     const name = this.fresh(wanted);
-    const value = paramValue(p, dtype);
     this.push(
       "const",
       name,
@@ -361,11 +400,7 @@ class FunctionWriter {
     const known = this.constants.get(key);
     if (known) return known;
     const name = this.fresh(`zero_bias_${size}`);
-    const data =
-      type?.dtype === "fp16"
-        ? tensor("fp16", [size], new Uint16Array(size))
-        : tensor("fp32", [size], new Float32Array(size));
-    const value = await this.tensorValue(data);
+    const value = await this.tensorValue(zeros({ dtype: type?.dtype ?? "fp32", shape: [size] }));
     this.push(
       "const",
       name,
@@ -455,6 +490,13 @@ function immediateTensor(t: Tensor): mil.TensorValue {
 
 const stringValue = (text: string): mil.Value => paramValue(text, "string");
 
+/** MIL wants floating-point parameters in the type of the result, or of the operands where that is none. */
+function floatParameterType(op: Operation): DType {
+  for (const v of [...op.outputs, ...operandValues(op)])
+    if (v.type.kind === "tensor" && isFloat(v.type.dtype)) return v.type.dtype;
+  return "fp32";
+}
+
 /** A parameter as an immediate value; numbers take the type `dtype`. */
 function paramValue(p: ParamValue, dtype: DType): mil.Value {
   const items = Array.isArray(p) ? (p as readonly (number | boolean)[]) : [p];
@@ -472,6 +514,11 @@ function paramValue(p: ParamValue, dtype: DType): mil.Value {
     );
   }
   const numbers = items.map(Number);
+  const beyond = dtype === "fp16" ? numbers.find((v) => Number.isFinite(v) && Math.abs(v) >= 65520) : undefined;
+  if (beyond !== undefined)
+    throw new EspalierError("program/type", `the parameter ${beyond} is beyond fp16's 65504`, {
+      hint: "Choose a smaller bound, or compute this operation in fp32.",
+    });
   const data =
     dtype === "fp16"
       ? tensor("fp16", shape, Uint16Array.from(numbers, toFloat16Bits))
