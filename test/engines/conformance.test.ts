@@ -77,7 +77,7 @@ function expectClose(found: Record<string, Naive>, expected: Record<string, Naiv
     want.data.forEach((w, i) => {
       const g = got.data[i] as number;
       const allowed = absolute + (want.dtype === "fp16" ? tolerance.fp16 * Math.abs(w) : 0);
-      const close = Object.is(g, w) || g === w || Math.abs(g - w) <= allowed;
+      const close = Object.is(g, w) || g === w || (Number.isFinite(w) && Math.abs(g - w) <= allowed);
       if (!close) expect.fail(`${name}[${i}] is ${g}, expected ${w} within ${allowed}`);
     });
   }

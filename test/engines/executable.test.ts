@@ -250,6 +250,16 @@ describe("onnxruntime", () => {
     });
   });
 
+  it("gives −∞ for the log-sum-exp of masked scores alone", async () => {
+    const b = new Builder("masked");
+    const executable = await (await createOnnxRuntimeEngine()).compile(
+      b.build({ y: b.logSumExp(b.input("x", fp32(2, 2)), [1]) }),
+    );
+    const x = f32([2, 2], [-Infinity, -Infinity, 0, -Infinity]);
+    expect([...((await executable.run({ x })).y as Tensor).data]).toEqual([-Infinity, 0]);
+    await executable.dispose();
+  });
+
   it("refuses a number of threads that is none", async () => {
     expect((await code(createOnnxRuntimeEngine({ threads: 0 }))).code).toBe("input/invalid");
   });

@@ -399,7 +399,10 @@ const rules: Record<string, Rule> = {
   reduce_sum_square: reduction((v) => sum(v.map((e) => e * e))),
   reduce_l2_norm: reduction((v) => Math.sqrt(sum(v.map((e) => e * e)))),
   reduce_l1_norm: reduction((v) => sum(v.map(Math.abs))),
-  reduce_log_sum_exp: reduction((v) => Math.log(sum(v.map(Math.exp)))),
+  reduce_log_sum_exp: reduction((v) => {
+    const high = largest(v);
+    return high === Number.NEGATIVE_INFINITY ? high : high + Math.log(sum(v.map((e) => Math.exp(e - high))));
+  }),
   reduce_argmax: arg((a, b) => a > b),
   reduce_argmin: arg((a, b) => a < b),
   topk: (c) => {

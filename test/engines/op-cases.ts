@@ -403,6 +403,9 @@ function reductions(c: Cases): void {
       }
     }
   }
+  const scores = [1000, 999, -1000, -30000, Number.NEGATIVE_INFINITY, -1];
+  const large = naive("fp32", [scores.length], (i) => scores[i] as number);
+  c.add("reduce_log_sum_exp", "of large and masked scores", { x: large }, { axes: [0] }, { gradient: false });
   for (const op of ["reduce_sum", "reduce_prod", "reduce_sum_square", "reduce_l1_norm"]) {
     c.add(op, "of nothing", { x: c.normal(2, 0, 3) }, { axes: [1] }, { gradient: false });
   }

@@ -30,6 +30,20 @@ const reduce =
     return g.node(type, [column, g.int64([shape.length])], { keepdims: 0 });
   };
 
+/** log Σ exp x = m + log Σ exp(x − m), m the largest; several times as fast as ONNX Runtime's ReduceLogSumExp. */
+const logSumExp: Lowering = (c) => {
+  const { g, op, name } = c;
+  const { shape } = op.tensor("x");
+  const axes = op.axes("axes", shape.length);
+  if (elementCount(shape) === 0 || axes.length === 0) return reduce("ReduceLogSumExp")(c);
+  const along = g.int64(axes);
+  // Bounded from below, so that −∞ alone gives −∞ and not −∞ − (−∞).
+  const largest = g.node("Max", [g.node("ReduceMax", [name("x"), along], { keepdims: 1 }), g.float(-3e38)]);
+  const sum = g.node("ReduceSum", [g.node("Exp", [g.node("Sub", [name("x"), largest])]), along], { keepdims: 1 });
+  const kept = g.node("Add", [g.node("Log", [sum]), largest]);
+  return op.bool("keep_dims") ? kept : g.reshape(kept, resultShape(c));
+};
+
 const argReduce =
   (type: string): Lowering =>
   ({ g, op, name }) => {
@@ -94,7 +108,7 @@ export const reductions: Record<string, Lowering> = {
   reduce_sum_square: reduce("ReduceSumSquare"),
   reduce_l2_norm: reduce("ReduceL2"),
   reduce_l1_norm: reduce("ReduceL1"),
-  reduce_log_sum_exp: reduce("ReduceLogSumExp"),
+  reduce_log_sum_exp: logSumExp,
   reduce_argmax: argReduce("ArgMax"),
   reduce_argmin: argReduce("ArgMin"),
   topk: (c) => sorted(c, c.op.int("k")).slice(0, c.results.length),
