@@ -1,0 +1,95 @@
+/** @file `npm run bench`: the same work here and in the peer, in one run, as ratios. See README.md beside this file. */
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { table } from "../bin/numbers.ts";
+import { modelSession } from "../experiments/models.ts";
+import { unitsOf } from "../experiments/sensitivity/sensitivity.ts";
+import { leaveOneOut } from "../lib/compress/importance/leave-one-out.ts";
+import { palettize } from "../lib/compress/quantize/palettize.ts";
+import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
+import { sequenceLosses } from "../lib/eval/perplexity.ts";
+import type { TokenSequence } from "../lib/eval/sequences.ts";
+import { createRng } from "../lib/random.ts";
+import { Trainer } from "../lib/train/trainer.ts";
+import { textObjective } from "../lib/train/training-program.ts";
+
+const { values } = parseArgs({ options: { threads: { type: "string", default: "2" } } });
+const threads = Number(values.threads);
+const starter = fileURLToPath(new URL("../experiments/starter/model", import.meta.url));
+
+const engine = await createOnnxRuntimeEngine({ threads });
+const model = await modelSession(engine, async (r) => r).open(starter);
+const rng = createRng(0, "bench");
+const sequences: TokenSequence[] = Array.from({ length: 48 }, (_, i) => ({
+  id: `s${i}`,
+  ids: Int32Array.from({ length: 161 }, () => 4 + rng.integer(1020)),
+  scoredFrom: 1,
+  sizeBytes: 160,
+}));
+
+async function least(work: () => Promise<unknown> | unknown, rounds: number): Promise<number> {
+  await work();
+  let best = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < rounds; i++) {
+    const started = performance.now();
+    await work();
+    best = Math.min(best, (performance.now() - started) / 1000);
+  }
+  return best;
+}
+
+const evaluate = await least(() => sequenceLosses(model.runner, sequences), 3);
+const heads = unitsOf(model.weights.arch, ["heads"]).map((u) => u.gate);
+const loo = await least(() => leaveOneOut(model.runner, sequences.slice(0, 8), heads), 1);
+const matrix = Float32Array.from({ length: 512 * 512 }, () => rng.normal());
+const palette = await least(() => palettize(matrix, [512, 512], { bits: 4, rowsPerTable: 16 }), 3);
+const shape = { batch: 8, length: 160 };
+const trainer = await Trainer.create(engine, model.weights, {
+  shape,
+  objective: textObjective,
+  schedule: { peak: 1e-6, warmupSteps: 1, totalSteps: 100, finalShare: 1 },
+});
+const ids = new Int32Array(1280);
+const targets = new Int32Array(1280);
+for (const [row, s] of sequences.slice(0, 8).entries()) {
+  ids.set(s.ids.subarray(0, 160), row * 160);
+  targets.set(s.ids.subarray(1), row * 160);
+}
+const train = await least(() => trainer.step({ ids, targets, tokenWeights: new Float32Array(1280).fill(1 / 1280) }), 5);
+
+const python = process.env.ESPALIER_PYTHON ?? ".oracle-venv/bin/python";
+const peer = existsSync(python)
+  ? spawnSync(python, ["bench/torch_peer.py", starter, String(threads)], { encoding: "utf8", maxBuffer: 1 << 26 })
+  : null;
+const theirs: Record<string, unknown> =
+  peer && peer.status === 0 ? JSON.parse(peer.stdout.trim().split("\n").at(-1) ?? "{}") : {};
+if (peer && peer.status !== 0) console.error(peer.stderr.slice(-500));
+
+const row = (name: string, ours: number, key: string, goal: number): string[] => {
+  const other = theirs[key];
+  if (typeof other !== "number") return [name, `${(ours * 1000).toFixed(1)} ms`, "not there", "", `${goal} ×`, ""];
+  const ratio = other / ours;
+  return [
+    name,
+    `${(ours * 1000).toFixed(1)} ms`,
+    `${(other * 1000).toFixed(1)} ms`,
+    `${ratio.toFixed(2)} ×`,
+    `${goal} ×`,
+    ratio >= goal ? "met" : "MISSED",
+  ];
+};
+console.log(`${engine.description}; peer: ${String(theirs.versions ?? "none")}\n`);
+console.log(
+  table(
+    ["work", "here", "peer", "ratio", "goal", ""],
+    [
+      row("evaluate 48 × 160 tokens", evaluate, "evaluate", 1),
+      row("training step 8 × 160", train, "train", 1),
+      row("leave-one-out, 64 heads", loo, "leaveOneOut", 5),
+      row("palettize 512 × 512, 4 bit", palette, "palettize", 10),
+    ],
+  ),
+);
+process.exit(0);
