@@ -72,7 +72,6 @@ const cast: Lowering = (c) => {
   return to in narrow ? g.cast(g.cast(name("x"), narrow[to as keyof typeof narrow]), "int32") : name("x");
 };
 
-/** `Expand` is not needed where the other operand already has the shape. */
 export const elementwise: Record<string, Lowering> = {
   add: binary("Add"),
   sub: binary("Sub"),
