@@ -242,7 +242,8 @@ export async function writeSafetensors(
     (a, b) => elementBytes[b.dtype] - elementBytes[a.dtype] || (a.name < b.name ? -1 : 1),
   );
   let at = 0;
-  const header: Record<string, unknown> = { __metadata__: metadata };
+  // Without a prototype, so that a tensor may be named "constructor".
+  const header: Record<string, unknown> = Object.assign(Object.create(null), { __metadata__: metadata });
   for (const t of ordered) {
     if (t.name in header) throw new EspalierError("input/invalid", `two tensors are named "${t.name}"`);
     const size = t.shape.reduce((n, d) => n * d, elementBytes[t.dtype]);
