@@ -5,8 +5,8 @@
  */
 
 import type { TradeoffPoint } from "../tradeoff/tradeoff.ts";
-import type { HeadGrid } from "./head-grid.ts";
-import { headGrid } from "./head-grid.ts";
+import { divergingColour } from "./diverging-scale.ts";
+import { type HeadGrid, headGrid } from "./head-grid.ts";
 import type { StarterStudy } from "./starter.ts";
 
 const escapeHtml = (text: string): string =>
@@ -14,37 +14,6 @@ const escapeHtml = (text: string): string =>
 const signed = (v: number, digits: number): string => `${v >= 0 ? "+" : "−"}${Math.abs(v).toFixed(digits)}`;
 const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
 const bytes = (n: number): string => (n < 1e6 ? `${(n / 1e3).toFixed(1)} kB` : `${(n / 1e6).toFixed(2)} MB`);
-
-type Rgb = readonly [number, number, number];
-const hurts: readonly Rgb[] = [
-  [243, 243, 240],
-  [251, 220, 184],
-  [242, 167, 101],
-  [210, 105, 30],
-  [143, 52, 6],
-  [92, 29, 2],
-];
-const helps: readonly Rgb[] = [
-  [243, 243, 240],
-  [196, 228, 223],
-  [124, 192, 184],
-  [47, 143, 136],
-  [11, 90, 87],
-  [5, 59, 58],
-];
-
-/** The cell colour of a value: sign(v) · √(|v| / max) along the scale. */
-function cellColour(value: number, max: number): { fill: string; ink: string } {
-  const stops = value >= 0 ? hurts : helps;
-  const t = Math.min(1, Math.sqrt(Math.abs(value) / max)) * (stops.length - 1);
-  const i = Math.min(stops.length - 2, Math.floor(t));
-  const [from, to] = [stops[i] as Rgb, stops[i + 1] as Rgb];
-  const rgb = [0, 1, 2].map((c) =>
-    Math.round((from[c] as number) + ((to[c] as number) - (from[c] as number)) * (t - i)),
-  );
-  const luminance = (0.299 * (rgb[0] ?? 0) + 0.587 * (rgb[1] ?? 0) + 0.114 * (rgb[2] ?? 0)) / 255;
-  return { fill: `rgb(${rgb.join(" ")})`, ink: luminance > 0.55 ? "#000" : "#fff" };
-}
 
 function heatMap(grid: HeadGrid, dropped: ReadonlySet<string>): string {
   const max = Math.max(1e-9, ...grid.flat().map((c) => Math.abs(c?.value ?? 0)));
@@ -54,11 +23,11 @@ function heatMap(grid: HeadGrid, dropped: ReadonlySet<string>): string {
     const cells = row.map((cell, h) => {
       if (!cell) return "<td></td>";
       const unit = `L${l}.H${h}`;
-      const { fill, ink } = cellColour(cell.value, max);
+      const { fill, ink } = divergingColour(cell.value, max);
       const noise = Math.abs(cell.value) < 2 * cell.standardError;
       const gone = dropped.has(unit);
       const note = `${unit}: ${signed(cell.value * 1000, 2)} ± ${(cell.standardError * 1000).toFixed(2)}${noise ? ", within noise" : ""}${gone ? ", dropped" : ""}`;
-      return `<td class="${gone ? "gone" : ""}" style="background-color:${fill};color:${ink}" title="${escapeHtml(note)}">${signed(cell.value * 1000, 1)}<small>${noise ? "≈0" : `±${(cell.standardError * 1000).toFixed(1)}`}</small></td>`;
+      return `<td class="${gone ? "gone" : ""}" style="background-color:rgb(${fill.join(" ")});color:${ink}" title="${escapeHtml(note)}">${signed(cell.value * 1000, 1)}<small>${noise ? "≈0" : `±${(cell.standardError * 1000).toFixed(1)}`}</small></td>`;
     });
     return `<tr><th scope="row">L${l}</th>${cells.join("")}</tr>`;
   });
