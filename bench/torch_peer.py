@@ -67,9 +67,9 @@ def leave_one_out():
 
 def palettize():
     from coremltools.optimize.coreml import _utils  # noqa: F401  (import cost kept out of the timing)
-    from coremltools._deps import _kmeans1d
+    from coremltools._deps import kmeans1d
     w = np.random.RandomState(0).randn(512, 512).astype(np.float32)
-    return lambda: [_kmeans1d.cluster(w[r:r + 16].reshape(-1), 16) for r in range(0, 512, 16)]
+    return lambda: [kmeans1d.cluster(w[r:r + 16].reshape(-1).tolist(), 16) for r in range(0, 512, 16)]
 
 
 out = {"evaluate": least(evaluate, 3), "train": least(train, 5), "leaveOneOut": least(leave_one_out, 1),
