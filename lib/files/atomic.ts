@@ -5,8 +5,8 @@
  * the temporary is removed; a killed process leaves at most a `.partial` beside the destination, never a half under its
  * name. What a signal handler has to remove is kept in one list.
  */
-import { rmSync } from "node:fs";
-import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { lstatSync, mkdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
+import { lstat, mkdir, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { EspalierError, toEspalierError } from "../errors.ts";
 
@@ -55,7 +55,8 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array): 
 
 /**
  * Builds a folder. Throws `store/exists` when something is there already, unless `replace`, which removes it only after
- * the new one is complete.
+ * the new one is complete and puts it back when the new one cannot take its place. What somebody else puts under the name
+ * while the folder is built is never replaced: that throws `store/exists` too.
  */
 export async function withOutputDirectory<T>(
   final: string,
@@ -63,28 +64,78 @@ export async function withOutputDirectory<T>(
   options: { replace?: boolean } = {},
 ): Promise<T> {
   const path = resolve(final);
-  const there = await stat(path).catch(() => null);
-  if (there && !options.replace) {
-    throw new EspalierError("store/exists", `${final} exists already`, {
-      hint: "Choose another --out, remove it, or say --replace.",
-    });
-  }
+  const there = await lstat(path).catch(() => null);
+  if (there && !options.replace) throw existsAlready(final);
   const partial = temporaryName(path);
   temporary.add(partial);
   try {
     await mkdir(partial, { recursive: true });
     const result = await build(partial);
-    if (there) {
-      const old = temporaryName(path);
-      await rename(path, old);
-      await rename(partial, path);
-      await rm(old, { recursive: true, force: true });
-    } else await rename(partial, path);
+    const old = there ? temporaryName(path) : null;
+    exchange(partial, path, old);
+    if (old) await rm(old, { recursive: true, force: true }).catch(() => undefined);
     return result;
   } catch (thrown) {
     await rm(partial, { recursive: true, force: true }).catch(() => undefined);
     throw toEspalierError(thrown);
   } finally {
     temporary.delete(partial);
+  }
+}
+
+const existsAlready = (path: string, cause?: unknown): EspalierError =>
+  new EspalierError("store/exists", `${path} exists already`, {
+    hint: "Choose another --out, remove it, or say --replace.",
+    cause,
+  });
+
+const hasCode = (thrown: unknown, ...codes: string[]): boolean =>
+  thrown instanceof Error && "code" in thrown && codes.includes(String(thrown.code));
+
+/** Moves what is under `path` to `old` and `partial` to `path`; all or nothing. Synchronous, so that no signal handler comes between. */
+function exchange(partial: string, path: string, old: string | null): void {
+  let moved = false;
+  if (old) {
+    try {
+      renameSync(path, old);
+      moved = true;
+    } catch (thrown) {
+      if (!hasCode(thrown, "ENOENT")) throw thrown;
+    }
+  }
+  try {
+    moveToFreeName(partial, path);
+  } catch (thrown) {
+    if (!moved || !old) throw thrown;
+    try {
+      moveToFreeName(old, path);
+    } catch {
+      throw new EspalierError("store/exists", `${path} was taken while it was replaced; what was there is now ${old}`, {
+        hint: "Move one of the two away and run again.",
+        cause: thrown,
+      });
+    }
+    throw thrown;
+  }
+}
+
+/**
+ * A rename that never replaces. `rename` alone would replace an empty folder, so the name is claimed with `mkdir`, which
+ * fails when anything is there, and the rename replaces that empty folder of ours; it fails if somebody fills it meanwhile.
+ */
+function moveToFreeName(from: string, path: string): void {
+  // On Windows no rename replaces a folder.
+  const claim = process.platform !== "win32" && lstatSync(from).isDirectory();
+  try {
+    if (claim) mkdirSync(path);
+  } catch (thrown) {
+    throw hasCode(thrown, "EEXIST") ? existsAlready(path, thrown) : thrown;
+  }
+  try {
+    renameSync(from, path);
+  } catch (thrown) {
+    if (hasCode(thrown, "ENOTEMPTY", "EEXIST", "ENOTDIR", "EISDIR")) throw existsAlready(path, thrown);
+    if (claim) rmdirSync(path);
+    throw thrown;
   }
 }
