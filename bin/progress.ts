@@ -6,6 +6,7 @@
  */
 import type { Progress } from "../experiments/definition.ts";
 import type { Clock } from "../lib/random.ts";
+import { type PaceSample, timeLeft } from "../lib/stats/time-left.ts";
 
 export interface ProgressLine {
   report(progress: Progress): void;
@@ -20,18 +21,18 @@ export interface Screen {
 
 export function progressLine(screen: Screen, clock: Clock): ProgressLine {
   const started = clock.nowMs();
-  const samples: { at: number; share: number }[] = [];
+  const samples: PaceSample[] = [];
   let shown = false;
   let lastPrinted = 0;
   return {
     report({ done, total, label }) {
       const now = clock.nowMs();
       const share = total > 0 ? done / total : 0;
-      samples.push({ at: now, share });
+      samples.push({ atMs: now, share });
       if (samples.length > 40) samples.shift();
       if (now - started < 1000 || now - lastPrinted < (screen.isTerminal ? 100 : 60_000)) return;
       lastPrinted = now;
-      const text = `${bar(share)} ${Math.floor(share * 100)} %  ${label}  ${remaining(samples, share)}`;
+      const text = `${bar(share)} ${Math.floor(share * 100)} %  ${label}  ${remaining(samples)}`;
       if (screen.isTerminal) {
         screen.write(`\r\u001b[K${text.slice(0, screen.columns - 1)}`);
         shown = true;
@@ -50,22 +51,12 @@ function bar(share: number): string {
   return `${"█".repeat(full)}${"░".repeat(width - full)}`;
 }
 
-/** `12–18 s left`, from the slowest and fastest half of the recent samples. */
-export function remaining(samples: readonly { at: number; share: number }[], share: number): string {
-  if (share < 0.05 || samples.length < 3) return "";
-  const pace = (part: readonly { at: number; share: number }[]): number => {
-    const first = part[0];
-    const last = part.at(-1);
-    if (!first || !last || last.at === first.at || last.share <= first.share) return 0;
-    return (last.share - first.share) / (last.at - first.at);
-  };
-  const middle = Math.floor(samples.length / 2);
-  const paces = [pace(samples), pace(samples.slice(0, middle + 1)), pace(samples.slice(middle))].filter((p) => p > 0);
-  if (paces.length === 0) return "";
-  const seconds = paces.map((p) => (1 - share) / p / 1000);
-  const low = Math.min(...seconds);
-  const high = Math.max(...seconds);
-  return duration(low) === duration(high) ? `${duration(high)} left` : `${duration(low)}–${duration(high)} left`;
+/** `12–18 s left`; nothing when there is too little to go by. */
+export function remaining(samples: readonly PaceSample[]): string {
+  const left = timeLeft(samples);
+  if (!left) return "";
+  const [low, high] = [duration(left.lowSeconds), duration(left.highSeconds)];
+  return low === high ? `${high} left` : `${low}–${high} left`;
 }
 
 export function duration(seconds: number): string {

@@ -10,7 +10,7 @@ import { isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ExperimentContext, UnitStore } from "../experiments/definition.ts";
 import { modelSession } from "../experiments/models.ts";
-import type { Engine } from "../lib/engines/engine.ts";
+import { createEngine, type EngineName } from "../lib/engines/create.ts";
 import { EspalierError } from "../lib/errors.ts";
 import { writeFileAtomic } from "../lib/files/atomic.ts";
 import type { Clock } from "../lib/random.ts";
@@ -23,21 +23,7 @@ export const starterDirectory = fileURLToPath(new URL("../experiments/starter/mo
 
 export const dataDirectory = (): string => process.env.ESPALIER_DATA ?? join(homedir(), ".espalier");
 
-export const engines = ["onnxruntime", "tensorflow"] as const;
-export type EngineName = (typeof engines)[number];
-
-export async function createEngine(name: EngineName, threads?: number): Promise<Engine> {
-  if (name === "onnxruntime") {
-    const { createOnnxRuntimeEngine } = await import("../lib/engines/onnxruntime/engine.ts");
-    return createOnnxRuntimeEngine({ threads: threads ?? availableParallelism() });
-  }
-  const { createTensorFlowEngine } = await import("../lib/engines/tensorflow/engine.ts");
-  const path = process.env.ESPALIER_TFJS_NODE;
-  return createTensorFlowEngine({
-    ...(path === undefined ? {} : { tfjsNodePath: path }),
-    ...(threads === undefined ? {} : { threads }),
-  });
-}
+export { type EngineName, engineNames as engines } from "../lib/engines/create.ts";
 
 /** A folder with a config, `starter`, or the id of an imported model. */
 export async function resolveModel(reference: string): Promise<string> {
@@ -100,7 +86,10 @@ export interface SessionOptions {
 }
 
 export async function openSession(options: SessionOptions, signal: AbortSignal): Promise<CommandSession> {
-  const engine = await createEngine(options.engine ?? "onnxruntime", options.threads);
+  const engine = await createEngine(options.engine ?? "onnxruntime", {
+    threads: options.threads ?? availableParallelism(),
+    tfjsNodePath: process.env.ESPALIER_TFJS_NODE,
+  });
   const models = modelSession(engine, resolveModel);
   const screen = {
     isTerminal: process.stderr.isTTY ?? false,

@@ -29,6 +29,12 @@ export interface Progress {
   readonly label: string;
 }
 
+export interface CheckpointFiles {
+  /** Brings back what was last saved under this path, if anything was. */
+  restore(path: string): Promise<void>;
+  saved(path: string): Promise<void>;
+}
+
 export interface ExperimentContext {
   readonly engine: Engine;
   readonly models: ModelSession;
@@ -38,6 +44,10 @@ export interface ExperimentContext {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** A line for the log of the run. */
   readonly log?: ((line: string) => void) | undefined;
+  /** A point of a curve. */
+  readonly metric?: ((name: string, step: number, value: number) => void) | undefined;
+  /** Where files that let a killed run go on are kept; absent: only where they were written. */
+  readonly checkpoints?: CheckpointFiles | undefined;
 }
 
 export interface Experiment<Config, U extends Unit, Result, Summary> {

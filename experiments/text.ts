@@ -5,7 +5,7 @@ import { protocolString, sequencesFromText, type TokenSequence } from "../lib/ev
 import { type OpenModel, readText } from "./models.ts";
 
 export const textConfig = {
-  text: z.string().describe("A text file to measure on"),
+  text: z.string().describe("A text file to measure on").meta({ role: "text" }),
   separator: z
     .string()
     .optional()

@@ -31,6 +31,13 @@ export const errorCodes = [
   "store/disk-full",
   "store/io",
   "store/exists",
+  "store/locked",
+  "store/database",
+  "run/unknown",
+  "run/state",
+  "run/lost",
+  "run/memory",
+  "access/denied",
   "run/cancelled",
   "internal/invariant",
 ] as const;

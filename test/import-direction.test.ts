@@ -7,7 +7,7 @@ const root = resolve(import.meta.dirname, "..");
 const allowed: Record<string, readonly string[]> = {
   lib: ["lib"],
   experiments: ["lib", "experiments"],
-  bin: ["lib", "experiments", "bin"],
+  bin: ["lib", "experiments", "server", "workers", "bin"],
   workers: ["lib", "experiments", "workers", "server"],
   server: ["lib", "experiments", "server"],
   app: ["app", "server", "experiments", "lib"],
@@ -16,6 +16,7 @@ const allowed: Record<string, readonly string[]> = {
 const heavy: Record<string, string> = {
   "onnxruntime-node": "lib/engines/onnxruntime/engine.ts",
   "@tensorflow/tfjs-node": "lib/engines/tensorflow/backend.ts",
+  pg: "server/db/database.ts",
   "@huggingface/hub": "lib/formats/hugging-face/hub.ts",
   "@huggingface/tokenizers": "lib/tokenizer/tokenizer.ts",
 };

@@ -1,95 +1,180 @@
-/** @file `espalier demo`: the starter study, end to end, drawn in the terminal and as a page. */
+/** @file `espalier demo`: the starter study through the workbench's database, queue and workers, drawn here and as a page. */
+import { cp, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
+import type { Summaries } from "../../experiments/registry.ts";
 import { headGrid } from "../../experiments/studies/head-grid.ts";
 import { reportPage } from "../../experiments/studies/report-page.ts";
-import { type StudyStep, starterStudy, starterStudyDefaults } from "../../experiments/studies/starter.ts";
-import { writeFileAtomic } from "../../lib/files/atomic.ts";
+import { type StarterStudyResult, starterStudyOptions } from "../../experiments/studies/starter.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import { throwIfCancelled } from "../../lib/eval/perplexity.ts";
+import { withOutputDirectory, writeFileAtomic } from "../../lib/files/atomic.ts";
+import type { Client } from "../../server/api/client.ts";
 import { addFlags, parseFlags } from "../flags.ts";
 import { heatMap } from "../heat-map.ts";
 import { fixed, percent } from "../numbers.ts";
-import { duration } from "../progress.ts";
-import { addCommonFlags, printResult, withSession } from "./experiment-command.ts";
+import { duration, progressLine } from "../progress.ts";
+import { clock } from "../session.ts";
+import { openWorkbenchSession } from "../workbench-session.ts";
+import { commonOptions, printResult } from "./experiment-command.ts";
 import { cardText } from "./export.ts";
 import { tradeoffTable } from "./tradeoff.ts";
 
-const demoConfig = z.object({
-  out: z.string().default("espalier-demo").describe("Folder for checkpoints, the package and the page"),
-  ratio: z.number().gt(0).lt(1).default(starterStudyDefaults.ratio).describe("Share of the heads to prune"),
-  distillSteps: z
-    .number()
-    .int()
-    .positive()
-    .default(starterStudyDefaults.distillSteps)
-    .describe("Steps of distillation"),
-  questions: z.number().int().positive().default(starterStudyDefaults.questions).describe("Questions a split"),
-  keep: z
-    .number()
-    .gt(0)
-    .max(1)
-    .default(starterStudyDefaults.keep)
-    .describe("Share of the base accuracy the winner must keep"),
+const demoConfig = starterStudyOptions.extend({
+  out: z.string().default("espalier-demo").describe("Folder for the package and the page"),
 });
 
-const titles: Record<StudyStep, string> = {
+const titles: Record<string, string> = {
   importance: "1  What each attention head is worth",
   prune: "2  Prune",
   distil: "3  Distil",
-  quantize: "4  Quantize at several widths",
+  int8: "4  Quantize at several widths",
   "trade-off": "5  Accuracy against size",
   report: "6  The winner on questions it was not chosen by",
   export: "7  Export and check the package",
 };
+
+type StudyRuns = Awaited<ReturnType<Client["studies"]["get"]["query"]>>["runs"];
 
 export function addDemo(program: Command, signal: AbortSignal): void {
   const command = program
     .command("demo")
     .description("The whole job on the starter model: importance, prune, distil, quantize, choose, export");
   addFlags(command, demoConfig);
-  addCommonFlags(command);
+  command
+    .option("--json", "Print one JSON object on standard output and nothing else")
+    .option("--threads <integer>", "Threads of a task [default: all cores]");
   command.action(async () => {
     const given: Record<string, unknown> = command.opts();
     const config = parseFlags(demoConfig, given);
-    const json = given.json === true;
+    const { json, threads } = commonOptions(given);
     const say = (text: string): void => {
       if (!json) process.stdout.write(`${text}\n`);
     };
-    await withSession({ ...given, fresh: given.fresh ?? false }, signal, async (session) => {
-      const started = session.clock.nowMs();
-      const study = await starterStudy(
-        { ...config, model: "starter" },
-        { ...session, log: json ? undefined : session.log },
-        (step) => session.log?.(`\n${titles[step]}`),
-        (importance) => {
-          say(`\n${importance.protocol}`);
-          say("change in loss when removed, 10⁻³ nats per token; ≈ within two standard errors of 0");
-          say(heatMap(headGrid(importance, "leave-one-out"), { colour: process.stdout.isTTY ?? false }));
-        },
-      );
-      await session.close();
-      const page = join(config.out, "report.html");
-      const seconds = (session.clock.nowMs() - started) / 1000;
-      const made = `${session.engine.description}; ${fixed(seconds, 0)} s; espalier demo --ratio ${config.ratio} --distill-steps ${config.distillSteps} --questions ${config.questions} --keep ${config.keep}`;
-      const card = study.card ? cardText(study.card) : "nothing was exported";
-      await writeFileAtomic(page, reportPage(study, { keep: config.keep, made, card }));
-      const won = study.report?.points[1];
+    const started = clock.nowMs();
+    const session = await openWorkbenchSession({ computes: true, threads });
+    try {
+      const { out, ...options } = config;
+      const { study } = await session.client.studies.startStarter.mutate(options);
+      const runs = await follow(session.client, study.id, signal, (step, summary) => {
+        if (step !== "importance") return;
+        const importance = summary as Summaries["sensitivity"];
+        say(`\n${importance.protocol}`);
+        say("change in loss when removed, 10⁻³ nats per token; ≈ within two standard errors of 0");
+        say(heatMap(headGrid(importance, "leave-one-out"), { colour: process.stdout.isTTY ?? false }));
+      });
+      const of = <K extends keyof Summaries>(step: string): Summaries[K] | null =>
+        (runs.find((r) => r.step === step && r.state === "succeeded")?.summary ?? null) as Summaries[K] | null;
+      const need = <T>(value: T | null): T => {
+        if (value === null) throw new EspalierError("internal/invariant", "internal: a step of the study left nothing");
+        return value;
+      };
+      const exported = of<"export">("export");
+      const result: StarterStudyResult = {
+        importance: need(of<"sensitivity">("importance")),
+        pruned: need(of<"prune">("prune")),
+        distilled: need(of<"distill">("distil")),
+        tradeoff: need(of<"tradeoff">("trade-off")),
+        report: of<"tradeoff">("report"),
+        card: exported?.card ?? null,
+      };
+      const packageRun = runs.find((r) => r.step === "export");
+      let packageFolder: string | null = null;
+      if (packageRun?.outputPackageId) {
+        packageFolder = resolve(out, "package");
+        const { folder } = await session.client.packages.folder.query({ id: packageRun.outputPackageId });
+        await withOutputDirectory(packageFolder, (partial) => cp(folder, partial, { recursive: true }), {
+          replace: true,
+        });
+      } else await rm(join(out, "package"), { recursive: true, force: true });
+      const seconds = (clock.nowMs() - started) / 1000;
+      const page = join(out, "report.html");
+      const engine = packageRun?.provenance?.engine ?? runs[0]?.provenance?.engine ?? "";
+      const made = `${engine}; ${fixed(seconds, 0)} s; espalier demo --ratio ${config.ratio} --distill-steps ${config.distillSteps} --questions ${config.questions} --keep ${config.keep}`;
+      const card = result.card ? cardText(result.card) : "nothing was exported";
+      await writeFileAtomic(page, reportPage(result, { keep: config.keep, made, card }));
+      const won = result.report?.points[1];
       const lines = [
-        `\npruned ${study.pruned.heads.before - study.pruned.heads.after} of ${study.pruned.heads.before} heads (${percent(1 - study.pruned.heads.after / study.pruned.heads.before)}); distilled to KL ${fixed(Math.min(...study.distilled.curve.map((p) => p.heldOutKl)), 4)} from ${fixed(study.distilled.curve[0]?.heldOutKl ?? Number.NaN, 4)}`,
-        `\n${tradeoffTable(study.tradeoff)}`,
+        `\npruned ${result.pruned.heads.before - result.pruned.heads.after} of ${result.pruned.heads.before} heads (${percent(1 - result.pruned.heads.after / result.pruned.heads.before)}); distilled to KL ${fixed(Math.min(...result.distilled.curve.map((p) => p.heldOutKl)), 4)} from ${fixed(result.distilled.curve[0]?.heldOutKl ?? Number.NaN, 4)}`,
+        `\n${tradeoffTable(result.tradeoff)}`,
         won?.accuracy
-          ? `\nwinner: ${won.label}, ${fixed((study.tradeoff.fp16Bytes ?? 0) / won.sizeBytes, 2)} times smaller than fp16; on the report split ${percent(won.accuracy.value)} right (95 % interval ${percent(won.accuracy.interval.low)}–${percent(won.accuracy.interval.high)}), ${percent(won.accuracy.keptOfBase)} of the base`
-          : `\nno winner: ${study.tradeoff.reason}`,
+          ? `\nwinner: ${won.label}, ${fixed((result.tradeoff.fp16Bytes ?? 0) / won.sizeBytes, 2)} times smaller than fp16; on the report split ${percent(won.accuracy.value)} right (95 % interval ${percent(won.accuracy.interval.low)}–${percent(won.accuracy.interval.high)}), ${percent(won.accuracy.keptOfBase)} of the base`
+          : `\nno winner: ${result.tradeoff.reason}`,
         `\n${card}`,
         `\npage     ${resolve(page)}`,
-        `package  ${study.files.packageFolder ? resolve(study.files.packageFolder) : "none"}`,
+        `package  ${packageFolder ?? "none"}`,
+        `study    ${study.id}; \`npm start\` shows it`,
         `took     ${duration(seconds)}`,
       ];
       printResult(
         { json },
         () => lines.join("\n"),
-        () => ({ ...study, page: resolve(page), seconds }),
+        () => ({ ...result, study: study.id, page: resolve(page), package: packageFolder, seconds }),
       );
-    });
+    } finally {
+      await session.close();
+    }
   });
+}
+
+/** Draws progress until every run has ended. Throws when one failed; the runs stay and can be resumed. */
+async function follow(
+  client: Client,
+  studyId: string,
+  signal: AbortSignal,
+  onDone: (step: string, summary: unknown) => void,
+): Promise<StudyRuns> {
+  const line = progressLine(
+    {
+      isTerminal: process.stderr.isTTY ?? false,
+      columns: process.stderr.columns ?? 100,
+      write: (text) => process.stderr.write(text),
+    },
+    clock,
+  );
+  const [begun, done] = [new Set<string>(), new Set<string>()];
+  try {
+    for (;;) {
+      throwIfCancelled(signal);
+      const { runs } = await client.studies.get.query({ id: studyId });
+      for (const [i, run] of runs.entries()) {
+        const step = run.step ?? run.id;
+        if (run.state !== "queued" && !begun.has(step)) {
+          begun.add(step);
+          if (titles[step]) {
+            line.clear();
+            process.stderr.write(`\n${titles[step]}\n`);
+          }
+        }
+        if (run.state === "running")
+          line.report({
+            done: i + (run.progress?.share ?? 0),
+            total: runs.length,
+            label: `${run.name}: ${run.progress?.label ?? "starting"}`,
+          });
+        if (run.state === "succeeded" && !done.has(step)) {
+          done.add(step);
+          line.clear();
+          onDone(step, run.summary);
+        }
+        if (run.state === "failed") {
+          // Without a winner there is nothing to report or export, which is a result.
+          if (step === "report" || step === "export") continue;
+          throw new EspalierError(
+            "engine/failed",
+            `${run.name} (${run.id}) failed: ${run.error?.message ?? "unknown"}`,
+            {
+              hint: `espalier runs resume ${run.id}`,
+            },
+          );
+        }
+        if (run.state === "cancelled") throw new EspalierError("run/cancelled", `${run.name} was cancelled`);
+      }
+      if (runs.every((r) => r.state === "succeeded" || r.state === "failed")) return runs;
+      await new Promise((go) => setTimeout(go, 300));
+    }
+  } finally {
+    line.clear();
+  }
 }

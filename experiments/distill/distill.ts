@@ -26,12 +26,15 @@ import { type OpenModel, readText } from "../models.ts";
 import { storedType } from "../prune/prune.ts";
 
 export const distillConfig = z.object({
-  model: z.string().describe("The teacher: a checkpoint folder or the id of a known model"),
-  student: z.string().describe("What is taught, usually the pruned teacher"),
-  text: z.string().describe("Training text"),
-  heldOut: z.string().describe("Text the divergence is watched on; no part of the training text"),
+  model: z.string().describe("The teacher: a checkpoint folder or the id of a known model").meta({ role: "model" }),
+  student: z.string().describe("What is taught, usually the pruned teacher").meta({ role: "model" }),
+  text: z.string().describe("Training text").meta({ role: "text" }),
+  heldOut: z
+    .string()
+    .describe("Text the divergence is watched on; no part of the training text")
+    .meta({ role: "text" }),
   separator: z.string().optional().describe("Documents are split at this string; absent: windows over the whole text"),
-  out: z.string().describe("Folder to write the taught checkpoint to"),
+  out: z.string().describe("Folder to write the taught checkpoint to").meta({ role: "output" }),
   steps: z.number().int().positive().default(300).describe("Optimizer steps"),
   batch: z.number().int().positive().default(8).describe("Sequences a step"),
   context: z.number().int().min(8).default(128).describe("Tokens a sequence"),
@@ -47,7 +50,7 @@ export const distillConfig = z.object({
     .describe("Steps between held-out measurements and checkpoints"),
   heldOutLimit: z.number().int().positive().default(48).describe("Held-out sequences at most"),
   seed: z.number().int().default(0).describe("Decides the order of the text"),
-  replace: z.boolean().default(false).describe("Overwrite what is at --out"),
+  replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
 });
 export type DistillConfig = z.infer<typeof distillConfig>;
 
@@ -134,17 +137,28 @@ async function train(
     context: Math.min(256, student.arch.maxPositions),
   });
 
-  const { out: _out, replace: _replace, ...identity } = config;
-  const name = createHash("sha256")
-    .update(`${teacher.hash} ${origin.hash} ${JSON.stringify(identity)}`)
-    .digest("hex")
-    .slice(0, 16);
+  const { out: _out, replace: _replace, model: _model, student: _student, ...settings } = config;
+  // By content: the same text may lie elsewhere when the run goes on on another machine.
+  const hashOf = async (path: string): Promise<string> =>
+    createHash("sha256")
+      .update(await readText(path))
+      .digest("hex");
+  const identity = {
+    ...settings,
+    teacher: teacher.hash,
+    student: origin.hash,
+    text: await hashOf(config.text),
+    heldOut: await hashOf(config.heldOut),
+  };
+  const name = createHash("sha256").update(JSON.stringify(identity)).digest("hex").slice(0, 16);
   const statePath = `${config.out}.training-${name}.safetensors`;
   const bestPath = `${config.out}.best-${name}.safetensors`;
 
   let state = newAdamWState();
   let progress: z.infer<typeof progressSchema> = { curve: [], bestStep: 0 };
   let resumedFrom: number | null = null;
+  await context.checkpoints?.restore(statePath);
+  await context.checkpoints?.restore(bestPath);
   if (await stat(statePath).catch(() => null)) {
     const found = await readTrainingState(statePath, student, progressSchema);
     ({ state } = found);
@@ -168,6 +182,10 @@ async function train(
   });
   const studentRunner = new DecoderRunner(context.engine, student);
 
+  const checkpoint = async (): Promise<void> => {
+    await writeTrainingState(statePath, student, state, progress);
+    await context.checkpoints?.saved(statePath);
+  };
   const measure = async (step: number, loss: number | null): Promise<void> => {
     const summary = summarizeLosses(
       await sequenceLosses(studentRunner, heldOut, { base: teacher.runner, signal: context.signal }),
@@ -179,8 +197,11 @@ async function train(
     if (kl.mean < best) {
       progress.bestStep = step;
       await writeTrainingState(bestPath, student, newAdamWState(), null);
+      await context.checkpoints?.saved(bestPath);
     }
-    await writeTrainingState(statePath, student, state, progress);
+    await checkpoint();
+    context.metric?.("held-out KL", step, kl.mean);
+    context.metric?.("held-out loss", step, summary.nllPerToken);
     context.log?.(
       `step ${step}: held-out KL ${kl.mean.toFixed(4)} nats per token${loss === null ? "" : `, loss ${loss.toFixed(4)}`}`,
     );
@@ -189,10 +210,14 @@ async function train(
   try {
     if (progress.curve.length === 0) await measure(0, null);
     while (state.step < config.steps) {
+      if (context.signal?.aborted) await checkpoint();
       throwIfCancelled(context.signal);
       const batch = source(state.step + 1);
       const step = await trainer.step({ ...batch, teacherLogits: await teacherLogits(teacher, batch, shape) });
       onShare(step.step / config.steps);
+      context.metric?.("loss", step.step, step.loss);
+      context.metric?.("gradient norm", step.step, step.gradientNorm);
+      context.metric?.("learning rate", step.step, step.learningRate);
       if (step.step % config.evaluateEvery === 0 || step.step === config.steps) await measure(step.step, step.loss);
     }
   } finally {

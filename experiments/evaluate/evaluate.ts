@@ -17,11 +17,19 @@ import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { shardName, shards, textConfig, textSequences } from "../text.ts";
 
 export const evaluateConfig = z.object({
-  model: z.string().describe("A checkpoint folder or the id of a known model"),
+  model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
   ...textConfig,
   text: textConfig.text.optional(),
-  base: z.string().optional().describe("Also measure KL divergence and agreement with this model"),
-  tasks: z.string().optional().describe("Multiple-choice items, a JSONL file of {prompt, choices, answer}"),
+  base: z
+    .string()
+    .optional()
+    .describe("Also measure KL divergence and agreement with this model")
+    .meta({ role: "model" }),
+  tasks: z
+    .string()
+    .optional()
+    .describe("Multiple-choice items, a JSONL file of {prompt, choices, answer}")
+    .meta({ role: "tasks" }),
 });
 export type EvaluateConfig = z.infer<typeof evaluateConfig>;
 

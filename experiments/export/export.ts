@@ -30,9 +30,9 @@ import { type OpenModel, readText } from "../models.ts";
 export const targets = ["coreml"] as const;
 
 export const exportConfig = z.object({
-  model: z.string().describe("A checkpoint folder or the id of a known model"),
+  model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
   to: z.enum(targets).default("coreml").describe("What to write"),
-  out: z.string().describe("Folder for the package, its card and the tokenizer"),
+  out: z.string().describe("Folder for the package, its card and the tokenizer").meta({ role: "output" }),
   context: z
     .number()
     .int()
@@ -40,7 +40,11 @@ export const exportConfig = z.object({
     .optional()
     .describe("Positions the cache holds; default: what the model allows, at most 512"),
   prefill: z.number().int().min(2).default(32).describe("Positions a prefill call takes"),
-  text: z.string().optional().describe("Held-out text for the comparison; default: the model's own greedy text"),
+  text: z
+    .string()
+    .optional()
+    .describe("Held-out text for the comparison; default: the model's own greedy text")
+    .meta({ role: "text" }),
   separator: z.string().optional().describe("Documents in the text are split at this string"),
   checkTokens: z.number().int().min(16).default(64).describe("Tokens of greedy text that must be identical"),
   name: z
@@ -48,7 +52,7 @@ export const exportConfig = z.object({
     .regex(/^[\w-]+$/)
     .default("Model")
     .describe("Name of the package"),
-  replace: z.boolean().default(false).describe("Overwrite what is at --out"),
+  replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
 });
 export type ExportConfig = z.infer<typeof exportConfig>;
 

@@ -14,8 +14,8 @@ import { metrics, sensitivity } from "../sensitivity/sensitivity.ts";
 import { textConfig } from "../text.ts";
 
 export const pruneConfig = z.object({
-  model: z.string().describe("A checkpoint folder or the id of a known model"),
-  out: z.string().describe("Folder to write the pruned checkpoint to"),
+  model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
+  out: z.string().describe("Folder to write the pruned checkpoint to").meta({ role: "output" }),
   drop: z
     .array(z.string())
     .optional()
@@ -28,7 +28,7 @@ export const pruneConfig = z.object({
   metric: z.enum(metrics).default("leave-one-out").describe("What decides which are least important"),
   ...textConfig,
   text: textConfig.text.optional().describe("The text importance is measured on, when a ratio is given"),
-  replace: z.boolean().default(false).describe("Overwrite what is at --out"),
+  replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
 });
 export type PruneConfig = z.infer<typeof pruneConfig>;
 

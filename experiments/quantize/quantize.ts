@@ -19,8 +19,8 @@ const paletteBits = [1, 2, 3, 4, 6, 8] as const;
 export const schemes = ["palette", "affine"] as const;
 
 export const quantizeConfig = z.object({
-  model: z.string().describe("A checkpoint folder or the id of a known model"),
-  out: z.string().describe("Folder to write the quantized checkpoint to"),
+  model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
+  out: z.string().describe("Folder to write the quantized checkpoint to").meta({ role: "output" }),
   scheme: z
     .enum(schemes)
     .default("palette")
@@ -41,7 +41,7 @@ export const quantizeConfig = z.object({
     .describe("Affine: input channels that share a scale; absent: the whole row"),
   asymmetric: z.boolean().default(false).describe("Affine: an offset for every scale"),
   keepExtremes: z.boolean().default(false).describe("Affine: no search for a better clip"),
-  replace: z.boolean().default(false).describe("Overwrite what is at --out"),
+  replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
 });
 export type QuantizeConfig = z.infer<typeof quantizeConfig>;
 

@@ -20,7 +20,7 @@ export const metrics = ["leave-one-out", "taylor"] as const;
 export type SensitivityMetric = (typeof metrics)[number];
 
 export const sensitivityConfig = z.object({
-  model: z.string().describe("A checkpoint folder or the id of a known model"),
+  model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
   ...textConfig,
   units: z.array(z.enum(unitKinds)).min(1).default(["heads"]).describe("What to take away, one at a time"),
   metric: z.array(z.enum(metrics)).min(1).default(["leave-one-out"]).describe("How to measure what a unit is worth"),

@@ -9,7 +9,7 @@ export interface HeadCell {
 /** Rows by layer, cells by head; null where a layer has fewer heads than another. */
 export type HeadGrid = (HeadCell | null)[][];
 
-export function headGrid(summary: SensitivitySummary, metric: string): HeadGrid {
+export function headGrid(summary: Pick<SensitivitySummary, "units">, metric: string): HeadGrid {
   const grid: HeadGrid = [];
   for (const u of summary.units) {
     const match = /^L(\d+)\.H(\d+)$/.exec(u.unit);

@@ -7,15 +7,15 @@
 import type { TradeoffPoint } from "../tradeoff/tradeoff.ts";
 import { divergingColour } from "./diverging-scale.ts";
 import { type HeadGrid, headGrid } from "./head-grid.ts";
-import type { StarterStudy } from "./starter.ts";
+import type { StarterStudyResult } from "./starter.ts";
 
-const escapeHtml = (text: string): string =>
+export const escapeHtml = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 const signed = (v: number, digits: number): string => `${v >= 0 ? "+" : "−"}${Math.abs(v).toFixed(digits)}`;
 const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
 const bytes = (n: number): string => (n < 1e6 ? `${(n / 1e3).toFixed(1)} kB` : `${(n / 1e6).toFixed(2)} MB`);
 
-function heatMap(grid: HeadGrid, dropped: ReadonlySet<string>): string {
+export function heatMap(grid: HeadGrid, dropped: ReadonlySet<string>): string {
   const max = Math.max(1e-9, ...grid.flat().map((c) => Math.abs(c?.value ?? 0)));
   const columns = Math.max(...grid.map((r) => r.length));
   const head = Array.from({ length: columns }, (_, h) => `<th scope="col">H${h}</th>`).join("");
@@ -35,7 +35,7 @@ function heatMap(grid: HeadGrid, dropped: ReadonlySet<string>): string {
 }
 
 /** Accuracy over size with 95 % intervals and the staircase of undominated points. */
-function tradeoffChart(points: readonly TradeoffPoint[], winner: string | null, keep: number): string {
+export function tradeoffChart(points: readonly TradeoffPoint[], winner: string | null, keep: number | null): string {
   const [width, height, left, bottom, top, right] = [760, 360, 56, 44, 16, 120];
   const withAccuracy = points.filter((p) => p.accuracy);
   const sizes = withAccuracy.map((p) => Math.log(p.sizeBytes));
@@ -62,7 +62,7 @@ function tradeoffChart(points: readonly TradeoffPoint[], winner: string | null, 
     `<text x="14" y="${(height - bottom) / 2}" text-anchor="middle" transform="rotate(-90 14 ${(height - bottom) / 2})">questions right, %</text>`,
   );
   const base = withAccuracy[0]?.accuracy;
-  if (base) {
+  if (base && keep !== null) {
     const goal = base.value * keep;
     parts.push(
       `<line class="goal" x1="${left}" x2="${width - right}" y1="${y(goal)}" y2="${y(goal)}"/><text x="${width - right + 6}" y="${y(goal) + 4}">${(keep * 100).toFixed(0)} % of the base</text>`,
@@ -87,7 +87,7 @@ function tradeoffChart(points: readonly TradeoffPoint[], winner: string | null, 
   return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Questions right against bytes of weights">${parts.join("")}</svg>`;
 }
 
-function pointsTable(points: readonly TradeoffPoint[], fp16Bytes: number, winner: string | null): string {
+export function pointsTable(points: readonly TradeoffPoint[], fp16Bytes: number, winner: string | null): string {
   const rows = [...points]
     .sort((a, b) => b.sizeBytes - a.sizeBytes)
     .map((p) => {
@@ -107,7 +107,7 @@ function pointsTable(points: readonly TradeoffPoint[], fp16Bytes: number, winner
   return `<table><thead><tr><th>model</th><th>weights</th><th>bits per weight</th><th>smaller than fp16</th><th>questions right (95 %)</th><th>of base</th><th>KL to base ± SE, nats</th><th>same top token</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
 }
 
-const style = `
+export const pageStyle = `
 :root{color-scheme:light dark;--ground:#fff;--ink:#17181a;--soft:#65696f;--line:#e4e4e0;--signal:#1c5bd0}
 @media (prefers-color-scheme:dark){:root{--ground:#141618;--ink:#ecedee;--soft:#9297a0;--line:#25282c;--signal:#7aa7ff}}
 body{margin:40px auto;max-width:960px;padding:0 20px;background:var(--ground);color:var(--ink);font:15px/1.6 Inter,system-ui,sans-serif;font-variant-numeric:tabular-nums}
@@ -119,7 +119,7 @@ svg{width:100%;height:auto;font:11px Inter,system-ui,sans-serif;fill:var(--soft)
 .bar{stroke:var(--soft)}.point{fill:var(--ink)}.dominated{fill:var(--ground);stroke:var(--soft)}.winner{fill:var(--ink);stroke:var(--signal);stroke-width:3}.winner-row th,.winner-row td{font-weight:600}
 pre{overflow:auto;padding:12px;border:1px solid var(--line);border-radius:8px;font:12px/1.5 "JetBrains Mono",monospace}`;
 
-export function reportPage(study: StarterStudy, options: { keep: number; made: string; card: string }): string {
+export function reportPage(study: StarterStudyResult, options: { keep: number; made: string; card: string }): string {
   const dropped = new Set(study.pruned.dropped);
   const grid = headGrid(study.importance, "leave-one-out");
   const winner = study.tradeoff.points.find((p) => p.model === study.tradeoff.winner);
@@ -130,7 +130,7 @@ export function reportPage(study: StarterStudy, options: { keep: number; made: s
   const finding = winner
     ? `${escapeHtml(winner.label)} is ${(study.tradeoff.fp16Bytes / winner.sizeBytes).toFixed(1)} times smaller than the base in fp16${reported?.accuracy ? ` and, on questions it was not chosen by, answers ${percent(reported.accuracy.value)} right (95 % ${percent(reported.accuracy.interval.low)}–${percent(reported.accuracy.interval.high)}), ${percent(reported.accuracy.keptOfBase)} of the base` : ""}.`
     : escapeHtml(study.tradeoff.reason);
-  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Espalier: the starter study</title><style>${style}</style></head><body>
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Espalier: the starter study</title><style>${pageStyle}</style></head><body>
 <h1>The starter study</h1><p>${finding}</p>
 <h2>What each head is worth</h2>
 <p class="soft">Change in loss when the head is removed, 10⁻³ nats per token ± standard error; ${escapeHtml(study.importance.protocol)}. Hatched heads were pruned: ${study.pruned.dropped.length} of ${study.pruned.heads.before}.${agreement ? ` First-order Taylor ranks them with ρ = ${agreement.spearman.toFixed(2)}; sampling noise alone allows ${agreement.noiseCeiling.toFixed(2)}.` : ""}</p>

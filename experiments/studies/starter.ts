@@ -1,19 +1,15 @@
 /**
- * @file The starter study: the whole job on the model that comes with the project.
+ * @file The starter study: the whole job on the model that comes with the project, as a graph of runs.
  *
  * Importance on the calibrate split → prune → distil → quantize at several widths → choose on the select split the smallest that
  * keeps 95 % of the base accuracy → measure base and winner once on the report split → export and check the package. Three
  * disjoint splits, so that what is reported was not chosen for.
  */
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import { writeFileAtomic } from "../../lib/files/atomic.ts";
-import { type ExperimentContext, runExperiment } from "../definition.ts";
-import { type DistillSummary, distill, distillConfig } from "../distill/distill.ts";
-import { type ExportCard, exportConfig, exportExperiment } from "../export/export.ts";
-import { type PruneSummary, prune, pruneConfig } from "../prune/prune.ts";
-import { quantize, quantizeConfig } from "../quantize/quantize.ts";
-import { type SensitivitySummary, sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
+import { z } from "zod";
+import type { DistillSummary } from "../distill/distill.ts";
+import type { ExportCard } from "../export/export.ts";
+import type { PruneSummary } from "../prune/prune.ts";
+import type { SensitivitySummary } from "../sensitivity/sensitivity.ts";
 import {
   heldOutDocuments,
   heldOutQuestions,
@@ -22,194 +18,156 @@ import {
   type Split,
   trainingDocuments,
 } from "../starter/corpus.ts";
-import { type TradeoffSummary, tradeoff, tradeoffConfig } from "../tradeoff/tradeoff.ts";
+import type { TradeoffSummary } from "../tradeoff/tradeoff.ts";
+import type { Study } from "./study.ts";
 
-export interface StarterStudyOptions {
-  readonly model: string;
-  readonly out: string;
-  /** Share of the heads to prune. */
-  readonly ratio: number;
-  readonly distillSteps: number;
-  readonly questions: number;
-  /** Share of the base accuracy the winner must keep. */
-  readonly keep: number;
-}
+export const starterStudyOptions = z.object({
+  ratio: z.number().gt(0).lt(1).default(0.34).describe("Share of the heads to prune"),
+  distillSteps: z.number().int().positive().default(120).describe("Steps of distillation"),
+  questions: z.number().int().min(10).max(2000).default(300).describe("Questions a split"),
+  keep: z.number().gt(0).max(1).default(0.95).describe("Share of the base accuracy the winner must keep"),
+});
+export type StarterStudyOptions = z.infer<typeof starterStudyOptions>;
 
-export const starterStudyDefaults = { ratio: 0.34, distillSteps: 120, questions: 300, keep: 0.95 };
-
-export interface StarterStudy {
+/** What the study's runs came to; null for what did not happen. */
+export interface StarterStudyResult {
   readonly importance: SensitivitySummary;
   readonly pruned: PruneSummary;
   readonly distilled: DistillSummary;
   readonly tradeoff: TradeoffSummary;
-  /** Base and winner on the report split; null without a winner. */
+  /** Base and winner on the report split. */
   readonly report: TradeoffSummary | null;
   readonly card: ExportCard | null;
-  readonly files: { packageFolder: string | null };
 }
 
-export type StudyStep = "importance" | "prune" | "distil" | "quantize" | "trade-off" | "report" | "export";
+export interface StarterText {
+  readonly id: string;
+  readonly kind: "text" | "tasks";
+  readonly split: "train" | "calibrate" | "select" | "report";
+  readonly separator: string | null;
+  readonly note: string;
+  readonly content: string;
+}
 
-/** Calls `onStep` as each step begins and `onResult` as each ends, so that a caller can draw what there is. */
-export async function starterStudy(
-  options: StarterStudyOptions,
-  context: ExperimentContext,
-  onStep: (step: StudyStep) => void,
-  onImportance: (summary: SensitivitySummary) => void,
-): Promise<StarterStudy> {
-  const { out, model } = options;
-  const path = (name: string): string => join(out, name);
-  await mkdir(out, { recursive: true });
-  const text = async (split: Split, count: number): Promise<string> => {
-    const file = path(`${split}.txt`);
-    await writeFileAtomic(file, `${heldOutDocuments(split, count).join(`\n${SEPARATOR}\n`)}\n`);
-    return file;
-  };
-  const questions = async (split: Split): Promise<string> => {
-    const file = path(`${split}-questions.jsonl`);
-    await writeFileAtomic(
-      file,
-      heldOutQuestions(split, options.questions)
+const documentsOf: Record<Split, number> = { calibrate: 48, select: 48, report: 96 };
+
+export const questionsId = (split: Split, count: number): string => `starter-${split}-questions-${count}`;
+
+/** Text and questions of the starter; the same every time. */
+export function starterTexts(questions: number): StarterText[] {
+  const training = trainingDocuments(SEED + 1);
+  const joined = (documents: readonly string[]): string => `${documents.join(`\n${SEPARATOR}\n`)}\n`;
+  const splits = (["calibrate", "select", "report"] as const).map(
+    (split): StarterText => ({
+      id: `starter-${split}`,
+      kind: "text",
+      split,
+      separator: SEPARATOR,
+      note: `${documentsOf[split]} stories the starter has not seen`,
+      content: joined(heldOutDocuments(split, documentsOf[split])),
+    }),
+  );
+  const tasks = (["select", "report"] as const).map(
+    (split): StarterText => ({
+      id: questionsId(split, questions),
+      kind: "tasks",
+      split,
+      separator: null,
+      note: `${questions} questions with four choices`,
+      content: heldOutQuestions(split, questions)
         .map((q) => `${JSON.stringify(q)}\n`)
         .join(""),
-    );
-    return file;
+    }),
+  );
+  const train: StarterText = {
+    id: "starter-train",
+    kind: "text",
+    split: "train",
+    separator: SEPARATOR,
+    note: "4 000 stories for distillation",
+    content: joined(Array.from({ length: 4000 }, training)),
   };
-  const calibrate = await text("calibrate", 48);
-  const select = await text("select", 48);
-  const report = await text("report", 96);
-  const documents = trainingDocuments(SEED + 1);
-  const training = path("training.txt");
-  await writeFileAtomic(training, Array.from({ length: 4000 }, documents).join(`\n${SEPARATOR}\n`));
+  return [...splits, ...tasks, train];
+}
 
-  onStep("importance");
-  const importance = await runExperiment(
-    sensitivity,
-    sensitivityConfig.parse({
-      model,
-      text: calibrate,
-      separator: SEPARATOR,
-      units: ["heads"],
-      metric: ["leave-one-out", "taylor"],
-    }),
-    context,
-  );
-  onImportance(importance);
+const widths: { name: string; [option: string]: unknown }[] = [
+  { name: "int8", scheme: "affine", bits: 8 },
+  { name: "int4-group32", scheme: "affine", bits: 4, groupSize: 32 },
+  { name: "palette4", bits: 4 },
+  { name: "palette3", bits: 3 },
+  { name: "palette2", bits: 2 },
+  { name: "palette2-embedding4", bits: 2, embeddingBits: 4 },
+];
 
-  onStep("prune");
-  const pruned = await runExperiment(
-    prune,
-    pruneConfig.parse({
-      model,
-      text: calibrate,
-      separator: SEPARATOR,
-      ratio: options.ratio,
-      out: path("pruned"),
-      replace: true,
-    }),
-    context,
-  );
-
-  onStep("distil");
-  const distilled = await runExperiment(
-    distill,
-    distillConfig.parse({
-      model,
-      student: path("pruned"),
-      text: training,
-      heldOut: select,
-      separator: SEPARATOR,
-      out: path("distilled"),
-      steps: options.distillSteps,
-      batch: 8,
-      context: 160,
-      learningRate: 1e-3,
-      evaluateEvery: 40,
-      seed: SEED,
-      replace: true,
-    }),
-    context,
-  );
-
-  onStep("quantize");
-  const settings = [
-    { name: "int8", scheme: "affine", bits: 8 },
-    { name: "int4-group32", scheme: "affine", bits: 4, groupSize: 32 },
-    { name: "palette4", bits: 4 },
-    { name: "palette3", bits: 3 },
-    { name: "palette2", bits: 2 },
-    { name: "palette2-embedding4", bits: 2, embeddingBits: 4 },
-  ];
-  for (const { name, ...setting } of settings) {
-    await runExperiment(
-      quantize,
-      quantizeConfig.parse({ model: path("distilled"), out: path(name), replace: true, ...setting }),
-      context,
-    );
-  }
-
-  onStep("trade-off");
-  const models = [path("pruned"), path("distilled"), ...settings.map((s) => path(s.name))];
-  const compared = await runExperiment(
-    tradeoff,
-    tradeoffConfig.parse({
-      base: model,
-      models,
-      text: select,
-      separator: SEPARATOR,
-      tasks: await questions("select"),
-      measure: "accuracy",
-      keep: options.keep,
-    }),
-    context,
-  );
-  if (compared.winner === null || compared.winner === model) {
-    return {
-      importance,
-      pruned,
-      distilled,
-      tradeoff: compared,
-      report: null,
-      card: null,
-      files: { packageFolder: null },
-    };
-  }
-
-  onStep("report");
-  const reported = await runExperiment(
-    tradeoff,
-    tradeoffConfig.parse({
-      base: model,
-      models: [compared.winner],
-      text: report,
-      separator: SEPARATOR,
-      tasks: await questions("report"),
-      measure: "accuracy",
-      keep: options.keep,
-    }),
-    context,
-  );
-
-  onStep("export");
-  const { card } = await runExperiment(
-    exportExperiment,
-    exportConfig.parse({
-      model: compared.winner,
-      out: path("package"),
-      text: report,
-      separator: SEPARATOR,
-      name: "Starter",
-      replace: true,
-    }),
-    context,
-  );
+export function starterStudy(given: z.input<typeof starterStudyOptions> = {}): Study {
+  const options = starterStudyOptions.parse(given);
+  const model = "starter";
+  const on = (split: Split) => ({ text: `starter-${split}`, separator: SEPARATOR });
+  const compared = { measure: "accuracy", keep: options.keep };
   return {
-    importance,
-    pruned,
-    distilled,
-    tradeoff: compared,
-    report: reported,
-    card,
-    files: { packageFolder: path("package") },
+    title: "Starter study",
+    steps: [
+      {
+        key: "importance",
+        kind: "sensitivity",
+        name: "what each head is worth",
+        config: { model, ...on("calibrate"), units: ["heads"], metric: ["leave-one-out", "taylor"] },
+      },
+      { key: "prune", kind: "prune", name: "pruned", config: { model, ...on("calibrate"), ratio: options.ratio } },
+      {
+        key: "distil",
+        kind: "distill",
+        name: "distilled",
+        config: {
+          model,
+          student: "step:prune",
+          text: "starter-train",
+          heldOut: "starter-select",
+          separator: SEPARATOR,
+          steps: options.distillSteps,
+          batch: 8,
+          context: 160,
+          learningRate: 1e-3,
+          evaluateEvery: 40,
+          seed: SEED,
+        },
+      },
+      ...widths.map(({ name, ...setting }) => ({
+        key: name,
+        kind: "quantize" as const,
+        name,
+        config: { model: "step:distil", ...setting },
+      })),
+      {
+        key: "trade-off",
+        kind: "tradeoff",
+        name: "accuracy against size",
+        config: {
+          base: model,
+          models: ["step:prune", "step:distil", ...widths.map((w) => `step:${w.name}`)],
+          ...on("select"),
+          tasks: questionsId("select", options.questions),
+          ...compared,
+        },
+      },
+      {
+        key: "report",
+        kind: "tradeoff",
+        name: "the winner on other questions",
+        config: {
+          base: model,
+          models: ["step:trade-off/winner"],
+          ...on("report"),
+          tasks: questionsId("report", options.questions),
+          ...compared,
+        },
+      },
+      {
+        key: "export",
+        kind: "export",
+        name: "package",
+        config: { model: "step:trade-off/winner", ...on("report"), name: "Starter" },
+      },
+    ],
   };
 }

@@ -20,10 +20,14 @@ import { textConfig } from "../text.ts";
 export const measures = ["accuracy", "kl"] as const;
 
 export const tradeoffConfig = z.object({
-  base: z.string().describe("The model all others are compared with"),
-  models: z.array(z.string()).min(1).describe("Checkpoints to compare, separated by commas"),
+  base: z.string().describe("The model all others are compared with").meta({ role: "model" }),
+  models: z.array(z.string()).min(1).describe("Checkpoints to compare, separated by commas").meta({ role: "models" }),
   ...textConfig,
-  tasks: z.string().optional().describe("Multiple-choice items, a JSONL file of {prompt, choices, answer}"),
+  tasks: z
+    .string()
+    .optional()
+    .describe("Multiple-choice items, a JSONL file of {prompt, choices, answer}")
+    .meta({ role: "tasks" }),
   measure: z
     .enum(measures)
     .default("kl")

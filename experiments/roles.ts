@@ -1,0 +1,20 @@
+/**
+ * @file What the fields of a config refer to, so that forms offer the right things and a workbench can stand in for paths.
+ *
+ * On the command line a model is a folder or an id and an output is a folder. In the workbench the same fields hold ids; the
+ * role, kept as metadata of the schema, says which fields those are.
+ */
+import { z } from "zod";
+
+export const roles = ["model", "models", "text", "tasks", "output", "replace"] as const;
+export type Role = (typeof roles)[number];
+
+const described = z.object({
+  properties: z.record(z.string(), z.looseObject({ role: z.enum(roles).optional() })),
+});
+
+/** The fields of an object schema that have a role. */
+export function fieldRoles(schema: z.ZodType): Map<string, Role> {
+  const { properties } = described.parse(z.toJSONSchema(schema, { io: "input" }));
+  return new Map(Object.entries(properties).flatMap(([name, p]) => (p.role ? [[name, p.role] as const] : [])));
+}

@@ -1,0 +1,127 @@
+/** @file Models, texts and packages over the API. */
+import { stat } from "node:fs/promises";
+import { eq } from "drizzle-orm";
+import { z } from "zod";
+import type { ExportCard } from "../../experiments/export/export.ts";
+import { weightSizeBytes } from "../../lib/compress/decode.ts";
+import { weightList } from "../../lib/decoder/weights.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import type { PackageSummary } from "../../lib/formats/coreml/inspect.ts";
+import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
+import { elementCount } from "../../lib/mil/types.ts";
+import { models, runs } from "../db/schema.ts";
+import { getModel, listModels, modelFolder, registerModel } from "../models/models.ts";
+import { getPackage, listPackages, packageFolder } from "../packages/packages.ts";
+import { addText, getText, listTexts } from "../texts/texts.ts";
+import { procedure, router } from "./trpc.ts";
+
+const id = z.object({ id: z.string().min(1).max(120) });
+
+/** What a package says without its card's and contents' types lost. */
+const typedPackage = (row: Awaited<ReturnType<typeof getPackage>>) => ({
+  ...row,
+  card: row.card as ExportCard,
+  contents: row.contents as PackageSummary,
+});
+
+export const modelsRouter = router({
+  list: procedure.query(({ ctx }) => listModels(ctx.core)),
+
+  get: procedure.input(id).query(async ({ ctx, input }) => {
+    const model = await getModel(ctx.core, input.id);
+    const all = await listModels(ctx.core);
+    const ancestors: { id: string; parentId: string | null; runId: string | null; kind: string | null }[] = [];
+    for (let at: typeof model | undefined = model; at; ) {
+      const made = at.runId
+        ? await ctx.core.db.select({ kind: runs.kind }).from(runs).where(eq(runs.id, at.runId))
+        : [];
+      ancestors.push({ id: at.id, parentId: at.parentId, runId: at.runId, kind: made[0]?.kind ?? null });
+      const parent: string | null = at.parentId;
+      at = ancestors.length > 50 ? undefined : all.find((m) => m.id === parent);
+    }
+    return { model, ancestors, children: all.filter((m) => m.parentId === model.id).map((m) => m.id) };
+  }),
+
+  /** Where the bytes are, and what each layer is made of. */
+  anatomy: procedure.input(id).query(async ({ ctx, input }) => {
+    const checkpoint = await openCheckpoint(await modelFolder(ctx.core, input.id));
+    try {
+      const arch = checkpoint.architecture;
+      const tensors = [];
+      for (const { name, shape, layer, role } of weightList(arch)) {
+        const w = await checkpoint.weight(name);
+        tensors.push({
+          name,
+          layer,
+          role: String(role),
+          shape: [...shape],
+          elements: elementCount(shape),
+          scheme: w.kind,
+          sizeBytes: weightSizeBytes(w),
+        });
+      }
+      const layers = arch.layers.map((l) => ({
+        queryHeads: l.queryHeads,
+        kvGroups: l.kvGroups,
+        headDim: l.headDim,
+        headToGroup: [...l.headToGroup],
+        neurons: l.neurons,
+        window: l.window,
+      }));
+      return { tensors, layers, hidden: arch.hidden, vocab: arch.vocab, maxPositions: arch.maxPositions };
+    } finally {
+      await checkpoint.close();
+    }
+  }),
+
+  /** A checkpoint folder on the server's machine. */
+  import: procedure
+    .input(
+      z.object({
+        source: z.string().min(1).max(4096).describe("A checkpoint folder"),
+        as: z.string().min(1).max(80).describe("The id to keep it under"),
+      }),
+    )
+    .mutation(async ({ ctx, input }) => {
+      const folder = input.source;
+      if (!(await stat(folder).catch(() => null))?.isDirectory())
+        throw new EspalierError("model/missing-file", `there is no folder ${input.source}`);
+      return registerModel(ctx.core, folder, { id: input.as });
+    }),
+
+  update: procedure
+    .input(id.extend({ note: z.string().max(10_000).optional(), archived: z.boolean().optional() }))
+    .mutation(async ({ ctx, input: { id: modelId, ...set } }) => {
+      await getModel(ctx.core, modelId);
+      const given = Object.fromEntries(Object.entries(set).filter(([, v]) => v !== undefined));
+      if (Object.keys(given).length > 0) await ctx.core.db.update(models).set(given).where(eq(models.id, modelId));
+      await ctx.core.events.publish("models", { id: modelId });
+      return getModel(ctx.core, modelId);
+    }),
+});
+
+export const textsRouter = router({
+  list: procedure.query(({ ctx }) => listTexts(ctx.core)),
+  get: procedure.input(id).query(({ ctx, input }) => getText(ctx.core, input.id)),
+  add: procedure
+    .input(
+      z.object({
+        id: z.string().min(1).max(80).describe("The id to keep it under"),
+        kind: z.enum(["text", "tasks"]).default("text").describe("Running text, or questions as JSONL"),
+        content: z.string().max(64_000_000).describe("The text itself"),
+        separator: z.string().max(80).optional().describe("Documents are split at this string"),
+        split: z.enum(["train", "calibrate", "select", "report"]).optional().describe("What it is for"),
+        note: z.string().max(1000).default(""),
+      }),
+    )
+    .mutation(({ ctx, input }) =>
+      addText(ctx.core, { ...input, separator: input.separator ?? null, split: input.split ?? null }),
+    ),
+});
+
+export const packagesRouter = router({
+  list: procedure.query(async ({ ctx }) => (await listPackages(ctx.core)).map(typedPackage)),
+  get: procedure.input(id).query(async ({ ctx, input }) => typedPackage(await getPackage(ctx.core, input.id))),
+  /** The package, its card and tokenizer as a folder on the server's machine. */
+  folder: procedure.input(id).query(async ({ ctx, input }) => ({ folder: await packageFolder(ctx.core, input.id) })),
+});

@@ -1,0 +1,55 @@
+/** @file The ground of the API: context, errors with code and hint, procedures. */
+import { initTRPC, TRPCError } from "@trpc/server";
+import { type ErrorCode, toEspalierError } from "../../lib/errors.ts";
+import type { Core } from "../core.ts";
+import type { WhatIfService } from "../what-if/service.ts";
+
+export interface ApiContext {
+  readonly core: Core;
+  readonly whatIf: WhatIfService;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const statusOf = (code: ErrorCode): TRPCError["code"] => {
+  if (code === "run/unknown" || code === "model/missing-file") return "NOT_FOUND";
+  if (code === "run/state" || code === "store/exists") return "CONFLICT";
+  if (code === "access/denied") return "FORBIDDEN";
+  if (code === "run/cancelled") return "CLIENT_CLOSED_REQUEST";
+  return /^(input|prune|format|model|export|program)\//.test(code) ? "BAD_REQUEST" : "INTERNAL_SERVER_ERROR";
+};
+
+const t = initTRPC.context<ApiContext>().create({
+  isServer: true,
+  errorFormatter({ shape, error }) {
+    const cause = error.cause === undefined ? null : toEspalierError(error.cause);
+    const isInput = error.code === "BAD_REQUEST" && cause?.code === "internal/invariant";
+    return {
+      ...shape,
+      message: cause && !isInput ? cause.message : shape.message,
+      data: {
+        code: shape.data.code,
+        httpStatus: shape.data.httpStatus,
+        path: shape.data.path ?? null,
+        espalier: isInput ? "input/invalid" : (cause?.code ?? null),
+        hint: cause?.hint ?? null,
+      },
+    };
+  },
+  sse: {
+    // A stream that is silent longer is taken for broken and opened again from its last event.
+    ping: { enabled: true, intervalMs: 10_000 },
+    client: { reconnectAfterInactivityMs: 25_000 },
+  },
+});
+
+const errors = t.middleware(async ({ next }) => {
+  const result = await next();
+  if (result.ok) return result;
+  const { cause } = result.error;
+  if (cause === undefined || result.error.code !== "INTERNAL_SERVER_ERROR") return result;
+  const known = toEspalierError(cause);
+  throw new TRPCError({ code: statusOf(known.code), message: known.message, cause: known });
+});
+
+export const router = t.router;
+export const procedure = t.procedure.use(errors);

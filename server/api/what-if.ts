@@ -1,0 +1,82 @@
+/** @file The what-if engine over the API. */
+
+import { and, desc, eq, sql } from "drizzle-orm";
+import { z } from "zod";
+import type { SensitivitySummary } from "../../experiments/sensitivity/sensitivity.ts";
+import { runs } from "../db/schema.ts";
+import { whatIfAsk } from "../what-if/service.ts";
+import { procedure, router } from "./trpc.ts";
+
+const client = {
+  client: z
+    .string()
+    .min(1)
+    .max(60)
+    .default("api")
+    .describe("Who asks; a newer question of the same one replaces an older"),
+};
+const [open, measure, generate, attention, examples] = whatIfAsk.options;
+
+export const whatIfRouter = router({
+  /** Loads a model and measures it untouched. */
+  open: procedure
+    .input(open.omit({ ask: true }).extend(client))
+    .mutation(({ ctx, input, signal }) => ctx.whatIf.ask({ ask: "open", ...input }, { client: input.client, signal })),
+  /** The change in loss of a selection. */
+  measure: procedure.input(measure.omit({ ask: true }).extend(client)).query(({ ctx, input, signal }) =>
+    ctx.whatIf.ask(
+      { ask: "measure", ...input },
+      {
+        client: input.client,
+        signal,
+        onPartial: (partial) => void ctx.core.events.publish(`what-if:${input.client}`, partial),
+      },
+    ),
+  ),
+  generate: procedure
+    .input(generate.omit({ ask: true }).extend({ ...client, maxTokens: z.number().int().min(1).max(200).default(40) }))
+    .query(({ ctx, input, signal }) =>
+      ctx.whatIf.ask({ ask: "generate", ...input }, { client: `${input.client} text`, signal }),
+    ),
+  attention: procedure
+    .input(attention.omit({ ask: true }).extend(client))
+    .query(({ ctx, input, signal }) =>
+      ctx.whatIf.ask({ ask: "attention", ...input }, { client: `${input.client} attention`, signal }),
+    ),
+  examples: procedure
+    .input(examples.omit({ ask: true }).extend({ ...client, count: z.number().int().min(1).max(20).default(5) }))
+    .query(({ ctx, input, signal }) =>
+      ctx.whatIf.ask({ ask: "examples", ...input }, { client: `${input.client} examples`, signal }),
+    ),
+
+  /** The measurements of importance there are for a model, newest first. */
+  importance: procedure
+    .input(z.object({ model: z.string().describe("Id of a model") }))
+    .query(async ({ ctx, input }) => {
+      const rows = await ctx.core.db
+        .select()
+        .from(runs)
+        .where(
+          and(
+            eq(runs.kind, "sensitivity"),
+            eq(runs.state, "succeeded"),
+            sql`${runs.config}->>'model' = ${input.model}`,
+          ),
+        )
+        .orderBy(desc(runs.endedAt))
+        .limit(20);
+      return rows.map((r) => {
+        const summary = r.summary as SensitivitySummary;
+        return {
+          runId: r.id,
+          name: r.name,
+          text: String(r.config.text),
+          protocol: summary.protocol,
+          sequences: summary.sequences,
+          units: summary.units,
+          agreement: summary.agreement,
+          endedAt: r.endedAt,
+        };
+      });
+    }),
+});

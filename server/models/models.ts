@@ -1,0 +1,99 @@
+/** @file Models: checkpoints the workbench knows by id, kept as folders in the artifact store. */
+import { join } from "node:path";
+import { desc, eq } from "drizzle-orm";
+import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
+import { parameterCount } from "../../lib/decoder/weights.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
+import { materializeDirectory, putDirectory } from "../artifacts/directory.ts";
+import { type Core, materializedFolder } from "../core.ts";
+import { type ModelFacts, models } from "../db/schema.ts";
+
+export type Model = typeof models.$inferSelect;
+
+const idPattern = /^[\w][\w.-]{0,79}$/;
+
+export function factsOf(arch: DecoderArchitecture, sizeBytes: number): ModelFacts {
+  const parameters = parameterCount(arch);
+  return {
+    family: arch.family,
+    parameters,
+    layers: arch.layers.length,
+    hidden: arch.hidden,
+    vocab: arch.vocab,
+    maxPositions: arch.maxPositions,
+    queryHeads: arch.layers.map((l) => l.queryHeads),
+    kvGroups: arch.layers.map((l) => l.kvGroups),
+    mlpWidths: arch.layers.map((l) => l.neurons),
+    weightBytes: sizeBytes,
+    bitsPerWeight: (8 * sizeBytes) / parameters,
+  };
+}
+
+/** Checks a checkpoint folder and keeps it under `id`. Throws `store/exists` when another model has the id. */
+export async function registerModel(
+  core: Core,
+  folder: string,
+  given: { id: string; parentId?: string | null; runId?: string | null; note?: string },
+): Promise<Model> {
+  if (!idPattern.test(given.id)) {
+    throw new EspalierError("input/invalid", `"${given.id}" is no id for a model`, {
+      hint: "Use letters, digits, dots, dashes and underscores, 80 at most.",
+    });
+  }
+  const checkpoint = await openCheckpoint(folder);
+  let hash: string;
+  let facts: ModelFacts;
+  try {
+    hash = await checkpoint.hash();
+    facts = factsOf(checkpoint.architecture, checkpoint.sizeBytes);
+  } finally {
+    await checkpoint.close();
+  }
+  const { sha256: artifact, sizeBytes } = await putDirectory(core.artifacts, folder);
+  const [existing] = await core.db.select().from(models).where(eq(models.id, given.id));
+  if (existing) {
+    if (existing.hash === hash && existing.artifact === artifact) return existing;
+    throw new EspalierError("store/exists", `another model is called "${given.id}"`, { hint: "Choose another id." });
+  }
+  const [model] = await core.db
+    .insert(models)
+    .values({ ...given, hash, artifact, sizeBytes, facts })
+    .returning();
+  if (!model) throw new EspalierError("internal/invariant", "internal: an insert returned no row");
+  await core.events.publish("models", { id: model.id });
+  return model;
+}
+
+export async function getModel(core: Core, id: string): Promise<Model> {
+  const [model] = await core.db.select().from(models).where(eq(models.id, id));
+  if (!model)
+    throw new EspalierError("model/missing-file", `there is no model "${id}"`, {
+      hint: "The list of models names them.",
+    });
+  return model;
+}
+
+export const listModels = (core: Core): Promise<Model[]> =>
+  core.db.select().from(models).orderBy(desc(models.createdAt));
+
+/** The checkpoint folder of a model on this machine. */
+export async function modelFolder(core: Core, id: string): Promise<string> {
+  const { artifact } = await getModel(core, id);
+  // The last part of the path is what a curve or a table would call the model.
+  const folder = join(materializedFolder(core, artifact), "checkpoint");
+  await materializeDirectory(core.artifacts, artifact, folder);
+  return folder;
+}
+
+/** A legible id that no other model has: from the name, with the end of the run's id where that is taken. */
+export async function freeModelId(core: Core, name: string, runId: string): Promise<string> {
+  const plain =
+    name
+      .normalize("NFKD")
+      .replaceAll(/[^\w.-]+/g, "-")
+      .replaceAll(/^[-.]+|-+$/g, "")
+      .slice(0, 60) || "model";
+  const [taken] = await core.db.select({ runId: models.runId }).from(models).where(eq(models.id, plain));
+  return !taken || taken.runId === runId ? plain : `${plain}-${runId.slice(-4)}`;
+}

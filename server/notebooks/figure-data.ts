@@ -1,0 +1,82 @@
+/** @file What a figure of a notebook draws, gathered from the runs it names. */
+import { inArray } from "drizzle-orm";
+import type { figureKinds } from "../../experiments/notebook/cells.ts";
+import type { SensitivitySummary } from "../../experiments/sensitivity/sensitivity.ts";
+import type { TradeoffPoint, TradeoffSummary } from "../../experiments/tradeoff/tradeoff.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import type { Core } from "../core.ts";
+import { runs } from "../db/schema.ts";
+import { type Curve, readCurves } from "../runs/journal.ts";
+import type { Run } from "../runs/lifecycle.ts";
+
+export type FigureKind = (typeof figureKinds)[number];
+
+export type FigureData =
+  | { figure: "importance"; runId: string; protocol: string; sequences: number; units: SensitivitySummary["units"] }
+  | { figure: "curves"; series: { runId: string; name: string; curves: Curve[] }[] }
+  | {
+      figure: "tradeoff";
+      runId: string;
+      protocol: string | null;
+      measure: string;
+      fp16Bytes: number;
+      winner: string | null;
+      points: TradeoffPoint[];
+    }
+  | {
+      figure: "numbers";
+      columns: string[];
+      rows: { runId: string; name: string; kind: string; numbers: (number | null)[] }[];
+    };
+
+/** Throws `run/state` when a run it needs has not succeeded, or is of another kind. */
+export async function figureData(core: Core, figure: FigureKind, ids: readonly string[]): Promise<FigureData> {
+  const found = await core.db
+    .select()
+    .from(runs)
+    .where(inArray(runs.id, [...ids]));
+  const ordered = ids.map((id) => {
+    const run = found.find((r) => r.id === id);
+    if (!run) throw new EspalierError("run/unknown", `there is no run ${id}`);
+    return run;
+  });
+  const only = (kind: string): Run => {
+    const run = ordered.find((r) => r.kind === kind);
+    if (!run)
+      throw new EspalierError(
+        "run/state",
+        `this figure needs a ${kind} run, it names ${ordered.map((r) => r.kind).join(", ")}`,
+      );
+    if (run.state !== "succeeded")
+      throw new EspalierError("run/state", `${run.name} is ${run.state}`, { hint: "Wait for it to end." });
+    return run;
+  };
+  if (figure === "importance") {
+    const run = only("sensitivity");
+    const { protocol, sequences, units } = run.summary as SensitivitySummary;
+    return { figure, runId: run.id, protocol, sequences, units };
+  }
+  if (figure === "tradeoff") {
+    const run = only("tradeoff");
+    const { protocol, measure, fp16Bytes, winner, points } = run.summary as TradeoffSummary;
+    return { figure, runId: run.id, protocol, measure, fp16Bytes, winner, points };
+  }
+  if (figure === "curves") {
+    const options = { points: 1_000, smoothing: 0.8, logarithmic: false };
+    const series = [];
+    for (const run of ordered)
+      series.push({ runId: run.id, name: run.name, curves: await readCurves(core, run.id, options) });
+    return { figure, series };
+  }
+  const columns = [...new Set(ordered.flatMap((r) => Object.keys(r.numbers)))];
+  return {
+    figure,
+    columns,
+    rows: ordered.map((r) => ({
+      runId: r.id,
+      name: r.name,
+      kind: r.kind,
+      numbers: columns.map((c) => r.numbers[c] ?? null),
+    })),
+  };
+}

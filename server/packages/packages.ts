@@ -1,0 +1,60 @@
+/** @file Packages: what an export left, kept as one folder with its card. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { desc, eq } from "drizzle-orm";
+import type { ExportCard } from "../../experiments/export/export.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import { summarizePackage } from "../../lib/formats/coreml/inspect.ts";
+import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
+import { materializeDirectory, putDirectory } from "../artifacts/directory.ts";
+import { type Core, materializedFolder } from "../core.ts";
+import { packages } from "../db/schema.ts";
+import { newId } from "../ids.ts";
+
+export type Package = typeof packages.$inferSelect;
+
+/** Keeps the folder an export wrote. */
+export async function registerPackage(
+  core: Core,
+  folder: string,
+  given: { modelId: string; runId: string },
+): Promise<Package> {
+  const card = JSON.parse(await readFile(join(folder, "card.json"), "utf8")) as ExportCard;
+  const file = card.ready ? card.package : `not-ready-${card.package}`;
+  const { sha256: artifact, sizeBytes } = await putDirectory(core.artifacts, folder);
+  const contents = summarizePackage(await readPackage(join(folder, file)));
+  const [row] = await core.db
+    .insert(packages)
+    .values({
+      ...given,
+      id: newId("pkg"),
+      name: card.package.replace(/\.mlpackage$/, ""),
+      artifact,
+      sizeBytes,
+      ready: card.ready,
+      card,
+      contents,
+    })
+    .returning();
+  if (!row) throw new EspalierError("internal/invariant", "internal: an insert returned no row");
+  await core.events.publish("packages", { id: row.id });
+  return row;
+}
+
+export const listPackages = (core: Core): Promise<Package[]> =>
+  core.db.select().from(packages).orderBy(desc(packages.createdAt));
+
+export async function getPackage(core: Core, id: string): Promise<Package> {
+  const [row] = await core.db.select().from(packages).where(eq(packages.id, id));
+  if (!row)
+    throw new EspalierError("input/invalid", `there is no package ${id}`, { hint: "The list of packages names them." });
+  return row;
+}
+
+/** The folder of an export on this machine. */
+export async function packageFolder(core: Core, id: string): Promise<string> {
+  const { artifact } = await getPackage(core, id);
+  const folder = join(materializedFolder(core, artifact), "package");
+  await materializeDirectory(core.artifacts, artifact, folder);
+  return folder;
+}

@@ -1,0 +1,390 @@
+/**
+ * @file The states of a run and the verbs that move it between them, for pages, command line and hosts alike.
+ *
+ *   queued → running → succeeded | failed | lost | (stopping →) cancelled
+ *
+ * stop: finish the step at hand, keep everything, end as cancelled. cancel: kill at once; what finished units measured is kept.
+ * resume: the same run goes on from its last finished unit. retry: a new run of the same config that measures anew. clone: a
+ * new run of a changed config. A run whose host stays silent past its lease is lost, never finished; it is taken up again
+ * by itself a few times, then waits for somebody to say resume. Every change names the attempt it belongs to, so a host
+ * that was thought dead cannot write into a later attempt.
+ */
+import { and, eq, inArray, lt, or, sql } from "drizzle-orm";
+import { z } from "zod";
+import { experimentOf } from "../../experiments/registry.ts";
+import { fieldRoles } from "../../experiments/roles.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import type { Core } from "../core.ts";
+import type { Db } from "../db/database.ts";
+import { type Provenance, type RunError, type RunProgress, type RunState, runs } from "../db/schema.ts";
+import { newId } from "../ids.ts";
+import { checkReferences, runsNamed } from "./references.ts";
+
+export type Run = typeof runs.$inferSelect;
+
+/** How long a host may be silent. */
+export const LEASE_MS = 10_000;
+/** Attempts a lost run makes by itself. */
+const AUTOMATIC_ATTEMPTS = 5;
+
+export const ended: readonly RunState[] = ["succeeded", "failed", "cancelled", "lost"];
+
+export const submission = z.object({
+  kind: z.string().describe("The experiment"),
+  config: z.record(z.string(), z.unknown()).describe("Its config; models and texts by id"),
+  name: z.string().trim().min(1).max(120).optional().describe("A name for people"),
+  tags: z.array(z.string().trim().min(1).max(40)).max(20).default([]),
+  priority: z.number().int().min(-100).max(100).default(0).describe("Higher runs first"),
+});
+export type Submission = z.input<typeof submission>;
+
+interface Origin {
+  parentId?: string;
+  studyId?: string;
+  step?: string;
+  sweepId?: string;
+  trial?: number;
+  fresh?: boolean;
+}
+
+/** The config as it is kept: checked, defaults filled in, without what the workbench decides itself. Throws `input/invalid`. */
+export function checkConfig(kind: string, config: Record<string, unknown>): Record<string, unknown> {
+  const experiment = experimentOf(kind);
+  const decided = [...fieldRoles(experiment.config)].filter(([, r]) => r === "output" || r === "replace");
+  const standIns = Object.fromEntries(decided.map(([name, role]) => [name, role === "output" ? "output" : true]));
+  const parsed = experiment.config.safeParse({ ...config, ...standIns });
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw new EspalierError("input/invalid", `${kind}: ${issue?.path.join(".")}: ${issue?.message}`, {
+      hint: "Correct that field.",
+    });
+  }
+  const kept = { ...(parsed.data as Record<string, unknown>) };
+  for (const [name] of decided) delete kept[name];
+  return kept;
+}
+
+export async function submitRun(core: Core, given: Submission, origin: Origin = {}): Promise<Run> {
+  const { kind, config: rawConfig, name, tags, priority } = submission.parse(given);
+  const experiment = experimentOf(kind);
+  const config = checkConfig(kind, rawConfig);
+  await checkReferences(core, experiment.config, config);
+  const id = newId("run");
+  const [run] = await core.db
+    .insert(runs)
+    .values({
+      id,
+      kind,
+      name: name ?? `${kind} ${id.slice(-4)}`,
+      config,
+      tags,
+      priority,
+      waitsFor: runsNamed(experiment.config, config),
+      ...origin,
+    })
+    .returning();
+  if (!run) throw new EspalierError("internal/invariant", "internal: an insert returned no row");
+  await announce(core, run);
+  await enqueueIfDue(core, run);
+  return run;
+}
+
+/** What followers need to draw a run in a list. */
+export const runEvent = (run: Run): Record<string, unknown> => ({
+  id: run.id,
+  kind: run.kind,
+  name: run.name,
+  state: run.state,
+  progress: run.progress,
+  studyId: run.studyId,
+  sweepId: run.sweepId,
+});
+
+async function announce(core: Core, run: Run): Promise<void> {
+  await core.events.publish("runs", runEvent(run));
+}
+
+export async function getRun(core: Core, id: string): Promise<Run> {
+  const [run] = await core.db.select().from(runs).where(eq(runs.id, id));
+  if (!run) throw new EspalierError("run/unknown", `there is no run ${id}`, { hint: "The list of runs names them." });
+  return run;
+}
+
+/** Sends a queued run to the hosts when nothing it waits for is outstanding. */
+async function enqueueIfDue(core: Core, run: Run): Promise<void> {
+  if (run.state !== "queued") return;
+  if (run.waitsFor.length > 0) {
+    const needed = await core.db
+      .select({ id: runs.id, name: runs.name, state: runs.state })
+      .from(runs)
+      .where(inArray(runs.id, run.waitsFor));
+    const open = needed.filter((n) => n.state !== "succeeded");
+    if (open.length > 0) {
+      const reason = `waits for ${open.map((o) => `${o.name} (${o.state})`).join(", ")}`;
+      if (reason !== run.reason) await core.db.update(runs).set({ reason }).where(eq(runs.id, run.id));
+      return;
+    }
+    if (run.reason !== null) await core.db.update(runs).set({ reason: null }).where(eq(runs.id, run.id));
+  }
+  await core.queue.send({ runId: run.id, attempt: run.attempt, priority: run.priority });
+  core.events.wake();
+}
+
+/** Looks again at runs that wait for this one. */
+async function lookAtDependents(core: Core, id: string): Promise<void> {
+  const waiting = await core.db
+    .select()
+    .from(runs)
+    .where(and(eq(runs.state, "queued"), sql`${runs.waitsFor} @> ${JSON.stringify([id])}::jsonb`));
+  for (const run of waiting) await enqueueIfDue(core, run);
+}
+
+/** Sends every due run again; for the start of a server, whose predecessor may have died between a row and its job. */
+export async function enqueueAllDue(core: Core): Promise<void> {
+  for (const run of await core.db.select().from(runs).where(eq(runs.state, "queued"))) await enqueueIfDue(core, run);
+}
+
+/** Takes a due run for a host; null when it is no longer due. */
+export async function claimRun(
+  core: Core,
+  hostId: string,
+  due: { runId: string; attempt: number },
+): Promise<Run | null> {
+  const now = new Date(core.clock.nowMs());
+  const [run] = await core.db
+    .update(runs)
+    .set({
+      state: "running",
+      hostId,
+      leaseUntil: new Date(now.getTime() + LEASE_MS),
+      heartbeatAt: now,
+      startedAt: sql`coalesce(${runs.startedAt}, ${now.toISOString()}::timestamptz)`,
+      endedAt: null,
+      error: null,
+      reason: null,
+    })
+    .where(and(eq(runs.id, due.runId), eq(runs.state, "queued"), eq(runs.attempt, due.attempt)))
+    .returning();
+  if (!run) return null;
+  await announce(core, run);
+  return run;
+}
+
+const heldBy = (hostId: string, run: { id: string; attempt: number }) =>
+  and(
+    eq(runs.id, run.id),
+    eq(runs.attempt, run.attempt),
+    eq(runs.hostId, hostId),
+    inArray(runs.state, ["running", "stopping"]),
+  );
+
+/** Prolongs the lease; gives the state back, or null when the run is no longer this host's. */
+export async function renewLease(
+  core: Core,
+  hostId: string,
+  run: { id: string; attempt: number },
+): Promise<RunState | null> {
+  const now = new Date(core.clock.nowMs());
+  const [row] = await core.db
+    .update(runs)
+    .set({ leaseUntil: new Date(now.getTime() + LEASE_MS), heartbeatAt: now })
+    .where(heldBy(hostId, run))
+    .returning({ state: runs.state });
+  return row?.state ?? null;
+}
+
+export async function recordProgress(
+  core: Core,
+  hostId: string,
+  run: Run,
+  progress: RunProgress,
+  live: Record<string, unknown> = {},
+): Promise<void> {
+  const [row] = await core.db.update(runs).set({ progress }).where(heldBy(hostId, run)).returning();
+  if (!row) return;
+  await core.events.publish(`run:${run.id}`, { type: "progress", progress, ...live });
+  await announce(core, row);
+}
+
+export type Outcome =
+  | {
+      state: "succeeded";
+      summary: unknown;
+      numbers: Record<string, number>;
+      outputModelId: string | null;
+      outputPackageId: string | null;
+    }
+  | { state: "failed"; error: RunError }
+  | { state: "cancelled"; reason: string }
+  | { state: "lost"; reason: string };
+
+/** Ends an attempt. False when the run is no longer this host's, so nothing was written. */
+export async function finishRun(
+  core: Core,
+  hostId: string,
+  run: Run,
+  outcome: Outcome,
+  facts: { provenance: Provenance | null; seconds: number },
+): Promise<boolean> {
+  const { state } = outcome;
+  const [row] = await core.db
+    .update(runs)
+    .set({
+      state,
+      endedAt: new Date(core.clock.nowMs()),
+      leaseUntil: null,
+      computeSeconds: sql`${runs.computeSeconds} + ${facts.seconds}`,
+      ...(facts.provenance ? { provenance: facts.provenance } : {}),
+      ...(state === "succeeded"
+        ? {
+            summary: outcome.summary,
+            numbers: outcome.numbers,
+            outputModelId: outcome.outputModelId,
+            outputPackageId: outcome.outputPackageId,
+            error: null,
+            reason: null,
+          }
+        : state === "failed"
+          ? { error: outcome.error, reason: outcome.error.message }
+          : { reason: outcome.reason }),
+    })
+    .where(heldBy(hostId, run))
+    .returning();
+  if (!row) return false;
+  await announce(core, row);
+  await core.events.publish(`run:${run.id}`, { type: "ended", state });
+  await lookAtDependents(core, run.id);
+  return true;
+}
+
+/** Runs whose hosts fell silent become lost, and are taken up again while they have attempts left. */
+export async function sweepLost(core: Core, options: { hostsKnownDead?: boolean } = {}): Promise<number> {
+  const now = new Date(core.clock.nowMs());
+  const isSilent = options.hostsKnownDead ? sql`true` : or(lt(runs.leaseUntil, now), sql`${runs.leaseUntil} is null`);
+  const end = { endedAt: now, leaseUntil: null };
+  const silent = [
+    ...(await core.db
+      .update(runs)
+      .set({ ...end, state: "lost", reason: "its host fell silent" })
+      .where(and(eq(runs.state, "running"), isSilent))
+      .returning()),
+    // Somebody had asked for an end already; nothing is to be taken up again.
+    ...(await core.db
+      .update(runs)
+      .set({ ...end, state: "cancelled", reason: "stopped by you; its host fell silent meanwhile" })
+      .where(and(eq(runs.state, "stopping"), isSilent))
+      .returning()),
+  ];
+  for (const run of silent) {
+    await announce(core, run);
+    await core.events.publish(`run:${run.id}`, { type: "ended", state: run.state });
+    await lookAtDependents(core, run.id);
+  }
+  const lost = await core.db
+    .select()
+    .from(runs)
+    .where(and(eq(runs.state, "lost"), lt(runs.attempt, AUTOMATIC_ATTEMPTS)));
+  for (const run of lost) await requeue(core, run, `attempt ${run.attempt + 1}: ${run.reason ?? "lost"}`);
+  return silent.length;
+}
+
+async function requeue(core: Core, run: Run, reason: string): Promise<Run> {
+  const [row] = await core.db
+    .update(runs)
+    .set({
+      state: "queued",
+      attempt: run.attempt + 1,
+      hostId: null,
+      leaseUntil: null,
+      endedAt: null,
+      error: null,
+      reason,
+    })
+    .where(and(eq(runs.id, run.id), eq(runs.attempt, run.attempt), inArray(runs.state, [...ended])))
+    .returning();
+  if (!row) return getRun(core, run.id);
+  await announce(core, row);
+  await enqueueIfDue(core, row);
+  return row;
+}
+
+const wrongState = (run: Run, verb: string, hint: string): EspalierError =>
+  new EspalierError("run/state", `${run.id} is ${run.state}; it cannot be ${verb}`, { hint });
+
+/** Finish the step at hand, keep everything. */
+export async function stopRun(core: Core, id: string): Promise<Run> {
+  const run = await getRun(core, id);
+  if (run.state === "queued") return cancelQueued(core, run);
+  if (run.state === "stopping") return run;
+  if (run.state !== "running") throw wrongState(run, "stopped", "Only queued and running runs can be stopped.");
+  return changeState(core, run, "running", { state: "stopping", reason: "stopped by you" });
+}
+
+/** End at once; what finished units measured is kept. */
+export async function cancelRun(core: Core, id: string): Promise<Run> {
+  const run = await getRun(core, id);
+  if (run.state === "queued") return cancelQueued(core, run);
+  if (run.state !== "running" && run.state !== "stopping")
+    throw wrongState(run, "cancelled", "Only queued and running runs can be cancelled.");
+  const row = await changeState(core, run, run.state, {
+    state: "cancelled",
+    reason: "cancelled by you",
+    endedAt: new Date(core.clock.nowMs()),
+    leaseUntil: null,
+  });
+  await core.events.publish(`run:${id}`, { type: "ended", state: "cancelled" });
+  await lookAtDependents(core, id);
+  return row;
+}
+
+const cancelQueued = (core: Core, run: Run): Promise<Run> =>
+  changeState(core, run, "queued", {
+    state: "cancelled",
+    reason: "cancelled before it began",
+    endedAt: new Date(core.clock.nowMs()),
+  });
+
+async function changeState(core: Core, run: Run, from: RunState, set: Partial<typeof runs.$inferInsert>): Promise<Run> {
+  const [row] = await core.db
+    .update(runs)
+    .set(set)
+    .where(and(eq(runs.id, run.id), eq(runs.state, from)))
+    .returning();
+  if (!row) return getRun(core, run.id);
+  await announce(core, row);
+  return row;
+}
+
+/** The same run goes on from its last finished unit. */
+export async function resumeRun(core: Core, id: string): Promise<Run> {
+  const run = await getRun(core, id);
+  if (run.state !== "cancelled" && run.state !== "failed" && run.state !== "lost")
+    throw wrongState(run, "resumed", "Only cancelled, failed and lost runs can be resumed.");
+  return requeue(core, run, "resumed by you");
+}
+
+/** The same config and seed again, measured anew. */
+export async function retryRun(core: Core, id: string): Promise<Run> {
+  const { kind, config, name, tags, priority } = await getRun(core, id);
+  return submitRun(core, { kind, config, name, tags, priority }, { parentId: id, fresh: true });
+}
+
+/** A new run of this one's config with some fields changed; null takes a field out. */
+export async function cloneRun(core: Core, id: string, changes: Record<string, unknown>, name?: string): Promise<Run> {
+  const { kind, config, tags, priority } = await getRun(core, id);
+  const changed = Object.fromEntries(Object.entries({ ...config, ...changes }).filter(([, v]) => v !== null));
+  return submitRun(core, { kind, config: changed, tags, priority, ...(name ? { name } : {}) }, { parentId: id });
+}
+
+export async function updateRun(
+  core: Core,
+  id: string,
+  set: { name?: string; tags?: string[]; note?: string; archived?: boolean },
+  within: Db = core.db,
+): Promise<Run> {
+  await getRun(core, id);
+  const [row] = await within.update(runs).set(set).where(eq(runs.id, id)).returning();
+  if (!row) throw new EspalierError("run/unknown", `there is no run ${id}`);
+  await announce(core, row);
+  return row;
+}

@@ -1,0 +1,329 @@
+/**
+ * @file One attempt at a run: its task process from start to end, and everything it says written down.
+ *
+ * The lease is renewed as long as the task lives. When the run is no longer this host's (cancelled, or taken for lost), the
+ * task is killed and nothing more is written. When the database is away, unit results wait and are tried again.
+ */
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type ExperimentKind,
+  experimentOf,
+  headlineNumbers,
+  type Summaries,
+  writesModel,
+  writesPackage,
+} from "../experiments/registry.ts";
+import { fieldRoles } from "../experiments/roles.ts";
+import { EspalierError, toEspalierError } from "../lib/errors.ts";
+import { type PaceSample, timeLeft } from "../lib/stats/time-left.ts";
+import { type Core, workFolder } from "../server/core.ts";
+import type { Provenance, RunProgress } from "../server/db/schema.ts";
+import { freeModelId, modelFolder, registerModel } from "../server/models/models.ts";
+import { registerPackage } from "../server/packages/packages.ts";
+import { appendLog, appendPoints, compactPoints, type LogLine, nextLogSeq } from "../server/runs/journal.ts";
+import { finishRun, type Outcome, type Run, recordProgress, renewLease } from "../server/runs/lifecycle.ts";
+import { resolveModelReference } from "../server/runs/references.ts";
+import { forgetRunFiles, getUnit, putUnit, restoreRunFile, saveRunFile } from "../server/runs/units.ts";
+import { textFile } from "../server/texts/texts.ts";
+import { type Job, type Request, type ToTask, toHost } from "./protocol.ts";
+import { forkTask } from "./task-process.ts";
+
+const RENEW_MS = 2_500;
+const FLUSH_MS = 300;
+/** A task that was asked to stop has this long to finish its step. */
+const STOP_MS = 120_000;
+
+export interface AttemptOptions {
+  readonly hostId: string;
+  readonly threads: number;
+  readonly memoryLimitBytes: number;
+  readonly machine: Omit<Provenance, "engine" | "threads">;
+}
+
+/** The job of a run: references resolved, folders and files brought here. */
+async function jobOf(core: Core, run: Run, threads: number): Promise<{ job: Job; out: string; parent: string | null }> {
+  const experiment = experimentOf(run.kind);
+  const config: Record<string, unknown> = { ...run.config };
+  const models: Record<string, string> = {};
+  const out = join(workFolder(core, run.id), "out");
+  let parent: string | null = null;
+  const model = async (reference: string): Promise<string> => {
+    const id = await resolveModelReference(core, reference);
+    models[id] = await modelFolder(core, id);
+    parent = id;
+    return id;
+  };
+  for (const [name, role] of fieldRoles(experiment.config)) {
+    const value = config[name];
+    if (role === "output") config[name] = out;
+    else if (role === "replace") config[name] = true;
+    else if (typeof value === "string")
+      config[name] = role === "model" ? await model(value) : await textFile(core, value);
+    else if (role === "models" && Array.isArray(value)) {
+      const ids: string[] = [];
+      for (const reference of value) ids.push(await model(String(reference)));
+      config[name] = ids;
+    }
+  }
+  await mkdir(workFolder(core, run.id), { recursive: true });
+  return {
+    job: { type: "job", runId: run.id, kind: run.kind, config, models, engine: "onnxruntime", threads },
+    out,
+    parent,
+  };
+}
+
+/** Runs to the end and records it; never throws. `shutdown` aborts when the host leaves: the run then becomes lost. */
+export async function attempt(core: Core, run: Run, options: AttemptOptions, shutdown: AbortSignal): Promise<void> {
+  const started = core.clock.nowMs();
+  const journal = await openJournal(core, run, options.hostId);
+  let provenance: Provenance | null = null;
+  let outcome: Outcome | null;
+  try {
+    const { job, out, parent } = await jobOf(core, run, options.threads);
+    const end = await runTask(core, run, job, options, journal, shutdown, (engine) => {
+      provenance = { ...options.machine, engine, threads: options.threads };
+    });
+    outcome = end.state === "succeeded" ? await keep(core, run, out, parent, end.summary) : end.outcome;
+  } catch (thrown) {
+    const { code, message, hint } = toEspalierError(thrown);
+    outcome = { state: "failed", error: { code, message, hint: hint ?? null } };
+  }
+  await journal.close();
+  if (!outcome) return;
+  const seconds = (core.clock.nowMs() - started) / 1000;
+  const final = outcome;
+  const held = await persistently(() => finishRun(core, options.hostId, run, final, { provenance, seconds }));
+  if (held && final.state === "succeeded") {
+    await forgetRunFiles(core, run.id).catch(() => undefined);
+    await rm(workFolder(core, run.id), { recursive: true, force: true });
+  }
+  if (final.state === "succeeded") await compactPoints(core, run.id).catch(() => undefined);
+}
+
+/** Puts what a task made into the store; the summary then names it by id. */
+async function keep(core: Core, run: Run, out: string, parent: string | null, summary: unknown): Promise<Outcome> {
+  // Whoever computed the summary was the experiment of this kind.
+  const kind = run.kind as ExperimentKind;
+  const numbers = headlineNumbers(kind, summary as Summaries[typeof kind]);
+  let outputModelId: string | null = null;
+  let outputPackageId: string | null = null;
+  if (writesModel(kind)) {
+    const id = await freeModelId(core, run.name, run.id);
+    outputModelId = (await registerModel(core, out, { id, parentId: parent, runId: run.id })).id;
+  } else if (writesPackage(kind)) {
+    outputPackageId = (await registerPackage(core, out, { modelId: parent ?? "", runId: run.id })).id;
+  }
+  const named =
+    typeof summary === "object" && summary !== null && "out" in summary
+      ? { ...summary, out: outputModelId ?? outputPackageId }
+      : summary;
+  return { state: "succeeded", summary: named, numbers, outputModelId, outputPackageId };
+}
+
+type TaskEnd = { state: "succeeded"; summary: unknown } | { state: "ended"; outcome: Outcome | null };
+
+function runTask(
+  core: Core,
+  run: Run,
+  job: Job,
+  options: AttemptOptions,
+  journal: Journal,
+  shutdown: AbortSignal,
+  onEngine: (description: string) => void,
+): Promise<TaskEnd> {
+  return new Promise((resolve) => {
+    const child = forkTask("task.ts", { heapMegabytes: Math.max(256, Math.floor(options.memoryLimitBytes / 2 ** 20)) });
+    let result: TaskEnd | null = null;
+    let killedFor: Outcome | null | undefined;
+    let stopping = false;
+    const send = (message: ToTask): void => {
+      if (child.connected) child.send(message, () => undefined);
+    };
+    const kill = (why: Outcome | null): void => {
+      if (killedFor === undefined) killedFor = why;
+      child.kill("SIGKILL");
+    };
+    const leave = (): void => kill({ state: "lost", reason: "its host was shut down" });
+    shutdown.addEventListener("abort", leave);
+    const stop = (): void => {
+      if (stopping) return;
+      stopping = true;
+      send({ type: "stop" });
+      setTimeout(
+        () => kill({ state: "cancelled", reason: "stopped by you; the step at hand took too long" }),
+        STOP_MS,
+      ).unref();
+    };
+
+    const renew = async (): Promise<void> => {
+      try {
+        const state = await renewLease(core, options.hostId, run);
+        if (state === null) kill(null);
+        else if (state === "stopping") stop();
+      } catch {
+        // The database is away; the lease may run out, and then a later attempt goes on from what is stored.
+      }
+    };
+    const timer = setInterval(() => void renew(), RENEW_MS);
+    const watching = new AbortController();
+    void (async () => {
+      for await (const event of core.events.follow(["runs"], await core.events.lastSeq(), watching.signal)) {
+        const payload = event.payload;
+        if (typeof payload === "object" && payload !== null && "id" in payload && payload.id === run.id) {
+          if ("state" in payload && payload.state !== "running") await renew();
+        }
+      }
+    })().catch(() => undefined);
+
+    child.on("message", (raw) => {
+      const parsed = toHost.safeParse(raw);
+      if (!parsed.success) return;
+      const message = parsed.data;
+      if (message.type === "ready") send(job);
+      else if (message.type === "started") onEngine(message.engine);
+      else if (message.type === "request") {
+        answer(core, run, message.request).then(
+          (value) => send({ type: "reply", id: message.id, value }),
+          (thrown: unknown) => {
+            const { code, message: text } = toEspalierError(thrown);
+            send({ type: "refused", id: message.id, code, message: text });
+          },
+        );
+      } else if (message.type === "progress") journal.progress(message.done, message.total, message.label);
+      else if (message.type === "log") journal.log("info", message.line);
+      else if (message.type === "metrics") journal.points(message.points);
+      else if (message.type === "memory") {
+        if (message.rssBytes > options.memoryLimitBytes) {
+          const [used, limit] = [message.rssBytes, options.memoryLimitBytes].map((b) => (b / 1e9).toFixed(2));
+          kill({
+            state: "failed",
+            error: {
+              code: "run/memory",
+              message: `the task used ${used} GB, more than the ${limit} GB it may`,
+              hint: "Raise ESPALIER_TASK_MEMORY, or use shorter contexts and smaller batches.",
+            },
+          });
+        }
+      } else if (message.type === "done") result = { state: "succeeded", summary: message.summary };
+      else {
+        const cancelled = message.error.code === "run/cancelled";
+        const outcome: Outcome = cancelled
+          ? { state: "cancelled", reason: "stopped by you" }
+          : { state: "failed", error: message.error };
+        if (!cancelled) journal.log("error", message.error.message);
+        result = { state: "ended", outcome };
+      }
+    });
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding("utf8");
+      stream?.on("data", (text: string) => {
+        for (const line of text.split("\n")) if (line.trim() !== "") journal.log("warning", line);
+      });
+    }
+    const finish = (end: TaskEnd): void => {
+      clearInterval(timer);
+      watching.abort();
+      shutdown.removeEventListener("abort", leave);
+      resolve(end);
+    };
+    child.on("error", (cause) =>
+      finish({
+        state: "ended",
+        outcome: {
+          state: "failed",
+          error: { code: "run/lost", message: `the task did not start: ${cause.message}`, hint: null },
+        },
+      }),
+    );
+    child.on("exit", (code, signal) => {
+      if (killedFor !== undefined) return finish({ state: "ended", outcome: killedFor });
+      if (result) return finish(result);
+      const how = signal ? `was killed by ${signal}` : `ended with status ${code}`;
+      journal.log("error", `the task process ${how}`);
+      finish({ state: "ended", outcome: { state: "lost", reason: `its task process ${how}` } });
+    });
+  });
+}
+
+async function answer(core: Core, run: Run, request: Request): Promise<unknown> {
+  const folder = workFolder(core, run.id);
+  // Only names inside the run's own folder are files of the run.
+  const nameOf = (path: string): string => {
+    if (!path.startsWith(`${folder}/`)) throw new EspalierError("store/io", `${path} is not in the folder of the run`);
+    return path.slice(folder.length + 1);
+  };
+  if (request.ask === "get-unit") return persistently(() => getUnit(core, run, request.key));
+  if (request.ask === "put-unit") return persistently(() => putUnit(core, run, request.key, request.value));
+  if (request.ask === "restore")
+    return persistently(() => restoreRunFile(core, run.id, nameOf(request.path), request.path));
+  return persistently(() => saveRunFile(core, run.id, nameOf(request.path), request.path));
+}
+
+/** Tries again for five minutes while the database or the store is away. */
+async function persistently<T>(act: () => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await act();
+    } catch (thrown) {
+      if (thrown instanceof EspalierError || tries >= 300) throw thrown;
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+  }
+}
+
+interface Journal {
+  progress(done: number, total: number, label: string): void;
+  log(level: LogLine["level"], line: string): void;
+  points(points: readonly [string, number, number][]): void;
+  close(): Promise<void>;
+}
+
+/** Gathers what a task says and writes it a few times a second. */
+async function openJournal(core: Core, run: Run, hostId: string): Promise<Journal> {
+  let seq = await nextLogSeq(core, run.id);
+  let lines: LogLine[] = [];
+  let points: [string, number, number][] = [];
+  let progress: RunProgress | null = null;
+  const samples: PaceSample[] = [];
+  let writing: Promise<void> = Promise.resolve();
+  const flush = (): Promise<void> => {
+    const [l, p, g] = [lines, points, progress];
+    if (l.length === 0 && p.length === 0 && g === null) return writing;
+    [lines, points, progress] = [[], [], null];
+    writing = writing
+      .then(async () => {
+        await appendLog(core, run.id, l);
+        await appendPoints(core, run, p);
+        const live = { log: l.length > 0, metrics: p.length > 0 };
+        if (g) await recordProgress(core, hostId, run, g, live);
+        else if (live.log || live.metrics) await core.events.publish(`run:${run.id}`, { type: "journal", ...live });
+      })
+      .catch(() => {
+        // The database is away: curves and lines wait for it; progress is told anew.
+        lines = [...l, ...lines];
+        points = [...p, ...points];
+      });
+    return writing;
+  };
+  const timer = setInterval(() => void flush(), FLUSH_MS);
+  return {
+    progress(done, total, label) {
+      const share = total > 0 ? Math.min(1, done / total) : 0;
+      samples.push({ atMs: core.clock.nowMs(), share });
+      if (samples.length > 60) samples.shift();
+      progress = { done, total, label, share, left: timeLeft(samples) };
+    },
+    log: (level, line) => {
+      lines.push({ seq: seq++, level, line: line.slice(0, 4000), at: new Date(core.clock.nowMs()) });
+    },
+    points: (more) => {
+      points.push(...more);
+    },
+    async close() {
+      clearInterval(timer);
+      await flush();
+    },
+  };
+}

@@ -1,0 +1,116 @@
+/**
+ * @file The host: takes due runs from the queue while it has free slots, and runs each in a task process.
+ *
+ * Any number of hosts may share one database. Each keeps a row with a heartbeat; runs are held under leases, so a host that
+ * dies loses them to others after a while and nothing is computed twice: a unit is stored under its key once.
+ */
+import { availableParallelism, freemem, hostname, totalmem } from "node:os";
+import { eq, lt } from "drizzle-orm";
+import type { Core } from "../server/core.ts";
+import { hosts } from "../server/db/schema.ts";
+import { newId } from "../server/ids.ts";
+import { claimRun, enqueueAllDue, sweepLost } from "../server/runs/lifecycle.ts";
+import { attempt } from "./attempt.ts";
+import { machineFacts } from "./machine.ts";
+
+const POLL_MS = 500;
+const HEARTBEAT_MS = 3_000;
+const FORGET_HOST_MS = 60_000;
+
+export interface HostOptions {
+  /** Tasks at a time. */
+  readonly slots?: number | undefined;
+  readonly threadsPerTask?: number | undefined;
+  /** What one task may use. */
+  readonly memoryLimitBytes?: number | undefined;
+  readonly name?: string | undefined;
+  /** The only host of its database, so that runs found running have nobody. */
+  readonly alone?: boolean | undefined;
+  readonly log?: ((line: string) => void) | undefined;
+}
+
+export interface Host {
+  readonly id: string;
+  /** Takes nothing more, kills its tasks (their runs become lost and are taken up again), leaves. */
+  stop(): Promise<void>;
+}
+
+export async function startHost(core: Core, options: HostOptions = {}): Promise<Host> {
+  const id = newId("host");
+  const slots = options.slots ?? 1;
+  const threads = options.threadsPerTask ?? Math.max(1, Math.floor(availableParallelism() / slots));
+  const memoryLimitBytes = options.memoryLimitBytes ?? Math.floor((0.8 * totalmem()) / slots);
+  const machine = await machineFacts();
+  const shutdown = new AbortController();
+  const running = new Map<string, Promise<void>>();
+  const log = options.log ?? (() => undefined);
+  const now = (): Date => new Date(core.clock.nowMs());
+
+  await core.db.insert(hosts).values({
+    id,
+    name: options.name ?? hostname(),
+    slots,
+    threadsPerTask: threads,
+    machine: { ...machine, memoryLimitBytes },
+    startedAt: now(),
+    heartbeatAt: now(),
+  });
+  await sweepLost(core, { hostsKnownDead: options.alone ?? false });
+  await enqueueAllDue(core);
+  await core.events.publish("hosts", { id });
+
+  const beat = async (): Promise<void> => {
+    try {
+      await core.db
+        .update(hosts)
+        .set({
+          heartbeatAt: now(),
+          busy: running.size,
+          machine: { ...machine, memoryLimitBytes, freeBytes: freemem() },
+        })
+        .where(eq(hosts.id, id));
+      await core.db.delete(hosts).where(lt(hosts.heartbeatAt, new Date(core.clock.nowMs() - FORGET_HOST_MS)));
+      await sweepLost(core);
+    } catch (thrown) {
+      log(`the database does not answer: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+    }
+  };
+  const heart = setInterval(() => void beat(), HEARTBEAT_MS);
+
+  const take = async (): Promise<void> => {
+    const free = slots - running.size;
+    if (free <= 0) return;
+    await core.queue.take(free, async (due) => {
+      const run = await claimRun(core, id, due);
+      if (!run) return;
+      log(`${run.id} ${run.kind} ${run.name}, attempt ${run.attempt}`);
+      const work = attempt(core, run, { hostId: id, threads, memoryLimitBytes, machine }, shutdown.signal)
+        .catch((thrown: unknown) => log(`${run.id}: ${thrown instanceof Error ? thrown.message : String(thrown)}`))
+        .finally(() => {
+          running.delete(run.id);
+          core.events.wake();
+        });
+      running.set(run.id, work);
+    });
+  };
+  const loop = (async () => {
+    while (!shutdown.signal.aborted) {
+      await take().catch((thrown: unknown) => log(`the queue does not answer: ${String(thrown)}`));
+      await core.events.idle(POLL_MS, shutdown.signal);
+    }
+  })();
+
+  return {
+    id,
+    async stop() {
+      clearInterval(heart);
+      shutdown.abort();
+      await loop;
+      await Promise.all(running.values());
+      await core.db
+        .delete(hosts)
+        .where(eq(hosts.id, id))
+        .catch(() => undefined);
+    },
+  };
+}
