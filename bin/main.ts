@@ -18,6 +18,7 @@ import { addPrune } from "./commands/prune.ts";
 import { addQuantize } from "./commands/quantize.ts";
 import { addRunPackage } from "./commands/run-package.ts";
 import { addSensitivity } from "./commands/sensitivity.ts";
+import { addStart } from "./commands/start.ts";
 import { addTradeoff } from "./commands/tradeoff.ts";
 
 const cancel = new AbortController();
@@ -43,6 +44,7 @@ function buildProgram(): Command {
       "after",
       `
 Start here:
+  espalier start                                       the workbench in the browser
   espalier demo                                        the whole job on the starter model
   espalier sensitivity starter --text a.txt            what each attention head is worth
   espalier prune starter --ratio 0.3 --text a.txt --out pruned
@@ -55,6 +57,7 @@ A model is a checkpoint folder (config.json and safetensors), or an id from \`es
     .exitOverride()
     .configureOutput({ writeErr: (text) => process.stderr.write(text) });
   const register = [
+    addStart,
     addDemo,
     addModels,
     addEvaluate,

@@ -15,7 +15,7 @@ const client = {
     .default("api")
     .describe("Who asks; a newer question of the same one replaces an older"),
 };
-const [open, measure, generate, attention, examples] = whatIfAsk.options;
+const [open, measure, generate] = whatIfAsk.options;
 
 export const whatIfRouter = router({
   /** Loads a model and measures it untouched. */
@@ -38,17 +38,6 @@ export const whatIfRouter = router({
     .query(({ ctx, input, signal }) =>
       ctx.whatIf.ask({ ask: "generate", ...input }, { client: `${input.client} text`, signal }),
     ),
-  attention: procedure
-    .input(attention.omit({ ask: true }).extend(client))
-    .query(({ ctx, input, signal }) =>
-      ctx.whatIf.ask({ ask: "attention", ...input }, { client: `${input.client} attention`, signal }),
-    ),
-  examples: procedure
-    .input(examples.omit({ ask: true }).extend({ ...client, count: z.number().int().min(1).max(20).default(5) }))
-    .query(({ ctx, input, signal }) =>
-      ctx.whatIf.ask({ ask: "examples", ...input }, { client: `${input.client} examples`, signal }),
-    ),
-
   /** The measurements of importance there are for a model, newest first. */
   importance: procedure
     .input(z.object({ model: z.string().describe("Id of a model") }))

@@ -16,21 +16,6 @@ export const whatIfAsk = z.discriminatedUnion("ask", [
     prompt: z.string().max(4_000),
     maxTokens: z.number().int().min(1).max(200),
   }),
-  z.object({
-    ask: z.literal("attention"),
-    ...session,
-    selection: z.array(z.string()).max(20_000),
-    layer: z.number().int().min(0),
-    head: z.number().int().min(0),
-    sentence: z.string().min(1).max(2_000),
-  }),
-  z.object({
-    ask: z.literal("examples"),
-    ...session,
-    layer: z.number().int().min(0),
-    head: z.number().int().min(0),
-    count: z.number().int().min(1).max(20),
-  }),
 ]);
 export type WhatIfAsk = z.infer<typeof whatIfAsk>;
 
@@ -58,26 +43,10 @@ export interface WhatIfGenerated {
   readonly firstDifference: number | null;
 }
 
-export interface WhatIfAttention {
-  readonly tokens: string[];
-  /** (query, key). */
-  readonly weights: number[][];
-}
-
-export interface WhatIfExample {
-  readonly before: string;
-  readonly token: string;
-  readonly after: string;
-  /** Nats. */
-  readonly increase: number;
-}
-
 export interface WhatIfAnswers {
   open: WhatIfOpened;
   measure: WhatIfMeasured;
   generate: WhatIfGenerated;
-  attention: WhatIfAttention;
-  examples: WhatIfExample[];
 }
 
 export interface WhatIfService {

@@ -1,0 +1,110 @@
+/**
+ * @file The one HTTP server: access first, then the API, downloads, and at last the pages.
+ *
+ * Pages are Next's; they talk to the API like anybody else and share no module with it.
+ */
+import { randomBytes } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { nodeHTTPRequestHandler } from "@trpc/server/adapters/node-http";
+import { EspalierError, toEspalierError } from "../lib/errors.ts";
+import { type AccessPolicy, checkRequest, COOKIE, isSame, securityHeaders } from "./access/access.ts";
+import { appRouter } from "./api/router.ts";
+import type { ApiContext } from "./api/trpc.ts";
+import { getPackage, packageFolder } from "./packages/packages.ts";
+import { sendZip } from "./transfer/zip.ts";
+
+export type PageHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+export interface ServerOptions {
+  readonly context: ApiContext;
+  readonly pages: PageHandler;
+  readonly address: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly token: string | null;
+  readonly hosts: readonly string[];
+  readonly isDevelopment: boolean;
+}
+
+const MAX_BODY_BYTES = 96_000_000;
+
+/** Resolves once it listens. Throws `input/invalid` when the port is taken. */
+export async function startServer(options: ServerOptions): Promise<{ server: Server; url: string }> {
+  let policy: AccessPolicy = { port: options.port, token: options.token, hosts: options.hosts };
+  const server = createServer((request, response) => {
+    handle(request, response, options, policy).catch((thrown: unknown) => {
+      const { message } = toEspalierError(thrown);
+      if (!response.headersSent) response.writeHead(500, { "content-type": "text/plain" });
+      response.end(message);
+    });
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) =>
+      reject(
+        cause.code === "EADDRINUSE"
+          ? new EspalierError("input/invalid", `port ${options.port} is taken`, { hint: "Name another one with PORT.", cause })
+          : cause,
+      ),
+    );
+    server.listen(options.port, options.address, resolve);
+  });
+  const bound = server.address();
+  const port = typeof bound === "object" && bound !== null ? bound.port : options.port;
+  policy = { ...policy, port };
+  const name = options.address === "127.0.0.1" ? "localhost" : options.address;
+  return { server, url: `http://${name}:${port}` };
+}
+
+async function handle(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: ServerOptions,
+  policy: AccessPolicy,
+): Promise<void> {
+  const nonce = randomBytes(16).toString("base64");
+  const headers = securityHeaders(nonce, options.isDevelopment);
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  const url = new URL(request.url ?? "/", "http://localhost");
+  const given = url.searchParams.get("token");
+  if (policy.token !== null && given !== null && request.method === "GET" && isSame(given, policy.token)) {
+    url.searchParams.delete("token");
+    response.writeHead(303, {
+      location: `${url.pathname}${url.search}`,
+      "set-cookie": `${COOKIE}=${policy.token}; HttpOnly; SameSite=Strict; Path=/`,
+    });
+    response.end();
+    return;
+  }
+  const verdict = checkRequest(request, policy);
+  if (!verdict.allowed) {
+    response.writeHead(verdict.status, { "content-type": "text/plain" });
+    response.end(verdict.reason);
+    return;
+  }
+  if (url.pathname.startsWith("/api/trpc/")) {
+    await nodeHTTPRequestHandler({
+      req: request,
+      res: response,
+      router: appRouter,
+      path: url.pathname.slice("/api/trpc/".length),
+      createContext: async () => options.context,
+      maxBodySize: MAX_BODY_BYTES,
+    });
+    return;
+  }
+  const download = /^\/api\/packages\/(pkg_\w+)\.zip$/.exec(url.pathname);
+  if (download && request.method === "GET") {
+    const row = await getPackage(options.context.core, download[1] ?? "");
+    await sendZip(response, await packageFolder(options.context.core, row.id), row.name);
+    return;
+  }
+  if (url.pathname.startsWith("/api/")) {
+    response.writeHead(404, { "content-type": "text/plain" });
+    response.end("there is nothing under this address");
+    return;
+  }
+  // Next takes the nonce of its own scripts from here.
+  request.headers["content-security-policy"] = headers["content-security-policy"];
+  request.headers["x-nonce"] = nonce;
+  await options.pages(request, response);
+}
