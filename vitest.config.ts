@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["lib/**/*.test.ts", "experiments/**/*.test.ts", "server/**/*.test.ts", "workers/**/*.test.ts", "test/**/*.test.ts"],
+    include: ["lib/**/*.test.ts", "experiments/**/*.test.ts", "server/**/*.test.ts", "workers/**/*.test.ts", "app/**/*.test.ts", "test/**/*.test.ts"],
     exclude: ["test/oracles/**", "node_modules/**"],
     testTimeout: 60_000,
     pool: "forks",

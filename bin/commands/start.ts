@@ -1,7 +1,7 @@
 /** @file `espalier start`: the workbench in the browser. `espalier worker`: a host for a shared database. */
 import { spawn } from "node:child_process";
-import { createRequire } from "node:module";
 import { readdir, stat } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
@@ -44,8 +44,12 @@ export function addStart(program: Command, signal: AbortSignal): void {
           isDevelopment,
         });
         workbench.core.database.lock?.announce(url, core.token ?? null);
-        say(`Espalier is ready after ${((performance.now() - started) / 1000).toFixed(1)} s: ${url}${core.token ? "/?token=(your token)" : ""}`);
-        say(`data in ${core.dataDirectory}${workbench.core.database.kind === "postgres" ? ", rows in the shared database" : ""}`);
+        say(
+          `Espalier is ready after ${((performance.now() - started) / 1000).toFixed(1)} s: ${url}${core.token ? "/?token=(your token)" : ""}`,
+        );
+        say(
+          `data in ${core.dataDirectory}${workbench.core.database.kind === "postgres" ? ", rows in the shared database" : ""}`,
+        );
         await until(signal);
         server.closeAllConnections();
         server.close();
@@ -62,9 +66,13 @@ export function addStart(program: Command, signal: AbortSignal): void {
     .action(async (options: { slots?: string }) => {
       const core = coreOptions();
       if (!core.databaseUrl)
-        throw new EspalierError("input/invalid", "a worker needs DATABASE_URL, the Postgres it shares with the server", {
-          hint: "Without one, `espalier start` computes by itself.",
-        });
+        throw new EspalierError(
+          "input/invalid",
+          "a worker needs DATABASE_URL, the Postgres it shares with the server",
+          {
+            hint: "Without one, `espalier start` computes by itself.",
+          },
+        );
       const opened = await openCore(core);
       const slots = options.slots === undefined ? {} : { slots: Number(options.slots) };
       const host = await startHost(opened, { ...hostOptions(), ...slots, log: say });
@@ -88,16 +96,20 @@ async function buildPages(): Promise<void> {
   const built = await stat(join(root, ".next", "BUILD_ID")).catch(() => null);
   const sources = await readdir(join(root, "app"), { recursive: true, withFileTypes: true });
   let newest = 0;
-  for (const f of sources)
-    if (f.isFile()) newest = Math.max(newest, (await stat(join(f.parentPath, f.name))).mtimeMs);
+  for (const f of sources) if (f.isFile()) newest = Math.max(newest, (await stat(join(f.parentPath, f.name))).mtimeMs);
   if (built && built.mtimeMs > newest) return;
   say("building the pages, once");
   const next = createRequire(import.meta.url).resolve("next/dist/bin/next");
   const code = await new Promise<number>((resolve) => {
-    const child = spawn(process.execPath, [next, "build"], { cwd: root, stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, NEXT_TELEMETRY_DISABLED: "1" } });
+    const child = spawn(process.execPath, [next, "build"], {
+      cwd: root,
+      stdio: ["ignore", "ignore", "inherit"],
+      env: { ...process.env, NEXT_TELEMETRY_DISABLED: "1" },
+    });
     child.on("exit", (c) => resolve(c ?? 1));
   });
-  if (code !== 0) throw new EspalierError("engine/failed", "the pages could not be built", { hint: "npm run build says why." });
+  if (code !== 0)
+    throw new EspalierError("engine/failed", "the pages could not be built", { hint: "npm run build says why." });
 }
 
 async function nextPages(isDevelopment: boolean): Promise<PageHandler> {

@@ -48,7 +48,11 @@ export interface WhatIf {
     prompt: string,
     selection: readonly string[],
     options: { maxTokens: number; signal?: AbortSignal },
-  ): Promise<{ base: { text: string; tokens: string[] }; pruned: { text: string; tokens: string[] }; firstDifference: number | null }>;
+  ): Promise<{
+    base: { text: string; tokens: string[] };
+    pruned: { text: string; tokens: string[] };
+    firstDifference: number | null;
+  }>;
 }
 
 export async function openWhatIf(
@@ -84,7 +88,11 @@ export async function openWhatIf(
     for (const [i, index] of batch.rows.entries()) base[index] = found[i] as number;
     // The gated program of every layer shape is compiled now, not when somebody waits for it.
     for (let l = 0; l < arch.layers.length; l++)
-      await runner.block(l, streams[l] as Tensor, gatesOf(arch, l, ["heads"], () => true, batch.shape.batch));
+      await runner.block(
+        l,
+        streams[l] as Tensor,
+        gatesOf(arch, l, ["heads"], () => true, batch.shape.batch),
+      );
   }
   const tokens = sequences.reduce((n, s) => n + predictedTokens(s), 0);
   const baseNll = sequences.reduce((n, s, i) => n + (base[i] as number) * predictedTokens(s), 0) / tokens;
@@ -114,7 +122,8 @@ export async function openWhatIf(
           let x = boundaries[b]?.[first] as Tensor;
           for (let l = first; l < arch.layers.length; l++) {
             const heads = gone[l];
-            const gates = heads && heads.size > 0 ? gatesOf(arch, l, ["heads"], (h) => !heads.has(h), batch.shape.batch) : {};
+            const gates =
+              heads && heads.size > 0 ? gatesOf(arch, l, ["heads"], (h) => !heads.has(h), batch.shape.batch) : {};
             x = await runner.block(l, x, gates);
           }
           const found = await losses(x, batch);
@@ -139,7 +148,12 @@ export async function openWhatIf(
       const before = await say(model.weights);
       const after = gone.every((h) => h.size === 0)
         ? before
-        : await say(pruneHeads(model.weights, gone.map((h) => [...h].sort((x, y) => x - y))));
+        : await say(
+            pruneHeads(
+              model.weights,
+              gone.map((h) => [...h].sort((x, y) => x - y)),
+            ),
+          );
       const at = before.tokens.findIndex((t, i) => after.tokens[i] !== t);
       return { base: before, pruned: after, firstDifference: at < 0 ? null : at };
     },
@@ -170,7 +184,10 @@ function gatesOf(
   for (const kind of kinds) {
     const shape = gateShape(kind, l, batch);
     const width = shape.length === 2 ? (shape[1] as number) : 1;
-    gates[kind] = f32(shape, Float32Array.from({ length: batch * width }, (_, i) => (isOpen(i % width) ? 1 : 0)));
+    gates[kind] = f32(
+      shape,
+      Float32Array.from({ length: batch * width }, (_, i) => (isOpen(i % width) ? 1 : 0)),
+    );
   }
   return gates;
 }

@@ -1,0 +1,22 @@
+import { expect, test } from "vitest";
+import { bytes, count, duration, percent, plain, signed } from "./format.ts";
+
+test("numbers are grouped by thin spaces and negative ones have a true minus", () => {
+  expect(count(1905024)).toBe("1\u2009905\u2009024");
+  expect(count(-1234)).toBe("−1\u2009234");
+  expect(count(999)).toBe("999");
+  expect(signed(-0.5, 1)).toBe("−0.5");
+  expect(signed(2, 1)).toBe("+2.0");
+  expect(percent(0.345)).toBe("34.5\u2009%");
+});
+
+test("bytes are SI, durations are in what people say", () => {
+  expect([12, 1_500, 2_345_678, 9.3e9].map(bytes)).toEqual([
+    "12\u2009B",
+    "1.5\u2009kB",
+    "2.35\u2009MB",
+    "9.30\u2009GB",
+  ]);
+  expect([0.25, 42, 600, 9000].map(duration)).toEqual(["0.3\u2009s", "42\u2009s", "10\u2009min", "2.5\u2009h"]);
+  expect([3, 1234.5678, 0.01234].map(plain)).toEqual(["3", "1234.6", "0.012340"]);
+});

@@ -1,0 +1,32 @@
+/** @file Numbers as they stand on pages: thin spaces, true minus, signs on differences, SI bytes. */
+
+const THIN = "\u2009";
+const grouped = (digits: string): string => digits.replace(/\B(?=(\d{3})+(?!\d))/g, THIN);
+
+export function count(n: number): string {
+  const text = String(Math.abs(Math.round(n)));
+  return `${n < 0 ? "−" : ""}${text.length > 3 ? grouped(text) : text}`;
+}
+
+export const fixed = (v: number, digits: number): string => `${v < 0 ? "−" : ""}${Math.abs(v).toFixed(digits)}`;
+
+/** With its sign, also when positive. */
+export const signed = (v: number, digits: number): string => `${v < 0 ? "−" : "+"}${Math.abs(v).toFixed(digits)}`;
+
+export const percent = (share: number, digits = 1): string => `${fixed(share * 100, digits)}${THIN}%`;
+
+export function bytes(n: number): string {
+  if (n < 1_000) return `${n}${THIN}B`;
+  if (n < 1_000_000) return `${(n / 1e3).toFixed(1)}${THIN}kB`;
+  return n < 1e9 ? `${(n / 1e6).toFixed(2)}${THIN}MB` : `${(n / 1e9).toFixed(2)}${THIN}GB`;
+}
+
+export function duration(seconds: number): string {
+  if (seconds < 10) return `${seconds.toFixed(1)}${THIN}s`;
+  if (seconds < 90) return `${Math.round(seconds)}${THIN}s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)}${THIN}min` : `${(seconds / 3600).toFixed(1)}${THIN}h`;
+}
+
+/** Six figures at most, for numbers whose unit the reader knows. */
+export const plain = (v: number): string =>
+  Number.isInteger(v) ? count(v) : fixed(v, Math.min(6, Math.max(0, 4 - Math.floor(Math.log10(Math.abs(v) || 1)))));
