@@ -79,6 +79,8 @@ export function parseFlags<T>(schema: z.ZodType<T>, given: Record<string, unknow
 function fromText(text: string, p: PropertySchema): unknown {
   if (p.type === "integer" || p.type === "number")
     return text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
+  if (p.type === "object" || (p.type === "array" && text.trim().startsWith("["))) return fromJson(text);
+  if (p.type === "boolean") return text === "true" ? true : text === "false" ? false : text;
   if (p.type === "array") {
     const items = text
       .split(",")
@@ -87,4 +89,12 @@ function fromText(text: string, p: PropertySchema): unknown {
     return p.items?.type === "number" || p.items?.type === "integer" ? items.map(Number) : items;
   }
   return text.replaceAll("\\n", "\n");
+}
+
+function fromJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new EspalierError("input/invalid", `${text.slice(0, 80)} is not JSON`, { cause });
+  }
 }

@@ -7,6 +7,7 @@
 import { Command, CommanderError } from "commander";
 import { type ErrorCode, toEspalierError } from "../lib/errors.ts";
 import { cleanUpTemporaryOutput } from "../lib/files/atomic.ts";
+import { addApi } from "./commands/api.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addDistill } from "./commands/distill.ts";
 import { addEvaluate } from "./commands/evaluate.ts";
@@ -70,6 +71,7 @@ A model is a checkpoint folder (config.json and safetensors), or an id from \`es
     addExport,
     addInspect,
     addRunPackage,
+    addApi,
   ];
   for (const add of register) add(program, cancel.signal);
   for (const command of program.commands) command.exitOverride();

@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { nodeHTTPRequestHandler } from "@trpc/server/adapters/node-http";
 import { EspalierError, toEspalierError } from "../lib/errors.ts";
-import { type AccessPolicy, checkRequest, COOKIE, isSame, securityHeaders } from "./access/access.ts";
+import { type AccessPolicy, COOKIE, checkRequest, isSame, securityHeaders } from "./access/access.ts";
 import { appRouter } from "./api/router.ts";
 import type { ApiContext } from "./api/trpc.ts";
 import { getPackage, packageFolder } from "./packages/packages.ts";
@@ -42,7 +42,10 @@ export async function startServer(options: ServerOptions): Promise<{ server: Ser
     server.once("error", (cause: NodeJS.ErrnoException) =>
       reject(
         cause.code === "EADDRINUSE"
-          ? new EspalierError("input/invalid", `port ${options.port} is taken`, { hint: "Name another one with PORT.", cause })
+          ? new EspalierError("input/invalid", `port ${options.port} is taken`, {
+              hint: "Name another one with PORT.",
+              cause,
+            })
           : cause,
       ),
     );

@@ -18,10 +18,13 @@ afterAll(() => void server.close());
 const ask = (headers: Record<string, string>, method = "GET"): Promise<number> =>
   new Promise((resolve, reject) => {
     const { port } = policy;
-    const req = request({ host: "127.0.0.1", port, method, headers: { host: `localhost:${port}`, ...headers } }, (res) => {
-      res.resume();
-      resolve(res.statusCode ?? 0);
-    });
+    const req = request(
+      { host: "127.0.0.1", port, method, headers: { host: `localhost:${port}`, ...headers } },
+      (res) => {
+        res.resume();
+        resolve(res.statusCode ?? 0);
+      },
+    );
     req.on("error", reject);
     req.end();
   });

@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { eq } from "drizzle-orm";
 import { z } from "zod";
 import type { ExportCard } from "../../experiments/export/export.ts";
+import { storedType } from "../../experiments/prune/prune.ts";
 import { weightSizeBytes } from "../../lib/compress/decode.ts";
 import { weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
@@ -47,6 +48,7 @@ export const modelsRouter = router({
     const checkpoint = await openCheckpoint(await modelFolder(ctx.core, input.id));
     try {
       const arch = checkpoint.architecture;
+      const denseBytes = storedType(checkpoint.config) === "f32" ? 4 : 2;
       const tensors = [];
       for (const { name, shape, layer, role } of weightList(arch)) {
         const w = await checkpoint.weight(name);
@@ -57,7 +59,8 @@ export const modelsRouter = router({
           shape: [...shape],
           elements: elementCount(shape),
           scheme: w.kind,
-          sizeBytes: weightSizeBytes(w),
+          // A dense weight is read as fp32, whatever it is stored as.
+          sizeBytes: w.kind === "dense" ? elementCount(shape) * denseBytes : weightSizeBytes(w),
         });
       }
       const layers = arch.layers.map((l) => ({
