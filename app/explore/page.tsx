@@ -241,7 +241,8 @@ function Explore() {
           {prune.error ? <ErrorNote error={prune.error} /> : null}
           {pruned ? (
             <p>
-              <a href={`/runs/${pruned.id}`}>{pruned.name}</a> is on its way.
+              <a href={`/runs/${pruned.id}`}>{pruned.name}</a> is on its way;{" "}
+              <a href={`/new?kind=distill&model=${model}&student=run:${pruned.id}`}>distil it</a> when it is there.
             </p>
           ) : null}
         </aside>

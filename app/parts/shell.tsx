@@ -38,7 +38,11 @@ export function Shell({ children }: { children: ReactNode }) {
           <Link
             key={href}
             href={href}
-            aria-current={(href === "/" ? path === "/" : path.startsWith(href)) ? "page" : undefined}
+            aria-current={
+              (href === "/" ? path === "/" : path.startsWith(href) || (href === "/runs" && path === "/new"))
+                ? "page"
+                : undefined
+            }
           >
             {name}
           </Link>

@@ -70,6 +70,9 @@ function Runs() {
           {rows.length} of {runs.data?.length ?? 0}
         </span>
         <span className="end row">
+          <Link className="button" style={{ height: 28 }} href="/new">
+            New run
+          </Link>
           <button
             type="button"
             disabled={picked.size === 0}
