@@ -1,203 +1,266 @@
 /**
  * @file Optimal one-dimensional k-means with weights.
  *
- * Reference: Grønlund et al., "Fast Exact k-Means, k-Medians and Bregman Divergence Clustering in 1D" (2017). On sorted
- * x, clusters are intervals: D[c][i] = min_j D[c−1][j] + cost(j, i) with cost(j, i) = Σ w x² − (Σ w x)² / Σ w from prefix
- * sums. The best j never falls as i grows, so each row is filled by divide and conquer in O(n log n).
- *
- * Above `EXACT_LIMIT` distinct values the dynamic program runs on bins of equal width and Lloyd's iterations on the values
- * themselves finish; that is no longer provably optimal, but starts from the optimum of a fine histogram.
+ * On sorted distinct x, clusters are intervals between boundaries 0 = b₀ < b₁ < … < b_k = n, and Σ w (x − mean)² over an interval
+ * is Σ w x² less (Σ w x)² / Σ w. The sum of Σ w x² is fixed, so the path from 0 to n of k steps with the least
+ * Σ −(Σ w x)² / Σ w is wanted. Those costs satisfy Monge's inequality, hence:
+ *   - the least cost falls convexly with k, so that some penalty λ a step makes a path of k steps the best of all lengths
+ *     (Aggarwal, Schieber and Tokuyama, "Finding a minimum-weight k-link path in graphs with the concave Monge property", 1994;
+ *     Grønlund et al., "Fast Exact k-Means, k-Medians and Bregman Divergence Clustering in 1D", 2017);
+ *   - A[i] = min_{j<i} A[j] − (Σ_{j..i} w x)² / Σ_{j..i} w + λ has a best j that never falls as i grows, so one queue of
+ *     candidates finds all A in one pass (Hirschberg and Larmore, "The least weight subsequence problem", 1987).
+ * λ is searched on every q-th boundary first, then on all. Where two lengths around k are equally good for one λ, a path of k
+ * steps is spliced from the two. The result is the optimum up to the rounding of sums in double precision, for every n and k.
  */
+import { sortedOrder, sortedValues } from "./radix-sort.ts";
 
-/** Distinct values up to which the result is exact. */
-export const EXACT_LIMIT = 2048;
-const LLOYD_ITERATIONS = 40;
+/** Boundaries per cluster in the first search of λ. */
+const COARSE_BOUNDARIES = 8;
+/** λ closer than this, as a share, are one. */
+const SAME_PENALTY = 1e-13;
+/** λ below this share of Σ w x² is lost in rounding. */
+const LEAST_PENALTY = 1e-17;
 
 interface Points {
-  readonly x: Float64Array; // (n) ascending
-  readonly w: Float64Array; // (n)
-}
-
-/** Prefix sums over centred points, so that squares do not cancel. */
-class Prefix {
-  readonly centre: number;
-  private readonly w: Float64Array;
-  private readonly wx: Float64Array;
-  private readonly wxx: Float64Array;
-
-  constructor({ x, w }: Points) {
-    const n = x.length;
-    let total = 0;
-    let mean = 0;
-    for (let i = 0; i < n; i++) {
-      total += w[i] as number;
-      mean += (w[i] as number) * (x[i] as number);
-    }
-    this.centre = total > 0 ? mean / total : 0;
-    this.w = new Float64Array(n + 1);
-    this.wx = new Float64Array(n + 1);
-    this.wxx = new Float64Array(n + 1);
-    for (let i = 0; i < n; i++) {
-      const c = (x[i] as number) - this.centre;
-      const wi = w[i] as number;
-      this.w[i + 1] = (this.w[i] as number) + wi;
-      this.wx[i + 1] = (this.wx[i] as number) + wi * c;
-      this.wxx[i + 1] = (this.wxx[i] as number) + wi * c * c;
-    }
-  }
-
-  /** Squared error of points j … i − 1 around their mean. */
-  cost(j: number, i: number): number {
-    const weight = (this.w[i] as number) - (this.w[j] as number);
-    if (weight <= 0) return 0;
-    const sum = (this.wx[i] as number) - (this.wx[j] as number);
-    return Math.max(0, (this.wxx[i] as number) - (this.wxx[j] as number) - (sum * sum) / weight);
-  }
-
-  mean(j: number, i: number): number {
-    const weight = (this.w[i] as number) - (this.w[j] as number);
-    return weight > 0 ? this.centre + ((this.wx[i] as number) - (this.wx[j] as number)) / weight : Number.NaN;
-  }
-}
-
-/** Cluster boundaries 0 = b₀ < b₁ < … < b_k = n that minimise the total cost. */
-function optimalBoundaries(prefix: Prefix, n: number, k: number): Int32Array {
-  let before = new Float64Array(n + 1);
-  let current = new Float64Array(n + 1);
-  const choice: Int32Array[] = [];
-  for (let i = 0; i <= n; i++) before[i] = prefix.cost(0, i);
-  for (let c = 2; c <= k; c++) {
-    const chosen = new Int32Array(n + 1);
-    const fill = (low: number, high: number, jLow: number, jHigh: number): void => {
-      if (low > high) return;
-      const i = (low + high) >> 1;
-      let best = Number.POSITIVE_INFINITY;
-      let bestJ = jLow;
-      for (let j = Math.max(jLow, c - 1), end = Math.min(jHigh, i - 1); j <= end; j++) {
-        const total = (before[j] as number) + prefix.cost(j, i);
-        if (total < best) {
-          best = total;
-          bestJ = j;
-        }
-      }
-      current[i] = best;
-      chosen[i] = bestJ;
-      fill(low, i - 1, jLow, bestJ);
-      fill(i + 1, high, bestJ, jHigh);
-    };
-    fill(c, n, c - 1, n - 1);
-    choice.push(chosen);
-    [before, current] = [current, before];
-  }
-  const bounds = new Int32Array(k + 1);
-  bounds[k] = n;
-  for (let c = k; c >= 2; c--) bounds[c - 1] = choice[c - 2]?.[bounds[c] as number] ?? 0;
-  return bounds;
+  readonly x: Float64Array; // (n) ascending, distinct
+  readonly w: Float64Array; // (n) above 0
 }
 
 /**
  * At most `k` centroids, ascending, that minimise Σ w (x − nearest)². Fewer when there are fewer distinct values.
- * `values` in any order; `weights` as many, 1 when left out; a weight of 0 is ignored.
+ * `values` in any order, without NaN; `weights` as many, 1 when left out; a weight of 0 is ignored.
  */
 export function kmeans1d(values: Float32Array, k: number, weights?: Float32Array): Float64Array {
   const points = distinctPoints(values, weights);
   const n = points.x.length;
   if (n <= k) return points.x.slice();
-  const exact = new Prefix(points);
-  if (n <= EXACT_LIMIT) return centroids(exact, optimalBoundaries(exact, n, k));
-  const bins = binned(points, EXACT_LIMIT);
-  const coarse = new Prefix(bins);
-  const start = centroids(coarse, optimalBoundaries(coarse, bins.x.length, Math.min(k, bins.x.length)));
-  return lloyd(points.x, exact, start);
-}
-
-function centroids(prefix: Prefix, bounds: Int32Array): Float64Array {
-  return Float64Array.from({ length: bounds.length - 1 }, (_, c) =>
-    prefix.mean(bounds[c] as number, bounds[c + 1] as number),
-  );
+  const sums = prefixSums(points);
+  const bounds = k === 1 ? Int32Array.of(0, n) : optimalBoundaries(sums, n, k);
+  const out = new Float64Array(k);
+  for (let c = 0; c < k; c++) {
+    const [from, to] = [bounds[c] as number, bounds[c + 1] as number];
+    const weight = (sums.w[to] as number) - (sums.w[from] as number);
+    out[c] = sums.centre + ((sums.wx[to] as number) - (sums.wx[from] as number)) / weight;
+  }
+  return out;
 }
 
 function distinctPoints(values: Float32Array, weights: Float32Array | undefined): Points {
+  const x = new Float64Array(values.length);
+  const w = new Float64Array(values.length);
+  let n = 0;
+  let last = Number.NaN;
   if (!weights) {
-    const sorted = values.slice().sort();
-    const x = new Float64Array(sorted.length);
-    const w = new Float64Array(sorted.length);
-    let n = 0;
+    const sorted = sortedValues(values);
     for (let i = 0; i < sorted.length; i++) {
       const v = sorted[i] as number;
-      if (n > 0 && x[n - 1] === v) w[n - 1] = (w[n - 1] as number) + 1;
+      if (v === last) w[n - 1] = (w[n - 1] as number) + 1;
       else {
         x[n] = v;
         w[n++] = 1;
+        last = v;
       }
     }
     return { x: x.subarray(0, n), w: w.subarray(0, n) };
   }
-  const order = Uint32Array.from(values, (_, i) => i).sort((a, b) => (values[a] as number) - (values[b] as number));
-  const x: number[] = [];
-  const w: number[] = [];
-  for (const i of order) {
-    const wi = weights[i] as number;
+  const order = sortedOrder(values);
+  for (let i = 0; i < order.length; i++) {
+    const wi = weights[order[i] as number] as number;
     if (!(wi > 0)) continue;
-    const v = values[i] as number;
-    if (x.length > 0 && x.at(-1) === v) w[w.length - 1] = (w.at(-1) as number) + wi;
+    const v = values[order[i] as number] as number;
+    if (v === last) w[n - 1] = (w[n - 1] as number) + wi;
     else {
-      x.push(v);
-      w.push(wi);
+      x[n] = v;
+      w[n++] = wi;
+      last = v;
     }
   }
   // All weights zero: every value counts the same.
-  return x.length > 0 ? { x: Float64Array.from(x), w: Float64Array.from(w) } : distinctPoints(values, undefined);
+  return n > 0 ? { x: x.subarray(0, n), w: w.subarray(0, n) } : distinctPoints(values, undefined);
 }
 
-/** Weighted means of at most `count` bins of equal width. */
-function binned({ x, w }: Points, count: number): Points {
-  const low = x[0] as number;
-  const width = ((x.at(-1) as number) - low) / count;
-  const sum = new Float64Array(count);
-  const mass = new Float64Array(count);
-  for (let i = 0; i < x.length; i++) {
-    const bin = Math.min(count - 1, Math.floor(((x[i] as number) - low) / width));
-    sum[bin] = (sum[bin] as number) + (w[i] as number) * (x[i] as number);
-    mass[bin] = (mass[bin] as number) + (w[i] as number);
+interface Sums {
+  /** Σ w and Σ w (x − centre) left of each boundary, (n + 1). */
+  readonly w: Float64Array;
+  readonly wx: Float64Array;
+  readonly centre: number;
+  /** Σ w (x − centre)². */
+  readonly spread: number;
+}
+
+/** Around the mean, so that squares do not cancel. */
+function prefixSums({ x, w }: Points): Sums {
+  const n = x.length;
+  let total = 0;
+  let sum = 0;
+  for (let i = 0; i < n; i++) {
+    total += w[i] as number;
+    sum += (w[i] as number) * (x[i] as number);
   }
-  const used = Array.from({ length: count }, (_, b) => b).filter((b) => (mass[b] as number) > 0);
-  return {
-    x: Float64Array.from(used, (b) => (sum[b] as number) / (mass[b] as number)),
-    w: Float64Array.from(used, (b) => mass[b] as number),
-  };
+  const centre = sum / total;
+  const out = { w: new Float64Array(n + 1), wx: new Float64Array(n + 1) };
+  let weight = 0;
+  let first = 0;
+  let spread = 0;
+  for (let i = 0; i < n; i++) {
+    const centred = (x[i] as number) - centre;
+    const wi = w[i] as number;
+    weight += wi;
+    first += wi * centred;
+    spread += wi * centred * centred;
+    out.w[i + 1] = weight;
+    out.wx[i + 1] = first;
+  }
+  return { ...out, centre, spread };
 }
 
-/** Lloyd's iterations: boundaries halfway between centroids, centroids at the means, until nothing moves. */
-function lloyd(x: Float64Array, prefix: Prefix, start: Float64Array): Float64Array {
-  let centres = start;
-  for (let round = 0; round < LLOYD_ITERATIONS; round++) {
-    const bounds = new Int32Array(centres.length + 1);
-    bounds[centres.length] = x.length;
-    for (let c = 1; c < centres.length; c++) {
-      bounds[c] = lowerBound(x, ((centres[c - 1] as number) + (centres[c] as number)) / 2);
+/** Boundaries (k + 1) of the least cost, 1 < k < n. */
+function optimalBoundaries(sums: Sums, n: number, k: number): Int32Array {
+  const stride = Math.floor(n / (COARSE_BOUNDARIES * k));
+  // What it would be for values spread evenly.
+  let penalty = (2 * sums.spread) / k ** 3;
+  if (stride > 1) {
+    const m = Math.ceil(n / stride);
+    const w = new Float64Array(m + 1);
+    const wx = new Float64Array(m + 1);
+    for (let i = 0; i <= m; i++) {
+      w[i] = sums.w[Math.min(n, i * stride)] as number;
+      wx[i] = sums.wx[Math.min(n, i * stride)] as number;
     }
-    let moved = false;
-    const next = Float64Array.from(centres, (before, c) => {
-      const mean = prefix.mean(bounds[c] as number, bounds[c + 1] as number);
-      if (!Number.isFinite(mean)) return before;
-      if (mean !== before) moved = true;
-      return mean;
-    });
-    centres = next;
-    if (!moved) break;
+    penalty = search(new Paths(w, wx), k, penalty, sums.spread).penalty;
   }
-  return centres;
+  return search(new Paths(sums.w, sums.wx), k, penalty, sums.spread).bounds;
 }
 
-/** The first index whose value is not below `limit`. */
-export function lowerBound(x: ArrayLike<number>, limit: number): number {
+/** The best path of k steps and a λ it is the best of all for, from a guess of λ. */
+function search(paths: Paths, k: number, guess: number, spread: number): { bounds: Int32Array; penalty: number } {
+  const n = paths.n;
   let low = 0;
-  let high = x.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((x[middle] as number) < limit) low = middle + 1;
-    else high = middle;
+  let high = Number.POSITIVE_INFINITY;
+  let long = Int32Array.from({ length: n + 1 }, (_, i) => i);
+  let short = Int32Array.of(0, n);
+  let penalty = guess;
+  for (let round = 0; low < high * (1 - SAME_PENALTY) && penalty > LEAST_PENALTY * spread; round++) {
+    const steps = paths.find(penalty);
+    if (steps === k) return { bounds: paths.bounds(steps), penalty };
+    if (steps > k) {
+      low = penalty;
+      long = paths.bounds(steps);
+    } else {
+      high = penalty;
+      short = paths.bounds(steps);
+    }
+    // Steps are about λ^(−1/3) for smooth densities; if that does not help, halve.
+    const likely = penalty * (steps / k) ** 3;
+    if (round % 3 < 2 && likely > low && likely < high) penalty = likely;
+    else if (high === Number.POSITIVE_INFINITY) penalty *= 16;
+    else penalty = low > 0 ? Math.sqrt(low) * Math.sqrt(high) : penalty / 16;
   }
-  return low;
+  return { bounds: splice(short, long, k), penalty };
+}
+
+/**
+ * A path of k steps from two that are equally good and have fewer and more: where a step of the short one spans a step of the
+ * long one at the right count, the long one is left for the short one. By Monge's inequality it is as good as they are.
+ */
+function splice(short: Int32Array, long: Int32Array, k: number): Int32Array {
+  const shift = k - (short.length - 1);
+  let s = 0;
+  while ((long[s + 1 + shift] as number) > (short[s + 1] as number)) s++;
+  const bounds = new Int32Array(k + 1);
+  bounds.set(long.subarray(0, s + shift + 1));
+  bounds.set(short.subarray(s + 1), s + shift + 1);
+  return bounds;
+}
+
+/** Paths of least cost from boundary 0 to n, and the memory to find them in. */
+class Paths {
+  readonly n: number;
+  private readonly w: Float64Array; // (n + 1)
+  private readonly wx: Float64Array; // (n + 1)
+  private readonly least: Float64Array; // (n + 1) A
+  private readonly previous: Int32Array; // (n + 1)
+  /** Candidates j in the order in which they are best, and from which i on. */
+  private readonly candidate: Int32Array;
+  private readonly start: Int32Array;
+
+  constructor(w: Float64Array, wx: Float64Array) {
+    this.n = w.length - 1;
+    this.w = w;
+    this.wx = wx;
+    this.least = new Float64Array(w.length);
+    this.previous = new Int32Array(w.length);
+    this.candidate = new Int32Array(w.length);
+    this.start = new Int32Array(w.length + 1);
+  }
+
+  /** Finds the path for this penalty; how many steps it has. */
+  find(penalty: number): number {
+    const { n, w, wx, least, previous, candidate, start } = this;
+    let front = 0;
+    let back = 0;
+    candidate[0] = 0;
+    start[0] = 1;
+    least[0] = 0;
+    let crossing = 1;
+    for (let i = 1; i <= n; i++) {
+      while (front < back && (start[front + 1] as number) <= i) front++;
+      const j = candidate[front] as number;
+      previous[i] = j;
+      least[i] = value(least, w, wx, j, i) + penalty;
+      // i as a candidate: it takes over from those at the back that it beats where they begin.
+      while (
+        back >= front &&
+        (start[back] as number) > i &&
+        value(least, w, wx, i, start[back] as number) <
+          value(least, w, wx, candidate[back] as number, start[back] as number)
+      )
+        back--;
+      if (back < front) {
+        back = front;
+        candidate[back] = i;
+        start[back] = i + 1;
+        continue;
+      }
+      // Where i begins to beat the last: near where i − 1 did, so that a search outwards from there is short.
+      const last = candidate[back] as number;
+      let low = Math.max(start[back] as number, i);
+      let high = n + 1;
+      let probe = Math.min(n, Math.max(low + 1, crossing + 1));
+      let stride = 1;
+      while (high - low > 1) {
+        if (value(least, w, wx, i, probe) < value(least, w, wx, last, probe)) {
+          high = probe;
+          probe -= stride;
+        } else {
+          low = probe;
+          probe += stride;
+        }
+        stride *= 2;
+        if (probe <= low || probe >= high) probe = (low + high) >> 1;
+      }
+      crossing = high;
+      if (high <= n) {
+        back++;
+        candidate[back] = i;
+        start[back] = high;
+      }
+    }
+    let steps = 0;
+    for (let i = n; i > 0; i = previous[i] as number) steps++;
+    return steps;
+  }
+
+  /** The path found last, (steps + 1). */
+  bounds(steps: number): Int32Array<ArrayBuffer> {
+    const out = new Int32Array(steps + 1);
+    for (let i = this.n, s = steps; s > 0; s--, i = this.previous[i] as number) out[s] = i;
+    return out;
+  }
+}
+
+/** What the way to boundary i over j costs, less λ. */
+function value(least: Float64Array, w: Float64Array, wx: Float64Array, j: number, i: number): number {
+  const sum = (wx[i] as number) - (wx[j] as number);
+  return (least[j] as number) - (sum * sum) / ((w[i] as number) - (w[j] as number));
 }

@@ -3,7 +3,7 @@
  *
  * Reference: Han et al., "Deep Compression" (2016); granularity as in Core ML (iOS 18): one table per `rowsPerTable`
  * consecutive output channels. With column weights E[x_c²] the error that counts is that of the layer's output. Tables are
- * rounded to fp16 before indices are chosen, so the index is the nearest entry that ships.
+ * rounded to fp16 before indices are chosen, so the index is the nearest entry that ships. The k-means is exact.
  */
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
