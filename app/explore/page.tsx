@@ -309,7 +309,9 @@ function WhatIf(props: {
       <table style={{ marginTop: 12 }}>
         <thead>
           <tr>
-            <th />
+            <th>
+              <span className="visually-hidden">What</span>
+            </th>
             <th className="number">base</th>
             <th className="number">now</th>
             <th className="number">change</th>

@@ -46,7 +46,10 @@ export function ApiProvider({ children }: { children: ReactNode }) {
         onConnectionStateChange: ({ state }) => setLive(state === "pending"),
         onData: ({ data }) => {
           touched.add(data.topic);
-          if (data.topic === "runs") touched.add("studies").add("sweeps").add("system");
+          if (data.topic === "runs") {
+            touched.add("studies").add("sweeps").add("system");
+            void queries.invalidateQueries({ queryKey: [["whatIf", "importance"]] });
+          }
           if (data.topic === "hosts") touched.add("system");
         },
         onError: () => setLive(false),

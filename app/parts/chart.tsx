@@ -27,6 +27,17 @@ export interface ChartProps {
 const dashes = ["solid", "6px,3px", "2px,3px", "8px,3px,2px,3px", "1.5px,3px", "10px,4px"];
 const symbols = ["circle", "square", "triangle-up", "diamond", "circle-open", "cross"];
 
+/** 1, 2 and 5 times powers of ten within the data. */
+function logarithmicTicks(values: readonly (number | null)[]): { tickvals?: number[]; ticktext?: string[] } {
+  const positive = values.filter((v): v is number => v !== null && v > 0);
+  if (positive.length === 0) return {};
+  const [low, high] = [Math.min(...positive) * 0.8, Math.max(...positive) * 1.25];
+  const ticks: number[] = [];
+  for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++)
+    for (const m of [1, 2, 5]) if (m * 10 ** p >= low && m * 10 ** p <= high) ticks.push(m * 10 ** p);
+  return { tickvals: ticks, ticktext: ticks.map((t) => String(Number(t.toPrecision(1)))) };
+}
+
 export function Chart({ title, sentence, series, x, y, height = 320, onPick }: ChartProps) {
   const at = useRef<HTMLDivElement>(null);
   const [asTable, setTable] = useState(false);
@@ -80,7 +91,8 @@ export function Chart({ title, sentence, series, x, y, height = 320, onPick }: C
             }
           : {}),
       }));
-      const axis = (a: ChartProps["x"]) => ({
+      const axis = (a: ChartProps["x"], values: readonly (number | null)[]) => ({
+        ...(a.logarithmic ? logarithmicTicks(values) : {}),
         title: { text: a.title, font: { size: 12 } },
         type: a.logarithmic ? "log" : "linear",
         gridcolor: token("--line"),
@@ -94,8 +106,14 @@ export function Chart({ title, sentence, series, x, y, height = 320, onPick }: C
         paper_bgcolor: "transparent",
         plot_bgcolor: "transparent",
         font: { family: "Inter Variable, sans-serif", size: 11, color: token("--ink-3") },
-        xaxis: axis(x),
-        yaxis: axis(y),
+        xaxis: axis(
+          x,
+          series.flatMap((s) => s.x),
+        ),
+        yaxis: axis(
+          y,
+          series.flatMap((s) => s.y),
+        ),
         showlegend: series.filter((s) => !s.faint).length > 1,
         legend: { orientation: "h", y: 1.12 },
       };

@@ -97,7 +97,7 @@ export function HeadGrid({ shape, cells, selection, onChange, label }: HeadGridP
               const error = cell?.standardError ?? 0;
               const isNoise = value !== null && Math.abs(value) < 2 * error;
               const isDropped = selection.has(unit);
-              const colour = value === null ? null : divergingColour(value, max);
+              const [light, dark] = [divergingColour(value ?? 0, max), divergingColour(value ?? 0, max, "dark")];
               const reads =
                 value === null
                   ? "not measured"
@@ -116,8 +116,11 @@ export function HeadGrid({ shape, cells, selection, onChange, label }: HeadGridP
                     aria-selected={isDropped}
                     aria-label={`Layer ${layer}, head ${head}, KV group ${groups[head] ?? 0}, ${reads}, ${isDropped ? "dropped" : "kept"}`}
                     style={{
-                      background: colour ? `rgb(${colour.fill.join(" ")})` : "var(--sunken)",
-                      color: colour ? colour.ink : "var(--ink-3)",
+                      background:
+                        value === null
+                          ? "var(--sunken)"
+                          : `light-dark(rgb(${light.fill.join(" ")}), rgb(${dark.fill.join(" ")}))`,
+                      color: value === null ? "var(--ink-3)" : `light-dark(${light.ink}, ${dark.ink})`,
                     }}
                     onFocus={() => setFocus(at)}
                     onKeyDown={(event) => onKey(event, at)}
@@ -130,8 +133,12 @@ export function HeadGrid({ shape, cells, selection, onChange, label }: HeadGridP
                       drag.current = null;
                     }}
                   >
-                    {value === null ? "" : signed(value * 1000, 1)}
-                    <small>{value === null ? "" : isNoise ? "≈0" : `±${(error * 1000).toFixed(1)}`}</small>
+                    {value === null ? null : (
+                      <span aria-hidden="true">
+                        {signed(value * 1000, 1)}
+                        <small>{isNoise ? "≈0" : `±${(error * 1000).toFixed(1)}`}</small>
+                      </span>
+                    )}
                   </div>
                 </span>
               );

@@ -231,7 +231,9 @@ function Compare({ runs }: { runs: Compared[] }) {
       <table>
         <thead>
           <tr>
-            <th />
+            <th>
+              <span className="visually-hidden">Field</span>
+            </th>
             {runs.map((r) => (
               <th key={r.id} className="number">
                 {r.name}

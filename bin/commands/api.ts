@@ -21,7 +21,7 @@ export interface ProcedureCommand {
 /** All procedures but the stream of events, which is for pages; `runs get` tells the same when asked. */
 export function procedureCommands(): ProcedureCommand[] {
   return Object.entries(appRouter._def.procedures).flatMap(([path, procedure]) => {
-    const { type, inputs } = procedure._def as unknown as { type: string; inputs: unknown[] };
+    const { type, inputs } = (procedure as unknown as { _def: { type: string; inputs: unknown[] } })._def;
     if (type !== "query" && type !== "mutation") return [];
     const input = inputs[0] instanceof z.ZodType ? inputs[0] : null;
     return [{ path, type, input }];

@@ -35,20 +35,20 @@ export default function RunPage() {
   const cancel = useMutation(trpc.runs.cancel.mutationOptions(again));
   const resume = useMutation(trpc.runs.resume.mutationOptions(again));
   const retry = useMutation(trpc.runs.retry.mutationOptions(again));
-  const charts = useMemo(
-    () =>
-      (curves.data ?? []).map((c) => ({
-        name: c.name,
-        sentence: `${c.count} points, the last ${plain(c.values.findLast((v) => v !== null) ?? Number.NaN)}.${c.resumedAt.length > 0 ? ` Resumed at step ${c.resumedAt.join(", ")}.` : ""}${smoothing > 0 ? " The raw line stays behind the smoothed one." : ""}`,
-        series: [
-          ...(smoothing > 0
-            ? [{ name: "raw", x: c.steps, y: c.values, kind: "line" as const, style: 0, faint: true }]
-            : []),
-          { name: c.name, x: c.steps, y: smoothing > 0 ? c.smoothed : c.values, kind: "line" as const, style: 0 },
-        ],
-      })),
-    [curves.data, smoothing],
-  );
+  const charts = useMemo(() => {
+    // A handful of points is read better as it is.
+    const isSmoothed = (c: { count: number }): boolean => smoothing > 0 && c.count >= 30;
+    return (curves.data ?? []).map((c) => ({
+      name: c.name,
+      sentence: `${c.count} points, the last ${plain(c.values.findLast((v) => v !== null) ?? Number.NaN)}.${c.resumedAt.length > 0 ? ` Resumed at step ${c.resumedAt.join(", ")}.` : ""}${isSmoothed(c) ? " The raw line stays behind the smoothed one." : ""}`,
+      series: [
+        ...(isSmoothed(c)
+          ? [{ name: "raw", x: c.steps, y: c.values, kind: "line" as const, style: 0, faint: true }]
+          : []),
+        { name: c.name, x: c.steps, y: isSmoothed(c) ? c.smoothed : c.values, kind: "line" as const, style: 0 },
+      ],
+    }));
+  }, [curves.data, smoothing]);
   const r = run.data;
   if (run.error) return <ErrorNote error={run.error} />;
   if (!r) return <TopBar title="Run" />;
