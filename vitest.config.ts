@@ -2,7 +2,14 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["lib/**/*.test.ts", "experiments/**/*.test.ts", "server/**/*.test.ts", "workers/**/*.test.ts", "app/**/*.test.ts", "test/**/*.test.ts"],
+    include: [
+      "lib/**/*.test.ts",
+      "experiments/**/*.test.ts",
+      "server/**/*.test.ts",
+      "workers/**/*.test.ts",
+      "app/**/*.test.ts",
+      "test/**/*.test.ts",
+    ],
     exclude: ["test/oracles/**", "test/browser/**", "node_modules/**"],
     testTimeout: 60_000,
     pool: "forks",
