@@ -10,6 +10,7 @@ import { EspalierError, toEspalierError } from "../lib/errors.ts";
 import { type AccessPolicy, COOKIE, checkRequest, isSame, securityHeaders } from "./access/access.ts";
 import { appRouter } from "./api/router.ts";
 import type { ApiContext } from "./api/trpc.ts";
+import { artifactEndpoint } from "./artifacts/endpoint.ts";
 import { getPackage, packageFolder } from "./packages/packages.ts";
 import { sendZip } from "./transfer/zip.ts";
 
@@ -27,6 +28,7 @@ export interface ServerOptions {
 }
 
 const MAX_BODY_BYTES = 96_000_000;
+const MAX_ARTIFACT_BYTES = 64e9;
 
 /** Resolves once it listens. Throws `input/invalid` when the port is taken. */
 export async function startServer(options: ServerOptions): Promise<{ server: Server; url: string }> {
@@ -95,6 +97,12 @@ async function handle(
     });
     return;
   }
+  // Who may ask at all was settled above; hosts elsewhere carry the token.
+  const artifacts = artifactEndpoint(options.context.core.artifacts, {
+    authorize: () => true,
+    maxBytes: MAX_ARTIFACT_BYTES,
+  });
+  if (await artifacts(request, response)) return;
   const download = /^\/api\/packages\/(pkg_\w+)\.zip$/.exec(url.pathname);
   if (download && request.method === "GET") {
     const row = await getPackage(options.context.core, download[1] ?? "");
