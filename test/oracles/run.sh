@@ -39,4 +39,6 @@ rm -rf "$folder"
 echo "-- libtensorflow: every op, whole decoders and their gradients on the native TensorFlow.js"
 tfjs_node=$(bash test/oracles/build-tfjs-node.sh)
 ESPALIER_TFJS_NODE="$tfjs_node" npx vitest run test/engines lib/engines/tensorflow
+echo "-- moto: artifacts in an S3 bucket"
+bash test/oracles/s3.sh "$venv"
 echo "oracles agree"
