@@ -1,16 +1,21 @@
 /** @file `npm run bench`: the same work here and in the peer, in one run, as ratios. See README.md beside this file. */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { table } from "../bin/numbers.ts";
+import { shippedWeights } from "../experiments/export/export.ts";
 import { modelSession } from "../experiments/models.ts";
 import { unitsOf } from "../experiments/sensitivity/sensitivity.ts";
 import { leaveOneOut } from "../lib/compress/importance/leave-one-out.ts";
 import { palettize } from "../lib/compress/quantize/palettize.ts";
+import { packageProgram } from "../lib/decoder/package-program.ts";
 import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
 import { sequenceLosses } from "../lib/eval/perplexity.ts";
 import type { TokenSequence } from "../lib/eval/sequences.ts";
+import { writePackage } from "../lib/formats/coreml/package-writer.ts";
 import { createRng } from "../lib/random.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { textObjective } from "../lib/train/training-program.ts";
@@ -45,6 +50,12 @@ const heads = unitsOf(model.weights.arch, ["heads"]).map((u) => u.gate);
 const loo = await least(() => leaveOneOut(model.runner, sequences.slice(0, 8), heads), 1);
 const matrix = Float32Array.from({ length: 512 * 512 }, () => rng.normal());
 const palette = await least(() => palettize(matrix, [512, 512], { bits: 4, rowsPerTable: 16 }), 3);
+const scratch = mkdtempSync(join(tmpdir(), "espalier-bench-"));
+const exported = await least(async () => {
+  const program = packageProgram(model.weights.arch, await shippedWeights(model), { context: 256, prefillLength: 32 });
+  const about = { shortDescription: "bench", author: "", license: "", version: "1", userDefined: {} };
+  await writePackage(join(scratch, "ours.mlpackage"), program, about, { replace: true });
+}, 5);
 const shape = { batch: 8, length: 160 };
 const trainer = await Trainer.create(engine, model.weights, {
   shape,
@@ -66,6 +77,37 @@ const peer = existsSync(python)
 const theirs: Record<string, unknown> =
   peer && peer.status === 0 ? JSON.parse(peer.stdout.trim().split("\n").at(-1) ?? "{}") : {};
 if (peer && peer.status !== 0) console.error(peer.stderr.slice(-500));
+
+const converter = existsSync(python)
+  ? spawnSync(python, ["bench/coremltools_peer.py", starter, join(scratch, "theirs.mlpackage")], {
+      encoding: "utf8",
+      maxBuffer: 1 << 26,
+    })
+  : null;
+if (converter?.status === 0) {
+  const { convert, save } = JSON.parse(converter.stdout.trim().split("\n").at(-1) ?? "{}");
+  theirs.export = Number(convert) + Number(save);
+} else if (converter) console.error(converter.stderr.slice(-500));
+
+/** Peak memory of a child that loads and evaluates 315 MB of f32 weights, in multiples of them. */
+function peakMemory(): { name: string; times: number }[] {
+  const child = (...args: string[]): string =>
+    spawnSync(process.execPath, ["--import", "tsx", "bench/peak-memory.ts", ...args], { encoding: "utf8" }).stdout;
+  return ["f32", "bf16"].flatMap((dtype) => {
+    const folder = join(scratch, dtype);
+    child("write", folder, dtype);
+    const { baselineBytes, loadedBytes, peakBytes, weightBytes } = JSON.parse(
+      child("evaluate", folder, String(threads)),
+    );
+    rmSync(folder, { recursive: true });
+    return [
+      { name: `${dtype} checkpoint, loaded`, times: (loadedBytes - baselineBytes) / weightBytes },
+      { name: `${dtype} checkpoint, loaded and evaluated`, times: (peakBytes - baselineBytes) / weightBytes },
+    ];
+  });
+}
+const memory = existsSync("/proc/self/status") ? peakMemory() : [];
+rmSync(scratch, { recursive: true, force: true });
 
 const row = (name: string, ours: number, key: string, goal: number): string[] => {
   const other = theirs[key];
@@ -89,7 +131,17 @@ console.log(
       row("training step 8 × 160", train, "train", 1),
       row("leave-one-out, 64 heads", loo, "leaveOneOut", 5),
       row("palettize 512 × 512, 4 bit", palette, "palettize", 10),
+      row("export the starter", exported, "export", 10),
     ],
   ),
 );
+if (memory.length > 0) {
+  const rows = memory.map(({ name, times }) => [
+    name,
+    `${times.toFixed(2)} ×`,
+    "1.5 ×",
+    times < 1.5 ? "met" : "MISSED",
+  ]);
+  console.log(`\n${table(["peak memory beyond the idle process", "of the f32 weights", "goal", ""], rows)}`);
+}
 process.exit(0);

@@ -66,7 +66,6 @@ def leave_one_out():
 
 
 def palettize():
-    from coremltools.optimize.coreml import _utils  # noqa: F401  (import cost kept out of the timing)
     from coremltools._deps import kmeans1d
     w = np.random.RandomState(0).randn(512, 512).astype(np.float32)
     return lambda: [kmeans1d.cluster(w[r:r + 16].reshape(-1).tolist(), 16) for r in range(0, 512, 16)]

@@ -29,6 +29,7 @@ const elementBytes = {
 export type SafetensorsDType = keyof typeof elementBytes;
 
 const MAX_HEADER_BYTES = 100_000_000;
+const PIECE_BYTES = 1 << 20;
 
 export interface TensorInfo {
   readonly name: string;
@@ -53,6 +54,8 @@ export interface SafetensorsFile {
   readonly metadata: Readonly<Record<string, string>>;
   readonly sizeBytes: number;
   readBytes(name: string): Promise<Uint8Array>;
+  /** The bytes of a tensor in pieces, all in one buffer that the next piece overwrites. */
+  pieces(name: string): AsyncIterable<Uint8Array>;
   /** F64, F32, F16 and BF16 as fp32. Throws `format/unsupported` for other element types. */
   readFloat32(name: string): Promise<Float32Array>;
   close(): Promise<void>;
@@ -84,6 +87,10 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       metadata,
       sizeBytes: size,
       readBytes,
+      pieces(name) {
+        const { offset, sizeBytes } = info(name);
+        return pieces(file, offset, sizeBytes, path);
+      },
       async readFloat32(name) {
         const { dtype } = info(name);
         return toFloat32(await readBytes(name), dtype, `${path}: ${name}`);
@@ -96,9 +103,22 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   }
 }
 
-async function readExactly(file: FileHandle, offset: number, length: number, path: string): Promise<Uint8Array> {
+async function* pieces(file: FileHandle, offset: number, length: number, path: string): AsyncGenerator<Uint8Array> {
+  const buffer = new Uint8Array(Math.min(length, PIECE_BYTES));
+  for (let at = 0; at < length; at += PIECE_BYTES) {
+    const piece = buffer.subarray(0, Math.min(length - at, PIECE_BYTES));
+    yield fill(piece, file, offset + at, path);
+  }
+}
+
+function readExactly(file: FileHandle, offset: number, length: number, path: string): Promise<Uint8Array> {
   // An allocation of its own, so that typed arrays over it are aligned.
-  const bytes = new Uint8Array(length);
+  return fill(new Uint8Array(length), file, offset, path);
+}
+
+/** Reads into all of `bytes`, and gives it back. */
+async function fill(bytes: Uint8Array, file: FileHandle, offset: number, path: string): Promise<Uint8Array> {
+  const { length } = bytes;
   let at = 0;
   while (at < length) {
     const { bytesRead } = await file.read(bytes, at, Math.min(length - at, 1 << 30), offset + at);

@@ -232,7 +232,10 @@ function storedTensorName(arch: DecoderArchitecture, entry: WeightEntry): string
 async function hashOf(config: string, files: readonly SafetensorsFile[]): Promise<string> {
   const hash = createHash("sha256").update(config);
   for (const f of files) {
-    for (const name of [...f.tensors.keys()].sort()) hash.update(name).update(await f.readBytes(name));
+    for (const name of [...f.tensors.keys()].sort()) {
+      hash.update(name);
+      for await (const piece of f.pieces(name)) hash.update(piece);
+    }
   }
   return hash.digest("hex");
 }
