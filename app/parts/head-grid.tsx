@@ -27,7 +27,10 @@ export interface HeadGridProps {
 }
 
 export function HeadGrid({ shape, cells, selection, onChange, label }: HeadGridProps) {
-  const [focus, setFocus] = useState<Position>({ layer: shape.heads.length - 1, head: 0 });
+  const [chosen, setFocus] = useState<Position | null>(null);
+  // One cell is always in the tab order, also when the shape came after the grid or has changed since.
+  const focus =
+    chosen && chosen.head < (shape.heads[chosen.layer] ?? 0) ? chosen : { layer: shape.heads.length - 1, head: 0 };
   const [said, setSaid] = useState("");
   const drag = useRef<Position | null>(null);
   const anchor = useRef<Position | null>(null);
@@ -98,10 +101,6 @@ export function HeadGrid({ shape, cells, selection, onChange, label }: HeadGridP
               const isNoise = value !== null && Math.abs(value) < 2 * error;
               const isDropped = selection.has(unit);
               const [light, dark] = [divergingColour(value ?? 0, max), divergingColour(value ?? 0, max, "dark")];
-              const reads =
-                value === null
-                  ? "not measured"
-                  : `${signed(value * 1000, 1)}, standard error ${(error * 1000).toFixed(1)}${isNoise ? ", within noise" : ""}`;
               const groups = shape.groupOf[layer] ?? [];
               return (
                 <span key={unit} style={{ display: "contents" }}>
@@ -114,7 +113,6 @@ export function HeadGrid({ shape, cells, selection, onChange, label }: HeadGridP
                     className="cell"
                     tabIndex={focus.layer === layer && focus.head === head ? 0 : -1}
                     aria-selected={isDropped}
-                    aria-label={`Layer ${layer}, head ${head}, KV group ${groups[head] ?? 0}, ${reads}, ${isDropped ? "dropped" : "kept"}`}
                     style={{
                       background:
                         value === null
@@ -133,12 +131,15 @@ export function HeadGrid({ shape, cells, selection, onChange, label }: HeadGridP
                       drag.current = null;
                     }}
                   >
-                    {value === null ? null : (
-                      <span aria-hidden="true">
-                        {signed(value * 1000, 1)}
-                        <small>{isNoise ? "≈0" : `±${(error * 1000).toFixed(1)}`}</small>
-                      </span>
-                    )}
+                    <span className="visually-hidden">
+                      Layer {layer}, head {head},{" "}
+                    </span>
+                    {value === null ? "" : signed(value * 1000, 1)}
+                    <small>{value === null ? "" : isNoise ? "≈0" : `±${(error * 1000).toFixed(1)}`}</small>
+                    <span className="visually-hidden">
+                      , {value === null ? "not measured, " : ""}
+                      {isNoise ? "within noise, " : ""}KV group {groups[head] ?? 0}, {isDropped ? "dropped" : "kept"}
+                    </span>
                   </div>
                 </span>
               );
