@@ -7,7 +7,7 @@
  */
 import { newData, type Tensor, type TensorData } from "../../mil/tensor.ts";
 import { type DType, dtypeBits } from "../../mil/types.ts";
-import { type PackedBits, packBits, packedSizeBytes, unpackBits } from "./bit-packing.ts";
+import { type PackedBits, packBits, packedSizeBytes, unpackBits } from "../bit-packing.ts";
 import { ArrayFeatureType_ArrayDataType as ArrayDataType } from "./generated/feature-types_pb.ts";
 import { DataType } from "./generated/mil_pb.ts";
 
@@ -68,7 +68,7 @@ export const dtypeOfBlob = reversed(blobDataTypes);
 export const dtypeOfFeature = reversed(featureDataTypes);
 
 /** The width of a sub-byte type; null for types of whole bytes. */
-export function subByteBits(dtype: DType): PackedBits | null {
+export function subByteBits(dtype: DType): Exclude<PackedBits, 8> | null {
   const bits = dtypeBits[dtype];
   return bits === 1 || bits === 2 || bits === 3 || bits === 4 || bits === 6 ? bits : null;
 }

@@ -3,7 +3,8 @@
  *
  * Manifest and paths, the protobuf, the interface rules Apple's validator applies, every name, every operation through the op
  * table (arguments, inferred against declared types), every blob. Parameters that a package keeps as `const` operations
- * become parameters again. Left out: model types other than ML programs, nested blocks, older opsets' attribute form.
+ * become parameters again. Of blobs the records are read and checked; their data is read when the program is run or a constant is
+ * asked for it, so the package must stay where it is until then. Left out: model types other than ML programs, nested blocks, older opsets' attribute form.
  */
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,8 +15,9 @@ import { float16Table } from "../../float16.ts";
 import { checkOp, opSpec } from "../../mil/op.ts";
 import "../../mil/ops/all.ts";
 import type { MilFunction, Operation, ParamValue, Program, Value } from "../../mil/program.ts";
-import { newData, type Tensor } from "../../mil/tensor.ts";
+import { newData, type Tensor, type TensorData } from "../../mil/tensor.ts";
 import {
+  type DType,
   elementCount,
   sameShape,
   sameType,
@@ -484,8 +486,9 @@ class FunctionReader {
 
   private blob(reference: mil.Value_BlobFileValue, type: TensorType, where: string): Tensor {
     if (reference.fileName !== WEIGHT_FILE) throw bad(`${where} lies in ${reference.fileName}`);
-    const record = this.weights?.records.get(Number(reference.offset));
-    if (!record) throw bad(`${where}: no blob begins at byte ${reference.offset} of the weight file`);
+    const { weights } = this;
+    const record = weights?.records.get(Number(reference.offset));
+    if (!weights || !record) throw bad(`${where}: no blob begins at byte ${reference.offset} of the weight file`);
     const count = elementCount(type.shape);
     if (record.dtype !== type.dtype || record.elements !== count) {
       throw bad(
@@ -494,11 +497,28 @@ class FunctionReader {
     }
     const known = this.cache.get(reference.offset);
     if (known && sameShape(known.shape, type.shape)) return known;
-    const data = known ? known.data : this.weights?.read(record);
-    if (!data) throw bad(`${where}: there is no weight file`);
-    const made: Tensor = { dtype: type.dtype, shape: type.shape, data };
+    const made = new BlobTensor(type, () => known?.data ?? weights.read(record));
     this.cache.set(reference.offset, made);
     return made;
+  }
+}
+
+/** A tensor whose data is read from the weight file when somebody asks for it, once. */
+class BlobTensor implements Tensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  private readonly read: () => TensorData;
+  private known: TensorData | null = null;
+
+  constructor(type: TensorType, read: () => TensorData) {
+    this.dtype = type.dtype;
+    this.shape = type.shape;
+    this.read = read;
+  }
+
+  get data(): TensorData {
+    this.known ??= this.read();
+    return this.known;
   }
 }
 
@@ -509,7 +529,8 @@ function checkMask(inputs: Readonly<Record<string, Value | Value[]>>, where: str
   if (!mask || !values) return;
   let ones = 0;
   for (const bit of mask.data) ones += bit;
-  if (ones !== values.data.length) throw bad(`${where}: the mask has ${ones} ones for ${values.data.length} values`);
+  const count = elementCount(values.shape);
+  if (ones !== count) throw bad(`${where}: the mask has ${ones} ones for ${count} values`);
 }
 
 function immediateConstant(value: mil.TensorValue, type: TensorType, where: string): Constant {

@@ -1,6 +1,6 @@
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { temporaryFolder, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { decodeWeight } from "../../compress/decode.ts";
 import { palettize } from "../../compress/quantize/palettize.ts";
@@ -17,6 +17,7 @@ import { roundToFloat16 } from "../../float16.ts";
 import { printProgram } from "../../mil/print.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
 import { createRng } from "../../random.ts";
+import { BlobFile } from "./blob-file.ts";
 import { summarizePackage } from "./inspect.ts";
 import { readPackage } from "./package-reader.ts";
 import { writePackage } from "./package-writer.ts";
@@ -170,4 +171,19 @@ test.each([
   const manifest = join(path, "Manifest.json");
   await writeFile(manifest, change(await readFile(manifest, "utf8")));
   await expect(readPackage(path)).rejects.toMatchObject({ code: "format/malformed" });
+});
+
+test("a summary reads the records of weights, not the weights", async () => {
+  for (const scheme of ["dense", "palette", "affine", "sparse"] as const) {
+    const path = join(await temporaryFolder(), "summary.mlpackage");
+    const written = await writePackage(path, build("llama", scheme).program, metadata);
+    const reading = vi.spyOn(BlobFile.prototype, "read");
+    const read = await readPackage(path);
+    expect(summarizePackage(read).weightBytes).toBe(written.weightBytes);
+    const bytesRead = reading.mock.calls.reduce((n, [record]) => n + record.sizeBytes, 0);
+    reading.mockRestore();
+    // The ones of a sparse weight's mask are counted.
+    if (scheme === "sparse") expect(bytesRead).toBeLessThan(0.1 * written.weightBytes);
+    else expect(bytesRead).toBe(0);
+  }
 });

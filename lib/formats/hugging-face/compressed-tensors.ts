@@ -9,6 +9,7 @@ import type { CompressedWeight } from "../../compress/weight.ts";
 import { EspalierError } from "../../errors.ts";
 import { float16FromFloat32 } from "../../float16.ts";
 import { elementCount } from "../../mil/types.ts";
+import { packBits, packedSizeBytes, unpackBits } from "../bit-packing.ts";
 import { asBytes, type SafetensorsFile, type TensorToWrite } from "../safetensors.ts";
 
 const shape = z.array(z.number().int().positive());
@@ -30,32 +31,6 @@ export const compressionScheme = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("sparse"), shape }),
 ]);
 export type CompressionScheme = z.infer<typeof compressionScheme>;
-
-/** Low `bits` of each value, LSB first, without gaps. */
-export function packBits(values: Uint8Array | Int8Array, bits: number): Uint8Array {
-  const out = new Uint8Array(Math.ceil((values.length * bits) / 8));
-  const mask = (1 << bits) - 1;
-  let at = 0;
-  for (let i = 0; i < values.length; i++, at += bits) {
-    const v = ((values[i] as number) & mask) << (at & 7);
-    out[at >> 3] = (out[at >> 3] as number) | (v & 255);
-    if ((at & 7) + bits > 8) out[(at >> 3) + 1] = (out[(at >> 3) + 1] as number) | (v >> 8);
-  }
-  return out;
-}
-
-export function unpackBits(packed: Uint8Array, bits: number, count: number): Uint8Array {
-  const out = new Uint8Array(count);
-  const mask = (1 << bits) - 1;
-  for (let i = 0, at = 0; i < count; i++, at += bits) {
-    const word = (packed[at >> 3] as number) | ((packed[(at >> 3) + 1] ?? 0) << 8);
-    out[i] = (word >> (at & 7)) & mask;
-  }
-  return out;
-}
-
-const signExtend = (codes: Uint8Array, bits: number): Int8Array =>
-  Int8Array.from(codes, (c) => (c << (32 - bits)) >> (32 - bits));
 
 /** The tensors and the scheme of a weight that is not dense. */
 export function compressedTensors(
@@ -133,7 +108,6 @@ export async function readCompressed(
     return data;
   };
   const half = (suffix: string): Promise<Float32Array> => file(`${name}.${suffix}`).readFloat32(`${name}.${suffix}`);
-  const packed = (n: number, bits: number): number => Math.ceil((n * bits) / 8);
   const sized = (values: Float32Array, expected: number, suffix: string): Float32Array => {
     if (values.length === expected) return values;
     throw new EspalierError(
@@ -143,12 +117,9 @@ export async function readCompressed(
   };
   if (scheme.kind === "affine") {
     const scales = elementCount(scheme.scaleShape);
-    const codes = signExtend(
-      unpackBits(await part("codes", packed(count, scheme.bits)), scheme.bits, count),
-      scheme.bits,
-    );
+    const codes = unpackBits(await part("codes", packedSizeBytes(count, scheme.bits)), scheme.bits, count, true);
     const offsets = scheme.offsets
-      ? signExtend(unpackBits(await part("offsets", packed(scales, scheme.bits)), scheme.bits, scales), scheme.bits)
+      ? unpackBits(await part("offsets", packedSizeBytes(scales, scheme.bits)), scheme.bits, scales, true)
       : null;
     return {
       kind: "affine",
@@ -162,7 +133,7 @@ export async function readCompressed(
   }
   if (scheme.kind === "palette") {
     const rows = scheme.shape[0] ?? 0;
-    const indices = unpackBits(await part("indices", packed(count, scheme.bits)), scheme.bits, count);
+    const indices = unpackBits(await part("indices", packedSizeBytes(count, scheme.bits)), scheme.bits, count, false);
     const tables = sized(await half("tables"), Math.ceil(rows / scheme.rowsPerTable) * 2 ** scheme.bits, "tables");
     return {
       kind: "palette",
@@ -173,7 +144,7 @@ export async function readCompressed(
       rowsPerTable: scheme.rowsPerTable,
     };
   }
-  const mask = unpackBits(await part("mask", packed(count, 1)), 1, count);
+  const mask = unpackBits(await part("mask", packedSizeBytes(count, 1)), 1, count, false);
   const ones = mask.reduce((n, v) => n + v, 0);
   return { kind: "sparse", shape: scheme.shape, mask, nonzeros: sized(await half("nonzeros"), ones, "nonzeros") };
 }

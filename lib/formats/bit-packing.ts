@@ -1,13 +1,13 @@
 /**
- * @file Elements of 1, 2, 3, 4 or 6 bits packed into bytes, as Core ML keeps them.
+ * @file Elements of 1, 2, 3, 4, 6 or 8 bits packed into bytes, as Core ML keeps them; our checkpoints do the same.
  *
  * Reference: MIL blob storage v2 (`weight.bin`). One stream, least significant bit first: element i takes the
  * bits [i·b, i·b + b) counted from bit 0 of byte 0, so elements of 3 and 6 bits straddle bytes. Signed elements
  * are two's complement. Row-major, no padding per row; the last byte is filled with zero bits.
  */
-import { EspalierError } from "../../errors.ts";
+import { EspalierError } from "../errors.ts";
 
-export type PackedBits = 1 | 2 | 3 | 4 | 6;
+export type PackedBits = 1 | 2 | 3 | 4 | 6 | 8;
 
 /** Bytes that `count` elements of `bits` bits take. */
 export const packedSizeBytes = (count: number, bits: number): number => Math.ceil((count * bits) / 8);
@@ -43,6 +43,9 @@ export function packBits(values: Uint8Array | Int8Array, bits: PackedBits): Uint
 }
 
 /** The reverse: `count` elements, one per byte, sign-extended when `signed`. Throws `format/truncated`. */
+export function unpackBits(bytes: Uint8Array, bits: PackedBits, count: number, signed: true): Int8Array;
+export function unpackBits(bytes: Uint8Array, bits: PackedBits, count: number, signed: false): Uint8Array;
+export function unpackBits(bytes: Uint8Array, bits: PackedBits, count: number, signed: boolean): Uint8Array | Int8Array;
 export function unpackBits(
   bytes: Uint8Array,
   bits: PackedBits,
