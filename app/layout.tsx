@@ -11,7 +11,8 @@ const theme =
   "document.documentElement.dataset.theme=localStorage.getItem('theme')??(matchMedia('(prefers-color-scheme: dark)').matches?'dark':'light')";
 
 export default async function Layout({ children }: { children: ReactNode }) {
-  const nonce = (await headers()).get("x-nonce") ?? undefined;
+  // The server hands its policy on; Next takes the nonce of its own scripts from the same header.
+  const nonce = /'nonce-([^']+)'/.exec((await headers()).get("content-security-policy") ?? "")?.[1];
   return (
     <html lang="en" suppressHydrationWarning>
       <head>

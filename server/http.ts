@@ -3,11 +3,11 @@
  *
  * Pages are Next's; they talk to the API like anybody else and share no module with it.
  */
-import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { nodeHTTPRequestHandler } from "@trpc/server/adapters/node-http";
 import { EspalierError, toEspalierError } from "../lib/errors.ts";
-import { type AccessPolicy, COOKIE, checkRequest, isSame, securityHeaders } from "./access/access.ts";
+import { type AccessPolicy, guard } from "./access/access.ts";
+import { applySecurityHeaders } from "./access/security-headers.ts";
 import { appRouter } from "./api/router.ts";
 import type { ApiContext } from "./api/trpc.ts";
 import { artifactEndpoint } from "./artifacts/endpoint.ts";
@@ -40,6 +40,8 @@ export async function startServer(options: ServerOptions): Promise<{ server: Ser
       response.end(message);
     });
   });
+  // A large artifact takes longer than Node's five minutes; each body has its own limit on silence.
+  server.requestTimeout = 0;
   await new Promise<void>((resolve, reject) => {
     server.once("error", (cause: NodeJS.ErrnoException) =>
       reject(
@@ -66,26 +68,10 @@ async function handle(
   options: ServerOptions,
   policy: AccessPolicy,
 ): Promise<void> {
-  const nonce = randomBytes(16).toString("base64");
-  const headers = securityHeaders(nonce, options.isDevelopment);
-  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  applySecurityHeaders(request, response, options);
+  if (!guard(request, response, policy)) return;
+  if (await options.context.uploads?.handle(request, response)) return;
   const url = new URL(request.url ?? "/", "http://localhost");
-  const given = url.searchParams.get("token");
-  if (policy.token !== null && given !== null && request.method === "GET" && isSame(given, policy.token)) {
-    url.searchParams.delete("token");
-    response.writeHead(303, {
-      location: `${url.pathname}${url.search}`,
-      "set-cookie": `${COOKIE}=${policy.token}; HttpOnly; SameSite=Strict; Path=/`,
-    });
-    response.end();
-    return;
-  }
-  const verdict = checkRequest(request, policy);
-  if (!verdict.allowed) {
-    response.writeHead(verdict.status, { "content-type": "text/plain" });
-    response.end(verdict.reason);
-    return;
-  }
   if (url.pathname.startsWith("/api/trpc/")) {
     await nodeHTTPRequestHandler({
       req: request,
@@ -114,8 +100,5 @@ async function handle(
     response.end("there is nothing under this address");
     return;
   }
-  // Next takes the nonce of its own scripts from here.
-  request.headers["content-security-policy"] = headers["content-security-policy"];
-  request.headers["x-nonce"] = nonce;
   await options.pages(request, response);
 }

@@ -17,6 +17,7 @@ const heavy: Record<string, string> = {
   "onnxruntime-node": "lib/engines/onnxruntime/engine.ts",
   "@tensorflow/tfjs-node": "lib/engines/tensorflow/backend.ts",
   pg: "server/db/database.ts",
+  "@aws-sdk/client-s3": "server/artifacts/s3.ts",
   "@huggingface/hub": "lib/formats/hugging-face/hub.ts",
   "@huggingface/tokenizers": "lib/tokenizer/tokenizer.ts",
 };

@@ -4,6 +4,7 @@ import type { ApiContext } from "../server/api/trpc.ts";
 import { type Core, type CoreOptions, openCore } from "../server/core.ts";
 import { ensureStarter } from "../server/starter.ts";
 import { advanceSweeps } from "../server/sweeps/sweeps.ts";
+import { openUploads } from "../server/transfer/upload.ts";
 import { type Host, type HostOptions, startHost } from "./host.ts";
 import { whatIfService } from "./what-if-service.ts";
 
@@ -22,15 +23,17 @@ export async function openWorkbench(options: CoreOptions, host: HostOptions | nu
   try {
     await ensureStarter(core);
     const whatIf = whatIfService(core);
+    const uploads = await openUploads({ dataDirectory: options.dataDirectory, clock: options.clock });
     const alone = core.database.kind === "embedded";
     const own = host ? await startHost(core, { ...host, alone }) : null;
     const advance = setInterval(() => void advanceSweeps(core).catch(() => undefined), SWEEP_MS);
     return {
       core,
-      context: { core, whatIf },
+      context: { core, whatIf, uploads },
       host: own,
       async close() {
         clearInterval(advance);
+        uploads.close();
         await whatIf.close();
         await own?.stop();
         await core.close();

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { EspalierError } from "../../lib/errors.ts";
 import { checkBinding } from "../../server/access/access.ts";
+import { redactor, secretsOf } from "../../server/access/secrets.ts";
 import { openCore } from "../../server/core.ts";
 import { type PageHandler, startServer } from "../../server/http.ts";
 import { startHost } from "../../workers/host.ts";
@@ -83,7 +84,8 @@ export function addStart(program: Command, signal: AbortSignal): void {
     });
 }
 
-const say = (line: string): void => void process.stderr.write(`${line}\n`);
+const redact = redactor([...secretsOf(process.env), process.env.ESPALIER_TOKEN]);
+const say = (line: string): void => void process.stderr.write(`${redact(line)}\n`);
 
 const until = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {

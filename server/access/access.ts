@@ -29,10 +29,6 @@ export type Verdict =
       readonly headers: Readonly<Record<string, string>>;
     };
 
-export { securityHeaders } from "./security-headers.ts";
-/** The cookie `http.ts` sets by itself, until it leaves that to `guard`. */
-export const COOKIE = "espalier_token";
-
 const minTokenLength = 16;
 const cookieSeconds = 30 * 86_400;
 const localNames = ["localhost", "127.0.0.1", "[::1]"];
@@ -108,7 +104,6 @@ function presentsCookie(request: IncomingMessage, policy: AccessPolicy): boolean
   if (policy.token === null) return true;
   const start = `${cookieName(policy)}=`;
   const session = sessionOf(policy.token);
-  if ((request.headers.cookie ?? "").split("; ").some((c) => isSame(c, `${COOKIE}=${policy.token}`))) return true;
   return (request.headers.cookie ?? "")
     .split(";")
     .map((c) => c.trim())

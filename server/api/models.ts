@@ -77,15 +77,21 @@ export const modelsRouter = router({
     }
   }),
 
-  /** A checkpoint folder on the server's machine. */
+  /** A checkpoint folder on the server's machine, or the files of an upload by its batch. */
   import: procedure
     .input(
       z.object({
-        source: z.string().min(1).max(4096).describe("A checkpoint folder"),
+        source: z.string().min(1).max(4096).describe("A checkpoint folder, or upload:BATCH"),
         as: z.string().min(1).max(80).describe("The id to keep it under"),
       }),
     )
     .mutation(async ({ ctx, input }) => {
+      const batch = /^upload:([\w-]+)$/.exec(input.source)?.[1];
+      if (batch !== undefined && ctx.uploads) {
+        const model = await registerModel(ctx.core, await ctx.uploads.finishUpload(batch), { id: input.as });
+        await ctx.uploads.discardUpload(batch);
+        return model;
+      }
       const folder = input.source;
       if (!(await stat(folder).catch(() => null))?.isDirectory())
         throw new EspalierError("model/missing-file", `there is no folder ${input.source}`);

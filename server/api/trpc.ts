@@ -2,11 +2,14 @@
 import { initTRPC, TRPCError } from "@trpc/server";
 import { type ErrorCode, toEspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
+import type { Uploads } from "../transfer/upload.ts";
 import type { WhatIfService } from "../what-if/service.ts";
 
 export interface ApiContext {
   readonly core: Core;
   readonly whatIf: WhatIfService;
+  /** Files sent over HTTP; null where nobody can send any. */
+  readonly uploads: Uploads | null;
   readonly signal?: AbortSignal | undefined;
 }
 
