@@ -71,6 +71,29 @@ async function readConfig(directory: string): Promise<{ text: string; config: Re
   }
 }
 
+/** More than any model has, and few enough to describe: a descriptor lists layers, heads and rotary frequencies one by one. */
+const mostOf = {
+  num_hidden_layers: 4096,
+  num_attention_heads: 4096,
+  num_key_value_heads: 4096,
+  head_dim: 4096,
+  hidden_size: 65_536,
+} as const;
+
+/** Throws `model/config` for sizes that no checkpoint can have, before anything is made of them. */
+function checkSizes(config: Record<string, unknown>): void {
+  const nested = z.record(z.string(), z.unknown()).safeParse(config.text_config);
+  for (const part of nested.success ? [config, nested.data] : [config]) {
+    for (const [key, most] of Object.entries(mostOf)) {
+      const value = part[key];
+      if (typeof value === "number" && value > most)
+        throw new EspalierError("model/config", `config.json: ${key} is ${value}, more than ${most}`, {
+          hint: "The config is damaged, or not one of a language model.",
+        });
+    }
+  }
+}
+
 async function openFiles(directory: string): Promise<SafetensorsFile[]> {
   const single = join(directory, "model.safetensors");
   if (await stat(single).catch(() => null)) return [await openSafetensors(single)];
@@ -109,6 +132,7 @@ async function openFiles(directory: string): Promise<SafetensorsFile[]> {
 /** Throws `model/…` and `format/…` errors naming file, tensor, expected and found. */
 export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const { text, config } = await readConfig(directory);
+  checkSizes(config);
   const architecture = architectureOf(config);
   const schemes = compressionMap.safeParse(config.espalier ?? {});
   if (!schemes.success)
