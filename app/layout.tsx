@@ -8,7 +8,7 @@ export const metadata = { title: "Espalier", description: "A workbench for compr
 
 /** Before anything is painted. */
 const theme =
-  "document.documentElement.dataset.theme=localStorage.getItem('theme')??(matchMedia('(prefers-color-scheme: dark)').matches?'dark':'light')";
+  "document.documentElement.dataset.theme=localStorage.getItem('theme')??(matchMedia('(prefers-color-scheme: dark)').matches?'dark':'light');document.documentElement.dataset.nav=localStorage.getItem('navigation')??(location.pathname.startsWith('/explore')?'rail':'full')";
 
 export default async function Layout({ children }: { children: ReactNode }) {
   // The server hands its policy on; Next takes the nonce of its own scripts from the same header.

@@ -5,7 +5,7 @@
  * brown for a unit whose loss hurts, to teal for one whose loss helps. Without colour the numbers alone say it.
  */
 
-import { divergingColour } from "../experiments/studies/diverging-scale.ts";
+import { divergingColour } from "../experiments/studies/colour-scales.ts";
 import type { HeadGrid } from "../experiments/studies/head-grid.ts";
 import { signed } from "./numbers.ts";
 

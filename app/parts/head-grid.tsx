@@ -3,7 +3,7 @@
  * @file The layers × heads grid: colour for what each head is worth, hatching for what is dropped, every gesture by keyboard too.
  */
 import { useRef, useState } from "react";
-import { divergingColour } from "../../experiments/studies/diverging-scale.ts";
+import { cellStyle, divergingColour } from "../../experiments/studies/colour-scales.ts";
 import { signed } from "./format.ts";
 import {
   columnUnits,
@@ -100,7 +100,6 @@ export function HeadGrid({ shape, cells, selection, onChange, label }: HeadGridP
               const error = cell?.standardError ?? 0;
               const isNoise = value !== null && Math.abs(value) < 2 * error;
               const isDropped = selection.has(unit);
-              const [light, dark] = [divergingColour(value ?? 0, max), divergingColour(value ?? 0, max, "dark")];
               const groups = shape.groupOf[layer] ?? [];
               return (
                 <span key={unit} style={{ display: "contents" }}>
@@ -113,13 +112,11 @@ export function HeadGrid({ shape, cells, selection, onChange, label }: HeadGridP
                     className="cell"
                     tabIndex={focus.layer === layer && focus.head === head ? 0 : -1}
                     aria-selected={isDropped}
-                    style={{
-                      background:
-                        value === null
-                          ? "var(--sunken)"
-                          : `light-dark(rgb(${light.fill.join(" ")}), rgb(${dark.fill.join(" ")}))`,
-                      color: value === null ? "var(--ink-3)" : `light-dark(${light.ink}, ${dark.ink})`,
-                    }}
+                    style={
+                      value === null
+                        ? { background: "var(--sunken)", color: "var(--ink-3)" }
+                        : cellStyle((theme) => divergingColour(value, max, theme))
+                    }
                     onFocus={() => setFocus(at)}
                     onKeyDown={(event) => onKey(event, at)}
                     onPointerDown={(event) => {

@@ -68,7 +68,7 @@ function Tradeoff() {
       low: of.map((p) => (isAccuracy ? 100 * (p.accuracy?.interval.low ?? 0) : p.kl.mean - p.kl.standardError)),
       high: of.map((p) => (isAccuracy ? 100 * (p.accuracy?.interval.high ?? 0) : p.kl.mean + p.kl.standardError)),
     });
-    const drawn = (name: string, of: TradeoffPoint[], style: number | null): Series => ({
+    const drawn = (name: string, of: TradeoffPoint[], style: number | "reference"): Series => ({
       name,
       x: of.map(size.of),
       y: of.map(value),
@@ -78,7 +78,7 @@ function Tradeoff() {
       error: errors(of),
     });
     return [
-      { name: "front", x: front.map(size.of), y: front.map(value), kind: "staircase", style: null },
+      { name: "front", x: front.map(size.of), y: front.map(value), kind: "staircase", style: "reference" },
       drawn("undominated", front, 0),
       drawn(
         "dominated",

@@ -5,7 +5,7 @@
  */
 
 import type { TradeoffPoint } from "../tradeoff/tradeoff.ts";
-import { divergingColour } from "./diverging-scale.ts";
+import { divergingColour } from "./colour-scales.ts";
 import { type HeadGrid, headGrid } from "./head-grid.ts";
 import type { StarterStudyResult } from "./starter.ts";
 

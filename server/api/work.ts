@@ -6,7 +6,7 @@ import { notebookContent } from "../../experiments/notebook/cells.ts";
 import { starterStudyOptions } from "../../experiments/studies/starter.ts";
 import { sweepDefinition } from "../../experiments/sweep/sweep.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { hosts, runs, views } from "../db/schema.ts";
+import { hosts, models, notebooks, packages, runs, views } from "../db/schema.ts";
 import { newId } from "../ids.ts";
 import { exportNotebook, notebookFormats } from "../notebooks/export.ts";
 import { figureData } from "../notebooks/figure-data.ts";
@@ -123,11 +123,19 @@ export const systemRouter = router({
       .from(runs)
       .where(eq(runs.archived, false))
       .groupBy(runs.state);
+    const rows = async (table: typeof models | typeof notebooks | typeof packages): Promise<number> =>
+      ctx.core.db.$count(table);
     return {
       version: "0.1.0",
       database: ctx.core.database.kind,
       hosts: await ctx.core.db.select().from(hosts),
       runs: Object.fromEntries(counts.map((c) => [c.state, c.count])),
+      counts: {
+        models: await rows(models),
+        runs: counts.reduce((n, c) => n + c.count, 0),
+        notebooks: await rows(notebooks),
+        packages: await rows(packages),
+      },
       lastEvent: await ctx.core.events.lastSeq(),
     };
   }),

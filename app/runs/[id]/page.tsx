@@ -100,7 +100,7 @@ export default function RunPage() {
           ) : null}
           {r.error ? (
             <section className="region">
-              <div className="error-note" role="alert">
+              <div className="note error" role="alert">
                 <strong>{r.error.message}</strong>
                 {r.error.hint ? <p style={{ margin: "4px 0 0" }}>{r.error.hint}</p> : null}
                 <code className="soft">{r.error.code}</code>
