@@ -139,7 +139,8 @@ export function Menu(props: { readonly icon: IconName; readonly label: string; r
   }, [isOpen]);
   const onKey = (event: React.KeyboardEvent): void => {
     const items = [...(box.current?.querySelectorAll<HTMLElement>('[role="menuitem"]') ?? [])];
-    const at = items.indexOf(document.activeElement);
+    const focused = document.activeElement;
+    const at = focused instanceof HTMLElement ? items.indexOf(focused) : -1;
     if (event.key === "Escape") {
       setOpen(false);
       button.current?.focus();
