@@ -18,6 +18,10 @@ export const textConfig = {
     .optional()
     .describe("Tokens a sequence may have; default: what the model allows, at most 512"),
   maxTokens: z.number().int().positive().optional().describe("Predicted tokens at most"),
+  fuseUnknown: z
+    .boolean()
+    .optional()
+    .describe("Count text the vocabulary lacks as one <unk>, as the tokenizer has it; default: one for each byte"),
 };
 
 export type TextConfig = z.infer<z.ZodObject<typeof textConfig>>;

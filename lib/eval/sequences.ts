@@ -20,7 +20,8 @@ export interface TokenSequence {
 
 /** What evaluation needs of a tokenizer. */
 export interface TextCodec {
-  encode(text: string, options: { bos: boolean }): number[];
+  /** `unknown`: what the vocabulary lacks as one <unk>, as the tokenizer has it, or as one for each byte. */
+  encode(text: string, options: { bos: boolean; unknown?: "fused" | "bytes" }): number[];
   decode(ids: readonly number[]): string;
   readonly bosId: number | null;
 }
@@ -34,6 +35,8 @@ export interface TextProtocol {
   readonly context: number;
   /** Predicted tokens at most, over all. */
   readonly maxTokens?: number | undefined;
+  /** What the vocabulary lacks counts as one <unk>, as the tokenizer has it; else as one for each byte. */
+  readonly fuseUnknown?: boolean | undefined;
 }
 
 const utf8 = new TextEncoder();
@@ -63,13 +66,15 @@ export function sequencesFromText(text: string, codec: TextCodec, protocol: Text
   return sequences;
 }
 
+const unknownOf = (protocol: TextProtocol): "fused" | "bytes" => (protocol.fuseUnknown ? "fused" : "bytes");
+
 export const predictedTokens = (s: TokenSequence): number => s.ids.length - s.scoredFrom;
 
 function documents(text: string, codec: TextCodec, protocol: TextProtocol, separator: string): TokenSequence[] {
   const pieces = text.split(separator).map((d) => d.trim());
   const kept = pieces.filter((d) => d !== "").slice(0, protocol.limit);
   return kept.flatMap((piece, i) => {
-    const full = codec.encode(piece, { bos: true });
+    const full = codec.encode(piece, { bos: true, unknown: unknownOf(protocol) });
     const ids = full.slice(0, protocol.context);
     if (ids.length < 2) return [];
     const sizeBytes =
@@ -81,7 +86,7 @@ function documents(text: string, codec: TextCodec, protocol: TextProtocol, separ
 }
 
 function windows(text: string, codec: TextCodec, protocol: TextProtocol): TokenSequence[] {
-  const stream = codec.encode(text, { bos: false });
+  const stream = codec.encode(text, { bos: false, unknown: unknownOf(protocol) });
   const lead = codec.bosId === null ? [] : [codec.bosId];
   const size = protocol.context - lead.length;
   const found: TokenSequence[] = [];
@@ -102,7 +107,7 @@ export function protocolString(name: string, protocol: TextProtocol, sequences: 
       ? "windows without overlap"
       : `documents split at ${JSON.stringify(protocol.separator)}`;
   const tokens = sequences.reduce((n, s) => n + predictedTokens(s), 0);
-  return `${name}: ${sequences.length} ${kind}, context ${protocol.context}, BOS where the model has one, ${tokens} tokens predicted`;
+  return `${name}: ${sequences.length} ${kind}, context ${protocol.context}, BOS where the model has one, ${tokens} tokens predicted${protocol.fuseUnknown ? ", unknown text fused" : ""}`;
 }
 
 export interface PaddedBatch {

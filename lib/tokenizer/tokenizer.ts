@@ -3,6 +3,9 @@
  *
  * The library adds BOS where the post-processor says so; here BOS is asked for explicitly, and its id comes from the
  * configs. Decoding never cleans up spaces.
+ *
+ * A vocabulary with byte fallback that lacks byte tokens fuses what it does not know into one <unk>, however long.
+ * `unknown: "bytes"` gives one for each byte instead: a model must not score better for knowing fewer letters.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -48,18 +51,21 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
       hint: "Copy the tokenizer.json of the model you started from into that folder.",
     });
   }
-  const parsed = <T>(schema: z.ZodType<T>, value: unknown): T => schema.parse(value ?? {});
-  const config = parsed(configSchema, await readJson(join(directory, "config.json")));
-  const nested = parsed(configSchema, config.text_config);
-  const generation = parsed(configSchema, await readJson(join(directory, "generation_config.json")));
-  const own = parsed(tokenizerConfigSchema, await readJson(join(directory, "tokenizer_config.json")));
+  const read = async <T>(schema: z.ZodType<T>, name: string): Promise<T> =>
+    parsed(schema, (await readJson(join(directory, name))) ?? {}, join(directory, name));
+  const config = await read(configSchema, "config.json");
+  const nested = parsed(configSchema, config.text_config ?? {}, `${join(directory, "config.json")}: text_config`);
+  const generation = await read(configSchema, "generation_config.json");
+  const own = await read(tokenizerConfigSchema, "tokenizer_config.json");
 
-  let library: LibraryTokenizer;
-  try {
-    library = new LibraryTokenizer(json, { ...own, clean_up_tokenization_spaces: false });
-  } catch (cause) {
-    throw new EspalierError("format/unsupported", `the tokenizer in ${directory} could not be read`, { cause });
-  }
+  const open = (content: object): LibraryTokenizer => {
+    try {
+      return new LibraryTokenizer(content, { ...own, clean_up_tokenization_spaces: false });
+    } catch (cause) {
+      throw new EspalierError("format/unsupported", `the tokenizer in ${directory} could not be read`, { cause });
+    }
+  };
+  const library = open(json);
   const idOf = (token: string): number | null => library.token_to_id(token) ?? null;
   const named = (t: z.infer<typeof tokenText>): number | null =>
     t ? idOf(typeof t === "string" ? t : t.content) : null;
@@ -77,14 +83,19 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const vocabSize =
     Math.max(...(vocabulary instanceof Map ? [...vocabulary.values()] : Object.values(vocabulary)).map(Number)) + 1;
 
+  const completed = withAllBytes(json, vocabSize);
+  const byBytes = completed ? open(completed.json) : null;
+
   return {
     bosId,
     eosIds,
     vocabSize,
     idOf,
-    encode(text, { bos }) {
-      const ids = text === "" ? [] : library.encode(text, { add_special_tokens: false }).ids;
-      return bos && bosId !== null ? [bosId, ...ids] : [...ids];
+    encode(text, { bos, unknown = "fused" }) {
+      const which = unknown === "bytes" && byBytes ? byBytes : library;
+      const encoded = text === "" ? [] : which.encode(text, { add_special_tokens: false }).ids;
+      const ids = encoded.map((id) => (completed && id >= vocabSize ? completed.unknownId : id));
+      return bos && bosId !== null ? [bosId, ...ids] : ids;
     },
     decode(ids) {
       for (const id of ids) {
@@ -94,4 +105,34 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
       return library.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
     },
   };
+}
+
+function parsed<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw new EspalierError("format/malformed", `${where}: ${issue?.path.join(".")}: ${issue?.message}`, {
+    hint: "Copy the file again from the model it belongs to.",
+  });
+}
+
+const byteFallback = z.looseObject({
+  model: z.looseObject({
+    byte_fallback: z.literal(true),
+    unk_token: z.string(),
+    vocab: z.record(z.string(), z.number()),
+  }),
+});
+
+/** The same tokenizer with the byte tokens it lacks, under ids from `vocabSize` on; null where there is nothing to add. */
+function withAllBytes(json: object, vocabSize: number): { json: object; unknownId: number } | null {
+  const read = byteFallback.safeParse(json);
+  if (!read.success) return null;
+  const { model } = read.data;
+  const unknownId = model.vocab[model.unk_token];
+  const names = Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, "0")}>`);
+  const missing = names.filter((name) => !Object.hasOwn(model.vocab, name));
+  if (unknownId === undefined || missing.length === 0) return null;
+  const added = Object.fromEntries(missing.map((name, i) => [name, vocabSize + i]));
+  return { json: { ...read.data, model: { ...model, vocab: { ...model.vocab, ...added } } }, unknownId };
 }

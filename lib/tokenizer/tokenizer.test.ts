@@ -1,0 +1,51 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { temporaryFolder } from "../../test/fixtures/tiny-model.ts";
+import { loadTokenizer } from "./tokenizer.ts";
+
+const bpe = (vocab: Record<string, number>) => ({
+  version: "1.0",
+  added_tokens: [],
+  normalizer: null,
+  pre_tokenizer: null,
+  post_processor: null,
+  decoder: null,
+  model: { type: "BPE", unk_token: "<unk>", fuse_unk: true, byte_fallback: true, vocab, merges: ["a b"] },
+});
+
+async function tokenizerOf(json: unknown, more: Record<string, unknown> = {}) {
+  const folder = await temporaryFolder();
+  await writeFile(join(folder, "tokenizer.json"), JSON.stringify(json));
+  for (const [name, content] of Object.entries(more)) await writeFile(join(folder, name), JSON.stringify(content));
+  return loadTokenizer(folder);
+}
+
+test("what a vocabulary lacks is one <unk> as the tokenizer has it, or one for each of its bytes", async () => {
+  const t = await tokenizerOf(bpe({ "<unk>": 0, a: 1, b: 2, ab: 3 }));
+  expect(t.encode("abéé€b", { bos: false })).toEqual([3, 0, 2]);
+  // é is two bytes, € is three.
+  expect(t.encode("abéé€b", { bos: false, unknown: "bytes" })).toEqual([3, 0, 0, 0, 0, 0, 0, 0, 2]);
+});
+
+test("a vocabulary with every byte has nothing unknown", async () => {
+  const bytes = Object.fromEntries(
+    Array.from({ length: 256 }, (_, i) => [`<0x${i.toString(16).toUpperCase().padStart(2, "0")}>`, 4 + i]),
+  );
+  const t = await tokenizerOf(bpe({ "<unk>": 0, a: 1, b: 2, ab: 3, ...bytes }));
+  const ids = t.encode("aé", { bos: false, unknown: "bytes" });
+  expect(ids).toEqual([1, 4 + 0xc3, 4 + 0xa9]);
+  expect(t.encode("aé", { bos: false })).toEqual(ids);
+});
+
+test("a config beside it of the wrong type is refused by file and field", async () => {
+  await expect(
+    tokenizerOf(bpe({ "<unk>": 0, a: 1, b: 2, ab: 3 }), { "tokenizer_config.json": { bos_token: 7 } }),
+  ).rejects.toMatchObject({
+    code: "format/malformed",
+    message: expect.stringMatching(/tokenizer_config\.json: bos_token: /),
+  });
+  await expect(tokenizerOf(bpe({ "<unk>": 0, a: 1, b: 2, ab: 3 }), { "config.json": [] })).rejects.toMatchObject({
+    code: "format/malformed",
+  });
+});
