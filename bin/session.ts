@@ -25,23 +25,44 @@ export const dataDirectory = (): string => process.env.ESPALIER_DATA ?? join(hom
 
 export { type EngineName, engineNames as engines } from "../lib/engines/create.ts";
 
-/** A folder with a config, `starter`, or the id of an imported model. */
+/** A folder with a config, `starter`, or the id of a model the workbench knows. */
 export async function resolveModel(reference: string): Promise<string> {
   const candidates = [
     ...(reference === "starter" ? [starterDirectory] : []),
     isAbsolute(reference) ? reference : resolve(reference),
-    join(dataDirectory(), "models", reference.replaceAll("/", "--")),
   ];
   for (const directory of candidates) {
     if (await exists(join(directory, "config.json"))) return directory;
   }
+  const known = /^[\w][\w.-]{0,79}$/.test(reference) ? await workbenchModel(reference) : null;
+  if (known !== null) return known;
   throw new EspalierError(
     "model/missing-file",
-    `there is no model "${reference}": no folder of that name holds a config.json`,
+    `there is no model "${reference}": no folder of that name holds a config.json, and the workbench knows no such id`,
     {
       hint: "Give a checkpoint folder, or an id that `espalier models` lists.",
     },
   );
+}
+
+/** Where the workbench keeps that model on this machine; null when it has none. */
+async function workbenchModel(id: string): Promise<string | null> {
+  if (!(await exists(dataDirectory())) && !process.env.DATABASE_URL && !process.env.ESPALIER_URL) return null;
+  const [{ openWorkbenchSession }, { apiError }] = await Promise.all([
+    import("./workbench-session.ts"),
+    import("../server/api/client.ts"),
+  ]);
+  const workbench = await openWorkbenchSession({ computes: false });
+  try {
+    const { folder } = await workbench.client.models.folder.query({ id });
+    return (await exists(join(folder, "config.json"))) ? folder : null;
+  } catch (thrown) {
+    const error = apiError(thrown);
+    if (error.code === "model/missing-file") return null;
+    throw error;
+  } finally {
+    await workbench.close();
+  }
 }
 
 export async function exists(path: string): Promise<boolean> {

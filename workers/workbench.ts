@@ -2,6 +2,7 @@
 import { setInterval } from "node:timers";
 import type { ApiContext } from "../server/api/trpc.ts";
 import { type Core, type CoreOptions, openCore } from "../server/core.ts";
+import { openHubImports } from "../server/models/hub-import.ts";
 import { ensureStarter } from "../server/starter.ts";
 import { advanceSweeps } from "../server/sweeps/sweeps.ts";
 import { openUploads } from "../server/transfer/upload.ts";
@@ -24,16 +25,18 @@ export async function openWorkbench(options: CoreOptions, host: HostOptions | nu
     await ensureStarter(core);
     const whatIf = whatIfService(core);
     const uploads = await openUploads({ dataDirectory: options.dataDirectory, clock: options.clock });
+    const hubImports = openHubImports(core);
     const alone = core.database.kind === "embedded";
     const own = host ? await startHost(core, { ...host, alone }) : null;
     const advance = setInterval(() => void advanceSweeps(core).catch(() => undefined), SWEEP_MS);
     return {
       core,
-      context: { core, whatIf, uploads },
+      context: { core, whatIf, uploads, hubImports },
       host: own,
       async close() {
         clearInterval(advance);
         uploads.close();
+        await hubImports.close();
         await whatIf.close();
         await own?.stop();
         await core.close();

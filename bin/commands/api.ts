@@ -7,6 +7,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { EspalierError } from "../../lib/errors.ts";
+import { apiError } from "../../server/api/client.ts";
 import { appRouter } from "../../server/api/router.ts";
 import { addFlags, kebab, parseFlags } from "../flags.ts";
 import { openWorkbenchSession } from "../workbench-session.ts";
@@ -51,7 +52,9 @@ export function addApi(program: Command): void {
       const value = input ? parseFlags(input, given) : undefined;
       const session = await openWorkbenchSession({ computes: false });
       try {
-        const answer = await call(session.client, path, type, value);
+        const answer = await call(session.client, path, type, value).catch((thrown: unknown) => {
+          throw apiError(thrown);
+        });
         process.stdout.write(
           given.json === true ? `${JSON.stringify(answer)}\n` : `${JSON.stringify(answer, null, 2)}\n`,
         );

@@ -1,18 +1,26 @@
-/** @file `espalier import` and `espalier models`: checkpoints known by id. */
-import { cp, readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+/** @file `espalier import` and `espalier models`: checkpoints the workbench knows by id. */
+import { resolve } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import type { Command } from "commander";
-import { parameterCount } from "../../lib/decoder/weights.ts";
-import { EspalierError, toEspalierError } from "../../lib/errors.ts";
-import { withOutputDirectory } from "../../lib/files/atomic.ts";
-import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
-import { bytes, count, table } from "../numbers.ts";
-import { dataDirectory, exists, starterDirectory } from "../session.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import { apiError, type Client } from "../../server/api/client.ts";
+import { bytes, count, fixed, table } from "../numbers.ts";
+import { progressLine } from "../progress.ts";
+import { clock, exists } from "../session.ts";
+import { openWorkbenchSession } from "../workbench-session.ts";
 import { printResult } from "./experiment-command.ts";
 
-/** Everything of a hub repository that a decoder needs. */
-const wanted =
-  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map)\.json$|\.safetensors$|\.safetensors\.index\.json$/;
+/** Asks the workbench that has the data; its refusals keep their codes. */
+async function withClient<T>(use: (client: Client) => Promise<T>): Promise<T> {
+  const session = await openWorkbenchSession({ computes: false });
+  try {
+    return await use(session.client);
+  } catch (thrown) {
+    throw apiError(thrown);
+  } finally {
+    await session.close();
+  }
+}
 
 export function addModels(program: Command, signal: AbortSignal): void {
   program
@@ -20,118 +28,92 @@ export function addModels(program: Command, signal: AbortSignal): void {
     .argument("<source>", "a checkpoint folder, or the id of a Hugging Face repository")
     .option("--as <id>", "the id to keep it under; default: the folder's name or the repository's id")
     .option("--revision <name>", "branch, tag or commit of the repository", "main")
-    .option("--replace", "overwrite a model of the same id")
     .option("--json", "Print one JSON object on standard output and nothing else")
     .description("Take a checkpoint in, checked, under an id")
     .addHelpText(
       "after",
       "\nExamples:\n  espalier import ./my-model --as mine\n  espalier import HuggingFaceTB/SmolLM2-135M",
     )
-    .action(async (source: string, options: { as?: string; revision: string; replace?: boolean; json?: boolean }) => {
-      const local = await exists(join(source, "config.json"));
-      const id = (options.as ?? (local ? (source.replace(/\/+$/, "").split("/").at(-1) ?? source) : source)).replaceAll(
-        "/",
-        "--",
-      );
-      if (!/^[\w][\w.-]*$/.test(id))
-        throw new EspalierError("input/invalid", `"${id}" is no id`, {
-          hint: "Use letters, digits, dots, dashes and underscores.",
-        });
-      const target = join(dataDirectory(), "models", id);
-      await withOutputDirectory(
-        target,
-        async (folder) => {
-          if (local) {
-            for (const name of await readdir(source))
-              if (wanted.test(name)) await cp(join(source, name), join(folder, name));
-          } else await download(source, options.revision, folder, signal);
-          const checkpoint = await openCheckpoint(folder);
-          await checkpoint.close();
-        },
-        { replace: options.replace ?? false },
-      );
+    .action(async (source: string, options: { as?: string; revision: string; json?: boolean }) => {
+      const isLocal = await exists(source);
+      const name = isLocal ? resolve(source).split(/[/\\]/).at(-1) : source.replaceAll("/", "--");
+      const id = options.as ?? name ?? source;
+      const model = await withClient(async (client) => {
+        if (isLocal) return client.models.import.mutate({ source: resolve(source), as: id });
+        await client.models.importFromHub.mutate({ repository: source, revision: options.revision, as: id });
+        await followImport(client, id, signal);
+        return (await client.models.get.query({ id })).model;
+      });
       printResult(
         options,
-        () => `${id} is ready: espalier evaluate ${id} --text …`,
-        () => ({ id, directory: target }),
+        () => `${model.id} is ready: espalier evaluate ${model.id} --text …`,
+        () => ({ id: model.id, hash: model.hash, parameters: model.facts.parameters, sizeBytes: model.sizeBytes }),
       );
     });
 
   program
     .command("models")
     .option("--json", "Print one JSON object on standard output and nothing else")
-    .option("--remove <id>", "remove an imported model")
+    .option("--remove <id>", "put a model away; its runs and what was made of it stay")
     .description("List the models that are known by id")
     .action(async (options: { json?: boolean; remove?: string }) => {
-      const root = join(dataDirectory(), "models");
-      if (options.remove !== undefined) {
-        if (!/^[\w][\w.-]*$/.test(options.remove) || !(await exists(join(root, options.remove)))) {
-          throw new EspalierError("model/missing-file", `there is no model "${options.remove}"`, {
-            hint: "`espalier models` lists them.",
-          });
-        }
-        await rm(join(root, options.remove), { recursive: true });
-      }
-      const ids = (await readdir(root).catch(() => [])).filter((n) => !n.startsWith("."));
-      const found: {
-        id: string;
-        family: string;
-        parameters: number;
-        sizeBytes: number;
-        directory: string;
-        error: string | null;
-      }[] = [];
-      for (const [id, directory] of [["starter", starterDirectory], ...ids.map((i) => [i, join(root, i)])] as [
-        string,
-        string,
-      ][]) {
-        try {
-          const checkpoint = await openCheckpoint(directory);
-          found.push({
-            id,
-            family: checkpoint.architecture.family,
-            parameters: parameterCount(checkpoint.architecture),
-            sizeBytes: checkpoint.sizeBytes,
-            directory,
-            error: null,
-          });
-          await checkpoint.close();
-        } catch (thrown) {
-          found.push({
-            id,
-            family: "",
-            parameters: 0,
-            sizeBytes: 0,
-            directory,
-            error: toEspalierError(thrown).message,
-          });
-        }
-      }
-      const rows = found.map((m) =>
-        m.error
-          ? [m.id, `cannot be read: ${m.error}`, "", ""]
-          : [m.id, m.family, count(m.parameters), bytes(m.sizeBytes)],
-      );
+      const found = await withClient(async (client) => {
+        if (options.remove !== undefined) await client.models.update.mutate({ id: options.remove, archived: true });
+        return (await client.models.list.query()).filter((m) => !m.archived);
+      });
+      const rows = found.map((m) => [
+        m.id,
+        m.facts.family,
+        m.parentId ?? "imported",
+        count(m.facts.parameters),
+        bytes(m.sizeBytes),
+        fixed(m.facts.bitsPerWeight, 2),
+      ]);
       printResult(
         options,
-        () => table(["model", "family", "parameters", "size"], rows),
-        () => ({ models: found }),
+        () => table(["model", "family", "made from", "parameters", "size", "bits per weight"], rows),
+        () => ({
+          models: found.map(({ id, hash, parentId, sizeBytes, facts }) => ({
+            id,
+            hash,
+            parentId,
+            family: facts.family,
+            parameters: facts.parameters,
+            sizeBytes,
+            bitsPerWeight: facts.bitsPerWeight,
+          })),
+        }),
       );
     });
 }
 
-async function download(repository: string, revision: string, folder: string, signal: AbortSignal): Promise<void> {
-  if (!/^[\w.-]+(\/[\w.-]+)?$/.test(repository)) {
-    throw new EspalierError(
-      "model/missing-file",
-      `${repository} is neither a folder with a config.json nor the id of a repository`,
-    );
+const LOOK_MS = 500;
+
+/** A bar until it is ready. Throws what the import ended with; cancels it when the command is interrupted. */
+async function followImport(client: Client, id: string, signal: AbortSignal): Promise<void> {
+  const { stderr } = process;
+  const line = progressLine(
+    { isTerminal: stderr.isTTY ?? false, columns: stderr.columns ?? 100, write: (text) => stderr.write(text) },
+    clock,
+  );
+  try {
+    for (;;) {
+      if (signal.aborted) {
+        await client.models.cancelImport.mutate({ as: id });
+        throw new EspalierError("run/cancelled", "cancelled");
+      }
+      const at = (await client.models.imports.query()).find((i) => i.as === id);
+      if (!at || at.state === "failed" || at.state === "cancelled")
+        throw new EspalierError("model/missing-file", at?.error ?? `the import of ${id} ended`);
+      if (at.state === "ready") return;
+      line.report({
+        done: at.doneBytes,
+        total: Math.max(1, at.totalBytes),
+        label: `${bytes(at.doneBytes)} of ${bytes(at.totalBytes)}`,
+      });
+      await wait(LOOK_MS);
+    }
+  } finally {
+    line.clear();
   }
-  const { downloadFromHub } = await import("../../lib/formats/hugging-face/hub.ts");
-  await downloadFromHub(repository, folder, {
-    revision,
-    signal,
-    wanted: (path) => wanted.test(path),
-    log: (line) => process.stderr.write(`${line}\n`),
-  });
 }

@@ -3,7 +3,8 @@
 import { createTRPCClient, httpBatchLink, type TRPCClient, TRPCClientError, type TRPCLink } from "@trpc/client";
 import { callTRPCProcedure, getTRPCErrorFromUnknown } from "@trpc/server";
 import { observable } from "@trpc/server/observable";
-import { toEspalierError } from "../../lib/errors.ts";
+import { z } from "zod";
+import { EspalierError, errorCodes, toEspalierError } from "../../lib/errors.ts";
 import { type AppRouter, appRouter } from "./router.ts";
 import type { ApiContext } from "./trpc.ts";
 
@@ -50,3 +51,15 @@ export function localClient(context: ApiContext): Client {
       });
   return createTRPCClient<AppRouter>({ links: [link] });
 }
+
+/** What the workbench refused, with its code and hint, however it was asked. */
+export function apiError(thrown: unknown): EspalierError {
+  if (!(thrown instanceof TRPCClientError)) return toEspalierError(thrown);
+  if (thrown.cause instanceof EspalierError) return thrown.cause;
+  const data = refusal.safeParse(thrown.data);
+  if (!data.success) return toEspalierError(thrown);
+  const { espalier, hint } = data.data;
+  return new EspalierError(espalier, thrown.message, { ...(hint === null ? {} : { hint }), cause: thrown });
+}
+
+const refusal = z.object({ espalier: z.enum(errorCodes), hint: z.string().nullable() });

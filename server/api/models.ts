@@ -11,12 +11,23 @@ import type { PackageSummary } from "../../lib/formats/coreml/inspect.ts";
 import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import { models, runs } from "../db/schema.ts";
+import type { HubImports } from "../models/hub-import.ts";
 import { getModel, listModels, modelFolder, registerModel } from "../models/models.ts";
 import { getPackage, listPackages, packageFolder } from "../packages/packages.ts";
 import { addText, getText, listTexts } from "../texts/texts.ts";
-import { procedure, router } from "./trpc.ts";
+import { type ApiContext, procedure, router } from "./trpc.ts";
 
 const id = z.object({ id: z.string().min(1).max(120) });
+
+const hubSource = z.object({
+  repository: z.string().min(1).max(200).describe("Id of a Hugging Face repository"),
+  revision: z.string().min(1).max(120).default("main").describe("Branch, tag or commit"),
+});
+
+function hubImports(ctx: ApiContext): HubImports {
+  if (ctx.hubImports) return ctx.hubImports;
+  throw new EspalierError("input/invalid", "nothing can be downloaded here", { hint: "Ask a running server." });
+}
 
 /** What a package says without its card's and contents' types lost. */
 const typedPackage = (row: Awaited<ReturnType<typeof getPackage>>) => ({
@@ -97,6 +108,23 @@ export const modelsRouter = router({
         throw new EspalierError("model/missing-file", `there is no folder ${input.source}`);
       return registerModel(ctx.core, folder, { id: input.as });
     }),
+
+  /** What a download from the hub would fetch. */
+  hubSize: procedure.input(hubSource).query(({ ctx, input }) => hubImports(ctx).size(input.repository, input.revision)),
+
+  /** Begins a download; `imports` follows it. */
+  importFromHub: procedure
+    .input(hubSource.extend({ as: z.string().min(1).max(80).describe("The id to keep it under") }))
+    .mutation(({ ctx, input }) => hubImports(ctx).start(input.repository, input.revision, input.as)),
+
+  imports: procedure.query(({ ctx }) => ctx.hubImports?.list() ?? []),
+
+  cancelImport: procedure
+    .input(z.object({ as: z.string().min(1).max(80).describe("The id it was to be kept under") }))
+    .mutation(({ ctx, input }) => ({ cancelled: hubImports(ctx).cancel(input.as) })),
+
+  /** The checkpoint as a folder on the server's machine. */
+  folder: procedure.input(id).query(async ({ ctx, input }) => ({ folder: await modelFolder(ctx.core, input.id) })),
 
   update: procedure
     .input(id.extend({ note: z.string().max(10_000).optional(), archived: z.boolean().optional() }))

@@ -2,6 +2,7 @@
 import { initTRPC, TRPCError } from "@trpc/server";
 import { type ErrorCode, toEspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
+import type { HubImports } from "../models/hub-import.ts";
 import type { Uploads } from "../transfer/upload.ts";
 import type { WhatIfService } from "../what-if/service.ts";
 
@@ -10,6 +11,8 @@ export interface ApiContext {
   readonly whatIf: WhatIfService;
   /** Files sent over HTTP; null where nobody can send any. */
   readonly uploads: Uploads | null;
+  /** Downloads from the hub; null where nobody waits for any. */
+  readonly hubImports: HubImports | null;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -30,17 +30,23 @@ export function factsOf(arch: DecoderArchitecture, sizeBytes: number): ModelFact
   };
 }
 
+/** Throws `input/invalid` for a text that cannot be a model's id. */
+export function modelId(id: string): string {
+  if (!idPattern.test(id)) {
+    throw new EspalierError("input/invalid", `"${id}" is no id for a model`, {
+      hint: "Use letters, digits, dots, dashes and underscores, 80 at most.",
+    });
+  }
+  return id;
+}
+
 /** Checks a checkpoint folder and keeps it under `id`. Throws `store/exists` when another model has the id. */
 export async function registerModel(
   core: Core,
   folder: string,
   given: { id: string; parentId?: string | null; runId?: string | null; note?: string },
 ): Promise<Model> {
-  if (!idPattern.test(given.id)) {
-    throw new EspalierError("input/invalid", `"${given.id}" is no id for a model`, {
-      hint: "Use letters, digits, dots, dashes and underscores, 80 at most.",
-    });
-  }
+  modelId(given.id);
   const checkpoint = await openCheckpoint(folder);
   let hash: string;
   let facts: ModelFacts;

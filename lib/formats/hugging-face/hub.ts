@@ -5,51 +5,91 @@
  */
 import { createWriteStream } from "node:fs";
 import { join } from "node:path";
-import { Readable } from "node:stream";
+import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { EspalierError } from "../../errors.ts";
 
 export interface HubOptions {
   readonly revision: string;
-  /** Which files of the repository to fetch. */
-  readonly wanted: (path: string) => boolean;
   readonly signal?: AbortSignal | undefined;
   readonly fetch?: typeof fetch | undefined;
-  readonly log?: ((line: string) => void) | undefined;
+  /** Bytes that have come so far, over all files. */
+  readonly onBytes?: ((doneBytes: number) => void) | undefined;
 }
 
-/** Fetches into `folder`. Throws `model/missing-file` when the repository cannot be reached or holds no checkpoint. */
-export async function downloadFromHub(repository: string, folder: string, options: HubOptions): Promise<string[]> {
+export interface HubFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+}
+
+/** Everything of a repository that a decoder needs. */
+export const checkpointFile =
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map)\.json$|\.safetensors$|\.safetensors\.index\.json$/;
+
+const repositoryOf = (repository: string, options: HubOptions) => ({
+  repo: repository,
+  revision: options.revision,
+  ...(options.fetch ? { fetch: options.fetch } : {}),
+});
+
+/** The files of a checkpoint there. Throws `model/missing-file` when the repository cannot be reached or holds none. */
+export async function hubFiles(repository: string, options: HubOptions): Promise<HubFile[]> {
   const hub = await import("@huggingface/hub");
-  const common = { repo: repository, revision: options.revision, ...(options.fetch ? { fetch: options.fetch } : {}) };
-  const fetched: string[] = [];
+  const files: HubFile[] = [];
   try {
-    for await (const entry of hub.listFiles({ ...common, recursive: false })) {
-      if (entry.type !== "file" || !options.wanted(entry.path)) continue;
+    for await (const entry of hub.listFiles({ ...repositoryOf(repository, options), recursive: false })) {
       options.signal?.throwIfAborted();
-      options.log?.(`${entry.path} (${entry.size} bytes)`);
-      const blob = await hub.downloadFile({ ...common, path: entry.path });
-      if (!blob) throw new Error(`${entry.path} cannot be downloaded`);
-      await pipeline(
-        Readable.fromWeb(blob.stream() as Parameters<typeof Readable.fromWeb>[0]),
-        createWriteStream(join(folder, entry.path)),
-      );
-      fetched.push(entry.path);
+      if (entry.type === "file" && checkpointFile.test(entry.path))
+        files.push({ path: entry.path, sizeBytes: entry.size });
     }
   } catch (cause) {
-    throw new EspalierError(
-      "model/missing-file",
-      `cannot download ${repository} at ${options.revision}: ${cause instanceof Error ? cause.message : String(cause)}`,
-      {
-        hint: "Check the id, your network, and whether the repository needs a token (HF_TOKEN is not read here; download it by hand).",
-        cause,
-      },
-    );
+    throw unreachable(repository, options, cause);
   }
-  if (!fetched.includes("config.json")) {
+  if (!files.some((f) => f.path === "config.json")) {
     throw new EspalierError("model/missing-file", `${repository} holds no config.json`, {
       hint: "Only transformers checkpoints in safetensors are read.",
     });
   }
-  return fetched;
+  return files;
 }
+
+/** Fetches into `folder`. Throws `model/missing-file`. */
+export async function downloadFromHub(repository: string, folder: string, options: HubOptions): Promise<HubFile[]> {
+  const files = await hubFiles(repository, options);
+  const hub = await import("@huggingface/hub");
+  let doneBytes = 0;
+  try {
+    for (const { path } of files) {
+      options.signal?.throwIfAborted();
+      const blob = await hub.downloadFile({ ...repositoryOf(repository, options), path });
+      if (!blob) throw new Error(`${path} cannot be downloaded`);
+      const counted = new Transform({
+        transform(chunk: Buffer, _encoding, done) {
+          doneBytes += chunk.length;
+          options.onBytes?.(doneBytes);
+          done(null, chunk);
+        },
+      });
+      const stream = Readable.fromWeb(blob.stream() as Parameters<typeof Readable.fromWeb>[0]);
+      await pipeline(
+        stream,
+        counted,
+        createWriteStream(join(folder, path)),
+        options.signal ? { signal: options.signal } : {},
+      );
+    }
+  } catch (cause) {
+    throw unreachable(repository, options, cause);
+  }
+  return files;
+}
+
+const unreachable = (repository: string, { revision }: HubOptions, cause: unknown): EspalierError =>
+  new EspalierError(
+    "model/missing-file",
+    `cannot download ${repository} at ${revision}: ${cause instanceof Error ? cause.message : String(cause)}`,
+    {
+      hint: "Check the id, your network, and whether the repository needs a token (HF_TOKEN is not read here; download it by hand).",
+      cause,
+    },
+  );
