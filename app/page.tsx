@@ -1,100 +1,295 @@
 "use client";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import Link from "next/link";
+import { useRouter } from "next/navigation";
+import { useEffect, useRef } from "react";
+import "./home/home.css";
+import { BringYourOwn } from "./home/bring-your-own.tsx";
+import { StepPicture, stepKinds, stepWords } from "./home/steps.tsx";
 import { useTRPC } from "./parts/api.tsx";
-import { bytes, count } from "./parts/format.ts";
+import { Keys } from "./parts/controls.tsx";
+import { bytes, count, duration, fixed, percent, plain } from "./parts/format.ts";
+import { useHotkeys } from "./parts/hotkeys.ts";
+import { Icon } from "./parts/icons.tsx";
 import { TopBar } from "./parts/shell.tsx";
 import { ErrorNote, ProgressBar, RunStateMark } from "./parts/states.tsx";
 
-const steps = [
-  ["See", "what each of the starter's 64 attention heads is worth, with standard errors"],
-  ["Prune", "the third that matters least"],
-  ["Distil", "to win back what was lost"],
-  ["Quantize", "at six widths, and compare accuracy against size"],
-  ["Export", "the winner as a Core ML package that has been read back and executed"],
-] as const;
-
 export default function Home() {
   const trpc = useTRPC();
-  const runs = useQuery(trpc.runs.list.queryOptions({ limit: 12 }));
-  const models = useQuery(trpc.models.list.queryOptions());
   const studies = useQuery(trpc.studies.list.queryOptions());
-  const start = useMutation(trpc.studies.startStarter.mutationOptions());
-  const active = (runs.data ?? []).filter((r) => r.state === "running" || r.state === "stopping");
-  const isNew = studies.data?.length === 0;
-  const startButton = (
-    <button type="button" className="primary" disabled={start.isPending} onClick={() => start.mutate({})}>
-      {isNew ? "Start the starter study" : "Run the starter study again"}
-    </button>
-  );
+  if (studies.error)
+    return (
+      <>
+        <TopBar title="Home" />
+        <div className="home">
+          <ErrorNote error={studies.error} />
+        </div>
+      </>
+    );
   return (
     <>
       <TopBar title="Home" />
-      {runs.error ? <ErrorNote error={runs.error} /> : null}
-      {isNew ? (
-        <section className="region">
-          <p className="figure-number" style={{ maxWidth: "30ch" }}>
-            See what a transformer can live without, and ship the rest to an iPhone.
-          </p>
-          <ol>
-            {steps.map(([verb, what]) => (
-              <li key={verb}>
-                <strong>{verb}</strong> {what}
-              </li>
-            ))}
-          </ol>
-          {startButton}
-          <p className="soft" style={{ marginTop: 8 }}>
-            A few minutes on two cores; nothing is downloaded. You can watch it, stop it and go on later.
-          </p>
-        </section>
-      ) : null}
-      {start.error ? <ErrorNote error={start.error} /> : null}
-      <section className="region">
-        <h2>Running</h2>
-        {active.length === 0 ? <p className="soft">Nothing is running.</p> : null}
-        {active.map((r) => (
-          <div key={r.id} style={{ marginBottom: 8 }}>
-            <Link href={`/runs/${r.id}`}>{r.name}</Link> <span className="soft">{r.kind}</span>
-            {r.progress ? <ProgressBar progress={r.progress} name={r.name} /> : null}
-          </div>
-        ))}
-      </section>
-      <section className="region">
-        <h2>Lately</h2>
-        <table>
-          <tbody>
-            {(runs.data ?? []).slice(0, 10).map((r) => (
-              <tr key={r.id}>
-                <td>
-                  <RunStateMark state={r.state} />
-                </td>
-                <td>
-                  <Link href={`/runs/${r.id}`}>{r.name}</Link>
-                </td>
-                <td className="soft">{r.reason ?? r.kind}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-        {isNew ? null : <p style={{ marginTop: 12 }}>{startButton}</p>}
-      </section>
-      <section className="region">
-        <h2>Models</h2>
-        <table>
-          <tbody>
-            {(models.data ?? []).map((m) => (
-              <tr key={m.id}>
-                <td>
-                  <Link href={`/explore?model=${m.id}`}>{m.id}</Link>
-                </td>
-                <td className="number">{count(m.facts.parameters)} parameters</td>
-                <td className="number">{bytes(m.facts.weightBytes)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </section>
+      {studies.data ? studies.data.length === 0 ? <FirstStart /> : <Later studyId={studies.data[0]?.id ?? ""} /> : null}
     </>
+  );
+}
+
+function useStartStudy(): { start: () => void; isPending: boolean; error: unknown } {
+  const trpc = useTRPC();
+  const router = useRouter();
+  const begin = useMutation(trpc.studies.startStarter.mutationOptions({ onSuccess: () => router.refresh() }));
+  return { start: () => begin.mutate({}), isPending: begin.isPending, error: begin.error };
+}
+
+function FirstStart() {
+  const trpc = useTRPC();
+  const info = useQuery(trpc.system.info.queryOptions());
+  const { start, isPending, error } = useStartStudy();
+  const button = useRef<HTMLButtonElement>(null);
+  useEffect(() => button.current?.focus(), []);
+  useHotkeys({ "home.start": isPending ? undefined : start });
+  return (
+    <div className="home">
+      <h2>See what a model can live without</h2>
+      <p className="lead">
+        A small trained model came with Espalier. Run its study once and every page here has something real to show.
+        Nothing is downloaded.
+      </p>
+      <div className="begin">
+        <button ref={button} type="button" className="primary" disabled={isPending} onClick={start}>
+          <Icon name="play" /> Run the starter study <Keys of="home.start" />
+        </button>
+        <span className="soft">
+          a few minutes on this machine{info.data ? `, ${info.data.machine.cores} cores` : ""}; you can stop at any step
+        </span>
+      </div>
+      {error ? <ErrorNote error={error} /> : null}
+      <ol className="home-steps">
+        {stepKinds.map((kind) => (
+          <li key={kind}>
+            <div className="picture">
+              <StepPicture kind={kind} />
+            </div>
+            <span className="strong">{stepWords[kind].name}</span>
+            <br />
+            <span className="soft">{stepWords[kind].what}</span>
+          </li>
+        ))}
+      </ol>
+      <div className="home-columns">
+        <BringYourOwn />
+        <Starter />
+        <Machine />
+      </div>
+    </div>
+  );
+}
+
+function Starter() {
+  const trpc = useTRPC();
+  const models = useQuery(trpc.models.list.queryOptions());
+  const starter = models.data?.find((m) => m.id === "starter");
+  if (!starter) return <section />;
+  const { facts } = starter;
+  return (
+    <section>
+      <h2>The starter</h2>
+      <dl className="facts">
+        <dt>Shape</dt>
+        <dd>
+          {facts.layers} layers, {facts.queryHeads[0]} heads, {facts.kvGroups[0]} KV groups
+        </dd>
+        <dt>Parameters</dt>
+        <dd>{count(facts.parameters)}</dd>
+        <dt>Weights, fp16</dt>
+        <dd>{bytes(2 * facts.parameters)}</dd>
+        <dt>Reads</dt>
+        <dd>stories of its own world</dd>
+      </dl>
+    </section>
+  );
+}
+
+function Machine() {
+  const trpc = useTRPC();
+  const info = useQuery(trpc.system.info.queryOptions());
+  if (!info.data) return <section />;
+  const { hosts, machine, database } = info.data;
+  const slots = hosts.reduce((n, h) => n + h.slots, 0);
+  return (
+    <section>
+      <h2>This machine</h2>
+      <dl className="facts">
+        <dt>Workers</dt>
+        <dd>{slots === 0 ? "none; runs wait" : `${slots} ready, ${machine.cores} cores`}</dd>
+        <dt>Engine</dt>
+        <dd>{machine.engine}</dd>
+        <dt>Memory</dt>
+        <dd>{bytes(machine.memoryBytes)}</dd>
+        <dt>Free disk</dt>
+        <dd>{bytes(machine.freeDiskBytes)}</dd>
+        <dt>Database</dt>
+        <dd>{database === "embedded" ? "embedded, of this server alone" : "a shared Postgres"}</dd>
+        <dt>Network</dt>
+        <dd>not needed</dd>
+      </dl>
+    </section>
+  );
+}
+
+/** Once something has been run: what is running, what ended, what comes next. */
+function Later({ studyId }: { studyId: string }) {
+  const trpc = useTRPC();
+  const runs = useQuery(trpc.runs.list.queryOptions({ limit: 60 }));
+  const study = useQuery(trpc.studies.get.queryOptions({ id: studyId }));
+  const models = useQuery(trpc.models.list.queryOptions());
+  const resume = useMutation(trpc.runs.resume.mutationOptions());
+  const { start, isPending, error } = useStartStudy();
+  const all = runs.data ?? [];
+  const active = all.filter((r) => r.state === "running" || r.state === "stopping");
+  const waiting = all.filter((r) => r.state === "queued");
+  const ended = all.filter((r) => !active.includes(r) && r.state !== "queued");
+  const members = study.data?.runs ?? [];
+  const halted = members.filter((r) => r.state === "cancelled" || r.state === "failed");
+  const isDone = members.length > 0 && members.every((r) => r.state === "succeeded");
+  const next = isDone
+    ? [
+        { href: "/explore", name: "Drop heads yourself", what: "and see at once what it costs" },
+        {
+          href: "/tradeoff",
+          name: "Pick another point of the trade-off",
+          what: "by the size or the accuracy you need",
+        },
+        { href: "/packages", name: "Look at the package", what: "what is in it, and what was checked" },
+        { href: "/models", name: "Bring your own model", what: "a checkpoint folder or a hub id" },
+      ]
+    : [];
+  return (
+    <div className="home home-wide">
+      <div className="home-columns" style={{ gridTemplateColumns: "minmax(0, 2fr) minmax(260px, 1fr)" }}>
+        <div style={{ display: "grid", gap: 28, alignContent: "start" }}>
+          <section>
+            <h2>Running</h2>
+            {active.length === 0 ? <p className="soft">Nothing is running.</p> : null}
+            {active.map((r) => (
+              <div key={r.id} style={{ marginBottom: 10 }}>
+                <div className="row">
+                  <RunStateMark state={r.state} word={false} />
+                  <Link className="strong" href={`/runs/${r.id}`}>
+                    {r.name}
+                  </Link>
+                  <span className="soft">{r.kind}</span>
+                </div>
+                {r.progress ? <ProgressBar progress={r.progress} name={r.name} /> : null}
+              </div>
+            ))}
+            {waiting.length > 0 ? (
+              <p className="soft">
+                {waiting.length} more {waiting.length === 1 ? "waits" : "wait"} for{" "}
+                {waiting.some((r) => r.reason) ? "what comes before" : "a worker"}.
+              </p>
+            ) : null}
+          </section>
+          {halted.length > 0 ? (
+            <p className="row">
+              <button
+                type="button"
+                className="primary"
+                disabled={resume.isPending}
+                onClick={() => {
+                  for (const r of halted) resume.mutate({ id: r.id });
+                }}
+              >
+                Continue the study
+              </button>
+              <span className="soft">
+                {halted.length} of {members.length} steps were stopped or failed
+              </span>
+            </p>
+          ) : null}
+          {resume.error ? <ErrorNote error={resume.error} /> : null}
+          <section>
+            <h2>Lately</h2>
+            <table>
+              <tbody>
+                {ended.slice(0, 12).map((r) => {
+                  const [name, value] = Object.entries(r.numbers)[0] ?? [];
+                  return (
+                    <tr key={r.id}>
+                      <td style={{ width: 104 }}>
+                        <RunStateMark state={r.state} />
+                      </td>
+                      <td>
+                        <Link href={`/runs/${r.id}`}>{r.name}</Link>{" "}
+                        <span className="soft">
+                          {r.state === "succeeded" ? r.kind : (r.error?.message ?? r.reason)}
+                        </span>
+                      </td>
+                      <td className="number soft">{name === undefined ? "" : `${plain(value ?? 0)} ${name}`}</td>
+                      <td className="number soft">{duration(r.computeSeconds)}</td>
+                    </tr>
+                  );
+                })}
+              </tbody>
+            </table>
+          </section>
+          <section>
+            <h2>Models</h2>
+            <table>
+              <thead>
+                <tr>
+                  <th>Model</th>
+                  <th>Made from</th>
+                  <th className="number">Parameters</th>
+                  <th className="number">Stored</th>
+                  <th className="number">Bits per weight</th>
+                </tr>
+              </thead>
+              <tbody>
+                {(models.data ?? []).slice(0, 8).map((m) => (
+                  <tr key={m.id}>
+                    <td>
+                      <Link href={`/models?model=${m.id}`}>{m.id}</Link>
+                    </td>
+                    <td className="soft">{m.parentId ?? "imported"}</td>
+                    <td className="number">{count(m.facts.parameters)}</td>
+                    <td className="number">{bytes(m.facts.weightBytes)}</td>
+                    <td className="number">{fixed(m.facts.bitsPerWeight, 2)}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </section>
+        </div>
+        <div style={{ display: "grid", gap: 28, alignContent: "start" }}>
+          <section>
+            <h2>What to do next</h2>
+            {next.map((n) => (
+              <Link key={n.href} href={n.href} className="home-bring plain">
+                <span>
+                  <span className="strong">{n.name}</span>
+                  <br />
+                  <span className="small soft">{n.what}</span>
+                </span>
+              </Link>
+            ))}
+            {isDone ? null : (
+              <p className="soft">
+                {percent(members.filter((r) => r.state === "succeeded").length / Math.max(1, members.length), 0)} of the
+                starter study is done; its pages fill as it goes.
+              </p>
+            )}
+            <p style={{ marginTop: 12 }}>
+              <button type="button" disabled={isPending || active.length > 0} onClick={start}>
+                Run the starter study again
+              </button>
+            </p>
+            {error ? <ErrorNote error={error} /> : null}
+          </section>
+          <BringYourOwn />
+          <Machine />
+        </div>
+      </div>
+    </div>
   );
 }

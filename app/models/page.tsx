@@ -1,124 +1,158 @@
 "use client";
-import { useQuery } from "@tanstack/react-query";
+import { useMutation, useQuery } from "@tanstack/react-query";
 import Link from "next/link";
-import { useState } from "react";
+import { useRouter } from "next/navigation";
+import { Suspense } from "react";
+import "./models.css";
+import "../home/home.css";
+import { BringYourOwn } from "../home/bring-your-own.tsx";
 import { useTRPC } from "../parts/api.tsx";
+import { Chart } from "../parts/chart.tsx";
 import { bytes, count, fixed } from "../parts/format.ts";
-import { TopBar } from "../parts/shell.tsx";
-import { ErrorNote } from "../parts/states.tsx";
+import { ShareButton, TopBar } from "../parts/shell.tsx";
+import { ErrorNote, Waiting } from "../parts/states.tsx";
+import { useToast } from "../parts/toast.tsx";
+import { useAddress } from "../parts/url-state.ts";
+import { ArchitecturePicture } from "./architecture.tsx";
+import { contextsUpTo, kvCacheBytes } from "./kv-cache.ts";
+import { Lineage } from "./lineage.tsx";
+import { Treemap } from "./treemap.tsx";
 
-export default function Models() {
+export default function ModelsPage() {
+  return (
+    <Suspense>
+      <Models />
+    </Suspense>
+  );
+}
+
+function Models() {
   const trpc = useTRPC();
+  const { get } = useAddress();
   const models = useQuery(trpc.models.list.queryOptions());
-  const [picked, setPicked] = useState<string | null>(null);
-  const id = picked ?? models.data?.at(-1)?.id ?? null;
+  const all = models.data ?? [];
+  const id = get("model") ?? all.at(-1)?.id ?? null;
   return (
     <>
-      <TopBar title="Models" />
-      <div className="split">
-        <section className="region scrolls">
+      <TopBar title={id ?? "Models"} trail={id ? [{ name: "Models", href: "/models" }] : []}>
+        <ShareButton />
+      </TopBar>
+      <div className="models">
+        <nav className="models-list" aria-label="Models">
           {models.error ? <ErrorNote error={models.error} /> : null}
-          <table>
-            <thead>
-              <tr>
-                <th>Model</th>
-                <th>Made from</th>
-                <th className="number">Parameters</th>
-                <th className="number">Heads</th>
-                <th className="number">Stored</th>
-                <th className="number">Bits per weight</th>
-              </tr>
-            </thead>
-            <tbody>
-              {(models.data ?? []).map((m) => (
-                <tr key={m.id} style={{ background: m.id === id ? "var(--signal-soft)" : undefined }}>
-                  <td>
-                    <button type="button" aria-pressed={m.id === id} onClick={() => setPicked(m.id)}>
-                      {m.id}
-                    </button>
-                  </td>
-                  <td>{m.runId ? <Link href={`/runs/${m.runId}`}>{m.parentId}</Link> : "imported"}</td>
-                  <td className="number">{count(m.facts.parameters)}</td>
-                  <td className="number">{m.facts.queryHeads.reduce((a, b) => a + b, 0)}</td>
-                  <td className="number">{bytes(m.facts.weightBytes)}</td>
-                  <td className="number">{fixed(m.facts.bitsPerWeight, 2)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-          <p className="soft small" style={{ marginTop: 12 }}>
-            Bring your own: <code>npm run -s espalier -- api models import --source ./folder --as my-model</code>
-          </p>
-        </section>
-        {id ? <Anatomy id={id} /> : null}
+          {all.map((m) => (
+            <Link key={m.id} href={`/models?model=${m.id}`} aria-current={m.id === id ? "true" : undefined}>
+              <span className="strong">{m.id}</span>
+              <br />
+              <span className="small soft">
+                {m.parentId ? `from ${m.parentId}` : "imported"} · {bytes(m.facts.weightBytes)}
+              </span>
+            </Link>
+          ))}
+          <div style={{ padding: "16px 8px" }}>
+            <BringYourOwn />
+          </div>
+        </nav>
+        {id ? <Detail key={id} id={id} /> : null}
       </div>
     </>
   );
 }
 
-function Anatomy({ id }: { id: string }) {
+function Detail({ id }: { id: string }) {
   const trpc = useTRPC();
+  const router = useRouter();
+  const toast = useToast();
+  const models = useQuery(trpc.models.list.queryOptions());
   const detail = useQuery(trpc.models.get.queryOptions({ id }));
   const anatomy = useQuery(trpc.models.anatomy.queryOptions({ id }, { staleTime: Number.POSITIVE_INFINITY }));
-  const layers = anatomy.data?.layers ?? [];
-  const widest = Math.max(1, ...layers.map((l) => l.neurons));
-  const byRole = new Map<string, { elements: number; sizeBytes: number }>();
-  for (const t of anatomy.data?.tensors ?? []) {
-    const at = byRole.get(t.role) ?? { elements: 0, sizeBytes: 0 };
-    byRole.set(t.role, { elements: at.elements + t.elements, sizeBytes: at.sizeBytes + t.sizeBytes });
-  }
-  const total = [...byRole.values()].reduce((n, r) => n + r.sizeBytes, 0);
+  const update = useMutation(trpc.models.update.mutationOptions());
+  if (detail.error) return <ErrorNote error={detail.error} />;
+  const model = detail.data?.model;
+  const contexts = anatomy.data ? contextsUpTo(anatomy.data.maxPositions) : [];
+  const archive = (): void =>
+    update.mutate(
+      { id, archived: true },
+      {
+        onSuccess: () => {
+          router.push("/models");
+          toast({ text: `${id} was put away`, undo: () => update.mutate({ id, archived: false }) });
+        },
+      },
+    );
   return (
-    <aside className="region">
-      <h2>{id}</h2>
-      {detail.data ? (
-        <p className="soft">{detail.data.ancestors.map((a) => (a.kind ? `${a.id} (${a.kind})` : a.id)).join(" ← ")}</p>
-      ) : null}
-      {anatomy.error ? <ErrorNote error={anatomy.error} /> : null}
-      <h2>Layers</h2>
-      <p className="soft small">
-        Query heads by KV group, a bar under a layer that sees everything; MLP neurons at the right.
-      </p>
-      {[...layers].reverse().map((l, i) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: a layer is its position
-        <div key={i} className="row small" style={{ marginBottom: 2 }}>
-          <span style={{ width: 24 }}>L{layers.length - 1 - i}</span>
-          <span
-            className="row"
-            style={{ gap: 2, width: 110, borderBottom: l.window === null ? "2px solid var(--ink)" : undefined }}
-          >
-            {l.headToGroup.map((g, h) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: a head is its position
-              <span key={h} style={{ width: 8, height: 12, background: `var(--d${(g % 6) + 1})` }} />
-            ))}
+    <div className="models-body">
+      <header>
+        <div className="row">
+          <h2 className="title">{id}</h2>
+          <span className="end row">
+            <Link className="button primary" href={`/explore?model=${id}`}>
+              Explore its heads
+            </Link>
+            <Link className="button" href={`/quantize?model=${id}`}>
+              Quantize
+            </Link>
+            <Link className="button" href={`/new?kind=export&model=${id}`}>
+              Export
+            </Link>
+            {id === "starter" ? null : (
+              <button type="button" onClick={archive}>
+                Put away
+              </button>
+            )}
           </span>
-          <span style={{ width: `${(100 * l.neurons) / widest}px`, height: 8, background: "var(--ink-2)" }} />
-          <span className="soft">{l.neurons}</span>
         </div>
-      ))}
-      <h2 style={{ marginTop: 16 }}>Where the bytes are</h2>
-      <table>
-        <tbody>
-          {[...byRole]
-            .sort((a, b) => b[1].sizeBytes - a[1].sizeBytes)
-            .map(([role, r]) => (
-              <tr key={role}>
-                <td>{role}</td>
-                <td style={{ width: 90 }}>
-                  <div className="bar">
-                    <div style={{ width: `${(100 * r.sizeBytes) / total}%`, background: "var(--ink-2)" }} />
-                  </div>
-                </td>
-                <td className="number">{bytes(r.sizeBytes)}</td>
-              </tr>
+        {model ? (
+          <p className="soft">
+            {model.note ? `${model.note} ` : ""}
+            {model.runId ? <Link href={`/runs/${model.runId}`}>The run that made it</Link> : null}{" "}
+            <code>{model.hash.slice(0, 12)}</code>
+          </p>
+        ) : null}
+        {model ? (
+          <div className="models-numbers">
+            {[
+              [count(model.facts.parameters), "parameters"],
+              [bytes(model.facts.weightBytes), "weights as stored"],
+              [fixed(model.facts.bitsPerWeight, 2), "bits per weight"],
+              [`${model.facts.layers} × ${Math.max(...model.facts.queryHeads)}`, "layers × heads at most"],
+              [count(model.facts.vocab), "tokens in the vocabulary"],
+              [count(model.facts.maxPositions), "positions at most"],
+            ].map(([value, name]) => (
+              <div key={name}>
+                <div className="figure-number">{value}</div>
+                <div className="soft small">{name}</div>
+              </div>
             ))}
-        </tbody>
-      </table>
-      <p style={{ marginTop: 12 }}>
-        <Link className="button" href={`/explore?model=${id}`}>
-          Explore its heads
-        </Link>
-      </p>
-    </aside>
+          </div>
+        ) : null}
+      </header>
+      {anatomy.error ? <ErrorNote error={anatomy.error} /> : null}
+      {anatomy.data ? (
+        <div className="models-figures">
+          <ArchitecturePicture anatomy={anatomy.data} />
+          <Treemap anatomy={anatomy.data} />
+          <Chart
+            title="KV cache"
+            sentence={`Bytes in fp16 by context; layers with a window stop growing at it. ${bytes(kvCacheBytes(anatomy.data.layers, contexts.at(-1) ?? 0))} at ${count(contexts.at(-1) ?? 0)} positions, exact.`}
+            series={[
+              {
+                name: "cache",
+                x: contexts,
+                y: contexts.map((c) => kvCacheBytes(anatomy.data.layers, c) / 1000),
+                kind: "line",
+                style: "ink",
+              },
+            ]}
+            x={{ title: "Context, tokens", logarithmic: contexts.length > 4 }}
+            y={{ title: "KV cache, kB" }}
+            height={240}
+          />
+          <Lineage id={id} all={models.data ?? []} />
+        </div>
+      ) : anatomy.isPending ? (
+        <Waiting>reading what it is made of</Waiting>
+      ) : null}
+    </div>
   );
 }

@@ -37,7 +37,7 @@ const typedPackage = (row: Awaited<ReturnType<typeof getPackage>>) => ({
 });
 
 export const modelsRouter = router({
-  list: procedure.query(({ ctx }) => listModels(ctx.core)),
+  list: procedure.query(async ({ ctx }) => (await listModels(ctx.core)).filter((m) => !m.archived)),
 
   get: procedure.input(id).query(async ({ ctx, input }) => {
     const model = await getModel(ctx.core, input.id);

@@ -1,4 +1,6 @@
 /** @file Studies, sweeps, notebooks, saved views, the system, and the stream of events. */
+import { statfs } from "node:fs/promises";
+import { availableParallelism, totalmem } from "node:os";
 import { tracked } from "@trpc/server";
 import { desc, eq, sql } from "drizzle-orm";
 import { z } from "zod";
@@ -135,6 +137,15 @@ export const systemRouter = router({
         runs: counts.reduce((n, c) => n + c.count, 0),
         notebooks: await rows(notebooks),
         packages: await rows(packages),
+      },
+      machine: {
+        cores: availableParallelism(),
+        memoryBytes: totalmem(),
+        freeDiskBytes: await statfs(ctx.core.dataDirectory).then(
+          (s) => s.bavail * s.bsize,
+          () => 0,
+        ),
+        engine: "onnxruntime",
       },
       lastEvent: await ctx.core.events.lastSeq(),
     };

@@ -71,7 +71,7 @@ async function accessibility(): Promise<string[]> {
 test("first start: one button begins the starter study, and the page follows it", async () => {
   await page.goto(url);
   await shot("home");
-  await page.getByRole("button", { name: "Start the starter study" }).click();
+  await page.getByRole("button", { name: "Run the starter study" }).click();
   await page.getByRole("link", { name: "what each head is worth" }).first().waitFor();
   await page.getByRole("progressbar").first().waitFor({ timeout: 60_000 });
 });

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { EspalierError } from "../../errors.ts";
+import { checkpointFile } from "./checkpoint-files.ts";
 
 export interface HubOptions {
   readonly revision: string;
@@ -21,10 +22,6 @@ export interface HubFile {
   readonly path: string;
   readonly sizeBytes: number;
 }
-
-/** Everything of a repository that a decoder needs. */
-export const checkpointFile =
-  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map)\.json$|\.safetensors$|\.safetensors\.index\.json$/;
 
 const repositoryOf = (repository: string, options: HubOptions) => ({
   repo: repository,

@@ -1,0 +1,51 @@
+/** @file Sends the files of a checkpoint folder to the workbench, one request each, as one batch. */
+import { checkpointFile } from "../../lib/formats/hugging-face/checkpoint-files.ts";
+
+export interface FolderFile {
+  readonly name: string;
+  readonly file: File;
+}
+
+/** Files at the top of the folder only. Throws when there is no config.json. */
+export function checkpointFiles(all: readonly File[]): { name: string; files: FolderFile[] } {
+  const parts = all.map((file) => ({ path: file.webkitRelativePath.split("/"), file }));
+  const files = parts.flatMap(({ path, file }) =>
+    path.length === 2 && checkpointFile.test(path[1] ?? "") ? [{ name: path[1] ?? "", file }] : [],
+  );
+  const name = parts[0]?.path[0] ?? "model";
+  if (!files.some((f) => f.name === "config.json"))
+    throw new Error(`${name} holds no config.json; choose the folder the checkpoint’s files lie in`);
+  return { name, files };
+}
+
+/** Resolves to the batch. `onShare` hears what part of all bytes has gone. */
+export async function sendFolder(files: readonly FolderFile[], onShare: (share: number) => void): Promise<string> {
+  const total = files.reduce((n, f) => n + f.file.size, 0);
+  let sent = 0;
+  let batch: string | null = null;
+  for (const { name, file } of files) {
+    const before = sent;
+    batch = await sendFile(name, file, batch, (bytes) => onShare((before + bytes) / Math.max(1, total)));
+    sent += file.size;
+  }
+  if (batch === null) throw new Error("there was no file to send");
+  return batch;
+}
+
+// fetch tells nothing of how much has gone.
+const sendFile = (name: string, file: File, batch: string | null, onBytes: (bytes: number) => void): Promise<string> =>
+  new Promise((done, failed) => {
+    const query = new URLSearchParams({ name, ...(batch === null ? {} : { batch }) });
+    const request = new XMLHttpRequest();
+    request.open("POST", `/api/upload?${query}`);
+    request.setRequestHeader("x-espalier", "page");
+    request.setRequestHeader("content-type", "application/octet-stream");
+    request.upload.onprogress = (e) => onBytes(e.loaded);
+    request.onerror = () => failed(new Error(`${name} could not be sent; the connection broke`));
+    request.onload = () => {
+      const found = /"batch":"([\w-]+)"/.exec(request.responseText)?.[1];
+      if (request.status === 201 && found !== undefined) done(found);
+      else failed(new Error(request.responseText.trim() || `${name} was refused with status ${request.status}`));
+    };
+    request.send(file);
+  });
