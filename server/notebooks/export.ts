@@ -102,9 +102,7 @@ async function draw(core: Core, cell: NotebookCell, cells: readonly NotebookCell
   try {
     if (cell.type === "figure") {
       const ids = cell.runs.map((r) => runOf(r, cells));
-      const data = (
-        cell.frozen ? await frozenFigure(core, cell.frozen) : await figureData(core, cell.figure, ids)
-      ) as FigureData;
+      const data = cell.frozen ? await frozenFigure(core, cell.frozen) : await figureData(core, cell.figure, ids);
       const source = cell.frozen ? `frozen data ${cell.frozen.slice(0, 12)}` : `runs ${ids.join(", ")}`;
       const caption = `${cell.caption}${cell.caption ? " " : ""}(${source})`;
       return {

@@ -8,6 +8,7 @@ import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import { figures, notebooks, notebookVersions } from "../db/schema.ts";
 import { newId } from "../ids.ts";
+import type { FigureData } from "./figure-data.ts";
 
 export type NotebookRow = Omit<typeof notebooks.$inferSelect, "cells"> & { cells: NotebookContent["cells"] };
 
@@ -114,16 +115,17 @@ export async function archiveNotebook(core: Core, id: string, archived: boolean)
 }
 
 /** Keeps the data of a figure under its hash. */
-export async function freezeFigure(core: Core, data: unknown): Promise<string> {
+export async function freezeFigure(core: Core, data: FigureData): Promise<string> {
   const hash = createHash("sha256").update(canonical(data)).digest("hex");
   await core.db.insert(figures).values({ hash, data }).onConflictDoNothing();
   return hash;
 }
 
-export async function frozenFigure(core: Core, hash: string): Promise<unknown> {
+export async function frozenFigure(core: Core, hash: string): Promise<FigureData> {
   const [row] = await core.db.select().from(figures).where(eq(figures.hash, hash));
   if (!row) throw new EspalierError("run/unknown", `there is no frozen figure ${hash.slice(0, 12)}`);
-  return row.data;
+  // Only freezeFigure writes there, and only what figureData made.
+  return row.data as FigureData;
 }
 
 /** JSON with sorted keys: the same data has the same hash whatever order a database keeps it in. */
