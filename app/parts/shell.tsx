@@ -112,7 +112,7 @@ export function Shell({ children }: { children: ReactNode }) {
                     key={p.href}
                     href={p.href}
                     title={rail ? p.name : undefined}
-                    aria-label={p.name}
+                    aria-label={rail ? p.name : undefined}
                     aria-current={isAt(path, p.href) ? "page" : undefined}
                   >
                     <Icon name={p.icon} />
