@@ -2,8 +2,9 @@
  * @file Models opened for the length of a session: checkpoint, tokenizer, weights and runner, each loaded once.
  */
 import { readFile } from "node:fs/promises";
+import { isRowTable } from "../lib/decoder/architecture.ts";
 import { DecoderRunner } from "../lib/decoder/runner.ts";
-import { type DecoderWeights, decoderWeights, weightList } from "../lib/decoder/weights.ts";
+import { type DecoderWeights, decoderWeights, type RowTable, weightList } from "../lib/decoder/weights.ts";
 import type { Engine, Executable } from "../lib/engines/engine.ts";
 import { EspalierError } from "../lib/errors.ts";
 import { type Checkpoint, openCheckpoint } from "../lib/formats/hugging-face/checkpoint.ts";
@@ -59,18 +60,23 @@ export function modelSession(engine: Engine, resolve: (reference: string) => Pro
   };
 }
 
-/** All weights as fp32, compressed ones decoded, one tensor at a time. */
+/** All weights as fp32, compressed ones decoded, one tensor at a time; of per-layer embeddings the rows that are asked for. */
 export async function loadWeights(checkpoint: Checkpoint): Promise<DecoderWeights> {
   const tensors = new Map<string, Tensor>();
+  const tables = new Map<string, RowTable>();
   for (const entry of weightList(checkpoint.architecture)) {
-    const { name, shape } = entry;
+    const { name, shape, role } = entry;
+    if (isRowTable(role)) {
+      tables.set(name, checkpoint.table(name));
+      continue;
+    }
     const values =
       entry.layer === null
         ? await checkpoint.globalTensor(entry.role)
         : await checkpoint.layerTensor(entry.layer, entry.role);
     tensors.set(name, f32(shape, values));
   }
-  return decoderWeights(checkpoint.architecture, tensors);
+  return decoderWeights(checkpoint.architecture, tensors, tables);
 }
 
 /** A text file; throws `model/missing-file` or `input/empty`. */

@@ -28,9 +28,13 @@ const layer = (index: number): LayerArchitecture => {
     window: full ? null : WINDOW,
     rope: rope(full ? 1e6 : 1e4),
     qkNorm: true,
+    valueNorm: false,
+    valueIsKey: false,
+    kvSource: null,
     sandwichNorms: true,
     attentionBias: false,
     activation: "gelu_tanh",
+    layerScalar: false,
   };
 };
 
@@ -44,6 +48,7 @@ export const starterArchitecture: DecoderArchitecture = {
   embeddingScale: Math.sqrt(HIDDEN),
   finalSoftcap: null,
   tiedHead: true,
+  perLayer: null,
   layers: Array.from({ length: LAYERS }, (_, i) => layer(i)),
 };
 

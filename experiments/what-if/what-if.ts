@@ -13,13 +13,14 @@ import { generate } from "../../lib/decoder/generate.ts";
 import { type GateKind, gateShape } from "../../lib/decoder/programs.ts";
 import type { Gates } from "../../lib/decoder/runner.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";
+import type { Stream } from "../../lib/decoder/stream.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { throwIfCancelled } from "../../lib/eval/perplexity.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../lib/eval/sequences.ts";
 import { meanAndError } from "../../lib/eval/summary.ts";
 import { parseUnit } from "../../lib/ids.ts";
-import { f32, type Tensor } from "../../lib/mil/tensor.ts";
+import { f32 } from "../../lib/mil/tensor.ts";
 import type { Clock } from "../../lib/random.ts";
 import type { ModelSession } from "../models.ts";
 import { textSequences } from "../text.ts";
@@ -67,11 +68,11 @@ export async function openWhatIf(
     model,
   );
   const batches = padIntoBatches(sequences, 1024);
-  const boundaries: Tensor[][] = [];
+  const boundaries: Stream[][] = [];
   const base = new Float64Array(sequences.length);
 
-  const losses = async (x: Tensor, batch: (typeof batches)[number]): Promise<number[]> => {
-    const { nll } = await runner.loss(x, batch.targets);
+  const losses = async (stream: Stream, batch: (typeof batches)[number]): Promise<number[]> => {
+    const { nll } = await runner.loss(stream, batch.targets);
     return batch.rows.map((index, row) => {
       const s = sequences[index] as TokenSequence;
       const { from, to } = scoredRange(s, row, batch.shape.length);
@@ -82,15 +83,15 @@ export async function openWhatIf(
   };
   for (const batch of batches) {
     const streams = [await runner.embed(batch.ids, batch.shape)];
-    for (let l = 0; l < arch.layers.length; l++) streams.push(await runner.block(l, streams[l] as Tensor));
+    for (let l = 0; l < arch.layers.length; l++) streams.push(await runner.block(l, streams[l] as Stream));
     boundaries.push(streams);
-    const found = await losses(streams.at(-1) as Tensor, batch);
+    const found = await losses(streams.at(-1) as Stream, batch);
     for (const [i, index] of batch.rows.entries()) base[index] = found[i] as number;
     // The gated program of every layer shape is compiled now, not when somebody waits for it.
     for (let l = 0; l < arch.layers.length; l++)
       await runner.block(
         l,
-        streams[l] as Tensor,
+        streams[l] as Stream,
         gatesOf(arch, l, ["heads"], () => true, batch.shape.batch),
       );
   }
@@ -119,7 +120,7 @@ export async function openWhatIf(
         const first = layers[0];
         if (first === undefined) differences.push(...batch.rows.map(() => 0));
         else {
-          let x = boundaries[b]?.[first] as Tensor;
+          let x = boundaries[b]?.[first] as Stream;
           for (let l = first; l < arch.layers.length; l++) {
             const heads = gone[l];
             const gates =

@@ -7,7 +7,7 @@
  */
 
 export interface RopeSpec {
-  /** Frequencies in radians per position, already scaled, (headDim / 2). Pair i rotates channels (i, i + headDim / 2). */
+  /** Frequencies in radians per position, already scaled, (headDim / 2). Pair i rotates channels (i, i + headDim / 2); 0 leaves it. */
   readonly inverseFrequencies: readonly number[];
   /** Multiplies cos and sin; 1 for every recipe but YaRN and LongRoPE. */
   readonly attentionFactor: number;
@@ -29,10 +29,25 @@ export interface LayerArchitecture {
   readonly rope: RopeSpec | null;
   /** RMSNorm over each head of q and k before RoPE. */
   readonly qkNorm: boolean;
+  /** RMSNorm without a gain over each head of v. */
+  readonly valueNorm: boolean;
+  /** There is no value projection: v is what the key projection gives, before norm and RoPE. */
+  readonly valueIsKey: boolean;
+  /** The earlier layer whose keys and values this one reads, its `kvGroups` being that layer's; null for its own. */
+  readonly kvSource: number | null;
   /** Also norm what attention and MLP give back (Gemma 2 and later). */
   readonly sandwichNorms: boolean;
   readonly attentionBias: boolean;
   readonly activation: "silu" | "gelu_tanh";
+  /** The layer ends by multiplying the whole stream with one learned number. */
+  readonly layerScalar: boolean;
+}
+
+/** Per-layer embeddings: every token has, beside its embedding, a small vector for each layer. */
+export interface PerLayerInput {
+  /** P, of one layer's vector. */
+  readonly width: number;
+  readonly vocab: number;
 }
 
 export interface DecoderArchitecture {
@@ -48,6 +63,8 @@ export interface DecoderArchitecture {
   /** c in c · tanh(z / c) on the logits; null for none. */
   readonly finalSoftcap: number | null;
   readonly tiedHead: boolean;
+  /** Null for models without per-layer embeddings. */
+  readonly perLayer: PerLayerInput | null;
   readonly layers: readonly LayerArchitecture[];
 }
 
@@ -60,70 +77,117 @@ export type LayerTensor =
   | "queryNorm" // (headDim)
   | "keyNorm" // (headDim)
   | "query" // (queryHeads * headDim, hidden)
-  | "key" // (kvGroups * headDim, hidden)
-  | "value" // (kvGroups * headDim, hidden)
+  | "key" // (kvGroups * headDim, hidden), own keys and values only
+  | "value" // (kvGroups * headDim, hidden), own keys and values only
   | "output" // (hidden, queryHeads * headDim)
   | "gate" // (neurons, hidden)
   | "up" // (neurons, hidden)
-  | "down"; // (hidden, neurons)
+  | "down" // (hidden, neurons)
+  | "perLayerGate" // (P, hidden), per-layer embeddings only
+  | "perLayerProjection" // (hidden, P)
+  | "perLayerNorm" // (hidden)
+  | "layerScalar"; // (1)
 
 export type GlobalTensor =
   | "embedding" /* (vocab, hidden) */
   | "finalNorm" /* (hidden) */
-  | "head"; /* (vocab, hidden) */
+  | "head" /* (vocab, hidden) */
+  | "perLayerEmbedding" /* (perLayer.vocab, layers * P), by far the largest tensor: only rows of it are read */
+  | "perLayerContext" /* (layers * P, hidden), from the embedding to all layers' vectors */
+  | "perLayerContextNorm"; /* (P) */
+
+/** Whether a tensor is kept as a table of which only the rows of the tokens at hand are read. */
+export const isRowTable = (role: GlobalTensor | LayerTensor): boolean => role === "perLayerEmbedding";
+
+/** Whether training changes a tensor: not the per-layer table, which is too large, nor layer scalars, which are no parameters. */
+export const isTrained = (role: GlobalTensor | LayerTensor): boolean => !isRowTable(role) && role !== "layerScalar";
 
 /** The shape every tensor of `layer` must have, absent roles left out. */
 export function layerTensorShapes(
   arch: DecoderArchitecture,
   layer: LayerArchitecture,
 ): Partial<Record<LayerTensor, number[]>> {
-  const { hidden } = arch;
+  const { hidden, perLayer } = arch;
   const queryWidth = layer.queryHeads * layer.headDim;
   const kvWidth = layer.kvGroups * layer.headDim;
+  const ownKv = layer.kvSource === null;
   return {
     attentionNorm: [hidden],
     ...(layer.sandwichNorms ? { postAttentionNorm: [hidden], postMlpNorm: [hidden] } : {}),
     mlpNorm: [hidden],
-    ...(layer.qkNorm ? { queryNorm: [layer.headDim], keyNorm: [layer.headDim] } : {}),
+    ...(layer.qkNorm ? { queryNorm: [layer.headDim] } : {}),
+    ...(layer.qkNorm && ownKv ? { keyNorm: [layer.headDim] } : {}),
     query: [queryWidth, hidden],
-    key: [kvWidth, hidden],
-    value: [kvWidth, hidden],
+    ...(ownKv ? { key: [kvWidth, hidden] } : {}),
+    ...(ownKv && !layer.valueIsKey ? { value: [kvWidth, hidden] } : {}),
     output: [hidden, queryWidth],
     gate: [layer.neurons, hidden],
     up: [layer.neurons, hidden],
     down: [hidden, layer.neurons],
+    ...(perLayer
+      ? { perLayerGate: [perLayer.width, hidden], perLayerProjection: [hidden, perLayer.width], perLayerNorm: [hidden] }
+      : {}),
+    ...(layer.layerScalar ? { layerScalar: [1] } : {}),
   };
 }
 
 export function globalTensorShapes(arch: DecoderArchitecture): Partial<Record<GlobalTensor, number[]>> {
+  const { perLayer, hidden } = arch;
+  const allLayers = arch.layers.length * (perLayer?.width ?? 0);
   return {
-    embedding: [arch.vocab, arch.hidden],
-    finalNorm: [arch.hidden],
-    ...(arch.tiedHead ? {} : { head: [arch.vocab, arch.hidden] }),
+    embedding: [arch.vocab, hidden],
+    finalNorm: [hidden],
+    ...(arch.tiedHead ? {} : { head: [arch.vocab, hidden] }),
+    ...(perLayer
+      ? {
+          perLayerEmbedding: [perLayer.vocab, allLayers],
+          perLayerContext: [allLayers, hidden],
+          perLayerContextNorm: [perLayer.width],
+        }
+      : {}),
   };
 }
+
+/** The layers that read the keys and values of layer `index`, itself among them unless it reads another's. */
+export const kvReaders = (arch: DecoderArchitecture, index: number): number[] =>
+  arch.layers.flatMap((l, i) => ((l.kvSource ?? i) === index ? [i] : []));
+
+/** Whether later layers read the keys and values of layer `index`. */
+export const isKvSource = (arch: DecoderArchitecture, index: number): boolean =>
+  arch.layers.some((l) => l.kvSource === index);
+
+const globalNames: Record<GlobalTensor, string> = {
+  embedding: "model.embed_tokens.weight",
+  finalNorm: "model.norm.weight",
+  head: "lm_head.weight",
+  perLayerEmbedding: "model.embed_tokens_per_layer.weight",
+  perLayerContext: "model.per_layer_model_projection.weight",
+  perLayerContextNorm: "model.per_layer_projection_norm.weight",
+};
 
 /** Hugging Face names, shared by the Llama and Gemma families; `sandwich` decides what "post attention" means. */
 export function tensorName(role: GlobalTensor): string;
 export function tensorName(role: LayerTensor, layerIndex: number, layer: LayerArchitecture): string;
 export function tensorName(role: GlobalTensor | LayerTensor, layerIndex?: number, layer?: LayerArchitecture): string {
-  if (role === "embedding") return "model.embed_tokens.weight";
-  if (role === "finalNorm") return "model.norm.weight";
-  if (role === "head") return "lm_head.weight";
+  if (role in globalNames) return globalNames[role as GlobalTensor];
   const names: Record<LayerTensor, string> = {
-    attentionNorm: "input_layernorm",
-    postAttentionNorm: "post_attention_layernorm",
-    mlpNorm: layer?.sandwichNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm",
-    postMlpNorm: "post_feedforward_layernorm",
-    queryNorm: "self_attn.q_norm",
-    keyNorm: "self_attn.k_norm",
-    query: "self_attn.q_proj",
-    key: "self_attn.k_proj",
-    value: "self_attn.v_proj",
-    output: "self_attn.o_proj",
-    gate: "mlp.gate_proj",
-    up: "mlp.up_proj",
-    down: "mlp.down_proj",
+    attentionNorm: "input_layernorm.weight",
+    postAttentionNorm: "post_attention_layernorm.weight",
+    mlpNorm: layer?.sandwichNorms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight",
+    postMlpNorm: "post_feedforward_layernorm.weight",
+    queryNorm: "self_attn.q_norm.weight",
+    keyNorm: "self_attn.k_norm.weight",
+    query: "self_attn.q_proj.weight",
+    key: "self_attn.k_proj.weight",
+    value: "self_attn.v_proj.weight",
+    output: "self_attn.o_proj.weight",
+    gate: "mlp.gate_proj.weight",
+    up: "mlp.up_proj.weight",
+    down: "mlp.down_proj.weight",
+    perLayerGate: "per_layer_input_gate.weight",
+    perLayerProjection: "per_layer_projection.weight",
+    perLayerNorm: "post_per_layer_input_norm.weight",
+    layerScalar: "layer_scalar",
   };
-  return `model.layers.${layerIndex}.${names[role]}.weight`;
+  return `model.layers.${layerIndex}.${names[role as LayerTensor]}`;
 }

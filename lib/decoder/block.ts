@@ -1,16 +1,19 @@
 /**
  * @file One decoder block as a program: RMSNorm, grouped-query attention, gated MLP, with gates.
  *
- * References: Touvron et al. (2023) for Llama; the Gemma 3 report (2025) for QK-norm and sandwich norms; Michel et
- * al. (2019) for gates on heads.
+ * References: Touvron et al. (2023) for Llama; the Gemma 3 report (2025) for QK-norm and sandwich norms; `modeling_gemma4`
+ * of transformers 5 for per-layer inputs, shared keys and values and layer scalars; Michel et al. (2019) for gates on heads.
  *
- *   n     = norm(x);  q, k, v = n Wqᵀ, n Wkᵀ, n Wvᵀ;  q, k = rope(norm(q)), rope(norm(k))
- *   a_h   = softmax(s · q_h k_gᵀ + mask) v_g          g = the KV group of head h
- *   x    += λ_attn · post(Σ_h ξ_h a_h O_hᵀ)
- *   x    += λ_mlp · post((ν ⊙ act(n' Wgateᵀ) ⊙ n' Wupᵀ) Wdownᵀ)
+ *   n     = norm(x);  q, k, v = n Wqᵀ, n Wkᵀ, n Wvᵀ;  q, k = rope(norm(q)), rope(norm(k));  v = norm(v) in Gemma 4
+ *   a_h   = softmax(s · q_h k_gᵀ + mask) v_g          g = the KV group of head h, of this layer or of `kvSource`
+ *   y     = x + λ_attn · post(Σ_h ξ_h a_h O_hᵀ)
+ *   y    += λ_mlp · post((ν ⊙ act(n' Wgateᵀ) ⊙ n' Wupᵀ) Wdownᵀ)
+ *   y    += λ_ple · norm((act(y Wpgateᵀ) ⊙ e) Wpᵀ)    e = the token's vector for this layer, where there are any
+ *   x     = σ y                                       σ = the layer scalar, where there is one
  *
  * Gates are ordinary inputs with a batch axis, so each sequence of a batch can have its own. All gates at 1 is the
- * model itself. Left out: biases, mixture of experts, cross attention.
+ * model itself. A group's gate scales its values before they are shared, so it reaches every layer that reads them; in a
+ * layer that reads another's, it scales what this layer reads. Left out: biases, mixture of experts, cross attention.
  */
 import { EspalierError } from "../errors.ts";
 import { type Builder, typeOf } from "../mil/builder.ts";
@@ -27,12 +30,19 @@ export interface BlockGates {
   readonly neurons?: Value; // (batch, neurons)
   readonly attention?: Value; // (batch)
   readonly mlp?: Value; // (batch)
+  readonly perLayer?: Value; // (batch)
 }
 
-/** Where keys and values of earlier positions live; absent when the whole sequence is at hand. */
+/** As queries see them: keys after norm and RoPE. */
+export interface KeysAndValues {
+  readonly k: Value; // (batch, kvGroups, T, headDim)
+  readonly v: Value; // (batch, kvGroups, T, headDim)
+}
+
+/** Where keys and values of earlier positions live. */
 export interface KvStore {
   /** Takes k and v (batch, kvGroups, S, headDim) of the new positions, gives all (batch, kvGroups, T, headDim). */
-  update(k: Value, v: Value): { k: Value; v: Value };
+  update(k: Value, v: Value): KeysAndValues;
 }
 
 export interface BlockContext {
@@ -43,21 +53,27 @@ export interface BlockContext {
   readonly sin: Value | null; // (S, headDim)
   readonly mask: Value; // (S, T), 0 where seen, a large negative number elsewhere
   readonly gates?: BlockGates;
-  readonly kv?: KvStore;
+  /** Absent when the whole sequence is at hand. */
+  readonly kv?: KvStore | undefined;
+  /** What `kvSource` computed; needed where there is one. */
+  readonly sharedKv?: KeysAndValues | undefined;
+  /** The tokens' vectors for this layer, (batch, S, P); needed where the model has them. */
+  readonly perLayer?: Value | undefined;
 }
 
 /** How far below the largest score a masked one is put; −40000 is the Neural Engine's rule for "never". */
 export const MASKED = -40000;
 
 /**
- * x · (w + offset) / √(mean x² + ε) over the last axis. In fp16 it is the "mirror" form, layer_norm of [x, −x],
+ * x · (w + offset) / √(mean x² + ε) over the last axis, without a weight x / √(mean x² + ε). In fp16 it is the "mirror" form, layer_norm of [x, −x],
  * whose mean is 0 and whose variance is mean x²: it never squares in fp16 and keeps a tiny ε exact.
  */
-export function rmsNorm(b: Builder, x: Value, weight: Value, arch: DecoderArchitecture): Value {
+export function rmsNorm(b: Builder, x: Value, weight: Value | null, arch: DecoderArchitecture): Value {
   const { dtype, shape } = typeOf(x);
   const axis = shape.length - 1;
   const width = shape[axis] as number;
-  const gain = arch.normOffset === 0 ? weight : b.add(weight, arch.normOffset);
+  const gain = weight && arch.normOffset !== 0 ? b.add(weight, arch.normOffset) : weight;
+  const scaled = (normal: Value): Value => (gain ? b.mul(normal, gain) : normal);
   if (dtype === "fp16") {
     const mirrored = b.concat([x, b.neg(x)], axis);
     const normal = b.op(
@@ -66,15 +82,21 @@ export function rmsNorm(b: Builder, x: Value, weight: Value, arch: DecoderArchit
       { axes: [axis], epsilon: arch.normEpsilon },
       "rms_norm",
     )[0] as Value;
-    return b.mul((b.split(normal, [width, width], axis) as readonly Value[])[0] as Value, gain);
+    return scaled((b.split(normal, [width, width], axis) as readonly Value[])[0] as Value);
   }
-  return b.mul(b.mul(x, b.rsqrt(b.mean(b.square(x), [axis], true), arch.normEpsilon)), gain);
+  return scaled(b.mul(x, b.rsqrt(b.mean(b.square(x), [axis], true), arch.normEpsilon)));
 }
 
 function weightOf(context: BlockContext, role: LayerTensor): Value {
   const w = context.weights[role];
   if (!w) throw new EspalierError("program/structure", `the block needs the weight "${role}"`);
   return w;
+}
+
+function sharedKv({ layer, sharedKv }: BlockContext): KeysAndValues {
+  if (!sharedKv)
+    throw new EspalierError("program/structure", `the block needs the keys and values of layer ${layer.kvSource}`);
+  return sharedKv;
 }
 
 /** (batch, S, heads · headDim) to (batch, heads, S, headDim). */
@@ -88,25 +110,31 @@ export function isStandardGrouping(layer: LayerArchitecture): boolean {
   return Number.isInteger(perGroup) && layer.headToGroup.every((g, h) => g === Math.floor(h / perGroup));
 }
 
+/** This layer's own keys and values of the positions in x. */
+function keysAndValues(b: Builder, x: Value, context: BlockContext): KeysAndValues {
+  const { arch, layer } = context;
+  const [batch, length] = typeOf(x).shape as [number, number, number];
+  const project = (role: LayerTensor): Value =>
+    toHeads(b, b.linear(x, weightOf(context, role)), batch, length, layer.kvGroups, layer.headDim);
+  let k = project("key");
+  let v = layer.valueIsKey ? k : project("value");
+  if (layer.qkNorm) k = rmsNorm(b, k, weightOf(context, "keyNorm"), arch);
+  if (layer.valueNorm) v = rmsNorm(b, v, null, arch);
+  if (context.cos && context.sin) k = rotate(b, k, context.cos, context.sin);
+  return { k, v };
+}
+
 function attention(b: Builder, x: Value, context: BlockContext): Value {
   const { arch, layer, gates } = context;
   const [batch, length] = typeOf(x).shape as [number, number, number];
   const { queryHeads: heads, kvGroups: groups, headDim } = layer;
-  const project = (role: LayerTensor): Value => b.linear(x, weightOf(context, role));
-  let q = toHeads(b, project("query"), batch, length, heads, headDim);
-  let k = toHeads(b, project("key"), batch, length, groups, headDim);
-  let v = toHeads(b, project("value"), batch, length, groups, headDim);
-  if (layer.qkNorm) {
-    q = rmsNorm(b, q, weightOf(context, "queryNorm"), arch);
-    k = rmsNorm(b, k, weightOf(context, "keyNorm"), arch);
-  }
-  if (context.cos && context.sin) {
-    q = rotate(b, q, context.cos, context.sin);
-    k = rotate(b, k, context.cos, context.sin);
-  }
-  q = b.mul(q, layer.attentionScale);
-  if (context.kv) ({ k, v } = context.kv.update(k, v));
+  let q = toHeads(b, b.linear(x, weightOf(context, "query")), batch, length, heads, headDim);
+  if (layer.qkNorm) q = rmsNorm(b, q, weightOf(context, "queryNorm"), arch);
+  if (context.cos && context.sin) q = rotate(b, q, context.cos, context.sin);
+  if (layer.attentionScale !== 1) q = b.mul(q, layer.attentionScale);
+  let { k, v } = layer.kvSource === null ? keysAndValues(b, x, context) : sharedKv(context);
   if (gates?.groups) v = b.mul(v, b.reshape(gates.groups, [batch, groups, 1, 1]));
+  if (layer.kvSource === null && context.kv) ({ k, v } = context.kv.update(k, v));
   const total = typeOf(k).shape[2] as number;
 
   let perGroup = heads / groups;
@@ -134,36 +162,85 @@ function attention(b: Builder, x: Value, context: BlockContext): Value {
   return b.linear(joined, weightOf(context, "output"));
 }
 
+const activate = (b: Builder, x: Value, layer: LayerArchitecture): Value =>
+  layer.activation === "silu" ? b.silu(x) : b.gelu(x, "TANH_APPROXIMATION");
+
 function mlp(b: Builder, x: Value, context: BlockContext): Value {
   const { layer, gates } = context;
   const batch = typeOf(x).shape[0] as number;
-  const gate = b.linear(x, weightOf(context, "gate"));
-  const active = layer.activation === "silu" ? b.silu(gate) : b.gelu(gate, "TANH_APPROXIMATION");
+  const active = activate(b, b.linear(x, weightOf(context, "gate")), layer);
   let inner = b.mul(active, b.linear(x, weightOf(context, "up")));
   if (gates?.neurons) inner = b.mul(inner, b.reshape(gates.neurons, [batch, 1, layer.neurons]));
   return b.linear(inner, weightOf(context, "down"));
 }
 
-/** The block on x (batch, S, hidden), giving the same shape. */
-export function block(b: Builder, x: Value, context: BlockContext): Value {
-  const { arch, layer, gates } = context;
-  const batch = typeOf(x).shape[0] as number;
-  const gated = (y: Value, gate: Value | undefined): Value => (gate ? b.mul(y, b.reshape(gate, [batch, 1, 1])) : y);
-  const norm = (y: Value, role: LayerTensor): Value => rmsNorm(b, y, weightOf(context, role), arch);
+/** What the tokens' vectors for this layer, (batch, S, P), add to the stream, before the norm. */
+function perLayerInput(b: Builder, x: Value, context: BlockContext): Value {
+  if (!context.perLayer) throw new EspalierError("program/structure", "the block needs the tokens' per-layer vectors");
+  const active = activate(b, b.linear(x, weightOf(context, "perLayerGate")), context.layer);
+  return b.linear(b.mul(active, context.perLayer), weightOf(context, "perLayerProjection"));
+}
 
+const gated = (b: Builder, y: Value, gate: Value | undefined): Value =>
+  gate ? b.mul(y, b.reshape(gate, [typeOf(y).shape[0] as number, 1, 1])) : y;
+
+/** The first half of the block: x + attention, (batch, S, hidden). */
+export function attentionHalf(b: Builder, x: Value, context: BlockContext): Value {
+  const { arch, layer, gates } = context;
+  const norm = (y: Value, role: LayerTensor): Value => rmsNorm(b, y, weightOf(context, role), arch);
   let attended = b.scope("attention", () => attention(b, norm(x, "attentionNorm"), context));
   if (layer.sandwichNorms) attended = norm(attended, "postAttentionNorm");
-  const middle = b.add(x, gated(attended, gates?.attention));
+  return b.add(x, gated(b, attended, gates?.attention));
+}
 
+/** The second half: what the first gave + MLP, and what follows it, (batch, S, hidden). */
+export function mlpHalf(b: Builder, middle: Value, context: BlockContext): Value {
+  const { arch, layer, gates } = context;
+  const norm = (y: Value, role: LayerTensor): Value => rmsNorm(b, y, weightOf(context, role), arch);
   let transformed = b.scope("mlp", () => mlp(b, norm(middle, "mlpNorm"), context));
   if (layer.sandwichNorms) transformed = norm(transformed, "postMlpNorm");
-  return b.add(middle, gated(transformed, gates?.mlp));
+  let y = b.add(middle, gated(b, transformed, gates?.mlp));
+  if (arch.perLayer) {
+    const given = b.scope("per_layer", () => perLayerInput(b, y, context));
+    y = b.add(y, gated(b, norm(given, "perLayerNorm"), gates?.perLayer));
+  }
+  return layer.layerScalar ? b.mul(y, weightOf(context, "layerScalar")) : y;
 }
+
+/** The block on x (batch, S, hidden), giving the same shape. */
+export const block = (b: Builder, x: Value, context: BlockContext): Value =>
+  mlpHalf(b, attentionHalf(b, x, context), context);
 
 /** Token ids (batch, S) to the stream (batch, S, hidden). */
 export function embed(b: Builder, ids: Value, table: Value, arch: DecoderArchitecture): Value {
   const rows = b.gather(table, ids, 0);
   return arch.embeddingScale === 1 ? rows : b.mul(rows, arch.embeddingScale);
+}
+
+/**
+ * Every token's vectors for all layers, (layers, batch, S, P), from its embedding x (batch, S, hidden) and its rows
+ * (batch, S, layers · P) of the per-layer table: (norm(x Wᵀ / √hidden) + √P · row) / √2.
+ */
+export function perLayerVectors(
+  b: Builder,
+  x: Value,
+  rows: Value,
+  weights: { context: Value; norm: Value },
+  arch: DecoderArchitecture,
+): Value {
+  const [batch, length] = typeOf(x).shape as [number, number, number];
+  const width = arch.perLayer?.width ?? 0;
+  const split = (y: Value): Value => b.reshape(y, [batch, length, arch.layers.length, width]);
+  const projected = b.mul(b.linear(x, weights.context), arch.hidden ** -0.5);
+  const fromContext = rmsNorm(b, split(projected), weights.norm, arch);
+  const both = b.add(fromContext, b.mul(split(rows), Math.sqrt(width)));
+  return b.transpose(b.mul(both, Math.SQRT1_2), [2, 0, 1, 3]);
+}
+
+/** The vectors of each layer, (batch, S, P), of `perLayerVectors`. */
+export function splitByLayer(b: Builder, vectors: Value): Value[] {
+  const [layers, ...rest] = typeOf(vectors).shape as [number, number, number, number];
+  return b.split(vectors, new Array(layers).fill(1), 0).map((v) => b.reshape(v, rest));
 }
 
 /** The stream (rows, hidden) to logits (rows, vocab). */

@@ -3,20 +3,36 @@
  *
  * Inputs `ids` int32 (1, S), the `position` int32 (1) of the first of them, and the state `kv_cache`
  * (1, R, T, headDim), whose rows hold, layer after layer, the keys and then the values of each KV group; output
- * `logits` (S, vocab). S is 1 for decode and the chunk width for prefill; both share one state and one set of weights.
- * Keys are kept after RoPE. Positions of a padded chunk beyond the text are written and later overwritten before any
- * query can see them. This is the plain layout; the Neural Engine's (B, C, 1, S) is another lowering of the same decoder.
+ * `logits` (S, vocab). Where layers differ in head dimension there is a state for each, `kv_cache_256`, `kv_cache_512`. A layer
+ * that reads another's keys and values has no rows. S is 1 for decode and the chunk width for prefill; both share one state
+ * and one set of weights. Keys are kept after RoPE. Positions of a padded chunk beyond the text are written and later
+ * overwritten before any query can see them. This is the plain layout; the Neural Engine's (B, C, 1, S) is another lowering
+ * of the same decoder.
  */
-import { EspalierError } from "../errors.ts";
+import { EspalierError, invariant } from "../errors.ts";
 import { float16FromFloat32 } from "../float16.ts";
 import { Builder, typeOf } from "../mil/builder.ts";
 import { removeDeadCode } from "../mil/passes/dead-code.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
 import { i32, type Tensor, tensor } from "../mil/tensor.ts";
 import { type FloatDType, int32, stateType, tensorType } from "../mil/types.ts";
-import type { DecoderArchitecture, LayerTensor } from "./architecture.ts";
-import { layerTensorShapes } from "./architecture.ts";
-import { block, embed, head, type KvStore, MASKED } from "./block.ts";
+import {
+  type DecoderArchitecture,
+  type GlobalTensor,
+  globalTensorShapes,
+  type LayerTensor,
+  layerTensorShapes,
+} from "./architecture.ts";
+import {
+  block,
+  embed,
+  head,
+  type KeysAndValues,
+  type KvStore,
+  MASKED,
+  perLayerVectors,
+  splitByLayer,
+} from "./block.ts";
 import { ropeTables } from "./rope.ts";
 
 export interface CachedShape {
@@ -25,22 +41,31 @@ export interface CachedShape {
   /** Positions the cache holds. */
   readonly context: number;
   readonly dtype: FloatDType;
+  /** Whether the rows of the per-layer table are gathered inside, or given as the input `perLayerRows` (1, S, L · P). */
+  readonly perLayerRows: "gather" | "input";
 }
 
 /** Gives the value of a weight by its flat name (`embedding`, `L3_query`): an input, a constant or a constexpr. */
 export type WeightValues = (b: Builder, name: string, shape: readonly number[]) => Value;
 
-/** (1, R, T, headDim). Throws `export/unsupported` when layers differ in head dimension. */
-export function cacheShape(arch: DecoderArchitecture, context: number): number[] {
-  const dims = new Set(arch.layers.map((l) => l.headDim));
-  if (dims.size !== 1) {
-    throw new EspalierError(
-      "export/unsupported",
-      `layers have head dimensions ${[...dims].join(", ")}; one cache needs one`,
-    );
-  }
-  const rows = arch.layers.reduce((n, l) => n + 2 * l.kvGroups, 0);
-  return [1, rows, context, [...dims][0] as number];
+export interface CacheState {
+  readonly name: string;
+  readonly headDim: number;
+  readonly shape: number[]; // (1, R, T, headDim)
+}
+
+/** The states that hold keys and values, one for each head dimension there is. */
+export function cacheStates(arch: DecoderArchitecture, context: number): CacheState[] {
+  const own = arch.layers.filter((l) => l.kvSource === null);
+  const dims = [...new Set(own.map((l) => l.headDim))].sort((a, b) => a - b);
+  return dims.map((headDim) => {
+    const rows = own.reduce((n, l) => n + (l.headDim === headDim ? 2 * l.kvGroups : 0), 0);
+    return {
+      name: dims.length === 1 ? "kv_cache" : `kv_cache_${headDim}`,
+      headDim,
+      shape: [1, rows, context, headDim],
+    };
+  });
 }
 
 export function cachedProgram(
@@ -55,14 +80,20 @@ export function cachedProgram(
   const b = new Builder(name);
   const ids = b.input("ids", int32(1, length));
   const position = b.input("position", int32(1));
-  const cache = b.input("kv_cache", stateType(tensorType(dtype, cacheShape(arch, context))));
+  const caches = new Map(
+    cacheStates(arch, context).map((state) => {
+      const input = b.input(state.name, stateType(tensorType(dtype, state.shape)));
+      return [state.headDim, { input, nextRow: 0 }];
+    }),
+  );
 
   const positions = b.add(b.constant(i32([length], range(length)), "offsets"), position); // (S)
   const table = weights(b, "embedding", [arch.vocab, arch.hidden]);
   let x = embed(b, ids, table, arch);
+  const vectors = arch.perLayer ? perLayerOf(b, ids, x, arch, shape, weights) : [];
+  const kvOf: KeysAndValues[] = [];
   const masks = new Map<number | null, Value>();
   const rotations = new Map<string, { cos: Value; sin: Value }>();
-  let row = 0;
   for (const [index, layer] of arch.layers.entries()) {
     const mask = masks.get(layer.window) ?? cacheMask(b, positions, context, layer.window, dtype);
     masks.set(layer.window, mask);
@@ -79,16 +110,56 @@ export function cachedProgram(
         weights(b, `L${index}_${role}`, dims),
       ]),
     );
-    const kv = cacheRows(b, cache, position, row, layer.kvGroups, shape, layer.headDim);
-    row += 2 * layer.kvGroups;
+    const cache = caches.get(layer.headDim);
+    invariant(cache || layer.kvSource !== null, `layer ${index} has no cache`);
+    const kv: KvStore | undefined = cache && {
+      update(k, v) {
+        const all = cacheRows(b, cache.input, position, cache.nextRow, layer.kvGroups, shape, layer.headDim).update(
+          k,
+          v,
+        );
+        cache.nextRow += 2 * layer.kvGroups;
+        kvOf[index] = all;
+        return all;
+      },
+    };
     x = b.scope(`L${index}`, () =>
-      block(b, x, { arch, layer, weights: own, mask, cos: rotation?.cos ?? null, sin: rotation?.sin ?? null, kv }),
+      block(b, x, {
+        arch,
+        layer,
+        weights: own,
+        mask,
+        cos: rotation?.cos ?? null,
+        sin: rotation?.sin ?? null,
+        kv,
+        sharedKv: layer.kvSource === null ? undefined : kvOf[layer.kvSource],
+        perLayer: vectors[index],
+      }),
     );
   }
   const norm = weights(b, "finalNorm", [arch.hidden]);
   const projection = arch.tiedHead ? table : weights(b, "head", [arch.vocab, arch.hidden]);
   const logits = head(b, b.reshape(x, [length, arch.hidden]), norm, projection, arch);
   return removeDeadCode(b.build({ logits }));
+}
+
+/** The tokens' vectors for each layer, (1, S, P). */
+function perLayerOf(
+  b: Builder,
+  ids: Value,
+  x: Value,
+  arch: DecoderArchitecture,
+  { length, dtype, perLayerRows }: CachedShape,
+  weights: WeightValues,
+): Value[] {
+  const shapes = globalTensorShapes(arch);
+  const global = (role: GlobalTensor): Value => weights(b, role, shapes[role] ?? []);
+  const rows =
+    perLayerRows === "gather"
+      ? b.gather(global("perLayerEmbedding"), ids, 0)
+      : b.input("perLayerRows", tensorType(dtype, [1, length, shapes.perLayerEmbedding?.[1] ?? 0]));
+  const own = { context: global("perLayerContext"), norm: global("perLayerContextNorm") };
+  return splitByLayer(b, perLayerVectors(b, x, rows, own, arch));
 }
 
 /** 0 where the cache position j is at most the query's and inside its window, (S, T). */

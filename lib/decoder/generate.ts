@@ -20,6 +20,8 @@ export interface StepModel {
   readonly prefill?: { executable: Executable; length: number } | undefined;
   /** Inputs every call needs besides `ids` and `position`: the weights, when they are inputs. */
   readonly inputs: Record<string, Tensor>;
+  /** Inputs that depend on the tokens of a call: the rows of a per-layer table that is not in the program. */
+  inputsOf?(tokens: readonly number[]): Promise<Record<string, Tensor>>;
   makeState(): EngineState;
 }
 
@@ -105,7 +107,12 @@ export async function step(
   tokens: readonly number[],
   position: number,
 ): Promise<Float32Array> {
-  const inputs = { ...model.inputs, ids: i32([1, tokens.length], tokens), position: i32([1], [position]) };
+  const inputs = {
+    ...model.inputs,
+    ...(await model.inputsOf?.(tokens)),
+    ids: i32([1, tokens.length], tokens),
+    position: i32([1], [position]),
+  };
   const out = (await executable.run(inputs, state)).logits;
   if (!out) throw new EspalierError("engine/failed", "the model gave no logits");
   const values = out.data instanceof Uint16Array ? float32FromFloat16(out.data) : out.data;

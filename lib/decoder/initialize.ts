@@ -8,24 +8,29 @@
 import { f32, type Tensor } from "../mil/tensor.ts";
 import { elementCount } from "../mil/types.ts";
 import type { Rng } from "../random.ts";
-import type { DecoderArchitecture } from "./architecture.ts";
-import { type DecoderWeights, decoderWeights, weightList } from "./weights.ts";
+import { type DecoderArchitecture, isRowTable } from "./architecture.ts";
+import { type DecoderWeights, decoderWeights, memoryTable, type RowTable, weightList } from "./weights.ts";
+
+/** The norms through which a block with sandwich norms adds to the stream. */
+const closing: ReadonlySet<string> = new Set(["postAttentionNorm", "postMlpNorm", "perLayerNorm"]);
 
 export function initializeWeights(arch: DecoderArchitecture, rng: Rng): DecoderWeights {
   const residual = 1 / Math.sqrt(2 * arch.layers.length);
   const tensors = new Map<string, Tensor>();
+  const tables = new Map<string, RowTable>();
   for (const { name, shape, role, layer } of weightList(arch)) {
     const values = new Float32Array(elementCount(shape));
     const sandwich = layer !== null && arch.layers[layer]?.sandwichNorms === true;
     if (shape.length === 1) {
-      const gain = sandwich && (role === "postAttentionNorm" || role === "postMlpNorm") ? residual : 1;
-      values.fill(gain - arch.normOffset);
+      const gain = sandwich && closing.has(role) ? residual : 1;
+      values.fill(role === "layerScalar" ? 1 : gain - arch.normOffset);
     } else {
       const writes = !sandwich && (role === "output" || role === "down");
       const deviation = (writes ? residual : 1) / Math.sqrt(shape[1] as number);
       for (let i = 0; i < values.length; i++) values[i] = rng.normal() * deviation;
     }
-    tensors.set(name, f32(shape, values));
+    if (isRowTable(role)) tables.set(name, memoryTable(f32(shape, values)));
+    else tensors.set(name, f32(shape, values));
   }
-  return decoderWeights(arch, tensors);
+  return decoderWeights(arch, tensors, tables);
 }

@@ -24,11 +24,12 @@ export async function packageModel(engine: Engine, program: Program, float16: "r
     if (!v) throw new EspalierError("format/unsupported", `${fn.name} has no ${name}`);
     return v.type.kind === "state" ? v.type.wrapped.shape : v.type.shape;
   };
+  const cache = decode.inputs.find((i) => i.type.kind === "state" && i.name.startsWith("kv_cache"));
   const prefill = find("prefill");
   const executable = await engine.compile(decode, { float16 });
   return {
     vocab: tensorOf(decode, "logits").at(-1) ?? 0,
-    context: tensorOf(decode, "kv_cache")[2] ?? 0,
+    context: tensorOf(decode, cache?.name ?? "kv_cache")[2] ?? 0,
     decode: executable,
     prefill: prefill
       ? { executable: await engine.compile(prefill, { float16 }), length: tensorOf(prefill, "ids")[1] ?? 1 }

@@ -41,7 +41,7 @@ export function packageProgram(
       }
       return value;
     };
-    return cachedProgram(name, folded, { length, context, dtype: "fp16" }, values);
+    return cachedProgram(name, folded, { length, context, dtype: "fp16", perLayerRows: "gather" }, values);
   };
   const functions = [build("decode", 1), ...(prefillLength === null ? [] : [build("prefill", prefillLength)])];
   return { opset: "CoreML8", functions, defaultFunction: "decode" };

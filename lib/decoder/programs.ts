@@ -4,6 +4,7 @@
  * Weights and gates are inputs, so each distinct block shape is compiled once and run for every layer. The head
  * gives the loss of each position rather than the logits, which for large vocabularies would not fit.
  */
+import { invariant } from "../errors.ts";
 import { Builder } from "../mil/builder.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
 import { fp32, int32 } from "../mil/types.ts";
@@ -11,15 +12,27 @@ import {
   type DecoderArchitecture,
   type GlobalTensor,
   globalTensorShapes,
+  isKvSource,
+  isRowTable,
   type LayerArchitecture,
   type LayerTensor,
   layerTensorShapes,
 } from "./architecture.ts";
-import { type BlockGates, type BlockWeights, block, embed, head } from "./block.ts";
+import {
+  type BlockGates,
+  type BlockWeights,
+  block,
+  embed,
+  head,
+  type KeysAndValues,
+  type KvStore,
+  perLayerVectors,
+  splitByLayer,
+} from "./block.ts";
 import { causalMask } from "./mask.ts";
 import { ropeTables } from "./rope.ts";
 
-export const gateKinds = ["heads", "groups", "neurons", "attention", "mlp"] as const;
+export const gateKinds = ["heads", "groups", "neurons", "attention", "mlp", "perLayer"] as const;
 export type GateKind = (typeof gateKinds)[number];
 
 export interface SequenceShape {
@@ -72,28 +85,68 @@ export function sequenceConstants(
   return { mask, cos: b.constant(tables.cos, "rope_cos"), sin: b.constant(tables.sin, "rope_sin") };
 }
 
-/** `ids` (batch, length), `embedding` → `x` (batch, length, hidden). */
-export function embedProgram(arch: DecoderArchitecture, { batch, length }: SequenceShape): MilFunction {
+/** The rows of the per-layer table as an input: whoever runs the program reads them, so that the table is never whole in memory. */
+export const perLayerRowsInput = (b: Builder, arch: DecoderArchitecture, { batch, length }: SequenceShape): Value =>
+  b.input("perLayerRows", fp32(batch, length, arch.layers.length * (arch.perLayer?.width ?? 0)));
+
+/**
+ * `ids` (batch, length), `embedding` → `x` (batch, length, hidden); with per-layer embeddings also their rows and
+ * weights → `perLayer` (layers, batch, length, P).
+ */
+export function embedProgram(arch: DecoderArchitecture, shape: SequenceShape): MilFunction {
   const b = new Builder("embed");
-  const ids = b.input("ids", int32(batch, length));
-  const table = b.input("embedding", fp32(arch.vocab, arch.hidden));
-  return b.build({ x: embed(b, ids, table, arch) });
+  const ids = b.input("ids", int32(shape.batch, shape.length));
+  const globals = globalTensorShapes(arch);
+  const input = (role: GlobalTensor): Value => b.input(role, fp32(...(globals[role] ?? [])));
+  const x = embed(b, ids, input("embedding"), arch);
+  if (!arch.perLayer) return b.build({ x });
+  const weights = { context: input("perLayerContext"), norm: input("perLayerContextNorm") };
+  return b.build({ x, perLayer: perLayerVectors(b, x, perLayerRowsInput(b, arch, shape), weights, arch) });
 }
 
-/** `x` (batch, length, hidden), weights by role, `gate_<kind>` → `y` of the same shape. */
+/**
+ * `x` (batch, length, hidden), weights by role, `gate_<kind>` → `y` of the same shape. Where the layer takes them:
+ * `perLayer` (batch, length, P); `sharedKeys` and `sharedValues` (batch, kvGroups, length, headDim) of the layer it reads.
+ * A layer that others read also gives its `keys` and `values`.
+ */
 export function blockProgram(
   arch: DecoderArchitecture,
-  layer: LayerArchitecture,
+  index: number,
   { batch, length }: SequenceShape,
   gates: readonly GateKind[] = [],
 ): MilFunction {
+  const layer = arch.layers[index];
+  invariant(layer, `no layer ${index}`);
   const b = new Builder("block");
   const x = b.input("x", fp32(batch, length, arch.hidden));
   const weights = layerInputs(b, arch, layer);
-  const constants = sequenceConstants(b, layer, length);
-  const y = block(b, x, { arch, layer, weights, ...constants, gates: gateInputs(b, layer, batch, gates) });
-  return b.build({ y });
+  const kvType = fp32(batch, layer.kvGroups, length, layer.headDim);
+  let own: KeysAndValues | undefined;
+  const y = block(b, x, {
+    arch,
+    layer,
+    weights,
+    ...sequenceConstants(b, layer, length),
+    gates: gateInputs(b, layer, batch, gates),
+    perLayer: arch.perLayer ? b.input("perLayer", fp32(batch, length, arch.perLayer.width)) : undefined,
+    sharedKv:
+      layer.kvSource === null ? undefined : { k: b.input("sharedKeys", kvType), v: b.input("sharedValues", kvType) },
+    kv: heard((kv) => {
+      own = kv;
+    }),
+  });
+  return b.build({ y, ...(isKvSource(arch, index) ? outputsOf(own) : {}) });
 }
+
+/** Hands on a layer's keys and values as they are, and tells of them. */
+const heard = (listen: (kv: KeysAndValues) => void): KvStore => ({
+  update(k, v) {
+    listen({ k, v });
+    return { k, v };
+  },
+});
+
+const outputsOf = (kv: KeysAndValues | undefined): Record<string, Value> => (kv ? { keys: kv.k, values: kv.v } : {});
 
 /** `x` (rows, hidden), `finalNorm`, `head` → `logits` (rows, vocab). */
 export function logitsProgram(arch: DecoderArchitecture, rows: number): MilFunction {
@@ -149,7 +202,10 @@ export interface WholeModel {
   readonly gates: readonly BlockGates[];
 }
 
-/** The whole decoder in one function, for programs that differentiate it. */
+/**
+ * The whole decoder in one function, for programs that differentiate it. The per-layer table is not among the weights:
+ * its rows are the input `perLayerRows`.
+ */
 export function wholeModel(
   b: Builder,
   arch: DecoderArchitecture,
@@ -159,19 +215,46 @@ export function wholeModel(
   const ids = b.input("ids", int32(batch, length));
   const weights = new Map<string, Value>();
   const globals = Object.entries(globalTensorShapes(arch)) as [GlobalTensor, number[]][];
-  for (const [role, shape] of globals) weights.set(globalName(role), b.input(globalName(role), fp32(...shape)));
-  const table = weights.get("embedding") as Value;
+  for (const [role, shape] of globals) {
+    if (!isRowTable(role)) weights.set(globalName(role), b.input(globalName(role), fp32(...shape)));
+  }
+  const global = (role: GlobalTensor): Value => weights.get(role) as Value;
+  const table = global("embedding");
   let x = embed(b, ids, table, arch);
+  const vectors = arch.perLayer
+    ? splitByLayer(
+        b,
+        perLayerVectors(
+          b,
+          x,
+          perLayerRowsInput(b, arch, { batch, length }),
+          { context: global("perLayerContext"), norm: global("perLayerContextNorm") },
+          arch,
+        ),
+      )
+    : [];
+  const kvOf: KeysAndValues[] = [];
   const allGates = arch.layers.map((layer, i) => {
     const own = layerInputs(b, arch, layer, `L${i}_`);
     for (const [role, v] of Object.entries(own) as [LayerTensor, Value][]) weights.set(layerName(i, role), v);
     const layerGates = gateInputs(b, layer, batch, gates, `L${i}_`);
     x = b.scope(`L${i}`, () =>
-      block(b, x, { arch, layer, weights: own, ...sequenceConstants(b, layer, length), gates: layerGates }),
+      block(b, x, {
+        arch,
+        layer,
+        weights: own,
+        ...sequenceConstants(b, layer, length),
+        gates: layerGates,
+        perLayer: vectors[i],
+        sharedKv: layer.kvSource === null ? undefined : kvOf[layer.kvSource],
+        kv: heard((kv) => {
+          kvOf[i] = kv;
+        }),
+      }),
     );
     return layerGates;
   });
   const rows = b.reshape(x, [batch * length, arch.hidden]);
-  const logits = head(b, rows, weights.get("finalNorm") as Value, weights.get("head") ?? table, arch);
+  const logits = head(b, rows, global("finalNorm"), weights.get("head") ?? table, arch);
   return { ids, logits, weights, gates: allGates };
 }

@@ -9,7 +9,7 @@ import type { Engine, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import type { MilFunction } from "../mil/program.ts";
 import { i32, type Tensor } from "../mil/tensor.ts";
-import type { LayerArchitecture } from "./architecture.ts";
+import { isKvSource } from "./architecture.ts";
 import {
   blockProgram,
   comparisonProgram,
@@ -19,7 +19,8 @@ import {
   lossProgram,
   type SequenceShape,
 } from "./programs.ts";
-import { type DecoderWeights, headWeight, layerWeights, weight } from "./weights.ts";
+import { alongFirstAxis, atBatch, type Stream } from "./stream.ts";
+import { type DecoderWeights, headWeight, layerWeights, perLayerRows, weight } from "./weights.ts";
 
 /** Gates of one layer, each (batch, …) as `gateShape` says. */
 export type Gates = Partial<Record<GateKind, Tensor>>;
@@ -54,47 +55,70 @@ export class DecoderRunner {
 
   private archKey(): string {
     const { arch } = this.weights;
-    return `${arch.hidden},${arch.vocab},${arch.normEpsilon},${arch.normOffset},${arch.embeddingScale},${arch.finalSoftcap}`;
+    const perLayer = arch.perLayer ? `${arch.layers.length}x${arch.perLayer.width}` : "";
+    return `${arch.hidden},${arch.vocab},${arch.normEpsilon},${arch.normOffset},${arch.embeddingScale},${arch.finalSoftcap},${perLayer}`;
   }
 
-  /** ids (batch, length) → the stream (batch, length, hidden). Throws `input/token-range`. */
-  async embed(ids: Int32Array, shape: SequenceShape): Promise<Tensor> {
+  /** ids (batch, length) → the stream entering layer 0. Throws `input/token-range`. */
+  async embed(ids: Int32Array, shape: SequenceShape): Promise<Stream> {
     const { arch } = this.weights;
     checkTokens(ids, arch.vocab);
     const exe = await this.executable(`embed|${this.archKey()}|${shape.batch}x${shape.length}`, () =>
       embedProgram(arch, shape),
     );
+    const roles = arch.perLayer ? ["embedding", "perLayerContext", "perLayerContextNorm"] : ["embedding"];
     const out = await exe.run({
       ids: i32([shape.batch, shape.length], ids),
-      embedding: weight(this.weights, "embedding"),
+      ...Object.fromEntries(roles.map((role) => [role, weight(this.weights, role)])),
+      ...(await perLayerRows(this.weights, ids, shape.batch)),
     });
-    return out.x as Tensor;
+    return {
+      x: out.x as Tensor,
+      perLayer: out.perLayer ? alongFirstAxis(out.perLayer) : [],
+      shared: new Map(),
+    };
   }
 
-  /** One block on x (batch, length, hidden). */
-  async block(index: number, x: Tensor, gates: Gates = {}): Promise<Tensor> {
+  /** One block. */
+  async block(index: number, stream: Stream, gates: Gates = {}): Promise<Stream> {
     const { arch } = this.weights;
     const layer = arch.layers[index];
     if (!layer)
       throw new EspalierError("input/invalid", `there is no layer ${index}; the model has ${arch.layers.length}`);
+    const { x } = stream;
     const [batch, length] = x.shape as [number, number, number];
     const kinds = (Object.keys(gates) as GateKind[]).sort();
-    const key = `block|${this.archKey()}|${layerKey(layer)}|${batch}x${length}|${kinds}`;
-    const exe = await this.executable(key, () => blockProgram(arch, layer, { batch, length }, kinds));
-    const named = Object.fromEntries(kinds.map((k) => [`gate_${k}`, gates[k] as Tensor]));
-    const out = await exe.run({ x, ...layerWeights(this.weights, index), ...named });
-    return out.y as Tensor;
+    const gives = isKvSource(arch, index) ? "gives" : "";
+    const key = `block|${this.archKey()}|${JSON.stringify(layer)}${gives}|${batch}x${length}|${kinds}`;
+    const exe = await this.executable(key, () => blockProgram(arch, index, { batch, length }, kinds));
+    const inputs: Record<string, Tensor> = { x, ...layerWeights(this.weights, index) };
+    for (const k of kinds) inputs[`gate_${k}`] = gates[k] as Tensor;
+    const vectors = stream.perLayer[index];
+    if (vectors) inputs.perLayer = atBatch(vectors, batch);
+    if (layer.kvSource !== null) {
+      const kv = stream.shared.get(layer.kvSource);
+      if (!kv)
+        throw new EspalierError(
+          "input/invalid",
+          `layer ${index} reads layer ${layer.kvSource}, which has not been run`,
+        );
+      inputs.sharedKeys = atBatch(kv.k, batch);
+      inputs.sharedValues = atBatch(kv.v, batch);
+    }
+    const { y, keys, values } = await exe.run(inputs);
+    const shared = keys && values ? new Map(stream.shared).set(index, { k: keys, v: values }) : stream.shared;
+    return { ...stream, x: y as Tensor, shared };
   }
 
   /** Blocks `from` … L − 1. */
-  async blocks(x: Tensor, from = 0): Promise<Tensor> {
-    let y = x;
+  async blocks(stream: Stream, from = 0): Promise<Stream> {
+    let y = stream;
     for (let i = from; i < this.weights.arch.layers.length; i++) y = await this.block(i, y);
     return y;
   }
 
   /** Loss and choice at every position: nll, top1 (batch · length). Targets of positions without one may be 0. */
-  async loss(x: Tensor, targets: Int32Array): Promise<{ nll: Float32Array; top1: Int32Array }> {
+  async loss({ x }: Stream, targets: Int32Array): Promise<{ nll: Float32Array; top1: Int32Array }> {
     const nll = new Float32Array(targets.length);
     const top1 = new Int32Array(targets.length);
     await this.headChunks(
@@ -113,7 +137,7 @@ export class DecoderRunner {
 
   /** As `loss`, beside the base model's logits (batch · length, vocab): nll, kl, agreement 0 or 1. */
   async compare(
-    x: Tensor,
+    { x }: Stream,
     targets: Int32Array,
     baseLogits: (from: number, rows: number) => Promise<Tensor>,
   ): Promise<{ nll: Float32Array; kl: Float32Array; agree: Int32Array }> {
@@ -129,7 +153,7 @@ export class DecoderRunner {
   }
 
   /** Logits of rows `from` … of the stream, (rows, vocab). */
-  async logits(x: Tensor, from = 0, rows = rowsOf(x) - from): Promise<Tensor> {
+  async logits({ x }: Stream, from = 0, rows = rowsOf(x) - from): Promise<Tensor> {
     const exe = await this.executable(`logits|${this.archKey()}|${rows}`, () => logitsProgram(this.weights.arch, rows));
     const out = await exe.run({ x: rowSlice(x, from, rows), ...this.headInputs() });
     return out.logits as Tensor;
@@ -164,8 +188,6 @@ export class DecoderRunner {
     this.compiled.clear();
   }
 }
-
-const layerKey = (layer: LayerArchitecture): string => JSON.stringify(layer);
 
 const rowsOf = (x: Tensor): number => x.data.length / (x.shape.at(-1) as number);
 

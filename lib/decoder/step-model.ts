@@ -5,7 +5,7 @@ import type { Engine } from "../engines/engine.ts";
 import { fp32 } from "../mil/types.ts";
 import { cachedProgram } from "./cached-program.ts";
 import type { StepModel } from "./generate.ts";
-import type { DecoderWeights } from "./weights.ts";
+import { type DecoderWeights, perLayerRows } from "./weights.ts";
 
 export async function stepModel(
   engine: Engine,
@@ -16,11 +16,16 @@ export async function stepModel(
   const compile = (name: string, length: number) => {
     const known = new Map<string, ReturnType<Parameters<typeof cachedProgram>[3]>>();
     return engine.compile(
-      cachedProgram(name, arch, { length, context: options.context, dtype: "fp32" }, (b, weight, shape) => {
-        const value = known.get(weight) ?? b.input(weight, fp32(...shape));
-        known.set(weight, value);
-        return value;
-      }),
+      cachedProgram(
+        name,
+        arch,
+        { length, context: options.context, dtype: "fp32", perLayerRows: "input" },
+        (b, weight, shape) => {
+          const value = known.get(weight) ?? b.input(weight, fp32(...shape));
+          known.set(weight, value);
+          return value;
+        },
+      ),
     );
   };
   const decode = await compile("decode", 1);
@@ -32,6 +37,7 @@ export async function stepModel(
     decode,
     prefill,
     inputs: Object.fromEntries(tensors),
+    inputsOf: (tokens) => perLayerRows(weights, tokens, 1),
     makeState: () => decode.makeState(),
   };
 }

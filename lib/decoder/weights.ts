@@ -2,23 +2,52 @@
  * @file The fp32 weights of a decoder in memory, by role.
  *
  * Names are those of the whole-model program: `embedding`, `finalNorm`, `head`, `L3_query`. One copy of a model:
- * programs read these very arrays, and training updates them in place.
+ * programs read these very arrays, and training updates them in place. The table of per-layer embeddings, half of a small
+ * Gemma 4, is not among them: only the rows of the tokens at hand are read, from wherever it lies.
  */
 import { EspalierError } from "../errors.ts";
-import type { Tensor } from "../mil/tensor.ts";
+import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
 import { sameShape } from "../mil/types.ts";
 import {
   type DecoderArchitecture,
   type GlobalTensor,
   globalTensorShapes,
+  isRowTable,
   type LayerTensor,
   layerTensorShapes,
 } from "./architecture.ts";
 import { globalName, layerName } from "./programs.ts";
 
+/** A matrix of which rows are read when they are needed. */
+export interface RowTable {
+  readonly shape: readonly number[]; // (rows, columns)
+  /** The rows at `indices`, one after the other, (indices.length, columns). */
+  rows(indices: ArrayLike<number>): Promise<Float32Array>;
+}
+
 export interface DecoderWeights {
   readonly arch: DecoderArchitecture;
+  /** The inputs of the programs. */
   readonly tensors: ReadonlyMap<string, Tensor>;
+  /** Those that `isRowTable` names. */
+  readonly tables: ReadonlyMap<string, RowTable>;
+}
+
+/** A table in memory. */
+export function memoryTable(t: Tensor): RowTable {
+  const values = float32Data(t);
+  const columns = t.shape[1] as number;
+  return {
+    shape: t.shape,
+    async rows(indices) {
+      const out = new Float32Array(indices.length * columns);
+      for (let i = 0; i < indices.length; i++) {
+        const row = indices[i] as number;
+        out.set(values.subarray(row * columns, (row + 1) * columns), i * columns);
+      }
+      return out;
+    },
+  };
 }
 
 export type WeightEntry = { readonly name: string; readonly shape: number[] } & (
@@ -40,9 +69,13 @@ export function weightList(arch: DecoderArchitecture): WeightEntry[] {
 }
 
 /** Checks names and shapes against the architecture. Throws `model/missing-tensor` or `model/shape-mismatch`. */
-export function decoderWeights(arch: DecoderArchitecture, tensors: ReadonlyMap<string, Tensor>): DecoderWeights {
-  for (const { name, shape } of weightList(arch)) {
-    const t = tensors.get(name);
+export function decoderWeights(
+  arch: DecoderArchitecture,
+  tensors: ReadonlyMap<string, Tensor>,
+  tables: ReadonlyMap<string, RowTable> = new Map(),
+): DecoderWeights {
+  for (const { name, shape, role } of weightList(arch)) {
+    const t = (isRowTable(role) ? tables : tensors).get(name);
     if (!t) throw new EspalierError("model/missing-tensor", `the weight ${name} [${shape.join(", ")}] is missing`);
     if (!sameShape(t.shape, shape)) {
       throw new EspalierError(
@@ -51,13 +84,31 @@ export function decoderWeights(arch: DecoderArchitecture, tensors: ReadonlyMap<s
       );
     }
   }
-  return { arch, tensors };
+  return { arch, tensors, tables };
 }
 
 export function weight(weights: DecoderWeights, name: string): Tensor {
   const t = weights.tensors.get(name);
   if (!t) throw new EspalierError("model/missing-tensor", `there is no weight ${name}`);
   return t;
+}
+
+/** All values of a weight; of a table, which may be larger than memory, every row. */
+export async function allValues(weights: DecoderWeights, name: string): Promise<Float32Array> {
+  const table = weights.tables.get(name);
+  if (!table) return float32Data(weight(weights, name));
+  return table.rows(Int32Array.from({ length: table.shape[0] as number }, (_, i) => i));
+}
+
+/** The rows of the per-layer table for token ids (batch, length), as the input of that name; none where there is no table. */
+export async function perLayerRows(
+  weights: DecoderWeights,
+  ids: ArrayLike<number>,
+  batch: number,
+): Promise<{ perLayerRows?: Tensor }> {
+  const table = weights.tables.get("perLayerEmbedding");
+  if (!table) return {};
+  return { perLayerRows: f32([batch, ids.length / batch, table.shape[1] as number], await table.rows(ids)) };
 }
 
 /** The output projection: the head, or the embedding it is tied to. */

@@ -7,7 +7,7 @@
  */
 import { type FileHandle, open } from "node:fs/promises";
 import { z } from "zod";
-import { EspalierError } from "../errors.ts";
+import { EspalierError, invariant } from "../errors.ts";
 import { writeAtomically } from "../files/atomic.ts";
 import { float32FromBfloat16, float32FromFloat16 } from "../float16.ts";
 
@@ -54,10 +54,14 @@ export interface SafetensorsFile {
   readonly metadata: Readonly<Record<string, string>>;
   readonly sizeBytes: number;
   readBytes(name: string): Promise<Uint8Array>;
+  /** Bytes `from` … `from + length` of a tensor. */
+  readRange(name: string, from: number, length: number): Promise<Uint8Array>;
   /** The bytes of a tensor in pieces, all in one buffer that the next piece overwrites. */
   pieces(name: string): AsyncIterable<Uint8Array>;
   /** F64, F32, F16 and BF16 as fp32. Throws `format/unsupported` for other element types. */
   readFloat32(name: string): Promise<Float32Array>;
+  /** Row `index` of a matrix, as `readFloat32`. */
+  readFloat32Row(name: string, index: number): Promise<Float32Array>;
   close(): Promise<void>;
 }
 
@@ -81,12 +85,18 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       const { offset, sizeBytes } = info(name);
       return readExactly(file, offset, sizeBytes, path);
     };
+    const readRange = async (name: string, from: number, length: number): Promise<Uint8Array> => {
+      const { offset, sizeBytes } = info(name);
+      invariant(from >= 0 && from + length <= sizeBytes, `${name} has ${sizeBytes} bytes, none at ${from + length}`);
+      return readExactly(file, offset + from, length, path);
+    };
     return {
       path,
       tensors,
       metadata,
       sizeBytes: size,
       readBytes,
+      readRange,
       pieces(name) {
         const { offset, sizeBytes } = info(name);
         return pieces(file, offset, sizeBytes, path);
@@ -94,6 +104,11 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       async readFloat32(name) {
         const { dtype } = info(name);
         return toFloat32(await readBytes(name), dtype, `${path}: ${name}`);
+      },
+      async readFloat32Row(name, index) {
+        const { dtype, shape, sizeBytes } = info(name);
+        const rowBytes = sizeBytes / (shape[0] ?? 1);
+        return toFloat32(await readRange(name, index * rowBytes, rowBytes), dtype, `${path}: ${name}`);
       },
       close: () => file.close(),
     };
@@ -232,7 +247,8 @@ function checkDuplicateKeys(text: string, distinct: number, malformed: (what: st
   if (keys !== distinct) malformed("a tensor name occurs twice");
 }
 
-function toFloat32(bytes: Uint8Array, dtype: SafetensorsDType, what: string): Float32Array {
+/** F64, F32, F16 and BF16 as fp32; `bytes` is an allocation of its own. Throws `format/unsupported` naming `what`. */
+export function toFloat32(bytes: Uint8Array, dtype: SafetensorsDType, what: string): Float32Array {
   const { buffer } = bytes;
   if (dtype === "F32") return new Float32Array(buffer);
   if (dtype === "F64") return Float32Array.from(new Float64Array(buffer));
@@ -245,8 +261,8 @@ export interface TensorToWrite {
   readonly name: string;
   readonly dtype: SafetensorsDType;
   readonly shape: readonly number[];
-  /** Called when its turn comes, so that only one tensor is in memory. */
-  bytes(): Promise<Uint8Array> | Uint8Array;
+  /** Called when its turn comes, so that only one tensor is in memory, or of a large one a piece. */
+  bytes(): Promise<Uint8Array> | Uint8Array | AsyncIterable<Uint8Array>;
 }
 
 export const asBytes = (data: ArrayBufferView): Uint8Array =>
@@ -283,13 +299,17 @@ export async function writeSafetensors(
       for (const t of ordered) {
         const bytes = await t.bytes();
         const expected = t.shape.reduce((n, d) => n * d, elementBytes[t.dtype]);
-        if (bytes.length !== expected) {
+        let written = 0;
+        for await (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) {
+          await writeAll(file, piece);
+          written += piece.length;
+        }
+        if (written !== expected) {
           throw new EspalierError(
             "internal/invariant",
-            `internal: ${t.name} has ${bytes.length} bytes, its shape needs ${expected}`,
+            `internal: ${t.name} has ${written} bytes, its shape needs ${expected}`,
           );
         }
-        await writeAll(file, bytes);
       }
       await file.sync();
     } finally {

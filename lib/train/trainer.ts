@@ -2,9 +2,10 @@
  * @file Trains a decoder in place: one compiled step, AdamW, a schedule, and a state that resumes exactly.
  */
 
+import { isTrained } from "../decoder/architecture.ts";
 import type { SequenceShape } from "../decoder/programs.ts";
 import { checkTokens } from "../decoder/runner.ts";
-import { type DecoderWeights, weightList } from "../decoder/weights.ts";
+import { type DecoderWeights, perLayerRows, weightList } from "../decoder/weights.ts";
 import type { Engine, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import { f32, float32Data, i32, type Tensor } from "../mil/tensor.ts";
@@ -84,6 +85,7 @@ export class Trainer {
       targets: i32([n * length], batch.targets),
       tokenWeights: f32([n * length], batch.tokenWeights),
       ...Object.fromEntries(this.weights.tensors),
+      ...(await perLayerRows(this.weights, batch.ids, n)),
     };
     if (this.distilling) {
       if (!batch.teacherLogits) throw new EspalierError("input/invalid", "distillation needs the teacher's logits");
@@ -106,12 +108,14 @@ export class Trainer {
       );
     }
     const rate = learningRate(this.schedule, step);
-    const parameters = weightList(this.weights.arch).map(({ name, shape }) => ({
-      name,
-      values: float32Data(this.weights.tensors.get(name) as Tensor),
-      gradient: float32Data(out[`d_${name}`] as Tensor),
-      decay: shape.length > 1,
-    }));
+    const parameters = weightList(this.weights.arch)
+      .filter(({ role }) => isTrained(role))
+      .map(({ name, shape }) => ({
+        name,
+        values: float32Data(this.weights.tensors.get(name) as Tensor),
+        gradient: float32Data(out[`d_${name}`] as Tensor),
+        decay: shape.length > 1,
+      }));
     const norm = adamWStep(parameters, this.state, rate, this.adamW);
     this.lastFinite = loss;
     return {

@@ -5,8 +5,9 @@
  * positions that count. References: Hinton et al. (2015) for the temperature and its square; Muralidharan et al.
  * (Minitron, 2024) for logits alone after width pruning.
  */
-import type { DecoderArchitecture } from "../decoder/architecture.ts";
+import { type DecoderArchitecture, isTrained } from "../decoder/architecture.ts";
 import { negativeLogLikelihood, type SequenceShape, wholeModel } from "../decoder/programs.ts";
+import { weightList } from "../decoder/weights.ts";
 import { gradients } from "../mil/autodiff.ts";
 import { Builder } from "../mil/builder.ts";
 import { removeDeadCode } from "../mil/passes/dead-code.ts";
@@ -25,7 +26,8 @@ export const textObjective: Objective = { crossEntropy: 1, distillation: 0, temp
 
 /**
  * Inputs `ids` (batch, length), `targets`, `tokenWeights` (batch · length), `teacherLogits` (batch · length, vocab)
- * when distilling, and all weights; outputs `loss`, `crossEntropy`, `divergence` when distilling, `d_<weight>`.
+ * when distilling, all weights, and `perLayerRows` where the model has them; outputs `loss`, `crossEntropy`, `divergence` when
+ * distilling, `d_<weight>` of those that training changes.
  */
 export function trainingProgram(arch: DecoderArchitecture, shape: SequenceShape, objective: Objective): MilFunction {
   const b = new Builder("training_step");
@@ -42,8 +44,12 @@ export function trainingProgram(arch: DecoderArchitecture, shape: SequenceShape,
     loss = b.add(loss, b.mul(divergence, objective.distillation * objective.temperature ** 2));
     outputs.divergence = divergence;
   }
-  const names = [...model.weights.keys()];
-  const found = gradients(b, loss, [...model.weights.values()]);
+  const names = weightList(arch).flatMap(({ name, role }) => (isTrained(role) ? [name] : []));
+  const found = gradients(
+    b,
+    loss,
+    names.map((name) => model.weights.get(name) as Value),
+  );
   for (const [i, name] of names.entries()) outputs[`d_${name}`] = found[i] as Value;
   return removeDeadCode(b.build({ loss, crossEntropy, ...outputs }));
 }

@@ -1,6 +1,6 @@
 """Makes the golden checkpoints and logits in test/golden with transformers, or compares with what is committed.
 
-Usage: make_golden.py write|compare DIRECTORY
+Usage: make_golden.py write|compare DIRECTORY [FAMILY …]
 """
 import json
 import pathlib
@@ -8,7 +8,8 @@ import sys
 
 import torch
 import transformers
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
+from transformers import (Gemma3ForCausalLM, Gemma3TextConfig, Gemma4ForCausalLM, Gemma4TextConfig, LlamaConfig,
+                          LlamaForCausalLM)
 
 COMMON = dict(vocab_size=48, hidden_size=32, intermediate_size=40, num_attention_heads=4, num_key_value_heads=2,
               head_dim=8, max_position_embeddings=64)
@@ -22,6 +23,20 @@ MODELS = {
                                                    query_pre_attn_scalar=8, final_logit_softcapping=3.0,
                                                    layer_types=["sliding_attention", "full_attention"] * 2,
                                                    rope_scaling=dict(rope_type="linear", factor=8.0))),
+    # As E2B: per-layer embeddings, the last layers read the keys and values of earlier ones and have twice the neurons.
+    "gemma4": (Gemma4ForCausalLM, Gemma4TextConfig(**COMMON, num_hidden_layers=6, global_head_dim=16, sliding_window=6,
+                                                   final_logit_softcapping=3.0, vocab_size_per_layer_input=48,
+                                                   hidden_size_per_layer_input=8, num_kv_shared_layers=3,
+                                                   use_double_wide_mlp=True,
+                                                   layer_types=["sliding_attention", "sliding_attention",
+                                                                "full_attention"] * 2)),
+    # As 31B: values are unnormed keys in full layers, which have fewer groups; no per-layer embeddings.
+    "gemma4_dense": (Gemma4ForCausalLM, Gemma4TextConfig(**COMMON, num_hidden_layers=3, global_head_dim=16,
+                                                         sliding_window=6, final_logit_softcapping=3.0,
+                                                         hidden_size_per_layer_input=0, attention_k_eq_v=True,
+                                                         num_global_key_value_heads=1,
+                                                         layer_types=["sliding_attention", "sliding_attention",
+                                                                      "full_attention"])),
 }
 
 
@@ -33,6 +48,9 @@ def make(name):
     with torch.no_grad():
         for n, p in model.named_parameters():
             p.copy_(torch.randn_like(p) * (0.3 if p.ndim > 1 else 0.5) + (0.0 if p.ndim > 1 or name == "gemma3" else 1.0))
+        for n, b in model.named_buffers():
+            if n.endswith("layer_scalar"):
+                b.copy_(0.5 + torch.rand_like(b))
         ids = torch.randint(0, 48, (1, 24), generator=torch.Generator().manual_seed(3))
         logits = model(ids).logits[0]
     return model, ids[0].tolist(), logits
@@ -41,7 +59,7 @@ def make(name):
 def main():
     verb, root = sys.argv[1], pathlib.Path(sys.argv[2])
     worst = 0.0
-    for name in MODELS:
+    for name in sys.argv[3:] or MODELS:
         model, ids, logits = make(name)
         folder = root / name
         if verb == "write":

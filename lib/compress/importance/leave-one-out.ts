@@ -9,11 +9,13 @@
  * are legitimate. Left out: mean ablation, interactions of units.
  */
 
+import type { DecoderArchitecture } from "../../decoder/architecture.ts";
 import { type GateKind, gateShape } from "../../decoder/programs.ts";
 import type { DecoderRunner, Gates } from "../../decoder/runner.ts";
+import { repeatStream, type Stream } from "../../decoder/stream.ts";
 import { throwIfCancelled } from "../../eval/perplexity.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
-import { f32, type Tensor } from "../../mil/tensor.ts";
+import { f32 } from "../../mil/tensor.ts";
 
 /** One gate of one layer; `index` is 0 for attention and MLP. */
 export interface GateUnit {
@@ -34,8 +36,12 @@ export interface UnitDifferences {
   readonly perSequence: Float64Array; // (sequences)
 }
 
-/** The gate kinds that taking a unit away turns off. */
-const kindsOf = (unit: GateUnit): GateKind[] => (unit.kind === "layer" ? ["attention", "mlp"] : [unit.kind]);
+/**
+ * The gate kinds that taking a unit away turns off. A layer is all it adds to the stream; its keys and values stay for
+ * the layers that read them, and its scalar, which a model without it would fold into the layer before.
+ */
+export const kindsOf = (unit: GateUnit, arch: DecoderArchitecture): GateKind[] =>
+  unit.kind === "layer" ? ["attention", "mlp", ...(arch.perLayer ? (["perLayer"] as const) : [])] : [unit.kind];
 
 export async function leaveOneOut(
   runner: DecoderRunner,
@@ -43,7 +49,8 @@ export async function leaveOneOut(
   units: readonly GateUnit[],
   options: LeaveOneOutOptions = {},
 ): Promise<{ base: Float64Array; units: UnitDifferences[] }> {
-  const layers = runner.weights.arch.layers.length;
+  const { arch } = runner.weights;
+  const layers = arch.layers.length;
   const base = new Float64Array(sequences.length);
   const differences = units.map((unit) => ({ unit, perSequence: new Float64Array(sequences.length) }));
   const byLayer = Array.from({ length: layers }, (_, l) => differences.filter((d) => d.unit.layer === l));
@@ -55,9 +62,9 @@ export async function leaveOneOut(
 
   for (const batch of batches) {
     throwIfCancelled(options.signal);
-    const boundary: Tensor[] = [await runner.embed(batch.ids, batch.shape)];
-    for (let l = 0; l < layers; l++) boundary.push(await runner.block(l, boundary[l] as Tensor));
-    const meanNll = async (x: Tensor, copies: number): Promise<Float64Array[]> => {
+    const boundary: Stream[] = [await runner.embed(batch.ids, batch.shape)];
+    for (let l = 0; l < layers; l++) boundary.push(await runner.block(l, boundary[l] as Stream));
+    const meanNll = async (x: Stream, copies: number): Promise<Float64Array[]> => {
       const targets = repeat(batch.targets, copies);
       const { nll } = await runner.loss(x, targets);
       return Array.from({ length: copies }, (_, c) =>
@@ -70,12 +77,12 @@ export async function leaveOneOut(
         }),
       );
     };
-    const [plain] = (await meanNll(boundary[layers] as Tensor, 1)) as [Float64Array];
+    const [plain] = (await meanNll(boundary[layers] as Stream, 1)) as [Float64Array];
     for (const [row, index] of batch.rows.entries()) base[index] = plain[row] as number;
 
     const perRun = Math.max(1, Math.floor(tokensPerBatch / (batch.shape.batch * batch.shape.length)));
     for (let l = 0; l < layers; l++) {
-      for (const group of groupsOf(byLayer[l] ?? [], perRun)) {
+      for (const group of groupsOf(byLayer[l] ?? [], perRun, arch)) {
         throwIfCancelled(options.signal);
         const copies = group.length;
         const gates = gatesFor(
@@ -83,7 +90,7 @@ export async function leaveOneOut(
           runner,
           batch.shape.batch,
         );
-        let x = await runner.block(l, repeatTensor(boundary[l] as Tensor, copies), gates);
+        let x = await runner.block(l, repeatStream(boundary[l] as Stream, copies), gates);
         x = await runner.blocks(x, l + 1);
         const losses = await meanNll(x, copies);
         for (const [c, d] of group.entries()) {
@@ -100,10 +107,10 @@ export async function leaveOneOut(
 }
 
 /** Runs of equal size and of units that use the same gate inputs, so that few programs are compiled. */
-function groupsOf<T extends { unit: GateUnit }>(items: readonly T[], size: number): T[][] {
+function groupsOf<T extends { unit: GateUnit }>(items: readonly T[], size: number, arch: DecoderArchitecture): T[][] {
   const byGates = new Map<string, T[]>();
   for (const item of items) {
-    const key = kindsOf(item.unit).join();
+    const key = kindsOf(item.unit, arch).join();
     const list = byGates.get(key);
     if (list) list.push(item);
     else byGates.set(key, [item]);
@@ -117,15 +124,16 @@ function groupsOf<T extends { unit: GateUnit }>(items: readonly T[], size: numbe
 
 /** Copy c of the batch has unit c's gate at 0 and all others at 1. */
 function gatesFor(units: readonly GateUnit[], runner: DecoderRunner, batch: number): Gates {
-  const layer = runner.weights.arch.layers[units[0]?.layer ?? 0];
+  const { arch } = runner.weights;
+  const layer = arch.layers[units[0]?.layer ?? 0];
   if (!layer) return {};
   const gates: Gates = {};
-  for (const kind of new Set(units.flatMap(kindsOf))) {
+  for (const kind of new Set(units.flatMap((u) => kindsOf(u, arch)))) {
     const shape = gateShape(kind, layer, units.length * batch);
     const width = shape.length === 2 ? (shape[1] as number) : 1;
     const values = new Float32Array(units.length * batch * width).fill(1);
     for (const [c, unit] of units.entries()) {
-      if (!kindsOf(unit).includes(kind)) continue;
+      if (!kindsOf(unit, arch).includes(kind)) continue;
       for (let row = 0; row < batch; row++) values[(c * batch + row) * width + unit.index] = 0;
     }
     gates[kind] = f32(shape, values);
@@ -137,11 +145,4 @@ function repeat(values: Int32Array, copies: number): Int32Array {
   const out = new Int32Array(values.length * copies);
   for (let c = 0; c < copies; c++) out.set(values, c * values.length);
   return out;
-}
-
-function repeatTensor(x: Tensor, copies: number): Tensor {
-  if (copies === 1 || !(x.data instanceof Float32Array)) return x;
-  const data = new Float32Array(x.data.length * copies);
-  for (let c = 0; c < copies; c++) data.set(x.data, c * x.data.length);
-  return { dtype: x.dtype, shape: [(x.shape[0] as number) * copies, ...x.shape.slice(1)], data };
 }

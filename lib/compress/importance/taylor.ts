@@ -17,7 +17,7 @@ import {
   type SequenceShape,
   wholeModel,
 } from "../../decoder/programs.ts";
-import type { DecoderWeights } from "../../decoder/weights.ts";
+import { type DecoderWeights, perLayerRows } from "../../decoder/weights.ts";
 import type { Engine, Executable } from "../../engines/engine.ts";
 import { throwIfCancelled } from "../../eval/perplexity.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
@@ -27,7 +27,7 @@ import { removeDeadCode } from "../../mil/passes/dead-code.ts";
 import type { MilFunction, Value } from "../../mil/program.ts";
 import { f32, float32Data, i32, type Tensor } from "../../mil/tensor.ts";
 import { fp32, int32 } from "../../mil/types.ts";
-import type { GateUnit } from "./leave-one-out.ts";
+import { type GateUnit, kindsOf } from "./leave-one-out.ts";
 
 /** Outputs `d_L<i>_gate_<kind>` with a row per sequence, and `loss`, the sum over sequences. */
 export function gateGradientProgram(
@@ -67,9 +67,7 @@ export async function gateGradients(
   options: TaylorOptions = {},
 ): Promise<{ unit: GateUnit; perSequence: Float64Array }[]> {
   const { arch } = weights;
-  const kinds = [
-    ...new Set(units.flatMap((u): GateKind[] => (u.kind === "layer" ? ["attention", "mlp"] : [u.kind]))),
-  ].sort();
+  const kinds = [...new Set(units.flatMap((u) => kindsOf(u, arch)))].sort();
   const compiled = new Map<string, Executable>();
   const result = units.map((unit) => ({ unit, perSequence: new Float64Array(sequences.length) }));
   const batches = padIntoBatches(sequences, options.tokensPerBatch ?? 1024);
@@ -98,10 +96,11 @@ export async function gateGradients(
       targets: i32([batch.targets.length], batch.targets),
       tokenWeights: f32([tokenWeights.length], tokenWeights),
       ...Object.fromEntries(weights.tensors),
+      ...(await perLayerRows(weights, batch.ids, shape.batch)),
       ...gates,
     });
     for (const r of result) {
-      for (const [row, index] of batch.rows.entries()) r.perSequence[index] = gradientOf(r.unit, out, row);
+      for (const [row, index] of batch.rows.entries()) r.perSequence[index] = gradientOf(r.unit, arch, out, row);
     }
     done += batch.rows.length;
     options.onProgress?.(done, sequences.length);
@@ -110,12 +109,12 @@ export async function gateGradients(
   return result;
 }
 
-function gradientOf(unit: GateUnit, out: Record<string, Tensor>, row: number): number {
+function gradientOf(unit: GateUnit, arch: DecoderArchitecture, out: Record<string, Tensor>, row: number): number {
   const at = (kind: GateKind): number => {
     const t = out[`d_L${unit.layer}_gate_${kind}`];
     if (!t) return Number.NaN;
     const width = t.shape.length === 2 ? (t.shape[1] as number) : 1;
     return float32Data(t)[row * width + unit.index] as number;
   };
-  return unit.kind === "layer" ? at("attention") + at("mlp") : at(unit.kind);
+  return kindsOf(unit, arch).reduce((total, kind) => total + at(kind), 0);
 }

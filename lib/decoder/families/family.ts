@@ -14,6 +14,25 @@ export interface Family {
   readonly modelTypes: readonly string[];
   /** The part of the config that describes the text decoder. Throws `model/config`. */
   architecture(config: Record<string, unknown>): DecoderArchitecture;
+  /**
+   * The same part of the config, said again for an architecture whose widths may have changed, where `standardWidths` do not
+   * serve. It need not describe every architecture: what it cannot say is written beside it.
+   */
+  widths?(arch: DecoderArchitecture, config: Record<string, unknown>): Record<string, unknown>;
+}
+
+/** One number of heads, groups and neurons for all layers, large enough for each. */
+export function standardWidths(arch: DecoderArchitecture, config: Record<string, unknown>): Record<string, unknown> {
+  const most = (pick: (l: LayerArchitecture) => number): number => Math.max(...arch.layers.map(pick));
+  const groups = most((l) => l.kvGroups);
+  return {
+    ...config,
+    num_hidden_layers: arch.layers.length,
+    num_attention_heads: Math.ceil(most((l) => l.queryHeads) / groups) * groups,
+    num_key_value_heads: groups,
+    intermediate_size: most((l) => l.neurons),
+    head_dim: most((l) => l.headDim),
+  };
 }
 
 /** Query heads spread evenly over the groups, in order: head h reads group ⌊h / (H / K)⌋. */

@@ -93,9 +93,13 @@ export const gemma3: Family = {
         window: type === "sliding_attention" ? (c.sliding_window ?? null) : null,
         rope: ropes[type],
         qkNorm: true,
+        valueNorm: false,
+        valueIsKey: false,
+        kvSource: null,
         sandwichNorms: true,
         attentionBias: false,
         activation: "gelu_tanh",
+        layerScalar: false,
       }),
     );
     return {
@@ -108,6 +112,7 @@ export const gemma3: Family = {
       embeddingScale: Math.sqrt(c.hidden_size),
       finalSoftcap: c.final_logit_softcapping ?? null,
       tiedHead: c.tie_word_embeddings,
+      perLayer: null,
       layers,
     };
   },

@@ -68,9 +68,13 @@ export const llama: Family = {
       window: raw.model_type === "mistral" ? (c.sliding_window ?? null) : null,
       rope: ropeSpec(parameters, parameters.rope_theta ?? c.rope_theta ?? 10000, headDim),
       qkNorm: false,
+      valueNorm: false,
+      valueIsKey: false,
+      kvSource: null,
       sandwichNorms: false,
       attentionBias: false,
       activation: "silu",
+      layerScalar: false,
     };
     return {
       family: "llama",
@@ -82,6 +86,7 @@ export const llama: Family = {
       embeddingScale: 1,
       finalSoftcap: null,
       tiedHead: c.tie_word_embeddings,
+      perLayer: null,
       layers: Array.from({ length: c.num_hidden_layers }, () => layer),
     };
   },

@@ -4,15 +4,17 @@
  * Widths that differ by layer are ours: `espalier.layers` in `config.json`, written only when a standard config cannot
  * say it, so that a uniform model stays loadable by `transformers`.
  */
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { DecoderArchitecture } from "../architecture.ts";
-import { type Family, standardHeadToGroup, withWidths } from "./family.ts";
+import { type Family, standardWidths, withWidths } from "./family.ts";
 import { gemma3 } from "./gemma3.ts";
+import { gemma4 } from "./gemma4.ts";
 import { llama } from "./llama.ts";
 import { positive } from "./parse-config.ts";
 
-export const families: readonly Family[] = [llama, gemma3];
+export const families: readonly Family[] = [llama, gemma3, gemma4];
 
 const layerExtension = z.object({
   query_heads: positive,
@@ -24,6 +26,10 @@ const extension = z.looseObject({ version: z.literal(1), layers: z.array(layerEx
 
 /** The descriptor of a parsed `config.json`. Throws `model/unknown-architecture` or `model/config`. */
 export function architectureOf(config: Record<string, unknown>): DecoderArchitecture {
+  return withExtension(familyOf(config).architecture(textConfig(config)), config.espalier);
+}
+
+function familyOf(config: Record<string, unknown>): Family {
   const type = config.model_type;
   const family = families.find((f) => typeof type === "string" && f.modelTypes.includes(type));
   if (!family) {
@@ -35,11 +41,31 @@ export function architectureOf(config: Record<string, unknown>): DecoderArchitec
       },
     );
   }
-  // A multimodal wrapper keeps the decoder's keys in text_config.
-  const nested = config.text_config;
-  const text = typeof nested === "object" && nested !== null ? { model_type: type, ...nested } : config;
-  return withExtension(family.architecture(text as Record<string, unknown>), config.espalier);
+  return family;
 }
+
+/** A multimodal model's config, which keeps the decoder's keys in text_config. */
+const isWrapper = (config: Record<string, unknown>): config is Record<string, unknown> & { text_config: object } =>
+  typeof config.text_config === "object" && config.text_config !== null;
+
+const textConfig = (config: Record<string, unknown>): Record<string, unknown> =>
+  isWrapper(config) ? { model_type: config.model_type, ...config.text_config } : config;
+
+/** What a wrapper says of the text decoder outside text_config. Only the decoder is written, so nothing else is kept. */
+function textOnly(config: Record<string, unknown>, family: string): Record<string, unknown> {
+  const kept = ["bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings", "dtype", "torch_dtype"];
+  const causal = causalClasses[family];
+  return {
+    ...Object.fromEntries(Object.entries(config).filter(([key]) => kept.includes(key))),
+    ...(causal ? { architectures: [causal] } : {}),
+  };
+}
+
+const causalClasses: Readonly<Record<string, string>> = {
+  gemma3_text: "Gemma3ForCausalLM",
+  gemma4_text: "Gemma4ForCausalLM",
+  gemma4_unified_text: "Gemma4UnifiedForCausalLM",
+};
 
 function withExtension(arch: DecoderArchitecture, raw: unknown): DecoderArchitecture {
   if (raw === undefined) return arch;
@@ -77,39 +103,27 @@ function withExtension(arch: DecoderArchitecture, raw: unknown): DecoderArchitec
       neurons: w.neurons,
     });
   });
+  for (const [i, layer] of layers.entries()) {
+    const source = layer.kvSource === null ? layer : layers[layer.kvSource];
+    if (source?.kvGroups !== layer.kvGroups) {
+      throw new EspalierError(
+        "model/config",
+        `config.json: espalier.layers.${i}.kv_groups is ${layer.kvGroups}, but layer ${layer.kvSource}, whose keys it reads, has ${source?.kvGroups}`,
+      );
+    }
+  }
   return { ...arch, layers };
 }
 
-/** `original` with the widths of `arch`. */
+/** `original` with the widths of `arch`: in the family's own keys where they can say it, else beside them. */
 export function configFor(arch: DecoderArchitecture, original: Record<string, unknown>): Record<string, unknown> {
-  const first = arch.layers[0];
-  if (!first) throw new EspalierError("model/config", "a decoder needs at least one layer");
-  const uniform = arch.layers.every(
-    (l) =>
-      l.queryHeads === first.queryHeads &&
-      l.kvGroups === first.kvGroups &&
-      l.neurons === first.neurons &&
-      l.queryHeads % l.kvGroups === 0 &&
-      standardHeadToGroup(l.queryHeads, l.kvGroups).every((g, h) => g === l.headToGroup[h]),
-  );
-  const most = (pick: (l: (typeof arch.layers)[number]) => number): number => Math.max(...arch.layers.map(pick));
-  // With per-layer widths the standard keys stay a legal description of some model, though not of this one.
-  const groups = uniform ? first.kvGroups : most((l) => l.kvGroups);
-  const heads = uniform ? first.queryHeads : Math.ceil(most((l) => l.queryHeads) / groups) * groups;
-  const widths = {
-    num_hidden_layers: arch.layers.length,
-    num_attention_heads: heads,
-    num_key_value_heads: groups,
-    intermediate_size: most((l) => l.neurons),
-    head_dim: first.headDim,
-  };
-  const nested = original.text_config;
+  if (arch.layers.length === 0) throw new EspalierError("model/config", "a decoder needs at least one layer");
+  const family = familyOf(original);
   const { espalier: _before, ...rest } = original;
-  const base =
-    typeof nested === "object" && nested !== null
-      ? { ...rest, text_config: { ...nested, ...widths } }
-      : { ...rest, ...widths };
-  if (uniform) return base;
+  const widths = (family.widths ?? standardWidths)(arch, textConfig(rest));
+  const base = isWrapper(rest) ? { ...textOnly(rest, arch.family), ...widths, model_type: arch.family } : widths;
+  if (isDeepStrictEqual(architectureOf(base).layers, arch.layers)) return base;
+  // With per-layer widths the standard keys stay a legal description of some model, though not of this one.
   const layers = arch.layers.map((l) => ({
     query_heads: l.queryHeads,
     kv_groups: l.kvGroups,

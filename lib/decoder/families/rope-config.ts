@@ -3,7 +3,8 @@
  *
  * Recipes: `default` f_i = θ^(−2i/D); `linear` f_i / factor; `llama3` (Llama 3.1): with wavelength λ = 2π/f, f / factor
  * for λ > orig/low, f for λ < orig/high, and between them (1 − s) f / factor + s f, s = (orig/λ − low)/(high − low).
- * Left out, and refused by name: dynamic, yarn, longrope, proportional.
+ * `proportional` (Gemma 4): f_i = θ^(−2i/D) / factor for the first ⌊partial · D / 2⌋ pairs, with D the whole head
+ * dimension, and 0 for the others, which turn nothing. Left out, and refused by name: dynamic, yarn, longrope.
  */
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
@@ -24,14 +25,18 @@ export type RopeParameters = z.infer<typeof ropeParameters>;
 export function ropeSpec(parameters: RopeParameters, theta: number, headDim: number): RopeSpec {
   const type = parameters.rope_type ?? parameters.type ?? "default";
   if (headDim % 2 !== 0) throw new EspalierError("model/config", `head_dim ${headDim} is odd, RoPE turns pairs`);
+  const base = Array.from({ length: headDim / 2 }, (_, i) => theta ** ((-2 * i) / headDim));
+  const factor = parameters.factor ?? 1;
+  if (type === "proportional") {
+    const live = Math.floor(((parameters.partial_rotary_factor ?? 1) * headDim) / 2);
+    return { inverseFrequencies: base.map((f, i) => (i < live ? f / factor : 0)), attentionFactor: 1 };
+  }
   if ((parameters.partial_rotary_factor ?? 1) !== 1) {
     throw new EspalierError(
       "model/config",
       `partial_rotary_factor ${parameters.partial_rotary_factor} is not supported`,
     );
   }
-  const base = Array.from({ length: headDim / 2 }, (_, i) => theta ** ((-2 * i) / headDim));
-  const factor = parameters.factor ?? 1;
   if (type === "default") return { inverseFrequencies: base, attentionFactor: 1 };
   if (type === "linear") return { inverseFrequencies: base.map((f) => f / factor), attentionFactor: 1 };
   if (type === "llama3") {
@@ -48,6 +53,6 @@ export function ropeSpec(parameters: RopeParameters, theta: number, headDim: num
     return { inverseFrequencies: scaled, attentionFactor: 1 };
   }
   throw new EspalierError("model/config", `rope_type "${type}" is not supported`, {
-    hint: "Supported: default, linear, llama3.",
+    hint: "Supported: default, linear, llama3, proportional.",
   });
 }

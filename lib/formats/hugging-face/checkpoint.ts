@@ -17,7 +17,7 @@ import {
   tensorName,
 } from "../../decoder/architecture.ts";
 import { architectureOf, configFor } from "../../decoder/families/registry.ts";
-import { type WeightEntry, weightList } from "../../decoder/weights.ts";
+import { type RowTable, type WeightEntry, weightList } from "../../decoder/weights.ts";
 import { EspalierError, invariant } from "../../errors.ts";
 import { withOutputDirectory } from "../../files/atomic.ts";
 import { bfloat16FromFloat32, float16FromFloat32 } from "../../float16.ts";
@@ -36,6 +36,7 @@ import {
   compressedTensors,
   compressionScheme,
   readCompressed,
+  readCompressedRow,
 } from "./compressed-tensors.ts";
 
 export interface Checkpoint {
@@ -49,9 +50,23 @@ export interface Checkpoint {
   layerTensor(layer: number, role: LayerTensor): Promise<Float32Array>;
   /** By flat name (`embedding`, `L3_query`): the very codes when it is compressed. */
   weight(flatName: string): Promise<CompressedWeight>;
+  /** A matrix whose rows are read by byte range and decoded, so that it is never in memory as a whole. */
+  table(flatName: string): RowTable;
+  /** A weight as it lies in the file, for writing it again unchanged without reading it whole. */
+  stored(flatName: string): StoredWeight;
   /** SHA-256 over the config and every byte of the weights; computed once. */
   hash(): Promise<string>;
   close(): Promise<void>;
+}
+
+/** The parts of a weight as they lie in a checkpoint. */
+export interface StoredWeight {
+  readonly kind: "stored";
+  readonly shape: readonly number[];
+  /** Null for one dense tensor. */
+  readonly scheme: CompressionScheme | null;
+  /** Under `name`, which takes the place of the name they had. */
+  tensors(name: string): TensorToWrite[];
 }
 
 const compressionMap = z.looseObject({ compression: z.record(z.string(), compressionScheme).optional() });
@@ -77,6 +92,10 @@ const mostOf = {
   num_attention_heads: 4096,
   num_key_value_heads: 4096,
   head_dim: 4096,
+  global_head_dim: 4096,
+  num_global_key_value_heads: 4096,
+  num_kv_shared_layers: 4096,
+  hidden_size_per_layer_input: 65_536,
   hidden_size: 65_536,
 } as const;
 
@@ -226,6 +245,32 @@ function checkedCheckpoint(
     const w = await weight(flat);
     return w.kind === "dense" ? w.values : decodeWeight(w);
   };
+  const shapeOf = (flat: string): readonly number[] => {
+    const name = storedName(flat);
+    return compression.get(name)?.shape ?? fileOf(name).tensors.get(name)?.shape ?? [];
+  };
+  const table = (flat: string): RowTable => {
+    const name = storedName(flat);
+    const scheme = compression.get(name);
+    const shape = shapeOf(flat);
+    const row = (index: number): Promise<Float32Array> =>
+      scheme ? readCompressedRow(fileOf, name, scheme, index) : fileOf(name).readFloat32Row(name, index);
+    return { shape, rows: (indices) => distinctRows(indices, shape[1] ?? 1, row) };
+  };
+  const asStored = (flat: string): StoredWeight => {
+    const name = storedName(flat);
+    const scheme = compression.get(name) ?? null;
+    const parts = scheme ? compressedNames(name, scheme) : [name];
+    const tensors = (as: string): TensorToWrite[] =>
+      parts.map((part) => {
+        const file = fileOf(part);
+        const info = file.tensors.get(part);
+        invariant(info, `no tensor ${part}`);
+        const { dtype, shape } = info;
+        return { name: as + part.slice(name.length), dtype, shape, bytes: () => file.pieces(part) };
+      });
+    return { kind: "stored", shape: shapeOf(flat), scheme, tensors };
+  };
   let digest: Promise<string> | undefined;
   return {
     directory,
@@ -235,6 +280,8 @@ function checkedCheckpoint(
     globalTensor: (role) => values(role),
     layerTensor: (layer, role) => values(`L${layer}_${role}`),
     weight,
+    table,
+    stored: asStored,
     hash() {
       digest ??= hashOf(configText, files);
       return digest;
@@ -243,6 +290,24 @@ function checkedCheckpoint(
       for (const f of files) await f.close();
     },
   };
+}
+
+/** Each row is read once, however often it is asked for: texts repeat their tokens. */
+async function distinctRows(
+  indices: ArrayLike<number>,
+  columns: number,
+  row: (index: number) => Promise<Float32Array>,
+): Promise<Float32Array> {
+  const out = new Float32Array(indices.length * columns);
+  const places = new Map<number, number>();
+  for (let i = 0; i < indices.length; i++) {
+    const index = indices[i] as number;
+    const before = places.get(index);
+    if (before === undefined) out.set(await row(index), i * columns);
+    else out.copyWithin(i * columns, before * columns, (before + 1) * columns);
+    places.set(index, before ?? i);
+  }
+  return out;
 }
 
 /** The Hugging Face name of a weight. */
@@ -268,8 +333,8 @@ export interface CheckpointToWrite {
   readonly architecture: DecoderArchitecture;
   /** What `config.json` is made from; widths and compression are brought up to date. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** By flat name; called once each, in turn. */
-  weight(flatName: string): Promise<CompressedWeight>;
+  /** By flat name, in turn; dense ones are asked for again when they are written. */
+  weight(flatName: string): Promise<CompressedWeight | StoredWeight>;
   /** Element type of dense matrices and norms in the file. */
   readonly dtype: "bf16" | "f16" | "f32";
   /** Tokenizer and generation files come from here. */
@@ -306,11 +371,15 @@ export async function writeCheckpoint(directory: string, checkpoint: CheckpointT
             `${stored} is [${first.shape.join(", ")}], the architecture asks for [${shape.join(", ")}]`,
           );
         }
-        if (first.kind === "dense") {
+        if (first.kind === "stored") {
+          tensors.push(...first.tensors(stored));
+          if (first.scheme) compression[stored] = first.scheme;
+        } else if (first.kind === "dense") {
           tensors.push(
             denseTensor(stored, first.shape, dtype, async () => {
               const again = await checkpoint.weight(name);
-              return again.kind === "dense" ? again.values : decodeWeight(again);
+              invariant(again.kind === "dense", `${name} was dense and is ${again.kind}`);
+              return again.values;
             }),
           );
         } else {
@@ -325,7 +394,7 @@ export async function writeCheckpoint(directory: string, checkpoint: CheckpointT
       const full = Object.keys(compression).length > 0 ? { ...config, espalier: { ...espalier, compression } } : config;
       await writeFile(
         join(partial, "config.json"),
-        `${JSON.stringify({ ...full, torch_dtype: { bf16: "bfloat16", f16: "float16", f32: "float32" }[dtype] }, null, 2)}\n`,
+        `${JSON.stringify({ ...full, ...dtypeKeys(full, dtype) }, null, 2)}\n`,
       );
       for (const [file, content] of Object.entries(checkpoint.extraFiles ?? {}))
         await writeFile(join(partial, file), content);
@@ -336,6 +405,12 @@ export async function writeCheckpoint(directory: string, checkpoint: CheckpointT
     },
     { replace: checkpoint.replace ?? false },
   );
+}
+
+/** The element type under the name older loaders know, and under the newer one where the config has it. */
+function dtypeKeys(config: Record<string, unknown>, dtype: "bf16" | "f16" | "f32"): Record<string, string> {
+  const name = { bf16: "bfloat16", f16: "float16", f32: "float32" }[dtype];
+  return { torch_dtype: name, ...("dtype" in config ? { dtype: name } : {}) };
 }
 
 function denseTensor(

@@ -5,12 +5,13 @@
  * eight bits are packed as one LSB-first bit stream, so that the size on disk is the size.
  */
 import { z } from "zod";
+import { decodeWeight } from "../../compress/decode.ts";
 import type { CompressedWeight } from "../../compress/weight.ts";
 import { EspalierError } from "../../errors.ts";
 import { float16FromFloat32 } from "../../float16.ts";
 import { elementCount } from "../../mil/types.ts";
 import { packBits, packedSizeBytes, unpackBits } from "../bit-packing.ts";
-import { asBytes, type SafetensorsFile, type TensorToWrite } from "../safetensors.ts";
+import { asBytes, type SafetensorsFile, type TensorToWrite, toFloat32 } from "../safetensors.ts";
 
 const shape = z.array(z.number().int().positive());
 
@@ -147,4 +148,48 @@ export async function readCompressed(
   const mask = unpackBits(await part("mask", packedSizeBytes(count, 1)), 1, count, false);
   const ones = mask.reduce((n, v) => n + v, 0);
   return { kind: "sparse", shape: scheme.shape, mask, nonzeros: sized(await half("nonzeros"), ones, "nonzeros") };
+}
+
+/** One row of a compressed matrix in fp32, read by byte range. A sparse one is decoded whole, since its rows have no fixed place. */
+export async function readCompressedRow(
+  file: (part: string) => SafetensorsFile,
+  name: string,
+  scheme: CompressionScheme,
+  row: number,
+): Promise<Float32Array> {
+  const [rows, columns] = scheme.shape as [number, number];
+  if (scheme.kind === "sparse") {
+    return decodeWeight(await readCompressed(file, name, scheme)).subarray(row * columns, (row + 1) * columns);
+  }
+  /** Elements `first` … `first + count` of a packed part. Eight elements fill whole bytes, so reading begins at a multiple. */
+  const packed = async (part: string, first: number, count: number, signed: boolean) => {
+    const skipped = first % 8;
+    const from = ((first - skipped) * scheme.bits) / 8;
+    const length = packedSizeBytes(skipped + count, scheme.bits);
+    const bytes = await file(`${name}.${part}`).readRange(`${name}.${part}`, from, length);
+    return unpackBits(bytes, scheme.bits, skipped + count, signed).slice(skipped);
+  };
+  const half = async (part: string, first: number, count: number): Promise<Float32Array> =>
+    toFloat32(
+      await file(`${name}.${part}`).readRange(`${name}.${part}`, 2 * first, 2 * count),
+      "F16",
+      `${name}.${part}`,
+    );
+  if (scheme.kind === "palette") {
+    const entries = 2 ** scheme.bits;
+    const indices = Uint8Array.from(await packed("indices", row * columns, columns, false));
+    const tables = await half("tables", Math.floor(row / scheme.rowsPerTable) * entries, entries);
+    return decodeWeight({ kind: "palette", bits: scheme.bits, shape: [1, columns], indices, tables, rowsPerTable: 1 });
+  }
+  const [scaleRows, perRow] = scheme.scaleShape as [number, number];
+  const first = Math.floor(row / (rows / scaleRows)) * perRow;
+  return decodeWeight({
+    kind: "affine",
+    bits: scheme.bits,
+    shape: [1, columns],
+    codes: Int8Array.from(await packed("codes", row * columns, columns, true)),
+    scales: await half("scales", first, perRow),
+    scaleShape: [1, perRow],
+    offsets: scheme.offsets ? Int8Array.from(await packed("offsets", first, perRow, true)) : null,
+  });
 }

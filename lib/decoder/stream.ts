@@ -1,0 +1,42 @@
+/**
+ * @file What flows through a decoder from layer to layer.
+ *
+ * Beside the residual stream, Gemma 4's layers read vectors of their own for every token, and the keys and values of earlier
+ * layers. Kept together, a stream at a layer boundary is all that the layers behind it need.
+ */
+import type { Tensor } from "../mil/tensor.ts";
+
+export interface Stream {
+  readonly x: Tensor; // (batch, length, hidden)
+  /** The tokens' vectors for each layer, (rows of the batch before repetition, length, P); empty without per-layer embeddings. */
+  readonly perLayer: readonly Tensor[];
+  /** By layer, of those that later layers read: (rows before repetition or batch, kvGroups, length, headDim). */
+  readonly shared: ReadonlyMap<number, { readonly k: Tensor; readonly v: Tensor }>;
+}
+
+/** `copies` of every row of the batch. Only x is copied; what comes with it is the same for all copies and is repeated when read. */
+export const repeatStream = (stream: Stream, copies: number): Stream => ({
+  ...stream,
+  x: repeatRows(stream.x, copies),
+});
+
+/** `t` (rows, …) brought to `batch` rows by repeating the whole of it. */
+export const atBatch = (t: Tensor, batch: number): Tensor => repeatRows(t, batch / (t.shape[0] as number));
+
+function repeatRows(t: Tensor, copies: number): Tensor {
+  if (copies === 1 || !(t.data instanceof Float32Array)) return t;
+  const data = new Float32Array(t.data.length * copies);
+  for (let c = 0; c < copies; c++) data.set(t.data, c * t.data.length);
+  return { dtype: t.dtype, shape: [(t.shape[0] as number) * copies, ...t.shape.slice(1)], data };
+}
+
+/** The slices of t (count, …) along its first axis, without copying. */
+export function alongFirstAxis(t: Tensor): Tensor[] {
+  const [count, ...shape] = t.shape as [number, ...number[]];
+  const size = t.data.length / count;
+  return Array.from({ length: count }, (_, i) => ({
+    dtype: t.dtype,
+    shape,
+    data: t.data.subarray(i * size, (i + 1) * size),
+  }));
+}
