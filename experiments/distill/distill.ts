@@ -23,7 +23,7 @@ import { readTrainingState, writeTrainingState } from "../../lib/train/state-fil
 import { type Batch, Trainer } from "../../lib/train/trainer.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { type OpenModel, readText } from "../models.ts";
-import { storedType } from "../prune/prune.ts";
+import { storedType, weightToWrite } from "../prune/prune.ts";
 
 export const distillConfig = z.object({
   model: z.string().describe("The teacher: a checkpoint folder or the id of a known model").meta({ role: "model" }),
@@ -232,10 +232,7 @@ async function train(
     dtype: storedType(origin.checkpoint.config),
     copyFrom: origin.directory,
     replace: config.replace,
-    weight: async (weightName) => {
-      const t = student.tensors.get(weightName) as Tensor;
-      return { kind: "dense", dtype: "fp32", shape: t.shape, values: float32Data(t) };
-    },
+    weight: async (weightName) => weightToWrite(student, origin.checkpoint, weightName),
     extraFiles: { "distillation.json": `${JSON.stringify({ config: identity, ...progress }, null, 2)}\n` },
   });
   await rm(statePath, { force: true });
@@ -247,6 +244,7 @@ function copyOf(weights: DecoderWeights): DecoderWeights {
   return decoderWeights(
     weights.arch,
     new Map([...weights.tensors].map(([name, t]) => [name, f32(t.shape, float32Data(t).slice())])),
+    weights.tables,
   );
 }
 

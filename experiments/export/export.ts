@@ -264,10 +264,10 @@ async function compare(
 
 async function shippedReference(model: OpenModel): Promise<OpenModel["weights"]> {
   const { decodeWeight } = await import("../../lib/compress/decode.ts");
-  const { decoderWeights } = await import("../../lib/decoder/weights.ts");
+  const { inMemoryWeights } = await import("../../lib/decoder/weights.ts");
   const { f32 } = await import("../../lib/mil/tensor.ts");
   const tensors = new Map([...(await shippedWeights(model))].map(([name, w]) => [name, f32(w.shape, decodeWeight(w))]));
-  return decoderWeights(model.weights.arch, tensors);
+  return inMemoryWeights(model.weights.arch, tensors);
 }
 
 function accumulate(

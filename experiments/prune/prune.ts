@@ -4,10 +4,11 @@
 import { z } from "zod";
 import { type HeadSelection, headCount, headsByName, selectHeads } from "../../lib/compress/prune/selection.ts";
 import { pruneHeads } from "../../lib/compress/prune/slice.ts";
-import { parameterCount } from "../../lib/decoder/weights.ts";
+import type { CompressedWeight } from "../../lib/compress/weight.ts";
+import { type DecoderWeights, parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { writeCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
-import { float32Data, type Tensor } from "../../lib/mil/tensor.ts";
+import { type Checkpoint, type StoredWeight, writeCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
+import { float32Data } from "../../lib/mil/tensor.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { runExperiment } from "../definition.ts";
 import { metrics, sensitivity } from "../sensitivity/sensitivity.ts";
@@ -95,10 +96,7 @@ export const prune: Experiment<PruneConfig, Unit, z.infer<typeof result>, PruneS
       dtype: storedType(model.checkpoint.config),
       copyFrom: model.directory,
       replace: config.replace,
-      weight: async (name) => {
-        const t = pruned.tensors.get(name) as Tensor;
-        return { kind: "dense", dtype: "fp32", shape: t.shape, values: float32Data(t) };
-      },
+      weight: async (name) => weightToWrite(pruned, model.checkpoint, name),
     });
     const groupsOf = (arch: typeof pruned.arch): number => arch.layers.reduce((n, l) => n + l.kvGroups, 0);
     return {
@@ -111,9 +109,20 @@ export const prune: Experiment<PruneConfig, Unit, z.infer<typeof result>, PruneS
   },
 };
 
+/** A weight of a model made from `origin`: its values, or, of a table that no method changes, the very bytes there. */
+export function weightToWrite(
+  weights: DecoderWeights,
+  origin: Checkpoint,
+  name: string,
+): CompressedWeight | StoredWeight {
+  const t = weights.tensors.get(name);
+  return t ? { kind: "dense", dtype: "fp32", shape: t.shape, values: float32Data(t) } : origin.stored(name);
+}
+
 /** The element type a checkpoint was stored in, so that slicing changes no value. */
 export function storedType(config: Readonly<Record<string, unknown>>): "bf16" | "f16" | "f32" {
-  const declared = config.torch_dtype ?? config.dtype;
+  const text = z.looseObject({ torch_dtype: z.unknown(), dtype: z.unknown() }).safeParse(config.text_config);
+  const declared = config.torch_dtype ?? config.dtype ?? text.data?.torch_dtype ?? text.data?.dtype;
   if (declared === "bfloat16") return "bf16";
   return declared === "float16" ? "f16" : "f32";
 }

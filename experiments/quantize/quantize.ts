@@ -3,6 +3,7 @@
  */
 import { z } from "zod";
 import { decodeWeight, weightSizeBytes } from "../../lib/compress/decode.ts";
+import { compressByRows } from "../../lib/compress/quantize/by-rows.ts";
 import { palettize } from "../../lib/compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../lib/compress/quantize/round-to-nearest.ts";
 import type { CompressedWeight } from "../../lib/compress/weight.ts";
@@ -26,7 +27,7 @@ export const quantizeConfig = z.object({
     .default("palette")
     .describe("palette: a table of values by k-means; affine: codes times a scale"),
   bits: z.number().int().default(4).describe("Palette: 1, 2, 3, 4, 6 or 8. Affine: 4 or 8"),
-  embeddingBits: z.number().int().optional().describe("Bits of the embedding and head, when they should differ"),
+  embeddingBits: z.number().int().optional().describe("Bits of embeddings and head, when they should differ"),
   rowsPerTable: z
     .number()
     .int()
@@ -114,6 +115,27 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
     let done = 0;
     for (const { name, shape, role } of list) {
       throwIfCancelled(context.signal);
+      const table = weights.tables.get(name);
+      if (table) {
+        const sums = { errorSum: 0, squareSum: 0 };
+        const rowsTogether = config.scheme === "palette" ? config.rowsPerTable : 1;
+        const w = await compressByRows(table, {
+          rowsTogether,
+          compress: (v, s) => quantizeMatrix(v, s, true, config),
+          async onBlock(v, part, share) {
+            throwIfCancelled(context.signal);
+            const { errorSum, squareSum } = errorOf(v, part);
+            sums.errorSum += errorSum;
+            sums.squareSum += squareSum;
+            onShare((done + share * elementCount(shape)) / total);
+            await new Promise((resolve) => setImmediate(resolve));
+          },
+        });
+        compressed.set(name, w);
+        tensors.push({ name, kind: w.kind, sizeBytes: weightSizeBytes(w), elements: elementCount(shape), ...sums });
+        done += elementCount(shape);
+        continue;
+      }
       const values = float32Data(weight(weights, name));
       // Norm gains are a thousandth of the model and decide its scale: they stay fp16.
       const w: CompressedWeight =

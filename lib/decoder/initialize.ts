@@ -8,8 +8,8 @@
 import { f32, type Tensor } from "../mil/tensor.ts";
 import { elementCount } from "../mil/types.ts";
 import type { Rng } from "../random.ts";
-import { type DecoderArchitecture, isRowTable } from "./architecture.ts";
-import { type DecoderWeights, decoderWeights, memoryTable, type RowTable, weightList } from "./weights.ts";
+import type { DecoderArchitecture } from "./architecture.ts";
+import { type DecoderWeights, inMemoryWeights, weightList } from "./weights.ts";
 
 /** The norms through which a block with sandwich norms adds to the stream. */
 const closing: ReadonlySet<string> = new Set(["postAttentionNorm", "postMlpNorm", "perLayerNorm"]);
@@ -17,7 +17,6 @@ const closing: ReadonlySet<string> = new Set(["postAttentionNorm", "postMlpNorm"
 export function initializeWeights(arch: DecoderArchitecture, rng: Rng): DecoderWeights {
   const residual = 1 / Math.sqrt(2 * arch.layers.length);
   const tensors = new Map<string, Tensor>();
-  const tables = new Map<string, RowTable>();
   for (const { name, shape, role, layer } of weightList(arch)) {
     const values = new Float32Array(elementCount(shape));
     const sandwich = layer !== null && arch.layers[layer]?.sandwichNorms === true;
@@ -29,8 +28,7 @@ export function initializeWeights(arch: DecoderArchitecture, rng: Rng): DecoderW
       const deviation = (writes ? residual : 1) / Math.sqrt(shape[1] as number);
       for (let i = 0; i < values.length; i++) values[i] = rng.normal() * deviation;
     }
-    if (isRowTable(role)) tables.set(name, memoryTable(f32(shape, values)));
-    else tensors.set(name, f32(shape, values));
+    tensors.set(name, f32(shape, values));
   }
-  return decoderWeights(arch, tensors, tables);
+  return inMemoryWeights(arch, tensors);
 }

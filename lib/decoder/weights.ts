@@ -93,6 +93,16 @@ export function weight(weights: DecoderWeights, name: string): Tensor {
   return t;
 }
 
+/** A model whose tensors, tables too, are all in memory. */
+export function inMemoryWeights(arch: DecoderArchitecture, all: ReadonlyMap<string, Tensor>): DecoderWeights {
+  const tables = weightList(arch).flatMap(({ name, role }) => {
+    const t = isRowTable(role) ? all.get(name) : undefined;
+    return t ? [[name, memoryTable(t)] as const] : [];
+  });
+  const inTables = new Set<string>(tables.map(([name]) => name));
+  return decoderWeights(arch, new Map([...all].filter(([name]) => !inTables.has(name))), new Map(tables));
+}
+
 /** All values of a weight; of a table, which may be larger than memory, every row. */
 export async function allValues(weights: DecoderWeights, name: string): Promise<Float32Array> {
   const table = weights.tables.get(name);

@@ -2,18 +2,18 @@
 import { expect, test } from "vitest";
 import { generate } from "../../lib/decoder/generate.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";
+import { perLayerRows } from "../../lib/decoder/weights.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import { f32, float32Data, i32 } from "../../lib/mil/tensor.ts";
 import { textObjective, trainingProgram } from "../../lib/train/training-program.ts";
-import { type TinyFamily, tinyIds, tinyModel } from "../fixtures/tiny-model.ts";
+import { type TinyFamily, tinyFamilies, tinyIds, tinyModel } from "../fixtures/tiny-model.ts";
 import { engines } from "./engines.ts";
 
 const [reference, ...others] = await Promise.all(
   engines.map(async (e) => ({ name: e.name, engine: await e.create() })),
 );
 if (!reference) throw new Error("there is no engine");
-const families: TinyFamily[] = ["llama", "gemma3"];
-const cases = others.flatMap(({ name, engine }) => families.map((family) => ({ name, engine, family })));
+const cases = others.flatMap(({ name, engine }) => tinyFamilies.map((family) => ({ name, engine, family })));
 
 async function trainingStep(engine: Engine, family: TinyFamily): Promise<Map<string, Float32Array>> {
   const weights = tinyModel(family);
@@ -25,6 +25,7 @@ async function trainingStep(engine: Engine, family: TinyFamily): Promise<Map<str
     targets: i32([rows], tinyIds(rows, weights.arch.vocab, 6)),
     tokenWeights: f32([rows], new Float32Array(rows).fill(1 / rows)),
     ...Object.fromEntries(weights.tensors),
+    ...(await perLayerRows(weights, tinyIds(rows, weights.arch.vocab), batch)),
   });
   return new Map(Object.entries(results).map(([name, t]) => [name, float32Data(t)]));
 }

@@ -7,12 +7,11 @@ import { palettize } from "../../lib/compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../lib/compress/quantize/round-to-nearest.ts";
 import type { CompressedWeight, PaletteWeight } from "../../lib/compress/weight.ts";
 import { packageProgram } from "../../lib/decoder/package-program.ts";
-import { weightList } from "../../lib/decoder/weights.ts";
+import { allValues, weightList } from "../../lib/decoder/weights.ts";
 import { float16FromFloat32, roundToFloat16 } from "../../lib/float16.ts";
 import { writePackage } from "../../lib/formats/coreml/package-writer.ts";
 import { asBytes } from "../../lib/formats/safetensors.ts";
-import { float32Data, type Tensor } from "../../lib/mil/tensor.ts";
-import { tinyModel } from "../fixtures/tiny-model.ts";
+import { tinyFamilies, tinyModel } from "../fixtures/tiny-model.ts";
 
 const folder = process.argv[2] ?? ".";
 
@@ -46,15 +45,14 @@ const schemes: Record<string, (v: Float32Array, shape: readonly number[]) => Com
   int4_groups: affine(4, false, 8),
 };
 
-for (const family of ["llama", "gemma3"] as const) {
+for (const family of tinyFamilies) {
   for (const [name, compress] of Object.entries(schemes)) {
     const weights = tinyModel(family, 2);
-    const shipped = new Map(
-      weightList(weights.arch).map(({ name: weight, shape }) => {
-        const values = float32Data(weights.tensors.get(weight) as Tensor);
-        return [weight, shape.length === 1 ? dense(values, shape) : compress(values, shape)];
-      }),
-    );
+    const shipped = new Map<string, CompressedWeight>();
+    for (const { name: weight, shape } of weightList(weights.arch)) {
+      const values = await allValues(weights, weight);
+      shipped.set(weight, shape.length === 1 ? dense(values, shape) : compress(values, shape));
+    }
     const file = join(folder, `${family}_${name}`);
     await writePackage(`${file}.mlpackage`, packageProgram(weights.arch, shipped, { context: 32, prefillLength: 8 }), {
       shortDescription: file,

@@ -8,9 +8,10 @@
  *   balanced  in every layer the same number from every group, the weakest of each: a standard GQA layer stays one
  *   groups    whole KV groups, by the sum of their heads' scores per head
  *
- * A layer never loses its last head. Left out: choices that account for interactions.
+ * A group's heads are those of every layer that reads it: where layers share keys and values, it goes from all of them or
+ * from none. A layer never loses its last head. Left out: choices that account for interactions.
  */
-import type { DecoderArchitecture, LayerArchitecture } from "../../decoder/architecture.ts";
+import { type DecoderArchitecture, kvReaders, type LayerArchitecture } from "../../decoder/architecture.ts";
 import { EspalierError } from "../../errors.ts";
 import { parseUnit } from "../../ids.ts";
 
@@ -21,9 +22,14 @@ export type HeadSelection = readonly (readonly number[])[];
 
 export const headCount = (arch: DecoderArchitecture): number => arch.layers.reduce((n, l) => n + l.queryHeads, 0);
 
-interface Candidate {
+interface HeadsOfLayer {
   readonly layer: number;
   readonly heads: readonly number[];
+}
+
+interface Candidate {
+  /** What goes together. */
+  readonly parts: readonly HeadsOfLayer[];
   readonly score: number;
 }
 
@@ -42,18 +48,22 @@ export function selectHeads(
   const target = Math.ceil(share * headCount(arch) - 1e-9);
   if (mode === "balanced") return balanced(arch, scores, share);
   const candidates = arch.layers.flatMap((layer, l) =>
-    mode === "free" ? single(layer, l, scores) : grouped(layer, l, scores),
+    mode === "free" ? single(layer, l, scores) : grouped(arch, l, scores),
   );
-  candidates.sort((a, b) => a.score - b.score || a.layer - b.layer || (a.heads[0] ?? 0) - (b.heads[0] ?? 0));
+  // Stable, so that equal scores go by layer and head.
+  candidates.sort((a, b) => a.score - b.score);
   const drop: number[][] = arch.layers.map(() => []);
   let dropped = 0;
   for (const c of candidates) {
     if (dropped >= target) break;
-    const already = drop[c.layer] ?? [];
-    const layer = arch.layers[c.layer];
-    if (!layer || already.length + c.heads.length >= layer.queryHeads) continue;
-    already.push(...c.heads);
-    dropped += c.heads.length;
+    const leavesNone = c.parts.some(
+      (p) => (drop[p.layer]?.length ?? 0) + p.heads.length >= (arch.layers[p.layer]?.queryHeads ?? 0),
+    );
+    if (leavesNone) continue;
+    for (const p of c.parts) {
+      drop[p.layer]?.push(...p.heads);
+      dropped += p.heads.length;
+    }
   }
   if (dropped < target) {
     throw new EspalierError(
@@ -75,17 +85,32 @@ const scoreOf = (scores: readonly (readonly number[])[], layer: number, head: nu
 };
 
 const single = (layer: LayerArchitecture, l: number, scores: readonly (readonly number[])[]): Candidate[] =>
-  layer.headToGroup.map((_, h) => ({ layer: l, heads: [h], score: scoreOf(scores, l, h) }));
+  layer.headToGroup.map((_, h) => ({ parts: [{ layer: l, heads: [h] }], score: scoreOf(scores, l, h) }));
 
-function grouped(layer: LayerArchitecture, l: number, scores: readonly (readonly number[])[]): Candidate[] {
+/** The groups of a layer with keys and values of its own; one that reads another's has none to give. */
+function grouped(arch: DecoderArchitecture, l: number, scores: readonly (readonly number[])[]): Candidate[] {
+  const layer = arch.layers[l];
+  if (!layer || layer.kvSource !== null) return [];
   return Array.from({ length: layer.kvGroups }, (_, g) => {
-    const heads = headsOfGroup(layer, g);
-    return { layer: l, heads, score: heads.reduce((t, h) => t + scoreOf(scores, l, h), 0) / Math.max(1, heads.length) };
-  }).filter((c) => c.heads.length > 0);
+    const parts = headsOfGroup(arch, l, g);
+    const each = parts.flatMap((p) => p.heads.map((h) => scoreOf(scores, p.layer, h)));
+    return { parts, score: each.reduce((t, s) => t + s, 0) / Math.max(1, each.length) };
+  }).filter((c) => c.parts.length > 0);
 }
 
-export const headsOfGroup = (layer: LayerArchitecture, group: number): number[] =>
+const readingHeads = (layer: LayerArchitecture, group: number): number[] =>
   layer.headToGroup.flatMap((g, h) => (g === group ? [h] : []));
+
+/**
+ * The heads that closing the gate of a group silences: those of every layer that reads it, or, named in a layer that reads
+ * another's keys and values, those of that layer alone.
+ */
+export function headsOfGroup(arch: DecoderArchitecture, l: number, group: number): HeadsOfLayer[] {
+  const layers = arch.layers[l]?.kvSource === null ? kvReaders(arch, l) : [l];
+  return layers
+    .map((reader) => ({ layer: reader, heads: readingHeads(arch.layers[reader] as LayerArchitecture, group) }))
+    .filter((p) => p.heads.length > 0);
+}
 
 function balanced(arch: DecoderArchitecture, scores: readonly (readonly number[])[], share: number): HeadSelection {
   return arch.layers.map((layer, l) => {
@@ -101,7 +126,7 @@ function balanced(arch: DecoderArchitecture, scores: readonly (readonly number[]
       );
     }
     return Array.from({ length: layer.kvGroups }, (_, g) =>
-      headsOfGroup(layer, g)
+      readingHeads(layer, g)
         .sort((a, b) => scoreOf(scores, l, a) - scoreOf(scores, l, b) || a - b)
         .slice(0, count),
     )
@@ -135,7 +160,8 @@ export function headsByName(arch: DecoderArchitecture, names: readonly string[])
           hint: `Its groups are G0 to G${layer.kvGroups - 1}.`,
         });
       }
-      for (const h of headsOfGroup(layer, unit.index)) chosen.add(h);
+      for (const { layer: reader, heads } of headsOfGroup(arch, unit.layer, unit.index))
+        for (const h of heads) drop[reader]?.add(h);
     } else {
       throw new EspalierError("prune/unknown-unit", `${name} is neither a head nor a KV group`, {
         hint: "Name heads L3.H5 and groups L3.G1.",

@@ -1,7 +1,7 @@
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { temporaryFolder, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
+import { type TinyFamily, temporaryFolder, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { decodeWeight } from "../../compress/decode.ts";
 import { palettize } from "../../compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../compress/quantize/round-to-nearest.ts";
@@ -10,12 +10,12 @@ import { step } from "../../decoder/generate.ts";
 import { packageModel } from "../../decoder/package-model.ts";
 import { packageProgram } from "../../decoder/package-program.ts";
 import { stepModel } from "../../decoder/step-model.ts";
-import { decoderWeights, weightList } from "../../decoder/weights.ts";
+import { allValues, inMemoryWeights, weightList } from "../../decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
 import { printProgram } from "../../mil/print.ts";
-import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
+import { f32 } from "../../mil/tensor.ts";
 import { createRng } from "../../random.ts";
 import { BlobFile } from "./blob-file.ts";
 import { summarizePackage } from "./inspect.ts";
@@ -48,14 +48,11 @@ function compress(scheme: Scheme, values: Float32Array, shape: readonly number[]
   };
 }
 
-function build(family: "llama" | "gemma3", scheme: Scheme) {
+async function build(family: TinyFamily, scheme: Scheme) {
   const weights = tinyModel(family, 9);
-  const shipped = new Map(
-    weightList(weights.arch).map(({ name, shape }) => [
-      name,
-      compress(scheme, float32Data(weights.tensors.get(name) as Tensor), shape),
-    ]),
-  );
+  const shipped = new Map<string, CompressedWeight>();
+  for (const { name, shape } of weightList(weights.arch))
+    shipped.set(name, compress(scheme, await allValues(weights, name), shape));
   return { weights, shipped, program: packageProgram(weights.arch, shipped, { context: 32, prefillLength: 8 }) };
 }
 
@@ -64,10 +61,13 @@ test.each([
   ["llama", "palette"],
   ["gemma3", "affine"],
   ["gemma3", "sparse"],
+  ["gemma4", "dense"],
+  ["gemma4", "palette"],
+  ["gemma4_dense", "affine"],
 ] as const)(
   "%s with %s weights: the package read back is the program, and says what the model says",
   async (family, scheme) => {
-    const { weights, shipped, program } = build(family, scheme);
+    const { weights, shipped, program } = await build(family, scheme);
     const path = join(await temporaryFolder(), "Tiny.mlpackage");
     await writePackage(path, program, metadata);
     const read = await readPackage(path);
@@ -77,7 +77,7 @@ test.each([
 
     const reference = await stepModel(
       engine,
-      decoderWeights(weights.arch, new Map([...shipped].map(([n, w]) => [n, f32(w.shape, decodeWeight(w))]))),
+      inMemoryWeights(weights.arch, new Map([...shipped].map(([n, w]) => [n, f32(w.shape, decodeWeight(w))]))),
       { context: 32 },
     );
     const ids = [...tinyIds(12, 48)];
@@ -106,7 +106,7 @@ test.each([
 test("the same program gives the same bytes", async () => {
   const folder = await temporaryFolder();
   for (const name of ["A", "B"])
-    await writePackage(join(folder, `${name}.mlpackage`), build("llama", "palette").program, metadata);
+    await writePackage(join(folder, `${name}.mlpackage`), (await build("llama", "palette")).program, metadata);
   for (const file of [
     "Manifest.json",
     "Data/com.apple.CoreML/model.mlmodel",
@@ -119,7 +119,7 @@ test("the same program gives the same bytes", async () => {
 });
 
 test("decode and prefill share every weight", async () => {
-  const { weights, shipped, program } = build("llama", "dense");
+  const { weights, shipped, program } = await build("llama", "dense");
   const folder = await temporaryFolder();
   const both = await writePackage(join(folder, "Both.mlpackage"), program, metadata);
   const one = await writePackage(
@@ -133,7 +133,7 @@ test("decode and prefill share every weight", async () => {
 test("a damaged package gives an EspalierError or the same program, never anything else", async () => {
   const folder = await temporaryFolder();
   const path = join(folder, "Tiny.mlpackage");
-  await writePackage(path, build("llama", "affine").program, metadata);
+  await writePackage(path, (await build("llama", "affine")).program, metadata);
   const original = printProgram((await readPackage(path)).program);
   const rng = createRng(3, "fuzz");
   const files = ["Manifest.json", "Data/com.apple.CoreML/model.mlmodel", "Data/com.apple.CoreML/weights/weight.bin"];
@@ -167,7 +167,7 @@ test.each([
   ["no root model", (m: string) => m.replace(/"rootModelIdentifier": "[^"]+"/, '"rootModelIdentifier": "x"')],
 ])("a manifest with %s is refused", async (_what, change) => {
   const path = join(await temporaryFolder(), "Tiny.mlpackage");
-  await writePackage(path, build("llama", "dense").program, metadata);
+  await writePackage(path, (await build("llama", "dense")).program, metadata);
   const manifest = join(path, "Manifest.json");
   await writeFile(manifest, change(await readFile(manifest, "utf8")));
   await expect(readPackage(path)).rejects.toMatchObject({ code: "format/malformed" });
@@ -176,7 +176,7 @@ test.each([
 test("a summary reads the records of weights, not the weights", async () => {
   for (const scheme of ["dense", "palette", "affine", "sparse"] as const) {
     const path = join(await temporaryFolder(), "summary.mlpackage");
-    const written = await writePackage(path, build("llama", scheme).program, metadata);
+    const written = await writePackage(path, (await build("llama", scheme)).program, metadata);
     const reading = vi.spyOn(BlobFile.prototype, "read");
     const read = await readPackage(path);
     expect(summarizePackage(read).weightBytes).toBe(written.weightBytes);
