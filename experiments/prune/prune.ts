@@ -98,7 +98,8 @@ export const prune: Experiment<PruneConfig, Unit, z.infer<typeof result>, PruneS
       replace: config.replace,
       weight: async (name) => weightToWrite(pruned, model.checkpoint, name),
     });
-    const groupsOf = (arch: typeof pruned.arch): number => arch.layers.reduce((n, l) => n + l.kvGroups, 0);
+    const groupsOf = (arch: typeof pruned.arch): number =>
+      arch.layers.reduce((n, l) => n + (l.kvSource === null ? l.kvGroups : 0), 0);
     return {
       out: config.out,
       dropped: drop.flatMap((heads, l) => heads.map((h) => `L${l}.H${h}`)),
