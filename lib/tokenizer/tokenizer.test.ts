@@ -49,3 +49,11 @@ test("a config beside it of the wrong type is refused by file and field", async 
     code: "format/malformed",
   });
 });
+
+test("a vocabulary of a quarter of a million is read", async () => {
+  const vocab: Record<string, number> = { "<unk>": 0, a: 1, b: 2, ab: 3 };
+  for (let id = 4; id < 262_144; id++) vocab[`<unused${id}>`] = id;
+  const t = await tokenizerOf(bpe(vocab));
+  expect(t.vocabSize).toBe(262_144);
+  expect(t.encode("ab", { bos: false })).toEqual([3]);
+});

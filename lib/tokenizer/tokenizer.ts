@@ -80,8 +80,10 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const eos = [generation.eos_token_id, config.eos_token_id, nested.eos_token_id].map((ids) => [ids ?? []].flat());
   const eosIds = [...new Set([...eos.flat(), ...[named(own.eos_token)].filter((id) => id !== null)])];
   const vocabulary = library.get_vocab();
-  const vocabSize =
-    Math.max(...(vocabulary instanceof Map ? [...vocabulary.values()] : Object.values(vocabulary)).map(Number)) + 1;
+  // No spread: an argument list has no room for a quarter of a million ids.
+  let vocabSize = 0;
+  for (const id of vocabulary instanceof Map ? vocabulary.values() : Object.values(vocabulary))
+    vocabSize = Math.max(vocabSize, Number(id) + 1);
 
   const completed = withAllBytes(json, vocabSize);
   const byBytes = completed ? open(completed.json) : null;
