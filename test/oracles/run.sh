@@ -12,7 +12,7 @@ if ! cmp -s test/oracles/requirements.txt "$venv/requirements.txt"; then
   cp test/oracles/requirements.txt "$venv/requirements.txt"
 fi
 
-echo "-- transformers: logits of both families"
+echo "-- transformers: logits of every family"
 "$venv/bin/python" test/oracles/make_golden.py compare test/golden
 echo "-- transformers: the starter and its tokenizer"
 node --import tsx test/oracles/starter-vectors.ts > "$venv/starter-vectors.json"
