@@ -24,7 +24,6 @@ import { createRng } from "../lib/random.ts";
 import { type ReleasedName, releasedModels } from "../test/fixtures/released-configs.ts";
 
 export interface SyntheticOptions {
-  readonly scale?: number;
   readonly seed?: number;
   readonly shardBytes?: number;
   readonly replace?: boolean;
@@ -50,14 +49,13 @@ export function scaledConfig(name: ReleasedName, scale = 1): Record<string, unkn
   );
 }
 
-/** Writes the folder, whole or not at all; never more than a few MiB of weights in memory. */
+/** Writes a checkpoint of a text config to the folder, whole or not at all; never more than a few MiB of weights in memory. */
 export async function writeSyntheticCheckpoint(
   folder: string,
-  name: ReleasedName,
+  text: Readonly<Record<string, unknown>>,
   options: SyntheticOptions = {},
 ): Promise<{ architecture: DecoderArchitecture; sizeBytes: number; shards: number }> {
-  const { scale = 1, seed = 0, shardBytes = 2e9, replace = false, onProgress } = options;
-  const text = scaledConfig(name, scale);
+  const { seed = 0, shardBytes = 2e9, replace = false, onProgress } = options;
   const architecture = architectureOf(text);
   const family = architecture.family.replace(/_text$/, "");
   const multimodal = family.startsWith("gemma4");
@@ -183,8 +181,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     process.exit(2);
   }
   const started = performance.now();
-  const made = await writeSyntheticCheckpoint(folder, name as ReleasedName, {
-    scale: Number(values.scale),
+  const made = await writeSyntheticCheckpoint(folder, scaledConfig(name as ReleasedName, Number(values.scale)), {
     seed: Number(values.seed),
     shardBytes: 1e6 * Number(values["shard-megabytes"]),
     replace: values.replace,

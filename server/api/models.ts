@@ -3,8 +3,6 @@ import { stat } from "node:fs/promises";
 import { eq } from "drizzle-orm";
 import { z } from "zod";
 import type { ExportCard } from "../../experiments/export/export.ts";
-import { storedType } from "../../experiments/prune/prune.ts";
-import { weightSizeBytes } from "../../lib/compress/decode.ts";
 import { weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { PackageSummary } from "../../lib/formats/coreml/inspect.ts";
@@ -59,24 +57,23 @@ export const modelsRouter = router({
     const checkpoint = await openCheckpoint(await modelFolder(ctx.core, input.id));
     try {
       const arch = checkpoint.architecture;
-      const denseBytes = storedType(checkpoint.config) === "f32" ? 4 : 2;
       const tensors = [];
       for (const { name, shape, layer, role } of weightList(arch)) {
-        const w = await checkpoint.weight(name);
+        const { scheme, sizeBytes } = checkpoint.stored(name);
         tensors.push({
           name,
           layer,
           role: String(role),
           shape: [...shape],
           elements: elementCount(shape),
-          scheme: w.kind,
-          // A dense weight is read as fp32, whatever it is stored as.
-          sizeBytes: w.kind === "dense" ? elementCount(shape) * denseBytes : weightSizeBytes(w),
+          scheme: scheme?.kind ?? ("dense" as const),
+          sizeBytes,
         });
       }
       const layers = arch.layers.map((l) => ({
         queryHeads: l.queryHeads,
         kvGroups: l.kvGroups,
+        kvSource: l.kvSource,
         headDim: l.headDim,
         headToGroup: [...l.headToGroup],
         neurons: l.neurons,

@@ -65,6 +65,7 @@ export interface StoredWeight {
   readonly shape: readonly number[];
   /** Null for one dense tensor. */
   readonly scheme: CompressionScheme | null;
+  readonly sizeBytes: number;
   /** Under `name`, which takes the place of the name they had. */
   tensors(name: string): TensorToWrite[];
 }
@@ -269,7 +270,8 @@ function checkedCheckpoint(
         const { dtype, shape } = info;
         return { name: as + part.slice(name.length), dtype, shape, bytes: () => file.pieces(part) };
       });
-    return { kind: "stored", shape: shapeOf(flat), scheme, tensors };
+    const sizeBytes = parts.reduce((n, part) => n + (fileOf(part).tensors.get(part)?.sizeBytes ?? 0), 0);
+    return { kind: "stored", shape: shapeOf(flat), scheme, sizeBytes, tensors };
   };
   let digest: Promise<string> | undefined;
   return {
