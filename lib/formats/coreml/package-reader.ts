@@ -49,14 +49,14 @@ export interface ReadPackage {
 const MAX_MODEL_BYTES = 512_000_000;
 const MAX_ELEMENTS = 2 ** 40;
 /** The specification each opset came with. */
-const opsetSpecifications: ReadonlyMap<string, number> = new Map([
+export const opsetSpecifications: ReadonlyMap<string, number> = new Map([
   ["CoreML5", 6],
   ["CoreML6", 7],
   ["CoreML7", 8],
   ["CoreML8", 9],
   ["CoreML9", 10],
 ]);
-const identifier = /^[A-Za-z_][A-Za-z0-9_@]*$/;
+export const identifier = /^[A-Za-z_][A-Za-z0-9_@]*$/;
 
 const bad = (what: string, cause?: unknown): EspalierError =>
   new EspalierError("format/malformed", what, {
@@ -64,8 +64,17 @@ const bad = (what: string, cause?: unknown): EspalierError =>
     ...(cause === undefined ? {} : { cause }),
   });
 
-/** Throws `format/…`, `program/…` or `model/missing-file`, naming file, function, operation, expected and found. */
-export async function readPackage(path: string): Promise<ReadPackage> {
+/** What lies in a package's files, the protobuf decoded and nothing of it believed yet. */
+export interface PackageFiles {
+  readonly path: string;
+  readonly message: Model;
+  readonly milProgram: mil.Program;
+  readonly weights: BlobFile | null;
+  readonly modelBytes: number;
+}
+
+/** Manifest, protobuf and blob records. Throws `format/…` or `model/missing-file`. */
+export async function openPackageFiles(path: string): Promise<PackageFiles> {
   const { modelPath, weightPath } = await readManifest(path);
   const { size, isFile } = await stat(modelPath).then((s) => ({ size: s.size, isFile: s.isFile() }));
   if (!isFile) throw bad(`${modelPath} is not a file`);
@@ -88,14 +97,20 @@ export async function readPackage(path: string): Promise<ReadPackage> {
       `${modelPath} has specification ${specificationVersion}, 6 to 10 are read`,
     );
   const weights = weightPath ? BlobFile.open(weightPath) : null;
-  const program = readProgram(message, message.type.value, weights);
+  return { path, message, milProgram: message.type.value, weights, modelBytes: bytes.length };
+}
+
+/** Throws `format/…`, `program/…` or `model/missing-file`, naming file, function, operation, expected and found. */
+export const readPackage = async (path: string): Promise<ReadPackage> => readPackageFiles(await openPackageFiles(path));
+
+export function readPackageFiles({ path, message, milProgram, weights, modelBytes }: PackageFiles): ReadPackage {
   return {
     path,
-    program,
+    program: readProgram(message, milProgram, weights),
     specificationVersion: message.specificationVersion,
     shortDescription: message.description?.metadata?.shortDescription ?? "",
     userDefined: { ...message.description?.metadata?.userDefined },
-    modelBytes: bytes.length,
+    modelBytes,
     weightBytes: weights?.sizeBytes ?? 0,
     blobs: weights?.records.size ?? 0,
   };
@@ -520,7 +535,15 @@ class BlobTensor implements Tensor {
     this.known ??= this.read();
     return this.known;
   }
+
+  /** The data, not kept: for whoever looks at every weight once. */
+  peek(): TensorData {
+    return this.known ?? this.read();
+  }
 }
+
+/** The data of a constant without keeping what has to be read from a file. */
+export const peekData = (t: Tensor): TensorData => (t instanceof BlobTensor ? t.peek() : t.data);
 
 /** The mask of a sparse weight has as many ones as there are values. */
 function checkMask(inputs: Readonly<Record<string, Value | Value[]>>, where: string): void {

@@ -224,7 +224,7 @@ const reserved = new Set([
   "const",
   "state",
 ]);
-const isReserved = (name: string): boolean => reserved.has(name) || /^(fp|int|uint|bf)\d+$/.test(name);
+export const isReserved = (name: string): boolean => reserved.has(name) || /^(fp|int|uint|bf)\d+$/.test(name);
 
 class FunctionWriter {
   private readonly fn: MilFunction;

@@ -1,0 +1,115 @@
+/**
+ * @file A function of a program as rules look at it: who reads what, which values are constants, what is computed.
+ */
+import { type MilFunction, type Operation, operandValues, type Value } from "../../../mil/program.ts";
+import { type DType, dtypeBits, elementCount, type Shape } from "../../../mil/types.ts";
+
+export interface FunctionView {
+  readonly fn: MilFunction;
+  /** Operations the device computes: neither constants nor compressed constants. */
+  readonly computed: readonly Operation[];
+  readonly position: ReadonlyMap<Operation, number>;
+  consumers(v: Value): readonly Operation[];
+}
+
+export function viewFunction(fn: MilFunction): FunctionView {
+  const consumers = new Map<Value, Operation[]>();
+  const position = new Map<Operation, number>();
+  for (const [i, op] of fn.operations.entries()) {
+    position.set(op, i);
+    for (const v of operandValues(op)) {
+      const list = consumers.get(v);
+      if (!list) consumers.set(v, [op]);
+      else if (list.at(-1) !== op) list.push(op);
+    }
+  }
+  return {
+    fn,
+    computed: fn.operations.filter((op) => op.type !== "const" && !op.type.startsWith("constexpr_")),
+    position,
+    consumers: (v) => consumers.get(v) ?? [],
+  };
+}
+
+export const shapeOf = (v: Value | undefined): Shape =>
+  v === undefined ? [] : v.type.kind === "tensor" ? v.type.shape : v.type.wrapped.shape;
+export const dtypeOf = (v: Value): DType => (v.type.kind === "tensor" ? v.type.dtype : v.type.wrapped.dtype);
+export const elementsIn = (v: Value): number => elementCount(shapeOf(v));
+export const bytesIn = (v: Value): number => (elementsIn(v) * dtypeBits[dtypeOf(v)]) / 8;
+export const isConstant = (v: Value): boolean =>
+  v.producer !== null && (v.producer.type === "const" || v.producer.type.startsWith("constexpr_"));
+
+/** The single value bound to an argument. */
+export function operand(op: Operation, name: string): Value | undefined {
+  const v = op.inputs[name];
+  return v === undefined || Array.isArray(v) ? undefined : (v as Value);
+}
+
+export const axisOf = (op: Operation, rank: number): number => {
+  const axis = op.params.axis;
+  return typeof axis === "number" ? (axis < 0 ? axis + rank : axis) : rank - 1;
+};
+
+/** Products against a weight or between two activations. */
+export const isProduct = (op: Operation): boolean => op.type === "conv" || op.type === "linear" || op.type === "matmul";
+
+/** The constant operand of a product; null for products of two activations. */
+export function weightOperand(op: Operation): Value | null {
+  const candidates =
+    op.type === "matmul"
+      ? [operand(op, "y"), operand(op, "x")]
+      : op.type === "conv" || op.type === "linear"
+        ? [operand(op, "weight")]
+        : [];
+  return candidates.find((v) => v !== undefined && isConstant(v)) ?? null;
+}
+
+/** Extent a product sums over. */
+export function contraction(op: Operation): number {
+  if (op.type === "conv") return elementCount(shapeOf(operand(op, "weight")).slice(1));
+  const x = shapeOf(operand(op, "x"));
+  return (op.type === "matmul" && op.params.transpose_x === true ? x.at(-2) : x.at(-1)) ?? 1;
+}
+
+/** New positions a call brings: the width of token ids, or the last axis of a (B, C, 1, S) stream; 1 when neither is there. */
+export function positionsPerCall(fn: MilFunction): number {
+  const ids = fn.inputs.find((i) => i.type.kind === "tensor" && i.type.dtype === "int32" && i.type.shape.length === 2);
+  if (ids) return shapeOf(ids)[1] ?? 1;
+  const streams = fn.inputs.filter((i) => {
+    const s = shapeOf(i);
+    return i.type.kind === "tensor" && s.length === 4 && s[2] === 1 && (s[1] as number) > 1;
+  });
+  const widest = streams.sort((a, b) => (shapeOf(b)[1] as number) - (shapeOf(a)[1] as number))[0];
+  return shapeOf(widest)[3] ?? 1;
+}
+
+/** Positions attention reads: the longest axis a softmax runs over; 0 without attention. */
+export const attendedPositions = (view: FunctionView): number =>
+  view.computed.reduce((most, op) => {
+    if (op.type === "scaled_dot_product_attention") return Math.max(most, shapeOf(operand(op, "key")).at(-2) ?? 0);
+    if (op.type !== "softmax") return most;
+    const shape = shapeOf(op.outputs[0]);
+    return Math.max(most, shape[axisOf(op, shape.length)] ?? 0);
+  }, 0);
+
+/** The value an operation's value comes from through operations that only move data. */
+const moves = new Set([
+  "reshape",
+  "transpose",
+  "expand_dims",
+  "squeeze",
+  "identity",
+  "slice_by_index",
+  "slice_by_size",
+]);
+export const isMove = (op: Operation): boolean => moves.has(op.type);
+
+export function throughMoves(v: Value): Value {
+  let at = v;
+  while (at.producer && isMove(at.producer)) {
+    const x = operand(at.producer, "x");
+    if (!x) break;
+    at = x;
+  }
+  return at;
+}

@@ -1,0 +1,25 @@
+/** @file Every rule, in the order findings are told: first what keeps a package from being read, last what it might do better. */
+import type { LintRule } from "../rule.ts";
+import { attentionRules } from "./attention.ts";
+import { fileRules } from "./files.ts";
+import { functionRules } from "./functions.ts";
+import { interfaceRules } from "./interface.ts";
+import { placementRules } from "./placement.ts";
+import { precisionRules } from "./precision.ts";
+import { rangeRules } from "./range.ts";
+import { shapeRules } from "./shapes.ts";
+import { stateRules } from "./state.ts";
+import { weightRules } from "./weights.ts";
+
+export const rules: readonly LintRule[] = [
+  ...fileRules,
+  ...interfaceRules,
+  ...stateRules,
+  ...rangeRules,
+  ...precisionRules,
+  ...shapeRules,
+  ...weightRules,
+  ...attentionRules,
+  ...placementRules,
+  ...functionRules,
+];
