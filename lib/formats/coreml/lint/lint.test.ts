@@ -19,7 +19,7 @@ import { weightList } from "../../../decoder/weights.ts";
 import { float16FromFloat32, roundToFloat16 } from "../../../float16.ts";
 import { type Builder, typeOf } from "../../../mil/builder.ts";
 import type { Program, Value } from "../../../mil/program.ts";
-import { float32Data, i32, type Tensor, tensor } from "../../../mil/tensor.ts";
+import { f32, float32Data, i32, type Tensor, tensor } from "../../../mil/tensor.ts";
 import { fp16, fp32, int32, stateType } from "../../../mil/types.ts";
 import { BlobFile } from "../blob-file.ts";
 import * as features from "../generated/feature-types_pb.ts";
