@@ -1,6 +1,7 @@
 /** @file What is in a package: functions, their interfaces, operations by type, weights by scheme. */
+import { storedBytes } from "../../cost/stored-weight.ts";
 import type { MilFunction, Operation, Value } from "../../mil/program.ts";
-import { dtypeBits, elementCount, showType } from "../../mil/types.ts";
+import { elementCount, showType } from "../../mil/types.ts";
 import type { ReadPackage } from "./package-reader.ts";
 
 export interface WeightScheme {
@@ -52,16 +53,6 @@ function schemeOf(op: Operation): string | null {
   )
     return `dense ${op.constant.dtype}`;
   return null;
-}
-
-/** What a constant or a constexpr takes in a file, with all it is decoded from. */
-function storedBytes(v: Value): number {
-  const op = v.producer;
-  if (op?.type.startsWith("constexpr_"))
-    return Object.values(op.inputs)
-      .flat()
-      .reduce((n, part) => n + storedBytes(part), 0);
-  return v.type.kind === "tensor" ? Math.ceil((elementCount(v.type.shape) * dtypeBits[v.type.dtype]) / 8) : 0;
 }
 
 function weightsOf(fn: MilFunction): WeightScheme[] {

@@ -1,6 +1,7 @@
 /** @file How rules say what they found: one finding per function, naming the operations at fault. */
+
+import type { FunctionView } from "../../../mil/function-view.ts";
 import type { Operation } from "../../../mil/program.ts";
-import type { FunctionView } from "./function-view.ts";
 import type { FileRule, Found, ProgramRule, ProgramSubject, Severity } from "./rule.ts";
 
 export const programRule = (rule: Omit<ProgramRule, "looksAt">): ProgramRule => ({ looksAt: "program", ...rule });

@@ -5,9 +5,9 @@
  * program in them. It says nothing when it does not apply (`null`), an empty list when the package passes.
  */
 import type { DecoderArchitecture } from "../../../decoder/architecture.ts";
+import type { FunctionView } from "../../../mil/function-view.ts";
 import type { Program } from "../../../mil/program.ts";
 import type { PackageFiles } from "../package-reader.ts";
-import type { FunctionView } from "./function-view.ts";
 
 export const severities = ["error", "warning", "info"] as const;
 /**
@@ -16,10 +16,6 @@ export const severities = ["error", "warning", "info"] as const;
  * info     worth knowing before measuring
  */
 export type Severity = (typeof severities)[number];
-
-/** Core ML's own names for where a package may run. */
-export const computeUnits = ["cpuAndNeuralEngine", "cpuAndGPU", "all"] as const;
-export type ComputeUnits = (typeof computeUnits)[number];
 
 export interface Found {
   /** Null when the package as a whole is meant. */

@@ -1,6 +1,4 @@
 /** @file Attention as the Neural Engine wants it: written out, grouped without copies, over no more cache than needed. */
-import type { Operation, Value } from "../../../../mil/program.ts";
-import { findOperations, plural, programRule } from "../found.ts";
 import {
   attendedPositions,
   elementsIn,
@@ -9,7 +7,9 @@ import {
   operand,
   positionsPerCall,
   shapeOf,
-} from "../function-view.ts";
+} from "../../../../mil/function-view.ts";
+import type { Operation, Value } from "../../../../mil/program.ts";
+import { findOperations, plural, programRule } from "../found.ts";
 import type { ProgramRule } from "../rule.ts";
 
 const isFused = (op: Operation): boolean => op.type === "scaled_dot_product_attention";

@@ -1,7 +1,8 @@
 /** @file Operations that leave the Neural Engine: what each costs is a hand-over there and back. */
+import { cpuOperations } from "../../../../cost/placement.ts";
+import { elementsIn, isConstant, isProduct, operand } from "../../../../mil/function-view.ts";
 import type { Operation } from "../../../../mil/program.ts";
 import { findOperations, histogram, plural, programRule } from "../found.ts";
-import { elementsIn, isConstant, isProduct, operand } from "../function-view.ts";
 import type { ProgramRule } from "../rule.ts";
 
 const gathers = new Set(["gather", "gather_along_axis", "gather_nd"]);
@@ -27,12 +28,7 @@ const gather = programRule({
     ),
 });
 
-/** Operations reported on the CPU wherever placement was published. */
-export const cpuOperations: ReadonlySet<string> = new Set(
-  "topk argsort cumsum one_hot range_1d shape band_part non_zero scatter scatter_along_axis scatter_nd fill fill_like floor_div mod gather_along_axis".split(
-    " ",
-  ),
-);
+const isArgmax = (op: Operation): boolean => op.type === "reduce_argmax" || op.type === "reduce_argmin";
 
 const cpuOps = programRule({
   id: "placement/cpu-operations",
@@ -46,7 +42,7 @@ const cpuOps = programRule({
     findOperations(
       s,
       () => true,
-      (op) => cpuOperations.has(op.type),
+      (op) => cpuOperations.has(op.type) && !isArgmax(op),
       (ops) => histogram(ops),
     ),
 });
@@ -63,7 +59,7 @@ const argmax = programRule({
     findOperations(
       s,
       () => true,
-      (op) => op.type === "reduce_argmax" || op.type === "reduce_argmin",
+      isArgmax,
       (ops) => histogram(ops),
     ),
 });

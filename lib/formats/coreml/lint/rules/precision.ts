@@ -1,8 +1,8 @@
 /** @file Element types the Neural Engine does not compute in. */
+import { dtypeOf, type FunctionView, integers, isInteger, onlyIndexes } from "../../../../mil/function-view.ts";
 import type { Operation, Value } from "../../../../mil/program.ts";
 import { operandValues } from "../../../../mil/program.ts";
 import { findOperations, histogram, plural, programRule } from "../found.ts";
-import { dtypeOf, elementsIn, type FunctionView } from "../function-view.ts";
 import type { ProgramRule } from "../rule.ts";
 
 const ENGINE = "apple/coreai-models neural engine rules; hollance/neural-engine";
@@ -31,26 +31,6 @@ const fp32 = programRule({
     ),
 });
 
-/** Few numbers that only say where to read or write. */
-const INDEX_ELEMENTS = 16;
-const indexArguments = new Set(["begin", "end", "size", "shape"]);
-
-function onlyIndexes(op: Operation, view: FunctionView): boolean {
-  return op.outputs.every(
-    (o) =>
-      elementsIn(o) <= INDEX_ELEMENTS &&
-      view.consumers(o).every((user) => {
-        const asIndex = Object.entries(user.inputs).every(
-          ([name, v]) => ![v].flat().includes(o) || indexArguments.has(name),
-        );
-        return asIndex || (isInteger(user) && onlyIndexes(user, view));
-      }),
-  );
-}
-
-const integers = new Set(["int32", "int16", "uint16", "int8", "uint8", "bool"]);
-const isInteger = (op: Operation): boolean =>
-  op.outputs.length > 0 && op.outputs.every((o) => integers.has(dtypeOf(o)));
 /** Read by index or give one; what is to be said of them the placement rules say. */
 const indexed = new Set(
   "gather gather_along_axis gather_nd slice_by_index slice_by_size slice_update topk argsort reduce_argmax reduce_argmin".split(

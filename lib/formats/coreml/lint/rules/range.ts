@@ -3,10 +3,20 @@
  *
  * fp16: largest 65504, smallest normal 6.1e−5, smallest at all 6.0e−8; x² overflows for |x| > 255.
  */
+
+import {
+  axisOf,
+  dtypeOf,
+  isConstant,
+  isMove,
+  isProduct,
+  operand,
+  shapeOf,
+  throughMoves,
+} from "../../../../mil/function-view.ts";
 import { type Operation, operandValues, type Value } from "../../../../mil/program.ts";
 import { constantRange, smallConstant } from "../constants.ts";
 import { findOperations, plural, programRule } from "../found.ts";
-import { axisOf, dtypeOf, isConstant, isMove, isProduct, operand, shapeOf, throughMoves } from "../function-view.ts";
 import type { Found, ProgramRule } from "../rule.ts";
 
 const LARGEST = 65_504;

@@ -1,7 +1,4 @@
 /** @file Sizes and layouts the Neural Engine cannot take, or takes badly. */
-import { type Operation, operandValues, type Value } from "../../../../mil/program.ts";
-import { dtypeBits } from "../../../../mil/types.ts";
-import { findOperations, histogram, plural, programRule } from "../found.ts";
 import {
   bytesIn,
   contraction,
@@ -11,7 +8,10 @@ import {
   operand,
   shapeOf,
   weightOperand,
-} from "../function-view.ts";
+} from "../../../../mil/function-view.ts";
+import { type Operation, operandValues, type Value } from "../../../../mil/program.ts";
+import { dtypeBits } from "../../../../mil/types.ts";
+import { findOperations, histogram, plural, programRule } from "../found.ts";
 import type { ProgramRule } from "../rule.ts";
 
 const ENGINE = "apple/coreai-models neural engine rules";

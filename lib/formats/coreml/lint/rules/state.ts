@@ -1,8 +1,15 @@
 /** @file States: the KV cache that lives on the device between calls. Core ML accepts more than its Neural Engine runs. */
+import {
+  type FunctionView,
+  isConstant,
+  isProduct,
+  operand,
+  positionsPerCall,
+  shapeOf,
+} from "../../../../mil/function-view.ts";
 import { type Operation, operandValues, type Value } from "../../../../mil/program.ts";
 import { sameType, showType } from "../../../../mil/types.ts";
 import { findOperations, plural, programRule } from "../found.ts";
-import { type FunctionView, isConstant, isProduct, operand, positionsPerCall, shapeOf } from "../function-view.ts";
 import type { Found, ProgramRule, ProgramSubject } from "../rule.ts";
 
 const statesOf = (view: FunctionView): Value[] => view.fn.inputs.filter((i) => i.type.kind === "state");

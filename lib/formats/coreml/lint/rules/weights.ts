@@ -1,7 +1,5 @@
 /** @file How weights are stored: which forms the Neural Engine decodes, which are slow, refused or wrong there. */
-import type { Operation, Value } from "../../../../mil/program.ts";
-import { elementCount } from "../../../../mil/types.ts";
-import { findOperations, plural, programRule } from "../found.ts";
+import { inDmaNotch } from "../../../../cost/stored-weight.ts";
 import {
   bytesIn,
   dtypeOf,
@@ -11,7 +9,10 @@ import {
   operand,
   shapeOf,
   weightOperand,
-} from "../function-view.ts";
+} from "../../../../mil/function-view.ts";
+import type { Operation, Value } from "../../../../mil/program.ts";
+import { elementCount } from "../../../../mil/types.ts";
+import { findOperations, plural, programRule } from "../found.ts";
 import type { Found, ProgramRule, ProgramSubject, Severity } from "../rule.ts";
 
 type Verdict = boolean | Severity;
@@ -239,14 +240,6 @@ const uncompressed = programRule({
   },
 });
 
-const MIB = 2 ** 20;
-const NOTCH = 16 * 1024;
-const CORES = 16;
-
-/** Bytes each of the engine's 16 cores streams of an fp16 (N, D, …) weight. */
-const payload = (v: Value): number => Math.ceil((shapeOf(v)[0] ?? 0) / CORES) * elementCount(shapeOf(v).slice(1)) * 2;
-const inNotch = (bytes: number): boolean => bytes > MIB / 2 && Math.abs(bytes - Math.round(bytes / MIB) * MIB) <= NOTCH;
-
 const dmaNotch = programRule({
   id: "weights/dma-notch",
   severity: "info",
@@ -261,10 +254,10 @@ const dmaNotch = programRule({
       (op) => op.type === "conv" || op.type === "linear",
       (op) => {
         const w = weightOperand(op);
-        return w !== null && inNotch(payload(w)) && (w.producer?.type === "const" ? "warning" : "info");
+        return w !== null && inDmaNotch(shapeOf(w)) && (w.producer?.type === "const" ? "warning" : "info");
       },
       (ops) =>
-        `${plural(ops.length, "projection")}, the first with ${payload(weightOperand(ops[0] as Operation) as Value)} bytes a core`,
+        `${plural(ops.length, "projection")}, the first of [${shapeOf(weightOperand(ops[0] as Operation) ?? undefined).join(", ")}]`,
     ),
 });
 

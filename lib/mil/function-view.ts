@@ -1,8 +1,8 @@
 /**
- * @file A function of a program as rules look at it: who reads what, which values are constants, what is computed.
+ * @file A function of a program as rules and cost models look at it: who reads what, which values are constants, what is computed.
  */
-import { type MilFunction, type Operation, operandValues, type Value } from "../../../mil/program.ts";
-import { type DType, dtypeBits, elementCount, type Shape } from "../../../mil/types.ts";
+import { type MilFunction, type Operation, operandValues, type Value } from "./program.ts";
+import { type DType, dtypeBits, elementCount, type Shape } from "./types.ts";
 
 export interface FunctionView {
   readonly fn: MilFunction;
@@ -113,3 +113,25 @@ export function throughMoves(v: Value): Value {
   }
   return at;
 }
+
+/** Few numbers that only say where to read or write. */
+const INDEX_ELEMENTS = 16;
+const indexArguments = new Set(["begin", "end", "size", "shape"]);
+
+/** True when every result is a few integers that end as arguments of slices and reshapes. */
+export function onlyIndexes(op: Operation, view: FunctionView): boolean {
+  return op.outputs.every(
+    (o) =>
+      elementsIn(o) <= INDEX_ELEMENTS &&
+      view.consumers(o).every((user) => {
+        const asIndex = Object.entries(user.inputs).every(
+          ([name, v]) => ![v].flat().includes(o) || indexArguments.has(name),
+        );
+        return asIndex || (isInteger(user) && onlyIndexes(user, view));
+      }),
+  );
+}
+
+export const integers: ReadonlySet<string> = new Set(["int32", "int16", "uint16", "int8", "uint8", "bool"]);
+export const isInteger = (op: Operation): boolean =>
+  op.outputs.length > 0 && op.outputs.every((o) => integers.has(dtypeOf(o)));

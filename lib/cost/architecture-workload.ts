@@ -1,0 +1,77 @@
+/**
+ * @file The workload of a decoder that was not built: from its architecture, bits per weight and context, in no time.
+ *
+ * For what-ifs in a browser: the counts of `programWorkload` on the Neural Engine layout, without a program. Embedding rows come
+ * from the host; norms, rotations and masks weigh nothing. Left out: weights the engine refuses.
+ */
+import type { DecoderArchitecture, LayerArchitecture } from "../decoder/architecture.ts";
+import type { Product, Scheme, Workload } from "./workload.ts";
+
+export interface ArchitectureChoice {
+  /** Stored, all counted. */
+  readonly bitsPerWeight: number;
+  readonly scheme: Scheme;
+  /** Output channels a palette table serves; null for one table a weight. */
+  readonly channelsPerTable?: number | null;
+  readonly context: number;
+  /** New positions of a call. */
+  readonly positions?: number;
+  /** Sliding layers keep a ring of their window. */
+  readonly rings?: boolean;
+  readonly calls?: number;
+}
+
+/** Of one layer in the Neural Engine layout, counted on a built program. */
+const OPERATIONS_PER_LAYER = 70;
+
+/** (out, in) of every matrix of a layer. */
+function matrices(arch: DecoderArchitecture, l: LayerArchitecture): [number, number][] {
+  const { hidden } = arch;
+  const [q, kv] = [l.queryHeads * l.headDim, l.kvGroups * l.headDim];
+  return [
+    [q, hidden],
+    [kv, hidden],
+    [kv, hidden],
+    [hidden, q],
+    [l.neurons, hidden],
+    [l.neurons, hidden],
+    [hidden, l.neurons],
+  ];
+}
+
+export function architectureWorkload(arch: DecoderArchitecture, choice: ArchitectureChoice): Workload {
+  const { positions = 1, rings = true, calls = 1, channelsPerTable = null, context, scheme } = choice;
+  const products: Product[] = [];
+  let [tables, crowdedTables, cacheBytes] = [0, 0, 0];
+  const weight = ([rows, columns]: [number, number], at: number): void => {
+    products.push({
+      scheme,
+      weightBytes: (rows * columns * choice.bitsPerWeight) / 8,
+      flops: 2 * rows * columns * at,
+    });
+    if (scheme !== "palette" || channelsPerTable === null) return;
+    tables += rows / channelsPerTable;
+    crowdedTables += Math.max(0, rows / channelsPerTable - rows / 4);
+  };
+  for (const l of arch.layers) {
+    for (const m of matrices(arch, l)) weight(m, positions);
+    const seen = rings && l.window !== null ? Math.min(context, l.window) : context;
+    products.push({ scheme: "fp16", weightBytes: 0, flops: 4 * positions * seen * l.queryHeads * l.headDim });
+    cacheBytes += 2 * 2 * seen * l.kvGroups * l.headDim;
+  }
+  // Prefill returns the last position's logits at most.
+  weight([arch.vocab, arch.hidden], 1);
+  return {
+    positions,
+    products,
+    tables,
+    crowdedTables,
+    notchBytes: 0,
+    cacheBytes,
+    operations: OPERATIONS_PER_LAYER * arch.layers.length,
+    handOvers: 0,
+    elsewhereBytes: 0,
+    elsewhere: "CPU",
+    calls,
+  };
+}

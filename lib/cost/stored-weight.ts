@@ -1,0 +1,53 @@
+/** @file How a weight of a program is stored: scheme, bytes, palette tables. Names the schemes of `CompressedWeight` by their rate. */
+import { operand, shapeOf } from "../mil/function-view.ts";
+import type { Value } from "../mil/program.ts";
+import { dtypeBits, elementCount } from "../mil/types.ts";
+import type { Scheme } from "./workload.ts";
+
+export interface StoredWeight {
+  /** `blocks` for integers with scales along their inputs, which the Neural Engine does not take. */
+  readonly scheme: Scheme | "blocks";
+  readonly sizeBytes: number;
+  readonly tables: number;
+  /** Tables beyond one per four output channels. */
+  readonly crowdedTables: number;
+}
+
+/** What a constant takes in the weight file, with all it is decoded from. */
+export function storedBytes(v: Value): number {
+  const op = v.producer;
+  if (op?.type.startsWith("constexpr_"))
+    return Object.values(op.inputs)
+      .flat()
+      .reduce((n, part) => n + storedBytes(part), 0);
+  return v.type.kind === "tensor" ? Math.ceil((elementCount(v.type.shape) * dtypeBits[v.type.dtype]) / 8) : 0;
+}
+
+export function storedWeight(v: Value): StoredWeight {
+  const sizeBytes = storedBytes(v);
+  const op = v.producer;
+  const none = { sizeBytes, tables: 0, crowdedTables: 0 };
+  if (op?.type === "constexpr_lut_to_dense") {
+    const lut = shapeOf(operand(op, "lut"));
+    const tables = elementCount(lut.slice(0, -2));
+    const channels = shapeOf(v)[0] ?? 0;
+    if (elementCount(lut.slice(1, -2)) > 1) return { ...none, scheme: "blocks" };
+    // One table for the whole weight is the base the streaming rate was measured at.
+    const counted = tables > 1 ? tables : 0;
+    return { scheme: "palette", sizeBytes, tables: counted, crowdedTables: Math.max(0, counted - channels / 4) };
+  }
+  if (op?.type === "constexpr_blockwise_shift_scale") {
+    const scale = shapeOf(operand(op, "scale"));
+    return { ...none, scheme: elementCount(scale.slice(1)) > 1 ? "blocks" : "int8" };
+  }
+  return { ...none, scheme: op?.type === "constexpr_sparse_to_dense" ? "sparse" : "fp16" };
+}
+
+const MIB = 2 ** 20;
+const NOTCH = 16 * 1024;
+
+/** True when each of 16 cores' share of an fp16 (N, D, …) weight is within 16 KiB of a whole number of MiB. */
+export function inDmaNotch(shape: readonly number[]): boolean {
+  const bytes = Math.ceil((shape[0] ?? 0) / 16) * elementCount(shape.slice(1)) * 2;
+  return bytes > MIB / 2 && Math.abs(bytes - Math.round(bytes / MIB) * MIB) <= NOTCH;
+}
