@@ -1,6 +1,7 @@
 /** @file `espalier export`. */
 import type { Command } from "commander";
 import { type ExportCard, exportExperiment } from "../../experiments/export/export.ts";
+import { lintCounts, modelledLines } from "../device-text.ts";
 import { bytes, count, fixed, percent } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
 
@@ -14,6 +15,8 @@ export function cardText(card: ExportCard): string {
     `greedy text      ${p.greedyIdentical ? `${p.greedyTokens} tokens identical` : `differs at token ${p.greedyFirstDifference}`} to the fp32 model with the same weights`,
     `logits           largest difference ${p.maxLogitDifference.toExponential(1)} of ${fixed(p.largestLogit, 1)} over ${p.positions} positions`,
     `KL, same top     ${p.meanKl.toExponential(1)} nats, ${percent(p.topAgreement)}`,
+    `lint             ${lintCounts(card.lint)}; \`espalier inspect --lint\` names them`,
+    ...modelledLines(card.modelled),
     `not checked here ${card.notChecked.join("; ")}`,
   ].join("\n");
 }

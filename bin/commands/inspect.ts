@@ -2,16 +2,36 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { estimateProgram } from "../../lib/cost/estimate.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
+import { type ComputeUnits, computeUnits } from "../../lib/formats/coreml/compute-units.ts";
 import { summarizePackage } from "../../lib/formats/coreml/inspect.ts";
+import { lintPackage } from "../../lib/formats/coreml/lint/lint.ts";
 import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
 import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import { openSafetensors } from "../../lib/formats/safetensors.ts";
 import { printProgram } from "../../lib/mil/print.ts";
+import { lintText, modelledLines } from "../device-text.ts";
 import { bytes, count, fixed, table } from "../numbers.ts";
 import { exists } from "../session.ts";
 import { printResult } from "./experiment-command.ts";
+
+interface InspectOptions {
+  readonly json?: boolean;
+  readonly program?: boolean;
+  readonly lint?: boolean;
+  readonly modelled?: boolean;
+  readonly units?: string;
+}
+
+function unitsOf(given: string | undefined): ComputeUnits {
+  const units = computeUnits.find((u) => u === (given ?? "cpuAndNeuralEngine"));
+  if (units) return units;
+  throw new EspalierError("input/invalid", `--units: there is no ${given}`, {
+    hint: `One of ${computeUnits.join(", ")}.`,
+  });
+}
 
 export function addInspect(program: Command): void {
   program
@@ -19,9 +39,15 @@ export function addInspect(program: Command): void {
     .argument("<path>", "an .mlpackage, a checkpoint folder or a .safetensors file")
     .option("--json", "Print one JSON object on standard output and nothing else")
     .option("--program", "Print the whole program of a package")
+    .option("--lint", "Check a package against the known traps of the Neural Engine")
+    .option("--modelled", "Print modelled speed and memory of a package on each device")
+    .option(
+      "--units <name>",
+      `Where the package is meant to run (${computeUnits.join(", ")}) [default: cpuAndNeuralEngine]`,
+    )
     .description("Read a package, a checkpoint or a safetensors file, and say what is in it")
-    .addHelpText("after", "\nExample:\n  espalier inspect package/Model.mlpackage")
-    .action(async (path: string, options: { json?: boolean; program?: boolean }) => {
+    .addHelpText("after", "\nExample:\n  espalier inspect package/Model.mlpackage --lint")
+    .action(async (path: string, options: InspectOptions) => {
       const found = await stat(path).catch((cause: unknown) => {
         throw new EspalierError("model/missing-file", `there is nothing at ${path}`, { cause });
       });
@@ -36,7 +62,27 @@ export function addInspect(program: Command): void {
     });
 }
 
-async function inspectPackage(path: string, options: { json?: boolean; program?: boolean }): Promise<void> {
+async function inspectPackage(path: string, options: InspectOptions): Promise<void> {
+  const units = unitsOf(options.units);
+  if (options.lint) {
+    const lint = await lintPackage(path, { units });
+    printResult(
+      options,
+      () => lintText(lint),
+      () => lint,
+    );
+    return;
+  }
+  if (options.modelled) {
+    const { program, weightBytes } = await readPackage(path);
+    const modelled = estimateProgram(program, { units, weightBytes });
+    printResult(
+      options,
+      () => modelledLines(modelled).join("\n"),
+      () => modelled,
+    );
+    return;
+  }
   const read = await readPackage(path);
   const s = summarizePackage(read);
   const text = (): string => {

@@ -3,7 +3,8 @@
  *
  * A package is called ready only when it was read and type-checked by our own reader, executed by an engine with fp16 rounding
  * after every operation, said the same greedy text as the fp32 model with the same compressed weights, and its logits lay
- * within fp16's reach. The card records all of it. Checked here is everything but the device.
+ * within fp16's reach, and that no lint rule calls an error. The card records all of it, with modelled speeds. Checked here is
+ * everything but the device.
  */
 import { cp, mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -26,6 +27,7 @@ import { writePackage } from "../../lib/formats/coreml/package-writer.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { type OpenModel, readText } from "../models.ts";
+import { deviceChecks, deviceChecksShape } from "./device-checks.ts";
 
 export const targets = ["coreml"] as const;
 
@@ -78,6 +80,7 @@ const cardSchema = z.object({
     topAgreement: z.number(),
     prefillMaxDifference: z.number().nullable(),
   }),
+  ...deviceChecksShape,
   sample: z.string(),
   provenance: z.object({ model: z.string(), modelHash: z.string(), engine: z.string(), espalier: z.string() }),
   notChecked: z.array(z.string()),
@@ -161,7 +164,11 @@ async function exportPackage(
       );
       const elements = [...weights.values()].reduce((n, w) => n + elementCount(w.shape), 0);
       const fp16Bytes = 2 * elements;
-      const ready = parity.greedyIdentical && parity.maxLogitDifference <= LOGIT_TOLERANCE * parity.largestLogit;
+      const checks = await deviceChecks(unchecked, { units: "all", architecture: arch });
+      const ready =
+        parity.greedyIdentical &&
+        parity.maxLogitDifference <= LOGIT_TOLERANCE * parity.largestLogit &&
+        checks.lint.counts.errors === 0;
       const { sample, ...numbers } = parity;
       const card: ExportCard = {
         ready,
@@ -176,6 +183,7 @@ async function exportPackage(
         functions: program.functions.map((f) => f.name),
         context: positions,
         parity: numbers,
+        ...checks,
         sample,
         provenance: {
           model: config.model,

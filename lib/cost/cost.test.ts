@@ -12,6 +12,7 @@ import type { MilFunction, Program, Value } from "../mil/program.ts";
 import { createRng } from "../random.ts";
 import { architectureWorkload } from "./architecture-workload.ts";
 import { type Device, deviceById, devices } from "./devices.ts";
+import { costPage } from "./docs.ts";
 import { estimateProgram } from "./estimate.ts";
 import { memoryUse } from "./memory.ts";
 import { type CostParameters, callTime, parameterNames } from "./model.ts";
@@ -46,6 +47,10 @@ test("held-out figures: within 2.5 times each, half of them within a third", () 
   expect(Math.exp(errors[Math.floor(held.length / 2)] as number)).toBeLessThan(1.35);
   // The cliff of small palette groups is the best-known part.
   for (const f of held.filter((x) => x.id.startsWith("opt"))) expect(Math.abs(ratio(f) - 1)).toBeLessThan(0.05);
+});
+
+test("the documentation shows the figures and the parameters in use", async () => {
+  await expect(costPage()).toMatchFileSnapshot("../../docs/methods/cost-model.md");
 });
 
 test("every figure names its source, and no figure is both fitted and held out", () => {

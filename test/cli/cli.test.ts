@@ -103,6 +103,18 @@ test("the starter: evaluate, prune by name, quantize, export, run the package", 
   const card = JSON.parse(espalier("export", small, "--to", "coreml", "--out", out, "--json").out);
   expect(card).toMatchObject({ ready: true, parity: { greedyIdentical: true, greedyTokens: 64 } });
 
+  expect(card.lint).toMatchObject({ units: "all", counts: { errors: 0 } });
+  expect(card.modelled.kind).toBe("modelled");
+  const packaged = join(out, "Model.mlpackage");
+  const lint = JSON.parse(espalier("inspect", packaged, "--lint", "--json").out);
+  expect(lint.findings.map((f: { rule: string }) => f.rule)).toContain("shapes/projection-form");
+  expect(JSON.parse(espalier("inspect", packaged, "--lint", "--units", "cpuAndGPU", "--json").out).counts.errors).toBe(
+    0,
+  );
+  const modelled = JSON.parse(espalier("inspect", packaged, "--modelled", "--json").out);
+  for (const d of modelled.devices) expect(d.decode[0].tokensPerSecond).toBeGreaterThan(0);
+  expect(espalier("inspect", packaged, "--lint", "--units", "toaster").err).toContain("no toaster");
+
   const prompt = "Once upon a time there was";
   const said = JSON.parse(
     espalier("run-package", join(out, "Model.mlpackage"), "--prompt", prompt, "--max-tokens", "12", "--json").out,

@@ -26,6 +26,7 @@ import * as features from "../generated/feature-types_pb.ts";
 import * as mil from "../generated/mil_pb.ts";
 import { type FeatureDescription, FeatureDescriptionSchema, type Model, ModelSchema } from "../generated/model_pb.ts";
 import { writePackage } from "../package-writer.ts";
+import { lintPage } from "./docs.ts";
 import { type LintOptions, type LintResult, lintPackage, lintProgram } from "./lint.ts";
 import type { Severity } from "./rule.ts";
 import { rules } from "./rules/all.ts";
@@ -49,6 +50,10 @@ test("every rule has its own name, a reason, a way out and a source", () => {
     expect(r.id).toMatch(/^[a-z]+\/[a-z0-9-]+$/);
     for (const text of [r.title, r.why, r.fix, r.source]) expect(text.length).toBeGreaterThan(8);
   }
+});
+
+test("the documentation lists the rules that run", async () => {
+  await expect(lintPage()).toMatchFileSnapshot("../../../../docs/methods/lint.md");
 });
 
 const good = await written(engineProgram());

@@ -1,0 +1,38 @@
+/** @file What the lint and the cost model say, for people at a terminal. */
+import type { Modelled } from "../lib/cost/estimate.ts";
+import type { LintResult } from "../lib/formats/coreml/lint/lint.ts";
+import { bytes, fixed, table } from "./numbers.ts";
+
+const plural = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`;
+
+export const lintCounts = ({ counts, units }: Pick<LintResult, "counts" | "units">): string =>
+  `${plural(counts.errors, "error")}, ${plural(counts.warnings, "warning")}, ${counts.infos} to know; ${counts.passed} rules passed, ${counts.notApplicable} do not apply (.${units})`;
+
+export function lintText(result: LintResult): string {
+  const lines = result.findings.flatMap((f) => {
+    const more = f.operationCount - f.operations.length;
+    const where = [f.function, ...(f.operations.length > 0 ? [f.operations.join(", ")] : [])].filter((x) => x !== null);
+    return [
+      `${f.severity.padEnd(7)}  ${f.rule}: ${f.message}`,
+      ...(where.length > 0 ? [`         at ${where.join(": ")}${more > 0 ? ` and ${more} more` : ""}`] : []),
+      `         ${f.fix}`,
+    ];
+  });
+  return [...lines, ...(lines.length > 0 ? [""] : []), lintCounts(result)].join("\n");
+}
+
+const speed = (v: number): string => fixed(v, v < 100 ? 1 : 0);
+
+/** One line per phone and context. */
+export function modelledLines(m: Modelled): string[] {
+  const rows = m.devices.flatMap((d) =>
+    d.decode.map((c) => {
+      const prefill = d.prefill.filter((p) => p.context === c.context).map((p) => speed(p.tokensPerSecond));
+      return [d.name, String(c.context), speed(c.tokensPerSecond), prefill.at(-1) ?? "", fixed(c.ms.totalMs, 2)];
+    }),
+  );
+  return [
+    `modelled         memory ${bytes(m.peakMemoryBytes)}; not measured, within about 2.5 times`,
+    ...table(["device", "context", "decode tokens/s", "prefill tokens/s", "ms a token"], rows).split("\n"),
+  ];
+}
