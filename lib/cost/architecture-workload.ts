@@ -5,6 +5,9 @@
  * from the host; norms, rotations and masks weigh nothing. Left out: weights the engine refuses.
  */
 import type { DecoderArchitecture, LayerArchitecture } from "../decoder/architecture.ts";
+import type { Device } from "./devices.ts";
+import { type CostParameters, callTime, tokensPerSecond } from "./model.ts";
+import { publishedParameters } from "./parameters.ts";
 import type { Product, Scheme, Workload } from "./workload.ts";
 
 export interface ArchitectureChoice {
@@ -74,4 +77,15 @@ export function architectureWorkload(arch: DecoderArchitecture, choice: Architec
     elsewhere: "CPU",
     calls,
   };
+}
+
+/** Modelled tokens per second of a decoder that was not built. */
+export function modelledTokensPerSecond(
+  arch: DecoderArchitecture,
+  choice: ArchitectureChoice,
+  device: Device,
+  parameters: CostParameters = publishedParameters,
+): number {
+  const workload = architectureWorkload(arch, choice);
+  return tokensPerSecond(workload, callTime(workload, device, parameters));
 }

@@ -10,7 +10,7 @@ import { EspalierError } from "../errors.ts";
 import { attendedPositions, viewFunction } from "../mil/function-view.ts";
 import type { MilFunction, Program, Value } from "../mil/program.ts";
 import { createRng } from "../random.ts";
-import { architectureWorkload } from "./architecture-workload.ts";
+import { architectureWorkload, modelledTokensPerSecond } from "./architecture-workload.ts";
 import { type Device, deviceById, devices } from "./devices.ts";
 import { costPage } from "./docs.ts";
 import { estimateProgram } from "./estimate.ts";
@@ -223,6 +223,24 @@ test("an architecture's workload is its program's", () => {
   });
   expect(weightBytes(drawn)).toBeCloseTo(weightBytes(built), 6);
   expect(drawn.tables).toBe(built.tables);
+});
+
+test("what-ifs rank as they should: fewer bits, shorter caches, faster phones", () => {
+  const small = architectureOf(tinyConfigs.gemma3);
+  const layer = small.layers[2] as DecoderArchitecture["layers"][number];
+  const wide = { ...layer, queryHeads: 16, kvGroups: 4, headDim: 128, neurons: 8192 };
+  const arch = { ...small, hidden: 2048, vocab: 32_000, layers: Array.from({ length: 16 }, () => wide) };
+  const at = (bitsPerWeight: number, context: number, id: string): number =>
+    modelledTokensPerSecond(arch, { bitsPerWeight, scheme: "palette", context }, device(id));
+  expect(at(4, 1024, "a17-pro")).toBeGreaterThan(at(8, 1024, "a17-pro"));
+  expect(at(4, 512, "a17-pro")).toBeGreaterThan(at(4, 2048, "a17-pro"));
+  expect(at(4, 1024, "a19-pro")).toBeGreaterThan(at(4, 1024, "a17-pro"));
+  const ringed = { ...arch, layers: arch.layers.map((l) => ({ ...l, window: 256 })) };
+  const choice = { bitsPerWeight: 4, scheme: "palette", context: 4096 } as const;
+  const [ring, none] = [true, false].map((rings) =>
+    modelledTokensPerSecond(ringed, { ...choice, rings }, device("a18")),
+  );
+  expect(ring).toBeGreaterThan(none as number);
 });
 
 test("small groups, long caches and more packages cost what the parameters say", () => {

@@ -13,6 +13,7 @@ import {
   integers,
   isConstant,
   isInteger,
+  isMove,
   isProduct,
   onlyIndexes,
   operand,
@@ -70,7 +71,11 @@ export function countHandOvers(view: FunctionView, units: ReadonlyMap<Operation,
         lastTouch.set(v, op);
       } else if (v.producer && !isConstant(v)) before.add(v.producer);
     }
-    for (const b of before) users.set(b, [...(users.get(b) ?? []), op]);
+    for (const b of before) {
+      const list = users.get(b);
+      if (list) list.push(op);
+      else users.set(b, [op]);
+    }
     waiting.set(op, before.size);
     if (before.size === 0) queue(op);
   }
@@ -136,11 +141,27 @@ export function rowOf(op: Operation, view: FunctionView): Row {
   if (op.type === "gather")
     return shapeOf(operand(op, "x"))[1] === shapeOf(op.outputs[0]).at(-1) ? "embedding" : "other";
   if (op.outputs.some((o) => integers.has(dtypeOf(o))) || op.type === "cast") return "mask";
-  if (op.type === "concat" && leadsTo(op, view, "layer_norm", 1)) return "norms";
-  if (op.type === "split" && operand(op, "x")?.producer?.type === "layer_norm") return "norms";
-  if (op.type === "concat" || op.type === "split") return "rotary";
+  if (leadsTo(op, view, "layer_norm", 2) && op.type !== "add") return "norms";
+  const from = operandValues(op).flatMap((v) => v.producer ?? []);
+  if (from.some((p) => p.type === "layer_norm" || (p.type === "split" && cameFrom(p, "layer_norm")))) {
+    if (op.type === "mul" || op.type === "split") return "norms";
+  }
+  if (isMove(op)) {
+    const [source] = from;
+    return source ? rowOf(source, view) : "other";
+  }
+  if (op.type === "mul" && from.some((p) => ["silu", "gelu", "sigmoid"].includes(p.type))) return "activation";
+  if (op.type === "add" && leadsTo(op, view, "softmax", 1)) return "scores";
+  if (op.type === "split" && from.some((p) => rowOf(p, view) === "cache")) return "cache";
+  if (op.type === "concat" && leadsTo(op, view, "slice_update", 1)) return "cache";
+  if (["concat", "split"].includes(op.type)) return "rotary";
+  if (op.type === "mul" && (leadsTo(op, view, "concat", 1) || from.length < operandValues(op).length)) return "rotary";
+  if (op.type === "mul" && from.some((p) => p.type === "concat")) return "rotary";
+  if (op.type === "add" && from.length === 2 && from.every((p) => p.type === "mul")) return "rotary";
   return "other";
 }
+
+const cameFrom = (op: Operation, type: string): boolean => operand(op, "x")?.producer?.type === type;
 
 function leadsTo(op: Operation, view: FunctionView, type: string, depth: number): boolean {
   return op.outputs.some((o) =>

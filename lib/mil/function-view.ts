@@ -83,14 +83,27 @@ export function positionsPerCall(fn: MilFunction): number {
   return shapeOf(widest)[3] ?? 1;
 }
 
-/** Positions attention reads: the longest axis a softmax runs over; 0 without attention. */
-export const attendedPositions = (view: FunctionView): number =>
-  view.computed.reduce((most, op) => {
-    if (op.type === "scaled_dot_product_attention") return Math.max(most, shapeOf(operand(op, "key")).at(-2) ?? 0);
-    if (op.type !== "softmax") return most;
-    const shape = shapeOf(op.outputs[0]);
-    return Math.max(most, shape[axisOf(op, shape.length)] ?? 0);
+/**
+ * Positions of the cache attention reads: the longest axis a softmax runs over, without the chunk where that stands beside the
+ * cache; 0 without attention.
+ */
+export function attendedPositions(view: FunctionView): number {
+  const chunk = positionsPerCall(view.fn);
+  const caches = view.fn.inputs.filter((i) => {
+    const [, , height] = shapeOf(i);
+    return i.type.kind === "state" || (shapeOf(i).length === 4 && height !== 1 && height !== chunk);
+  });
+  const lengths = new Set(caches.flatMap(shapeOf));
+  return view.computed.reduce((most, op) => {
+    let seen = 0;
+    if (op.type === "scaled_dot_product_attention") seen = shapeOf(operand(op, "key")).at(-2) ?? 0;
+    else if (op.type === "softmax") {
+      const shape = shapeOf(op.outputs[0]);
+      seen = shape[axisOf(op, shape.length)] ?? 0;
+    }
+    return Math.max(most, !lengths.has(seen) && lengths.has(seen - chunk) ? seen - chunk : seen);
   }, 0);
+}
 
 /** The value an operation's value comes from through operations that only move data. */
 const moves = new Set([

@@ -192,6 +192,15 @@ const seeds: Record<string, Seed> = {
     rule: "state/same-declaration",
     faults: { stateShape: ([rows = 0, ...rest], name) => [name === "decode" ? rows : rows + 2, ...rest] },
   },
+  "caches of two lengths": {
+    rule: "state/same-declaration",
+    severity: "info",
+    faults: {
+      chunks: [1, 32],
+      stateShape: ([rows = 0, ...rest], name) => [name.endsWith("long") ? rows + 2 : rows, ...rest],
+      twice: true,
+    },
+  },
   "two layers that update one copy": {
     rule: "state/stale-write",
     faults: (() => {

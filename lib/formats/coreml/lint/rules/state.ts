@@ -8,7 +8,7 @@ import {
   shapeOf,
 } from "../../../../mil/function-view.ts";
 import { type Operation, operandValues, type Value } from "../../../../mil/program.ts";
-import { sameType, showType } from "../../../../mil/types.ts";
+import { showType } from "../../../../mil/types.ts";
 import { findOperations, plural, programRule } from "../found.ts";
 import type { Found, ProgramRule, ProgramSubject } from "../rule.ts";
 
@@ -58,32 +58,44 @@ const dims = programRule({
     ),
 });
 
+const declaration = (view: FunctionView): string =>
+  statesOf(view)
+    .map((v) => `${v.name}: ${showType(v.type)}`)
+    .sort()
+    .join(", ");
+
 const sameDeclaration = programRule({
   id: "state/same-declaration",
   severity: "error",
-  title: "All functions declare one state alike",
-  why: "Prefill and decode share one MLState; it fits both only when name and type are the same in each.",
-  fix: "Declare the same states, with the same shapes, in every function.",
+  title: "Prefill and decode declare one state alike",
+  why: "They share one MLState, which fits both only when name and type are the same in each. Another context may have a cache of its own length; going there means copying it.",
+  fix: "Declare the same states, with the same shapes, in decode and prefill of one context.",
   source: "Anemll/Anemll; apple/coremltools save_multifunction",
   units: "any",
   check(s) {
     if (!hasStates(s) || s.functions.length < 2) return null;
-    const [first, ...rest] = s.functions;
-    if (!first) return null;
-    return rest.flatMap((view): Found[] => {
-      const mine = statesOf(view);
-      const theirs = statesOf(first);
-      const problems = theirs.flatMap((a) => {
-        const b = mine.find((v) => v.name === a.name);
-        if (!b) return [`${a.name} is missing`];
-        return sameType(a.type, b.type)
-          ? []
-          : [`${a.name} is ${showType(b.type)}, in ${first.fn.name} ${showType(a.type)}`];
-      });
-      for (const b of mine)
-        if (!theirs.some((a) => a.name === b.name)) problems.push(`${b.name} is not in ${first.fn.name}`);
-      return problems.length === 0 ? [] : [{ function: view.fn.name, operations: [], message: problems.join("; ") }];
-    });
+    const steps = new Set(s.functions.filter((v) => positionsPerCall(v.fn) === 1).map(declaration));
+    const chunks = s.functions.filter((v) => positionsPerCall(v.fn) > 1);
+    // Without a decode function to compare with, chunks must agree among themselves.
+    const shared = steps.size > 0 ? steps : new Set(chunks.slice(0, 1).map(declaration));
+    const alone = chunks
+      .filter((v) => !shared.has(declaration(v)))
+      .map(
+        (v): Found => ({
+          function: v.fn.name,
+          operations: statesOf(v).map((x) => x.name),
+          message: `${declaration(v) || "no state"}; decode has ${[...shared].join(" or ") || "none"}`,
+        }),
+      );
+    if (alone.length > 0 || shared.size < 2) return alone;
+    return [
+      {
+        function: null,
+        operations: [],
+        message: `${shared.size} lengths of cache: ${[...shared].sort().join(" or ")}`,
+        severity: "info",
+      },
+    ];
   },
 });
 
