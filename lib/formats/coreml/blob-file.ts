@@ -146,10 +146,13 @@ export class BlobFile {
 
   /** The elements of a record, sub-byte ones unpacked to one per byte. */
   read(record: BlobRecord): TensorData {
-    const bytes = withFile(this.path, (fd) =>
-      readExactly(fd, this.path, record.dataOffset, record.sizeBytes, this.sizeBytes),
-    );
-    return elementsOf(bytes, record.dtype, record.elements);
+    return elementsOf(this.readStored(record), record.dtype, record.elements);
+  }
+
+  /** The bytes of a record as they lie in the file, or the first `most` of them. */
+  readStored(record: BlobRecord, most = record.sizeBytes): Uint8Array {
+    const wanted = Math.min(most, record.sizeBytes);
+    return withFile(this.path, (fd) => readExactly(fd, this.path, record.dataOffset, wanted, this.sizeBytes));
   }
 }
 

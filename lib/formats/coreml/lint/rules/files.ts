@@ -390,23 +390,14 @@ const duplicateBlobs = fileRule({
   check(files) {
     const { weights } = files;
     if (!weights) return null;
-    const bySize = groupBy(
-      [...weights.records.values()].filter((r) => r.sizeBytes >= DUPLICATE_BYTES),
-      (r) => `${r.dtype} ${r.sizeBytes}`,
-    );
-    const copies: { offset: number; sizeBytes: number }[] = [];
-    for (const group of bySize.values()) {
-      if (group.length < 2) continue;
-      const seen = new Set<string>();
-      for (const record of group) {
-        const { buffer, byteOffset, byteLength } = weights.read(record);
-        const hash = createHash("sha256")
-          .update(new Uint8Array(buffer, byteOffset, byteLength))
-          .digest("hex");
-        if (seen.has(hash)) copies.push(record);
-        seen.add(hash);
-      }
-    }
+    const hash = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+    const big = [...weights.records.values()].filter((r) => r.sizeBytes >= DUPLICATE_BYTES);
+    // Only blobs that begin alike are read whole.
+    const alike = groupBy(big, (r) => `${r.dtype} ${r.sizeBytes} ${hash(weights.readStored(r, DUPLICATE_BYTES))}`);
+    const copies = [...alike.values()]
+      .filter((group) => group.length > 1)
+      .flatMap((group) => [...groupBy(group, (r) => hash(weights.readStored(r))).values()])
+      .flatMap((equal) => equal.slice(1));
     if (copies.length === 0) return [];
     return [
       {
