@@ -55,7 +55,7 @@ speed for iPhones from the one published ten-minute run. Everything is labelled 
 reports by least squares on logarithms, with these values as priors. \`architectureWorkload\` gives the same counts from an
 architecture alone, for what-ifs.
 
-**When it misleads.** Held-out figures are met within 2.5 times, half of them within a third: good enough to rank recipes on one device,
+**When it misleads.** Held-out figures are met within 2.5 times, half of them within 1.35 times: good enough to rank recipes on one device,
 not to promise a speed. Best known is the cliff of small palette groups (2 %); worst an early version of Gemma 4 E2B on an iPhone 15 Pro,
 whose authors tripled its speed since. Prefill on iPhones rests on a single figure with nothing held out, and that figure is old:
 read it as a floor. Engines of A17 Pro to A18 Pro are taken as equal. Reading the cache is fitted to Macs. The DMA notch is applied to
