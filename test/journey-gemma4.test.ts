@@ -77,8 +77,8 @@ test("a multimodal Gemma 4 becomes a checked package", async () => {
     exportConfig.parse({
       model: path("small"),
       out: path("package"),
-      context: 48,
-      prefill: 16,
+      contexts: [48],
+      prefill: [16],
       checkTokens: 16,
       ...texts,
     }),
@@ -86,5 +86,6 @@ test("a multimodal Gemma 4 becomes a checked package", async () => {
   );
   expect(card.parity.greedyIdentical).toBe(true);
   expect(card.ready).toBe(true);
+  expect(card.layout).toBe("plain");
   await context.models.close();
 }, 120_000);

@@ -6,6 +6,7 @@ const schemas = {
   bits: { type: "integer" },
   scheme: { type: "string", enum: ["palette", "affine"] },
   drop: { type: "array", items: { type: "string" } },
+  contexts: { type: "array", items: { type: "integer" } },
   asymmetric: { type: "boolean" },
   separator: { type: "string" },
 };
@@ -13,11 +14,26 @@ const schemas = {
 test("single values make a config, empty fields none, lists stay lists", () => {
   expect(
     typedConfig(
-      { model: "m, n", bits: "4", drop: "L0.H1, L2.H3", asymmetric: "true", scheme: "", separator: "\\n\\n" },
+      {
+        model: "m, n",
+        bits: "4",
+        drop: "L0.H1, L2.H3",
+        contexts: "64, 512",
+        asymmetric: "true",
+        scheme: "",
+        separator: "\\n\\n",
+      },
       schemas,
     ),
   ).toEqual({
-    config: { model: "m, n", bits: 4, drop: ["L0.H1", "L2.H3"], asymmetric: true, separator: "\n\n" },
+    config: {
+      model: "m, n",
+      bits: 4,
+      drop: ["L0.H1", "L2.H3"],
+      contexts: [64, 512],
+      asymmetric: true,
+      separator: "\n\n",
+    },
     axes: {},
   });
 });

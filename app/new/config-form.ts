@@ -5,7 +5,7 @@ export interface FieldSchema {
   readonly description?: string;
   readonly default?: unknown;
   readonly enum?: readonly unknown[];
-  readonly items?: { readonly enum?: readonly unknown[]; readonly type?: string };
+  readonly items?: FieldSchema;
 }
 
 const one = (text: string, schema: FieldSchema): unknown => {
@@ -37,7 +37,7 @@ export function typedConfig(
     const schema = schemas[name];
     if (!schema || text.trim() === "") continue;
     const mayVary = schema.type === "number" || schema.type === "integer" || schema.enum !== undefined;
-    if (schema.type === "array") config[name] = pieces(text);
+    if (schema.type === "array") config[name] = pieces(text).map((t) => one(t, schema.items ?? {}));
     else if (mayVary && pieces(text).length > 1) axes[name] = { values: pieces(text).map((t) => one(t, schema)) };
     else config[name] = one(text, schema);
   }

@@ -11,14 +11,23 @@ export function cardText(card: ExportCard): string {
     `${card.ready ? "ready" : "NOT READY"}: ${card.package}`,
     `size             ${bytes(card.sizeBytes)}, weights ${bytes(card.weightBytes)}, ${fixed(card.bitsPerWeight, 3)} bits per weight`,
     `against fp16     ${fixed(card.timesSmallerThanFp16, 2)} times smaller (${count(card.parameters)} weights, ${bytes(card.fp16Bytes)})`,
-    `functions        ${card.functions.join(", ")}, context ${card.context}`,
+    `functions        ${card.functions.join(", ")}, ${card.layout} layout`,
     `greedy text      ${p.greedyIdentical ? `${p.greedyTokens} tokens identical` : `differs at token ${p.greedyFirstDifference}`} to the fp32 model with the same weights`,
     `logits           largest difference ${p.maxLogitDifference.toExponential(1)} of ${fixed(p.largestLogit, 1)} over ${p.positions} positions`,
     `KL, same top     ${p.meanKl.toExponential(1)} nats, ${percent(p.topAgreement)}`,
+    ...headroomText(card),
     `lint             ${lintCounts(card.lint)}; \`espalier inspect --lint\` names them`,
     ...modelledLines(card.modelled),
     `not checked here ${card.notChecked.join("; ")}`,
   ].join("\n");
+}
+
+function headroomText({ headroom, scaling }: ExportCard): string[] {
+  if (!headroom) return [];
+  const scaled = scaling
+    ? `, stream scaled by ${scaling.stream} (without: ${fixed(scaling.worstWithout, 2)} times)`
+    : "";
+  return [`fp16 headroom    ${fixed(headroom.worst, 1)} times over ${headroom.positions} positions${scaled}`];
 }
 
 export function addExport(program: Command, signal: AbortSignal): void {

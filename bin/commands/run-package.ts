@@ -3,9 +3,8 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { generate } from "../../lib/decoder/generate.ts";
-import { packageModel } from "../../lib/decoder/package-model.ts";
+import { openPackage } from "../../lib/decoder/package-model.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
 import { loadTokenizer } from "../../lib/tokenizer/tokenizer.ts";
 import { addFlags, parseFlags } from "../flags.ts";
 import { exists } from "../session.ts";
@@ -43,8 +42,7 @@ export function addRunPackage(program: Command, signal: AbortSignal): void {
     }
     await withSession(given, signal, async (session) => {
       const tokenizer = await loadTokenizer(folder);
-      const { program: milProgram } = await readPackage(path);
-      const model = await packageModel(session.engine, milProgram, config.precision === "fp16" ? "round" : "widen");
+      const model = await openPackage(session.engine, path, config.precision === "fp16" ? "round" : "widen");
       const prompt = tokenizer.encode(config.prompt, { bos: true });
       const started = session.clock.nowMs();
       const ids = await generate(model, prompt, {

@@ -8,7 +8,7 @@ import { sequenceLosses } from "../eval/perplexity.ts";
 import type { TokenSequence } from "../eval/sequences.ts";
 import { f32, float32Data } from "../mil/tensor.ts";
 import { architectureOf, configFor } from "./families/registry.ts";
-import { generate, step } from "./generate.ts";
+import { generate } from "./generate.ts";
 import { DecoderRunner } from "./runner.ts";
 import { stepModel } from "./step-model.ts";
 
@@ -34,12 +34,11 @@ test.each(families)("%s: decoding with a cache gives the logits of the whole seq
     await runner.logits(await runner.blocks(await runner.embed(ids, { batch: 1, length: 20 }))),
   );
   const model = await stepModel(engine, weights, { context: 32, prefillLength: 8 });
-  const state = model.makeState();
+  const session = model.open();
   const found = new Float32Array(whole.length);
-  const prefill = model.prefill;
-  if (!prefill) throw new Error("no prefill");
-  found.set(await step(model, state, prefill.executable, [...ids.slice(0, 8)], 0));
-  for (let i = 8; i < 20; i++) found.set(await step(model, state, model.decode, [ids[i] as number], i), i * 48);
+  expect(session.chunk(0, 20)).toBe(8);
+  found.set(await session.feed([...ids.slice(0, 8)], 0));
+  for (let i = 8; i < 20; i++) found.set(await session.feed([ids[i] as number], i), i * 48);
   expect(largestDifference(whole, found)).toBeLessThan(2e-5);
 });
 

@@ -3,26 +3,31 @@
  *
  * Reference for top-p: Holtzman et al., "The Curious Case of Neural Text Degeneration" (2020).
  */
-import type { EngineState, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import { throwIfCancelled } from "../eval/perplexity.ts";
 import { float32FromFloat16 } from "../float16.ts";
-import { i32, type Tensor } from "../mil/tensor.ts";
+import type { Tensor } from "../mil/tensor.ts";
 import type { Rng } from "../random.ts";
 import { checkTokens } from "./runner.ts";
 
-/** A decoder that takes tokens at a position and gives logits: our own programs and packages alike. */
+/** A decoder that takes tokens and gives logits: our own programs and packages of every layout alike. */
 export interface StepModel {
   readonly vocab: number;
+  /** Positions a text can have. */
   readonly context: number;
-  readonly decode: Executable;
-  /** Takes a whole chunk at once; absent where a package has no prefill. */
-  readonly prefill?: { executable: Executable; length: number } | undefined;
-  /** Inputs every call needs besides `ids` and `position`: the weights, when they are inputs. */
-  readonly inputs: Record<string, Tensor>;
-  /** Inputs that depend on the tokens of a call: the rows of a per-layer table that is not in the program. */
-  inputsOf?(tokens: readonly number[]): Promise<Record<string, Tensor>>;
-  makeState(): EngineState;
+  open(): StepSession;
+}
+
+/** One text, with its KV cache. */
+export interface StepSession {
+  /** How many of the `remaining` tokens at `position` the next call takes. */
+  chunk(position: number, remaining: number): number;
+  /**
+   * Runs the tokens at `position`, as many as `chunk` says or any number a function is made for. Gives logits (rows, vocab):
+   * of every token, or of the last alone where a prefill gives no others.
+   */
+  feed(tokens: readonly number[], position: number): Promise<Float32Array>;
+  dispose(): void;
 }
 
 export interface Sampling {
@@ -59,9 +64,9 @@ export async function generate(
       },
     );
   }
-  const state = model.makeState();
+  const session = model.open();
   try {
-    let logits = await consume(model, state, prompt, options.signal);
+    let logits = await consume(model, session, prompt, options.signal);
     const made: number[] = [];
     while (made.length < Math.min(options.maxTokens, available)) {
       throwIfCancelled(options.signal);
@@ -70,18 +75,18 @@ export async function generate(
       made.push(next);
       options.onToken?.(next);
       if (made.length >= Math.min(options.maxTokens, available)) break;
-      logits = await step(model, state, model.decode, [next], prompt.length + made.length - 1);
+      logits = await session.feed([next], prompt.length + made.length - 1);
     }
     return made;
   } finally {
-    state.dispose();
+    session.dispose();
   }
 }
 
-/** Feeds the prompt, in prefill chunks while whole ones fit, and gives the logits after its last token. */
-async function consume(
+/** Feeds the prompt in the chunks the model takes, and gives the logits after its last token. */
+export async function consume(
   model: StepModel,
-  state: EngineState,
+  session: StepSession,
   prompt: readonly number[],
   signal?: AbortSignal,
 ): Promise<Float32Array> {
@@ -89,31 +94,16 @@ async function consume(
   let logits: Float32Array = new Float32Array();
   while (at < prompt.length) {
     throwIfCancelled(signal);
-    const chunk = model.prefill;
-    const width = chunk && prompt.length - at >= chunk.length ? chunk.length : 1;
-    const executable = chunk && width > 1 ? chunk.executable : model.decode;
-    const all = await step(model, state, executable, prompt.slice(at, at + width), at);
+    const width = session.chunk(at, prompt.length - at);
+    const all = await session.feed(prompt.slice(at, at + width), at);
     logits = all.subarray(all.length - model.vocab);
     at += width;
   }
   return logits;
 }
 
-/** Runs one call: tokens at `position`; gives the logits (tokens, vocab). */
-export async function step(
-  model: StepModel,
-  state: EngineState,
-  executable: Executable,
-  tokens: readonly number[],
-  position: number,
-): Promise<Float32Array> {
-  const inputs = {
-    ...model.inputs,
-    ...(await model.inputsOf?.(tokens)),
-    ids: i32([1, tokens.length], tokens),
-    position: i32([1], [position]),
-  };
-  const out = (await executable.run(inputs, state)).logits;
+/** Logits as fp32. Throws `engine/failed` for none, `numeric/non-finite` when they have overflowed. */
+export function logitValues(out: Tensor | undefined, position: number): Float32Array {
   if (!out) throw new EspalierError("engine/failed", "the model gave no logits");
   const values = out.data instanceof Uint16Array ? float32FromFloat16(out.data) : out.data;
   if (!(values instanceof Float32Array))

@@ -1,13 +1,47 @@
 /**
- * @file A package that was read back, as a step model that an engine runs.
+ * @file A package that was read back, as a step model that an engine runs, driven through its metadata alone.
+ *
+ * A package without Espalier's interface is taken for one in the plain layout when it has a function `decode` of that kind.
  */
+import { basename, join } from "node:path";
 import type { Engine } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
+import { readPackage } from "../formats/coreml/package-reader.ts";
 import type { MilFunction, Program } from "../mil/program.ts";
 import type { StepModel } from "./generate.ts";
+import { openNeuralEngineModel } from "./neural-engine/driver.ts";
+import { type HostEmbedding, readEmbedding } from "./neural-engine/embedding.ts";
+import { readInterface } from "./package-interface.ts";
+import { plainStepModel } from "./plain-session.ts";
+
+export interface LoadedPackage {
+  readonly program: Program;
+  readonly userDefined: Readonly<Record<string, string>>;
+}
 
 /** `round` computes fp16 op by op as the device would, `widen` in fp32. Throws `format/unsupported` for another interface. */
-export async function packageModel(engine: Engine, program: Program, float16: "round" | "widen"): Promise<StepModel> {
+export async function packageModel(
+  engine: Engine,
+  { program, userDefined }: LoadedPackage,
+  float16: "round" | "widen",
+  embedding: HostEmbedding | null = null,
+): Promise<StepModel> {
+  const description = readInterface(userDefined);
+  if (description?.layout === "neural-engine")
+    return openNeuralEngineModel(engine, program, description, { float16, embedding });
+  return plainPackage(engine, program, float16);
+}
+
+/** Reads the package at `path`, and what travels beside it. */
+export async function openPackage(engine: Engine, path: string, float16: "round" | "widen"): Promise<StepModel> {
+  const read = await readPackage(path);
+  const description = readInterface(read.userDefined);
+  const table = description?.layout === "neural-engine" ? description.embedding : null;
+  const outside = table?.location === "host" ? await readEmbedding(join(path, "..", basename(table.file))) : null;
+  return packageModel(engine, read, float16, outside);
+}
+
+async function plainPackage(engine: Engine, program: Program, float16: "round" | "widen"): Promise<StepModel> {
   const find = (name: string): MilFunction | undefined => program.functions.find((f) => f.name === name);
   const decode = find("decode");
   if (!decode) {
@@ -15,26 +49,25 @@ export async function packageModel(engine: Engine, program: Program, float16: "r
       "format/unsupported",
       `the package has the functions ${program.functions.map((f) => f.name).join(", ")}, none is decode`,
       {
-        hint: "Only packages with Espalier's decode interface can generate text here.",
+        hint: "Only packages with Espalier's interface can generate text here.",
       },
     );
   }
-  const tensorOf = (fn: MilFunction, name: string): readonly number[] => {
-    const v = [...fn.inputs, ...fn.outputs].find((i) => i.name === name);
-    if (!v) throw new EspalierError("format/unsupported", `${fn.name} has no ${name}`);
-    return v.type.kind === "state" ? v.type.wrapped.shape : v.type.shape;
-  };
   const cache = decode.inputs.find((i) => i.type.kind === "state" && i.name.startsWith("kv_cache"));
   const prefill = find("prefill");
-  const executable = await engine.compile(decode, { float16 });
-  return {
-    vocab: tensorOf(decode, "logits").at(-1) ?? 0,
-    context: tensorOf(decode, cache?.name ?? "kv_cache")[2] ?? 0,
-    decode: executable,
+  return plainStepModel({
+    vocab: extent(decode, "logits", -1),
+    context: extent(decode, cache?.name ?? "kv_cache", 2),
+    decode: await engine.compile(decode, { float16 }),
     prefill: prefill
-      ? { executable: await engine.compile(prefill, { float16 }), length: tensorOf(prefill, "ids")[1] ?? 1 }
+      ? { executable: await engine.compile(prefill, { float16 }), length: extent(prefill, "ids", 1) }
       : undefined,
     inputs: {},
-    makeState: () => executable.makeState(),
-  };
+  });
+}
+
+function extent(fn: MilFunction, name: string, axis: number): number {
+  const type = [...fn.inputs, ...fn.outputs].find((i) => i.name === name)?.type;
+  if (!type) throw new EspalierError("format/unsupported", `${fn.name} has no ${name}`);
+  return (type.kind === "state" ? type.wrapped : type).shape.at(axis) ?? 0;
 }

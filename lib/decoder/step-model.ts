@@ -5,6 +5,7 @@ import type { Engine } from "../engines/engine.ts";
 import { fp32 } from "../mil/types.ts";
 import { cachedProgram } from "./cached-program.ts";
 import type { StepModel } from "./generate.ts";
+import { plainStepModel } from "./plain-session.ts";
 import { type DecoderWeights, perLayerRows } from "./weights.ts";
 
 export async function stepModel(
@@ -31,13 +32,12 @@ export async function stepModel(
   const decode = await compile("decode", 1);
   const length = options.prefillLength;
   const prefill = length ? { executable: await compile("prefill", length), length } : undefined;
-  return {
+  return plainStepModel({
     vocab: arch.vocab,
     context: options.context,
     decode,
     prefill,
     inputs: Object.fromEntries(tensors),
     inputsOf: (tokens) => perLayerRows(weights, tokens, 1),
-    makeState: () => decode.makeState(),
-  };
+  });
 }

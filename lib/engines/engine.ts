@@ -17,7 +17,8 @@ export interface EngineState {
 export interface Executable {
   /** Inputs by name; outputs by name. Throws `input/invalid` naming the input, expected and found type. */
   run(inputs: Record<string, Tensor>, state?: EngineState): Promise<Record<string, Tensor>>;
-  makeState(): EngineState;
+  /** Zeros, or `initial` by name. Throws `input/invalid` for a tensor of another type or name. */
+  makeState(initial?: Record<string, Tensor>): EngineState;
   dispose(): Promise<void>;
 }
 

@@ -56,6 +56,15 @@ export class Builder {
     return result;
   }
 
+  /** Runs `body` without the prefixes around it: for what belongs to the whole function, such as weights. */
+  outside<T>(body: () => T): T {
+    const outer = this.prefix;
+    this.prefix = "";
+    const result = body();
+    this.prefix = outer;
+    return result;
+  }
+
   constant(data: Tensor, name = "const"): Value {
     const small = data.data.length <= 16 ? `const|${data.dtype}|${data.shape}|${data.data.join()}` : null;
     const before = small ? this.known.get(small)?.[0] : undefined;

@@ -101,7 +101,11 @@ test("the starter: evaluate, prune by name, quantize, export, run the package", 
 
   const out = join(folder, "package");
   const card = JSON.parse(espalier("export", small, "--to", "coreml", "--out", out, "--json").out);
-  expect(card).toMatchObject({ ready: true, parity: { greedyIdentical: true, greedyTokens: 64 } });
+  expect(card).toMatchObject({ ready: true, layout: "neural-engine", scaling: null, contexts: [256] });
+  expect(card.parity).toMatchObject({ greedyIdentical: true, greedyTokens: 64 });
+  expect(card.parity.functions.map((f: { name: string }) => f.name)).toEqual(["decode_256", "prefill64_256"]);
+  expect(card.headroom.worst).toBeGreaterThan(100);
+  expect(card.headroom.layers).toHaveLength(8);
 
   expect(card.lint).toMatchObject({ units: "all", counts: { errors: 0 } });
   expect(card.modelled.kind).toBe("modelled");

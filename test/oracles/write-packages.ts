@@ -6,6 +6,9 @@ import { decodeWeight } from "../../lib/compress/decode.ts";
 import { palettize } from "../../lib/compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../lib/compress/quantize/round-to-nearest.ts";
 import type { CompressedWeight, PaletteWeight } from "../../lib/compress/weight.ts";
+import { type NeuralEngineOptions, neuralEngineGap, neuralEnginePlan } from "../../lib/decoder/neural-engine/plan.ts";
+import { neuralEngineProgram } from "../../lib/decoder/neural-engine/program.ts";
+import { INTERFACE_KEY } from "../../lib/decoder/package-interface.ts";
 import { packageProgram } from "../../lib/decoder/package-program.ts";
 import { allValues, weightList } from "../../lib/decoder/weights.ts";
 import { float16FromFloat32, roundToFloat16 } from "../../lib/float16.ts";
@@ -45,6 +48,16 @@ const schemes: Record<string, (v: Float32Array, shape: readonly number[]) => Com
   int4_groups: affine(4, false, 8),
 };
 
+const neuralEngine: NeuralEngineOptions = {
+  contexts: [64, 96],
+  prefill: [16],
+  embedding: "inside",
+  cacheForm: "state",
+  prefillLogits: "last",
+  beginToken: 1,
+  stopTokens: [2],
+};
+
 for (const family of tinyFamilies) {
   for (const [name, compress] of Object.entries(schemes)) {
     const weights = tinyModel(family, 2);
@@ -68,5 +81,23 @@ for (const family of tinyFamilies) {
       hashes[weight] = createHash("sha256").update(asBytes(half)).digest("hex");
     }
     writeFileSync(`${file}.json`, JSON.stringify(hashes));
+
+    if (neuralEngineGap(weights.arch) !== null) continue;
+    const forms: Record<string, Partial<NeuralEngineOptions>> = name === "dense"
+      ? { ne: {}, ne_arguments: { cacheForm: "arguments" }, ne_host: { embedding: "host", largestHeadPart: 20 } }
+      : { ne: {} };
+    for (const [form, change] of Object.entries(forms)) {
+      const plan = neuralEnginePlan({ ...weights.arch, maxPositions: 96 }, { ...neuralEngine, ...change });
+      await writePackage(`${file}_${form}.mlpackage`, neuralEngineProgram(weights.arch, shipped, plan), {
+        shortDescription: `${file}, Neural Engine layout`,
+        author: "Espalier",
+        license: "",
+        version: "1",
+        userDefined: { [INTERFACE_KEY]: JSON.stringify(plan.interface) },
+      });
+      // The head is the embedding again, or a constant named otherwise.
+      const { head: _, ...named } = hashes;
+      writeFileSync(`${file}_${form}.json`, JSON.stringify(named));
+    }
   }
 }

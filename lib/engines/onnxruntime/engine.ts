@@ -150,9 +150,16 @@ class OnnxRuntimeExecutable implements Executable {
     );
   }
 
-  makeState(): EngineState {
+  makeState(initial: Record<string, Tensor> = {}): EngineState {
     const state = new OnnxRuntimeState(this);
+    checkStateNames(this.fn.name, Object.keys(initial), this.lowered.states);
     for (const { name, type } of this.lowered.states) {
+      const given = initial[name];
+      if (given) {
+        checkTensor(this.fn.name, name, type, given);
+        state.tensors.set(name, this.ortTensor(type, graphData(given)));
+        continue;
+      }
       const held = onnxType(type.dtype) === "float" ? "fp32" : type.dtype === "bool" ? "bool" : "int32";
       state.tensors.set(name, this.ortTensor(type, newData(held, elementCount(type.shape))));
     }
@@ -198,6 +205,11 @@ class OnnxRuntimeExecutable implements Executable {
 const sameStates = (a: LoweredFunction, b: LoweredFunction): boolean =>
   a.states.length === b.states.length &&
   b.states.every((s) => a.states.some((t) => t.name === s.name && showType(t.type) === showType(s.type)));
+
+function checkStateNames(fn: string, given: readonly string[], states: LoweredFunction["states"]): void {
+  const unknown = given.find((name) => !states.some((s) => s.name === name));
+  if (unknown !== undefined) throw new EspalierError("input/invalid", `${fn} has no state "${unknown}"`);
+}
 
 function tensorOf(type: ValueType): TensorType {
   return type.kind === "tensor" ? type : type.wrapped;

@@ -158,11 +158,14 @@ class TensorFlowState implements EngineState {
   readonly held = new Map<string, HeldState>();
   readonly loaded: LoadedTensorFlow;
 
-  constructor(loaded: LoadedTensorFlow, plan: Plan) {
+  constructor(loaded: LoadedTensorFlow, plan: Plan, initial: Record<string, Tensor>) {
     this.loaded = loaded;
     loaded.activate();
     for (const { value, type } of plan.states) {
-      const tensor = loaded.tf.zeros([...type.shape], tfType(type.dtype));
+      const given = initial[value.name];
+      const tensor = given
+        ? hostTensor(loaded.tf, hostData(given), type.shape, type.dtype)
+        : loaded.tf.zeros([...type.shape], tfType(type.dtype));
       this.held.set(value.name, { type, tensor });
     }
   }
@@ -194,8 +197,16 @@ class TensorFlowExecutable implements Executable {
     this.round = options.float16 === "round";
   }
 
-  makeState(): EngineState {
-    return new TensorFlowState(this.loaded, this.plan);
+  makeState(initial: Record<string, Tensor> = {}): EngineState {
+    for (const [name, found] of Object.entries(initial)) {
+      const expected = this.plan.states.find((s) => s.value.name === name)?.type;
+      const actual: TensorType = { kind: "tensor", dtype: found.dtype, shape: found.shape };
+      if (!expected || !sameType(expected, actual)) {
+        const wanted = expected ? `must be ${showType(expected)}` : "is none of its states";
+        throw new EspalierError("input/invalid", `${this.fn.name}: state ${name} ${wanted}, found ${showType(actual)}`);
+      }
+    }
+    return new TensorFlowState(this.loaded, this.plan, initial);
   }
 
   async dispose(): Promise<void> {

@@ -6,7 +6,6 @@ import { decodeWeight } from "../../compress/decode.ts";
 import { palettize } from "../../compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../compress/quantize/round-to-nearest.ts";
 import type { CompressedWeight } from "../../compress/weight.ts";
-import { step } from "../../decoder/generate.ts";
 import { packageModel } from "../../decoder/package-model.ts";
 import { packageProgram } from "../../decoder/package-program.ts";
 import { stepModel } from "../../decoder/step-model.ts";
@@ -85,13 +84,13 @@ test.each([
       ["widen", 2e-3],
       ["round", 5e-2],
     ] as const) {
-      const model = await packageModel(engine, read.program, float16);
-      const [a, b] = [reference.makeState(), model.makeState()];
+      const model = await packageModel(engine, read, float16);
+      const [a, b] = [reference.open(), model.open()];
       let worst = 0;
       let largest = 0;
       for (const [i, id] of ids.entries()) {
-        const left = await step(reference, a, reference.decode, [id], i);
-        const right = await step(model, b, model.decode, [id], i);
+        const left = await a.feed([id], i);
+        const right = await b.feed([id], i);
         for (let v = 0; v < left.length; v++) {
           worst = Math.max(worst, Math.abs((left[v] as number) - (right[v] as number)));
           largest = Math.max(largest, Math.abs(left[v] as number));

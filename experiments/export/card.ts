@@ -1,0 +1,66 @@
+/** @file The export card: what a package is, and what was checked before it was called ready. */
+import { z } from "zod";
+import { deviceChecksShape } from "./device-checks.ts";
+
+const layerHeadroom = z.object({
+  /** Largest absolute value of the residual stream behind the layer, as it ships. */
+  stream: z.number(),
+  /** Largest inside its blocks, and where. */
+  inside: z.number(),
+  insideAt: z.string(),
+});
+
+export const cardSchema = z.object({
+  ready: z.boolean(),
+  package: z.string(),
+  layout: z.enum(["neural-engine", "plain"]),
+  sizeBytes: z.number(),
+  weightBytes: z.number(),
+  /** Of the embedding beside the package; null where it is inside. */
+  embeddingBytes: z.number().nullable(),
+  parameters: z.number(),
+  bitsPerWeight: z.number(),
+  fp16Bytes: z.number(),
+  timesSmallerThanFp16: z.number(),
+  functions: z.array(z.string()),
+  contexts: z.array(z.number()),
+  states: z.array(z.object({ function: z.string(), name: z.string(), shape: z.array(z.number()) })),
+  /** Room below fp16's 65504 on the compared text; null for the plain layout, where it is not measured. */
+  headroom: z
+    .object({
+      /** 65504 over the largest value anywhere. */
+      worst: z.number(),
+      embedding: z.number(),
+      head: z.number(),
+      layers: z.array(layerHeadroom),
+      positions: z.number(),
+    })
+    .nullable(),
+  /** Factors that keep the model inside fp16; null where none were needed. */
+  scaling: z
+    .object({
+      stream: z.number(),
+      layers: z.array(z.object({ attention: z.number(), inner: z.number(), mlp: z.number() })),
+      /** The smallest headroom without them. */
+      worstWithout: z.number(),
+    })
+    .nullable(),
+  parity: z.object({
+    positions: z.number(),
+    greedyTokens: z.number(),
+    greedyIdentical: z.boolean(),
+    greedyFirstDifference: z.number().nullable(),
+    maxLogitDifference: z.number(),
+    largestLogit: z.number(),
+    meanKl: z.number(),
+    topAgreement: z.number(),
+    prefillMaxDifference: z.number().nullable(),
+    /** Every function against the fp32 model. */
+    functions: z.array(z.object({ name: z.string(), positions: z.number(), maxLogitDifference: z.number() })),
+  }),
+  ...deviceChecksShape,
+  sample: z.string(),
+  provenance: z.object({ model: z.string(), modelHash: z.string(), engine: z.string(), espalier: z.string() }),
+  notChecked: z.array(z.string()),
+});
+export type ExportCard = z.infer<typeof cardSchema>;

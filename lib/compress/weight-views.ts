@@ -1,0 +1,112 @@
+/**
+ * @file A compressed weight seen otherwise, without decoding it: in another shape, times a power of two, some of its rows.
+ *
+ * Exact: codes stay codes, tables stay tables. A power of two moves only the exponents of scales, tables and values, so
+ * nothing is rounded but what falls below fp16's smallest normal number, 2^-14.
+ */
+import { EspalierError } from "../errors.ts";
+import { roundToFloat16 } from "../float16.ts";
+import type { AffineWeight, CompressedWeight, PaletteWeight, SparseWeight } from "./weight.ts";
+
+/** (out, in) as the (out, in, 1, 1) of a pointwise convolution. */
+export function asPointwise(w: CompressedWeight): CompressedWeight {
+  const shape = [...w.shape, 1, 1];
+  return w.kind === "affine" ? { ...w, shape, scaleShape: [...w.scaleShape, 1, 1] } : { ...w, shape };
+}
+
+const times = (values: Float32Array, factor: number, half: boolean): Float32Array =>
+  values.map((v) => (half ? roundToFloat16(v * factor) : v * factor));
+
+/** factor · w. Throws `input/invalid` unless the factor is a power of two. */
+export function timesPowerOfTwo(w: CompressedWeight, factor: number): CompressedWeight {
+  if (factor === 1) return w;
+  if (!(factor > 0) || !Number.isInteger(Math.log2(factor)))
+    throw new EspalierError("input/invalid", `a weight is scaled by a power of two, found ${factor}`);
+  switch (w.kind) {
+    case "dense":
+      return { ...w, values: times(w.values, factor, w.dtype === "fp16") };
+    case "affine":
+      return { ...w, scales: times(w.scales, factor, true) };
+    case "palette":
+      return { ...w, tables: times(w.tables, factor, true) };
+    case "sparse":
+      return { ...w, nonzeros: times(w.nonzeros, factor, true) };
+  }
+}
+
+/**
+ * Rows `from` … `to` − 1 of a (rows, columns) weight. Throws `export/unsupported` where they cut through a palette's or a
+ * scale's group of rows.
+ */
+export function rowsOf(w: CompressedWeight, from: number, to: number): CompressedWeight {
+  const [rows, columns] = w.shape as [number, number];
+  if (from === 0 && to === rows) return w;
+  const shape = [to - from, columns];
+  switch (w.kind) {
+    case "dense":
+      return { ...w, shape, values: w.values.subarray(from * columns, to * columns) };
+    case "affine":
+      return affineRows(w, from, to, shape);
+    case "palette":
+      return paletteRows(w, from, to, shape);
+    case "sparse":
+      return sparseRows(w, from, to, shape);
+  }
+}
+
+/** The groups of `size` rows that rows `from` … `to` − 1 are; one shared group where they all lie in one. */
+function groupsOf(what: string, size: number, from: number, to: number): { first: number; last: number } {
+  const first = Math.floor(from / size);
+  const last = Math.ceil(to / size);
+  if (last - first > 1 && (from % size !== 0 || to % size !== 0)) {
+    throw new EspalierError("export/unsupported", `rows ${from} to ${to} cut through a ${what} of ${size} rows`, {
+      hint: `Use groups of rows that divide ${from} and ${to}, or split the vocabulary elsewhere.`,
+    });
+  }
+  return { first, last };
+}
+
+function affineRows(w: AffineWeight, from: number, to: number, shape: number[]): AffineWeight {
+  const columns = shape[1] as number;
+  const [scaleRows, scaleColumns] = w.scaleShape as [number, number];
+  const { first, last } = groupsOf("scale", (w.shape[0] as number) / scaleRows, from, to);
+  const [a, b] = [first * scaleColumns, last * scaleColumns];
+  return {
+    ...w,
+    shape,
+    codes: w.codes.subarray(from * columns, to * columns),
+    scales: w.scales.subarray(a, b),
+    scaleShape: [last - first, scaleColumns],
+    offsets: w.offsets?.subarray(a, b) ?? null,
+  };
+}
+
+function paletteRows(w: PaletteWeight, from: number, to: number, shape: number[]): PaletteWeight {
+  const columns = shape[1] as number;
+  const entries = 2 ** w.bits;
+  const { first, last } = groupsOf("palette", w.rowsPerTable, from, to);
+  return {
+    ...w,
+    shape,
+    indices: w.indices.subarray(from * columns, to * columns),
+    tables: w.tables.subarray(first * entries, last * entries),
+    rowsPerTable: last - first === 1 ? to - from : w.rowsPerTable,
+  };
+}
+
+function sparseRows(w: SparseWeight, from: number, to: number, shape: number[]): SparseWeight {
+  const columns = shape[1] as number;
+  const ones = (begin: number, end: number): number => {
+    let n = 0;
+    for (let i = begin; i < end; i++) n += w.mask[i] as number;
+    return n;
+  };
+  const before = ones(0, from * columns);
+  const inside = ones(from * columns, to * columns);
+  return {
+    ...w,
+    shape,
+    mask: w.mask.subarray(from * columns, to * columns),
+    nonzeros: w.nonzeros.subarray(before, before + inside),
+  };
+}

@@ -1,0 +1,253 @@
+/**
+ * @file What a decoder's package looks like in the Neural Engine layout: caches, masks, rotations, functions, before any
+ * operation is built.
+ *
+ * Layers that see everything share the cache `kv_full`, layers with a window the cache `kv_ring`: two states, which is what
+ * devices take. A cache is (1, R, n, D): R rows of n slots, layer after layer the keys and then the values of each KV group;
+ * D the largest head dimension, rounded up to a multiple of 32 because states of other widths fail on the engine. The slot
+ * of position q is q mod n; a ring has n = the window rounded up to 32 slots, or the context where that is smaller.
+ *
+ * A call with one position writes before it reads. So does a chunk where nothing it needs is overwritten; a chunk on a
+ * full ring sees the ring as it was and the chunk beside it.
+ */
+import { EspalierError } from "../../errors.ts";
+import type { DecoderArchitecture, GlobalTensor, LayerTensor, RopeSpec } from "../architecture.ts";
+import { MASKED } from "../block.ts";
+import type { FunctionCache, NeuralEngineFunction, NeuralEngineInterface } from "../package-interface.ts";
+import { weightList } from "../weights.ts";
+import { type DecoderScaling, unscaled } from "./scaling.ts";
+
+/** States whose last two extents are no multiples of this fail on the engine (coremltools issue 2631). */
+export const STATE_MULTIPLE = 32;
+/** The widest output of one convolution that every engine takes. */
+export const LARGEST_HEAD_PART = 16384;
+
+export interface NeuralEngineOptions {
+  /** Positions a function can look at; one set of functions for each. Multiples of 32. */
+  readonly contexts: readonly number[];
+  /** Widths of prefill functions, made for every context they fit. */
+  readonly prefill: readonly number[];
+  readonly embedding: "inside" | "host";
+  /** `arguments` for systems without states (iOS 17). */
+  readonly cacheForm: "state" | "arguments";
+  readonly prefillLogits: "all" | "last";
+  readonly largestHeadPart?: number;
+  readonly beginToken: number | null;
+  readonly stopTokens: readonly number[];
+  /** Name of the file beside the package that holds the embedding, where the host looks it up. */
+  readonly embeddingFile?: string;
+}
+
+export interface CachePlan {
+  readonly name: string;
+  readonly rows: number;
+  /** Of the cache; heads may be narrower. */
+  readonly dimension: number;
+  /** Null where every position of the context has a slot. */
+  readonly ringSlots: number | null;
+}
+
+export interface LayerPlan {
+  readonly cache: number;
+  /** The first of the layer's rows in its cache. */
+  readonly row: number;
+  readonly mask: number;
+  readonly rope: number | null;
+}
+
+export interface NeuralEnginePlan {
+  readonly interface: NeuralEngineInterface;
+  /** Factors that keep the model inside fp16; all 1 unless `scaledPlan` gave others. */
+  readonly scaling: DecoderScaling;
+  readonly caches: readonly CachePlan[];
+  readonly layers: readonly LayerPlan[];
+}
+
+export const roundUp = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
+
+/** Throws `export/unsupported` for contexts and widths no package can have. */
+export function neuralEnginePlan(arch: DecoderArchitecture, options: NeuralEngineOptions): NeuralEnginePlan {
+  const contexts = sortedUnique(options.contexts);
+  const widths = sortedUnique(options.prefill);
+  const gap = neuralEngineGap(arch);
+  if (gap !== null)
+    throw new EspalierError("export/unsupported", `the Neural Engine layout has no place for ${gap}`, {
+      hint: "Use --layout plain.",
+    });
+  checkSizes(arch, contexts, widths);
+  const { caches, layers, masks, ropes } = planLayers(arch, contexts.at(-1) as number);
+  const functions = contexts.flatMap((context) =>
+    [1, ...widths.filter((w) => w < context)].map((width): NeuralEngineFunction => {
+      const functionCaches = caches.map((c) => functionCache(c, width, context, options.cacheForm));
+      return {
+        name: width === 1 ? `decode_${context}` : `prefill${width}_${context}`,
+        role: width === 1 ? "decode" : "prefill",
+        width,
+        context,
+        logits: width === 1 ? "all" : options.prefillLogits,
+        caches: functionCaches,
+      };
+    }),
+  );
+  return {
+    caches,
+    layers,
+    scaling: unscaled(arch.layers.length),
+    interface: {
+      version: 1,
+      layout: "neural-engine",
+      family: arch.family,
+      hidden: arch.hidden,
+      vocab: arch.vocab,
+      cacheForm: options.cacheForm,
+      beginToken: options.beginToken,
+      stopTokens: [...options.stopTokens],
+      embedding:
+        options.embedding === "inside"
+          ? { location: "inside" }
+          : { location: "host", file: options.embeddingFile ?? "embedding.safetensors", scale: arch.embeddingScale },
+      logits: headParts(arch.vocab, options.largestHeadPart ?? LARGEST_HEAD_PART),
+      finalSoftcap: arch.finalSoftcap === null ? null : { cap: arch.finalSoftcap, applied: false },
+      maskedValue: MASKED,
+      ropes: ropes.map((r, i) => ({
+        cos: `cos_${i}`,
+        sin: `sin_${i}`,
+        inverseFrequencies: [...r.inverseFrequencies],
+        attentionFactor: r.attentionFactor,
+      })),
+      caches: caches.map(({ name }) => ({ name })),
+      masks: masks.map(({ cache, window }) => ({
+        input: window === null ? "mask_full" : `mask_${window}`,
+        cache: caches[cache]?.name ?? "",
+        window,
+      })),
+      functions,
+    },
+  };
+}
+
+/** The plan with these factors. A host that looks embeddings up writes to the stream too, so α is in its scale. */
+export function scaledPlan(plan: NeuralEnginePlan, scaling: DecoderScaling): NeuralEnginePlan {
+  const { embedding } = plan.interface;
+  const relative = scaling.stream / plan.scaling.stream;
+  const scaled = embedding.location === "inside" ? embedding : { ...embedding, scale: embedding.scale * relative };
+  return { ...plan, scaling, interface: { ...plan.interface, embedding: scaled } };
+}
+
+/** What this lowering reads. A model with other weights has parts it knows nothing of, and is refused rather than cut. */
+const loweredGlobals: ReadonlySet<string> = new Set<GlobalTensor>(["embedding", "finalNorm", "head"]);
+const everyLayerHas: readonly LayerTensor[] = ["query", "key", "value", "output", "gate", "up", "down"];
+const loweredLayers: ReadonlySet<string> = new Set<LayerTensor>([
+  ...everyLayerHas,
+  ...(["attentionNorm", "postAttentionNorm", "mlpNorm", "postMlpNorm", "queryNorm", "keyNorm"] as const),
+]);
+
+/** What of a model this lowering has no place for, in words; null when it takes the model whole. */
+export function neuralEngineGap(arch: DecoderArchitecture): string | null {
+  const list = weightList(arch);
+  const unknown = list.find((w) => !(w.layer === null ? loweredGlobals : loweredLayers).has(w.role));
+  if (unknown) return `the weight ${unknown.name}`;
+  for (const [index, layer] of arch.layers.entries()) {
+    const missing = everyLayerHas.find((role) => !list.some((w) => w.layer === index && w.role === role));
+    if (missing) return `layer ${index} without its own ${missing}`;
+    if (layer.valueNorm) return `the value norm of layer ${index}`;
+  }
+  return null;
+}
+
+const sortedUnique = (values: readonly number[]): number[] => [...new Set(values)].sort((a, b) => a - b);
+
+function checkSizes(arch: DecoderArchitecture, contexts: readonly number[], widths: readonly number[]): void {
+  if (contexts.length === 0) throw new EspalierError("export/unsupported", "a package needs at least one context");
+  for (const context of contexts) {
+    if (!Number.isInteger(context) || context < STATE_MULTIPLE || context % STATE_MULTIPLE !== 0) {
+      throw new EspalierError(
+        "export/unsupported",
+        `a context of ${context} positions is no multiple of ${STATE_MULTIPLE}`,
+        {
+          hint: `The Neural Engine takes caches whose extents are multiples of ${STATE_MULTIPLE}; try ${roundUp(Math.max(1, context), STATE_MULTIPLE)}.`,
+        },
+      );
+    }
+    if (context > arch.maxPositions) {
+      throw new EspalierError(
+        "export/unsupported",
+        `a context of ${context} positions is beyond the model's ${arch.maxPositions}`,
+      );
+    }
+  }
+  for (const width of widths) {
+    if (!Number.isInteger(width) || width < 2)
+      throw new EspalierError("export/unsupported", `a prefill takes at least 2 positions, found ${width}`);
+  }
+}
+
+function planLayers(arch: DecoderArchitecture, largestContext: number) {
+  const ropes: RopeSpec[] = [];
+  const masks: { cache: number; window: number | null }[] = [];
+  const drafts: { name: string; rows: number; dimension: number; window: number | null }[] = [];
+  const layers = arch.layers.map((layer): LayerPlan => {
+    const window = layer.window !== null && layer.window < largestContext ? layer.window : null;
+    const name = window === null ? "kv_full" : "kv_ring";
+    let cache = drafts.findIndex((c) => c.name === name);
+    if (cache < 0) cache = drafts.push({ name, rows: 0, dimension: 0, window: null }) - 1;
+    const draft = drafts[cache] as (typeof drafts)[number];
+    const row = draft.rows;
+    draft.rows += 2 * layer.kvGroups;
+    draft.dimension = Math.max(draft.dimension, roundUp(layer.headDim, STATE_MULTIPLE));
+    if (window !== null) draft.window = Math.max(draft.window ?? 0, window);
+    return {
+      cache,
+      row,
+      mask: indexOf(masks, { cache, window }),
+      rope: layer.rope === null ? null : indexOf(ropes, layer.rope),
+    };
+  });
+  const caches = drafts.map(
+    ({ name, rows, dimension, window }): CachePlan => ({
+      name,
+      rows,
+      dimension,
+      ringSlots: window === null ? null : roundUp(window, STATE_MULTIPLE),
+    }),
+  );
+  return { caches, layers, masks, ropes };
+}
+
+/** The index of an equal entry, which is added where there is none. */
+function indexOf<T>(list: T[], entry: T): number {
+  const key = JSON.stringify(entry);
+  const found = list.findIndex((e) => JSON.stringify(e) === key);
+  return found < 0 ? list.push(entry) - 1 : found;
+}
+
+function functionCache(cache: CachePlan, width: number, context: number, form: "state" | "arguments"): FunctionCache {
+  const slots = Math.min(context, cache.ringSlots ?? context);
+  const wraps = slots < context;
+  if (width > slots) {
+    throw new EspalierError(
+      "export/unsupported",
+      `a prefill of ${width} positions is wider than the ${slots} slots of ${cache.name}`,
+      { hint: `Use prefill widths of at most ${slots}.` },
+    );
+  }
+  return {
+    name: cache.name,
+    slots,
+    // A padded chunk must not touch a ring's other slots, and without states there is no slice to update.
+    write: form === "state" && (width === 1 || !wraps) ? "slice" : "blend",
+    attends: width === 1 || !wraps ? "cache" : "cache-then-chunk",
+  };
+}
+
+/** The vocabulary in parts of at most `largest` tokens, as equal as multiples of 64 allow. */
+export function headParts(vocab: number, largest: number): { output: string; from: number; to: number }[] {
+  const parts = Math.ceil(vocab / largest);
+  if (parts === 1) return [{ output: "logits", from: 0, to: vocab }];
+  const size = Math.min(largest, roundUp(Math.ceil(vocab / parts), 64));
+  return Array.from({ length: Math.ceil(vocab / size) }, (_, i) => ({
+    output: `logits_${i}`,
+    from: i * size,
+    to: Math.min(vocab, (i + 1) * size),
+  }));
+}

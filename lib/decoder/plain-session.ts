@@ -1,0 +1,48 @@
+/**
+ * @file A text on the plain layout: functions that take `ids` (1, S) and the `position` (1) of the first, and keep `kv_cache`.
+ */
+import type { Executable } from "../engines/engine.ts";
+import { EspalierError } from "../errors.ts";
+import { i32, type Tensor } from "../mil/tensor.ts";
+import { logitValues, type StepModel, type StepSession } from "./generate.ts";
+
+export interface PlainFunctions {
+  readonly vocab: number;
+  readonly context: number;
+  readonly decode: Executable;
+  /** Takes a whole chunk at once; absent where there is no prefill. */
+  readonly prefill?: { readonly executable: Executable; readonly length: number } | undefined;
+  /** Inputs every call needs besides `ids` and `position`: the weights, when they are inputs. */
+  readonly inputs: Record<string, Tensor>;
+  /** Inputs that depend on the tokens of a call: the rows of a per-layer table that is not in the program. */
+  inputsOf?(tokens: readonly number[]): Promise<Record<string, Tensor>>;
+}
+
+export function plainStepModel(functions: PlainFunctions): StepModel {
+  const { vocab, context, decode, prefill } = functions;
+  return {
+    vocab,
+    context,
+    open(): StepSession {
+      const state = decode.makeState();
+      return {
+        chunk: (_, remaining) => (prefill && remaining >= prefill.length ? prefill.length : 1),
+        async feed(tokens, position) {
+          const whole = prefill && tokens.length === prefill.length;
+          if (tokens.length !== 1 && !whole) {
+            throw new EspalierError("input/invalid", `no function takes ${tokens.length} tokens at once`);
+          }
+          const executable = whole ? prefill.executable : decode;
+          const call = {
+            ...functions.inputs,
+            ...(await functions.inputsOf?.(tokens)),
+            ids: i32([1, tokens.length], tokens),
+            position: i32([1], [position]),
+          };
+          return logitValues((await executable.run(call, state)).logits, position);
+        },
+        dispose: () => state.dispose(),
+      };
+    },
+  };
+}
