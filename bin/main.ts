@@ -17,6 +17,7 @@ import { addInspect } from "./commands/inspect.ts";
 import { addModels } from "./commands/models.ts";
 import { addPrune } from "./commands/prune.ts";
 import { addQuantize } from "./commands/quantize.ts";
+import { addReport } from "./commands/report.ts";
 import { addRunPackage } from "./commands/run-package.ts";
 import { addSensitivity } from "./commands/sensitivity.ts";
 import { addStart } from "./commands/start.ts";
@@ -71,6 +72,7 @@ A model is a checkpoint folder (config.json and safetensors), or an id from \`es
     addExport,
     addInspect,
     addRunPackage,
+    addReport,
     addApi,
   ];
   for (const add of register) add(program, cancel.signal);

@@ -12,6 +12,7 @@ import { appRouter } from "./api/router.ts";
 import type { ApiContext } from "./api/trpc.ts";
 import { artifactEndpoint } from "./artifacts/endpoint.ts";
 import { getPackage, packageFolder } from "./packages/packages.ts";
+import { type ReportEndpoint, reportEndpoint } from "./reports/endpoint.ts";
 import { sendZip } from "./transfer/zip.ts";
 
 export type PageHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
@@ -33,8 +34,9 @@ const MAX_ARTIFACT_BYTES = 64e9;
 /** Resolves once it listens. Throws `input/invalid` when the port is taken. */
 export async function startServer(options: ServerOptions): Promise<{ server: Server; url: string }> {
   let policy: AccessPolicy = { port: options.port, token: options.token, hosts: options.hosts };
+  const reports = reportEndpoint(options.context.core);
   const server = createServer((request, response) => {
-    handle(request, response, options, policy).catch((thrown: unknown) => {
+    handle(request, response, options, policy, reports).catch((thrown: unknown) => {
       const { message } = toEspalierError(thrown);
       if (!response.headersSent) response.writeHead(500, { "content-type": "text/plain" });
       response.end(message);
@@ -67,8 +69,11 @@ async function handle(
   response: ServerResponse,
   options: ServerOptions,
   policy: AccessPolicy,
+  reports: ReportEndpoint,
 ): Promise<void> {
   applySecurityHeaders(request, response, options);
+  // Phones have only the code of a pairing, which this asks for itself.
+  if (await reports(request, response, policy)) return;
   if (!guard(request, response, policy)) return;
   if (await options.context.uploads?.handle(request, response)) return;
   const url = new URL(request.url ?? "/", "http://localhost");
@@ -78,7 +83,10 @@ async function handle(
       res: response,
       router: appRouter,
       path: url.pathname.slice("/api/trpc/".length),
-      createContext: async () => options.context,
+      createContext: async () => ({
+        ...options.context,
+        listening: { address: options.address, port: policy.port, hosts: options.hosts },
+      }),
       maxBodySize: MAX_BODY_BYTES,
     });
     return;

@@ -28,9 +28,12 @@ import { f32 } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { type OpenModel, readText } from "../models.ts";
+import { drivenPairs } from "../probe/manifest.ts";
+import { writeProbe } from "../probe/write-probe.ts";
 import { cardSchema, type ExportCard } from "./card.ts";
 import { type ExportConfig, exportConfig, exportSizes } from "./config.ts";
 import { deviceChecks } from "./device-checks.ts";
+import { GOLDEN_TOKENS, goldenPrompt, goldenVectors } from "./golden.ts";
 import { buildLayout, embeddingFile } from "./layout.ts";
 import { type ComparedText, compareWithModel } from "./parity.ts";
 
@@ -165,7 +168,25 @@ async function exportPackage(
       for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
         await cp(join(model.directory, name), join(folder, "tokenizer", name)).catch(() => undefined);
       }
-      await rename(unchecked, join(folder, ready ? file : `not-ready-${file}`));
+      const final = ready ? file : `not-ready-${file}`;
+      await writeProbe({
+        folder,
+        written: "unchecked.mlpackage",
+        packageFile: final,
+        name: config.name,
+        drive: layout.interface,
+        golden: await goldenVectors(reference, {
+          prompt: goldenPrompt(text.sequences[0] ?? text.seed, layout.interface.functions),
+          greedyTokens: GOLDEN_TOKENS,
+          topK: 16,
+          relativeTolerance: LOGIT_TOLERANCE,
+          functions: drivenPairs(layout.interface),
+          signal: context.signal,
+        }),
+        tokenizer: model.tokenizer,
+        companions: embeddingPath ? [embeddingFile(config.name)] : [],
+      });
+      await rename(unchecked, join(folder, final));
       return card;
     },
     { replace: config.replace },

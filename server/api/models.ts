@@ -12,6 +12,7 @@ import { models, runs } from "../db/schema.ts";
 import type { HubImports } from "../models/hub-import.ts";
 import { getModel, listModels, modelFolder, registerModel } from "../models/models.ts";
 import { getPackage, listPackages, packageFolder } from "../packages/packages.ts";
+import { figuresOfPackage, listReports } from "../reports/reports.ts";
 import { addText, getText, listTexts } from "../texts/texts.ts";
 import { type ApiContext, procedure, router } from "./trpc.ts";
 
@@ -155,7 +156,15 @@ export const textsRouter = router({
 
 export const packagesRouter = router({
   list: procedure.query(async ({ ctx }) => (await listPackages(ctx.core)).map(typedPackage)),
-  get: procedure.input(id).query(async ({ ctx, input }) => typedPackage(await getPackage(ctx.core, input.id))),
+  /** With the reports on this very package and the figures that devices measured. */
+  get: procedure.input(id).query(async ({ ctx, input }) => {
+    const row = await getPackage(ctx.core, input.id);
+    return {
+      ...typedPackage(row),
+      reports: await listReports(ctx.core, row.id),
+      measured: await figuresOfPackage(ctx.core, row),
+    };
+  }),
   /** The package, its card and tokenizer as a folder on the server's machine. */
   folder: procedure.input(id).query(async ({ ctx, input }) => ({ folder: await packageFolder(ctx.core, input.id) })),
 });

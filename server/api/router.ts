@@ -1,5 +1,6 @@
 /** @file Everything the workbench can be asked, by name. The page, the command line and scripts all speak this. */
 import { modelsRouter, packagesRouter, textsRouter } from "./models.ts";
+import { devicesRouter, reportsRouter } from "./reports.ts";
 import { experimentsRouter, runsRouter } from "./runs.ts";
 import { router } from "./trpc.ts";
 import { whatIfRouter } from "./what-if.ts";
@@ -14,6 +15,8 @@ export const appRouter = router({
   studies: studiesRouter,
   sweeps: sweepsRouter,
   packages: packagesRouter,
+  reports: reportsRouter,
+  devices: devicesRouter,
   notebooks: notebooksRouter,
   views: viewsRouter,
   whatIf: whatIfRouter,

@@ -3,6 +3,7 @@ import { initTRPC, TRPCError } from "@trpc/server";
 import { type ErrorCode, toEspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import type { HubImports } from "../models/hub-import.ts";
+import type { Listening } from "../reports/addresses.ts";
 import type { Uploads } from "../transfer/upload.ts";
 import type { WhatIfService } from "../what-if/service.ts";
 
@@ -13,6 +14,8 @@ export interface ApiContext {
   readonly uploads: Uploads | null;
   /** Downloads from the hub; null where nobody waits for any. */
   readonly hubImports: HubImports | null;
+  /** Where the server of this process listens; absent when there is none. */
+  readonly listening?: Listening | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -206,10 +206,56 @@ export const packages = pgTable("packages", {
   modelId: text("model_id").notNull(),
   runId: text("run_id").notNull(),
   artifact: text("artifact").notNull(),
+  /** Hash of the .mlpackage alone, which a report names; null in rows from before there were reports. */
+  packageSha256: text("package_sha256"),
   sizeBytes: bigint("size_bytes", { mode: "number" }).notNull(),
   ready: boolean("ready").notNull(),
   card: jsonb("card").$type<unknown>().notNull(),
   contents: jsonb("contents").$type<unknown>().notNull(),
+  createdAt: createdAt(),
+});
+
+/** Phones and other machines that sent reports, one row per kind of hardware and system. */
+export const devices = pgTable("devices", {
+  id: text("id").primaryKey(),
+  kind: text("kind").$type<"iphone" | "ipad" | "mac" | "simulated">().notNull(),
+  /** Apple's name of the hardware, as `iPhone16,1`. */
+  identifier: text("identifier").notNull().unique(),
+  chip: text("chip"),
+  memoryBytes: bigint("memory_bytes", { mode: "number" }).notNull(),
+  /** Of the newest report. */
+  system: text("system").notNull(),
+  createdAt: createdAt(),
+  lastSeenAt: at("last_seen_at").notNull(),
+});
+
+/** What probes measured, one row per report; the same report again is the same row. */
+export const reports = pgTable(
+  "reports",
+  {
+    id: text("id").primaryKey(),
+    /** Of the report in canonical form. */
+    sha256: text("sha256").notNull().unique(),
+    /** Of the package it measured; the same package exported twice has the same reports. */
+    packageSha256: text("package_sha256").notNull(),
+    deviceId: text("device_id").notNull(),
+    via: text("via").$type<"pairing" | "file">().notNull(),
+    passed: boolean("passed").notNull(),
+    body: jsonb("body").$type<unknown>().notNull(),
+    receivedAt: at("received_at").notNull(),
+  },
+  (t) => [index("reports_package").on(t.packageSha256), index("reports_device").on(t.deviceId)],
+);
+
+/** Permissions for one report each. Only hashes of the secrets are kept. */
+export const pairings = pgTable("pairings", {
+  id: text("id").primaryKey(),
+  packageId: text("package_id").notNull(),
+  tokenHash: text("token_hash").notNull().unique(),
+  codeHash: text("code_hash").notNull().unique(),
+  expiresAt: at("expires_at").notNull(),
+  usedAt: at("used_at"),
+  reportId: text("report_id"),
   createdAt: createdAt(),
 });
 

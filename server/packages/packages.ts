@@ -5,6 +5,7 @@ import { desc, eq } from "drizzle-orm";
 import type { ExportCard } from "../../experiments/export/export.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { summarizePackage } from "../../lib/formats/coreml/inspect.ts";
+import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
 import { materializeDirectory, putDirectory } from "../artifacts/directory.ts";
 import { type Core, materializedFolder } from "../core.ts";
@@ -22,6 +23,7 @@ export async function registerPackage(
   const card = JSON.parse(await readFile(join(folder, "card.json"), "utf8")) as ExportCard;
   const file = card.ready ? card.package : `not-ready-${card.package}`;
   const { sha256: artifact, sizeBytes } = await putDirectory(core.artifacts, folder);
+  const { sha256: packageSha256 } = await hashPackage(join(folder, file));
   const contents = summarizePackage(await readPackage(join(folder, file)));
   const [row] = await core.db
     .insert(packages)
@@ -30,6 +32,7 @@ export async function registerPackage(
       id: newId("pkg"),
       name: card.package.replace(/\.mlpackage$/, ""),
       artifact,
+      packageSha256,
       sizeBytes,
       ready: card.ready,
       card,
