@@ -22,7 +22,7 @@ const schema = z.looseObject({
 });
 
 const normalizers = ["Replace", "Prepend", "NFC"];
-const preTokenizers = ["Split", "ByteLevel"];
+const preTokenizers = ["Split", "ByteLevel", "Digits"];
 const decoders = ["Replace", "ByteFallback", "Fuse", "Strip", "ByteLevel"];
 
 /** Empty where the probe can encode text, else the reason why it cannot. */

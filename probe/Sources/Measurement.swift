@@ -35,25 +35,25 @@ struct Measurement {
         let package = LoadedPackage(interface: interface, units: units)
         for function in interface.functions {
             progress.stage("\(units.title): loading \(function.name)")
-            attempt("load \(function.name)", &run) { try package.load(function, from: compiled) }
+            attempt("load \(function.name)", &run) { _ in try package.load(function, from: compiled) }
         }
         run.loads = package.loads
         let loaded = DeviceFacts.footprintBytes
         var peak = loaded
         for goldenCase in payload.golden.cases where !progress.isCancelled() {
             progress.stage("\(units.title): \(goldenCase.name)")
-            attempt(goldenCase.name, &run) { run.parity.append(try parity(goldenCase, package)) }
+            attempt(goldenCase.name, &run) { run in run.parity.append(try parity(goldenCase, package)) }
             peak = max(peak, DeviceFacts.footprintBytes)
         }
         for decode in interface.decodeFunctions where !progress.isCancelled() {
             progress.stage("\(units.title): speed of \(decode.name)")
-            attempt("speed of \(decode.name)", &run) {
+            attempt("speed of \(decode.name)", &run) { run in
                 for filled in fillings(decode) {
                     if let timed = try decodeSpeed(decode, filled, package) { run.decode.append(timed) }
                 }
             }
             if let prefill = interface.prefill(for: decode) {
-                attempt("speed of \(prefill.name)", &run) {
+                attempt("speed of \(prefill.name)", &run) { run in
                     if let timed = try prefillSpeed(prefill, decode, package) { run.prefill.append(timed) }
                 }
             }
@@ -61,7 +61,7 @@ struct Measurement {
         }
         if settings.sustainedMinutes > 0, let decode = interface.decodeFunctions.first, !progress.isCancelled() {
             progress.stage("\(units.title): sustained speed")
-            attempt("sustained speed", &run) { run.sustained = try sustained(decode, package) }
+            attempt("sustained speed", &run) { run in run.sustained = try sustained(decode, package) }
             peak = max(peak, DeviceFacts.footprintBytes)
         }
         run.memory = Report.Memory(
@@ -79,9 +79,8 @@ struct Measurement {
         return run
     }
 
-    private func attempt(_ stage: String, _ run: inout Report.Run, _ work: () throws -> Void) {
-        // Work writes into the run itself; only the failure is added here.
-        do { try work() } catch { run.failures.append(Report.Failure(stage, error)) }
+    private func attempt(_ stage: String, _ run: inout Report.Run, _ work: (inout Report.Run) throws -> Void) {
+        do { try work(&run) } catch { run.failures.append(Report.Failure(stage, error)) }
     }
 
     /// Teacher-forced over prompt and greedy text, then free from the prompt on.

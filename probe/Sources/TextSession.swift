@@ -41,6 +41,11 @@ final class TextSession {
 
     /// Feeds tokens through `function`; gives the logits rows that it has, the last one being that of the last token.
     func feed(_ tokens: [Int], through function: PackageFunction) throws -> LogitRows {
+        // What Core ML makes for a call would otherwise live until the whole measurement is over.
+        try autoreleasepool { try call(tokens, function) }
+    }
+
+    private func call(_ tokens: [Int], _ function: PackageFunction) throws -> LogitRows {
         let started = ContinuousClock.now
         let inputs = try tables.inputs(function, tokens: tokens, position: position)
         var features: [String: MLFeatureValue] = [:]

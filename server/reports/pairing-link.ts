@@ -2,7 +2,7 @@
  * @file What a person scans: a link that opens the probe, with the server's address and the token in it, as a QR code.
  *
  * `espalier-probe://pair?server=http%3A%2F%2F…&token=…&package=<first 12 digits of the hash>`. The scheme is the probe's own, so
- * that the phone's camera opens the app; the code is an SVG that follows the text colour of the page.
+ * that the phone's camera opens the app; the code is an SVG, black on white in either theme, since cameras miss inverted codes.
  */
 import { renderSVG } from "uqr";
 import type { Core } from "../core.ts";
@@ -39,7 +39,7 @@ export const pairingUrl = (server: string, token: string, packageSha256: string)
   `espalier-probe://pair?${new URLSearchParams({ server, token, package: packageSha256.slice(0, 12) })}`;
 
 export const qrCode = (text: string): string =>
-  renderSVG(text, { ecc: "M", border: 2, blackColor: "currentColor", whiteColor: "transparent" });
+  renderSVG(text, { ecc: "M", border: 2, blackColor: "#000", whiteColor: "#fff" });
 
 function hintFor(listening: Listening | null, addresses: readonly string[]): string | null {
   if (listening === null)

@@ -36,6 +36,8 @@ for package in "$@"; do
   echo "$(basename "$package") agrees"
 done
 rm -rf "$folder"
+echo "-- the iPhone probe: a Swift grammar, a Swift compiler, readers of projects, property lists and QR codes"
+bash test/oracles/swift.sh "$venv"
 echo "-- libtensorflow: every op, whole decoders and their gradients on the native TensorFlow.js"
 tfjs_node=$(bash test/oracles/build-tfjs-node.sh)
 ESPALIER_TFJS_NODE="$tfjs_node" npx vitest run test/engines lib/engines/tensorflow
