@@ -56,7 +56,7 @@ beforeAll(async () => {
   packageId = (await registerPackage(core, folder, { modelId: "starter", runId: "run_test" })).id;
   report = await simulatePhone(folder, { engine, clock, timedTokens: 4, timedCalls: 1, memoryBytes: () => 1 });
   server = await startServer({
-    context: { core, whatIf, uploads: null },
+    context: { core, whatIf, uploads: null, hubImports: null },
     pages: async (_request, response) => void response.writeHead(404).end(),
     address: "127.0.0.1",
     port: 0,
