@@ -8,13 +8,14 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-ESPALIER_DATA="$work/data" node bin/espalier.js export starter --out "$work/export" --context 64 --check-tokens 16 --json >"$work/card.json" 2>"$work/log" ||
+ESPALIER_DATA="$work/data" node bin/espalier.js export starter --out "$work/export" --contexts 64,128 --prefill 32 --check-tokens 16 --json >"$work/card.json" 2>"$work/log" ||
   { cat "$work/log"; exit 1; }
 node --import tsx "$here/swift/pairing-code.ts" >"$work/pairing.json"
 "$venv/bin/python" "$here/check_probe.py" "$work/export" "$work/pairing.json"
 
 mkdir "$work/swift"
 cp -r "$work/export/Probe/Sources" "$work/export/Probe/Tests" "$here/swift/stubs" "$here/swift/main.swift" "$here/swift/check.sh" "$work/swift"
+cp "$work/export/Probe/Payload/probe.json" "$work/export/Probe/Payload/golden.json" "$work/swift"
 node --import tsx "$here/swift/host-check.ts" make "$work/swift"
 status=0
 bash "$here/swift/toolchain.sh" "$work/swift" bash check.sh || status=$?

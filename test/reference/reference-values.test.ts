@@ -52,6 +52,8 @@ test("stories260K says the text that llama2.c's test_all.py expects of it", asyn
   const step = await stepModel(engine, model.weights, { context: 256 });
   const bos = model.tokenizer.bosId ?? 1;
   const text = model.tokenizer.decode(await generate(step, [bos], { maxTokens: 200 }));
-  expect(text).toMatch(/^Once upon a time, there was a little girl named Lily\. She loved to play outside in the park\./);
+  expect(text).toMatch(
+    /^Once upon a time, there was a little girl named Lily\. She loved to play outside in the park\./,
+  );
   expect(text).toContain("Lily didn't want to help her mom, so she");
 });

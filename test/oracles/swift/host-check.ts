@@ -14,8 +14,10 @@ import { isDeepStrictEqual } from "node:util";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { GOLDEN_FORMAT, type Golden } from "../../../experiments/export/golden.ts";
 import { compareWith } from "../../../experiments/probe/compare.ts";
+import { probeManifestSchema } from "../../../experiments/probe/manifest.ts";
 import { spread } from "../../../experiments/probe/simulate.ts";
 import { whyNotEncoded } from "../../../experiments/probe/tokenizer-support.ts";
+import { hostInputs } from "../../../lib/decoder/neural-engine/host.ts";
 import { float16FromFloat32 } from "../../../lib/float16.ts";
 import { createRng } from "../../../lib/random.ts";
 import { parseReport } from "../../../lib/report/report.ts";
@@ -431,6 +433,7 @@ if (verb === "make") {
   // What main.swift wrote, which is ours.
   const results = JSON.parse(await readFile(join(folder, "results.json"), "utf8")) as {
     calls: Arrays[];
+    exported: { function: string; position: number; count: number; inputs: Arrays }[];
     refusals: string[];
     tokenizers: { ids: number[][]; texts: string[] }[];
     comparisons: Record<string, unknown>[];
@@ -454,6 +457,26 @@ if (verb === "make") {
     for (const [name, array] of Object.entries(expected))
       assert(isDeepStrictEqual(found[name], array), `${what}: ${name}`, found[name], array);
   }
+  // A real export, against the host that the workbench itself drives packages with.
+  const manifest = probeManifestSchema.parse(JSON.parse(await readFile(join(folder, "probe.json"), "utf8")));
+  const description = manifest.interface;
+  for (const { function: name, position, count, inputs } of results.exported) {
+    const fn = description.layout === "neural-engine" ? description.functions.find((f) => f.name === name) : undefined;
+    if (description.layout !== "neural-engine" || !fn) throw new Error(`the export has no function ${name}`);
+    for (const [input, { shape, values }] of Object.entries(hostInputs(description, fn, { position, count }))) {
+      const expected =
+        values instanceof Int32Array
+          ? { shape: [...shape], kind: "int32", values: [...values] }
+          : { shape: [...shape], kind: "fp16", values: half([...values]) };
+      assert(
+        isDeepStrictEqual(inputs[input], expected),
+        `${name}, ${count} tokens at ${position}: ${input}`,
+        inputs[input],
+        expected,
+      );
+    }
+  }
+  assert(results.exported.length >= 12, "too few calls of the export", results.exported.length);
   for (const [i, [name, json]] of Object.entries(tokenizers).entries()) {
     const library = new Tokenizer(json, { clean_up_tokenization_spaces: false });
     for (const [j, text] of texts.entries()) {
@@ -508,6 +531,6 @@ if (verb === "make") {
     assert(Math.abs((found?.[key] ?? 0) - wanted[key]) < 1e-9, `times: ${key}`, found?.[key], wanted[key]);
   assert(run?.parity.length === compared.length && run.placement[0]?.operations[0]?.cost === 0.5, "the report", run);
   process.stdout.write(
-    `${calls.length} calls, ${Object.keys(tokenizers).length} tokenizers × ${texts.length} texts, ${compared.length} comparisons, ${embeddings.length} embeddings, a report: Swift agrees\n`,
+    `${calls.length} calls, ${results.exported.length} of a real export, ${Object.keys(tokenizers).length} tokenizers × ${texts.length} texts, ${compared.length} comparisons, ${embeddings.length} embeddings, a report: Swift agrees\n`,
   );
 }

@@ -47,7 +47,15 @@ struct Results: Codable {
         let texts: [String]
     }
 
+    struct Exported: Codable {
+        let function: String
+        let position: Int
+        let count: Int
+        let inputs: [String: Array16]
+    }
+
     var calls: [[String: Array16]] = []
+    var exported: [Exported] = []
     var refusals: [String] = []
     var tokenizers: [Tokens] = []
     var comparisons: [Report.Parity] = []
@@ -58,6 +66,13 @@ struct Results: Codable {
 
 func bits(_ values: [Float16]) -> [Int] { values.map { Int($0.bitPattern) } }
 
+func shown(_ array: HostArray) -> Array16 {
+    switch array.values {
+    case .float16(let values): Array16(shape: array.shape, kind: "fp16", values: bits(values))
+    case .int32(let values): Array16(shape: array.shape, kind: "int32", values: values.map { Int($0) })
+    }
+}
+
 let cases = try JSONDecoder().decode(Cases.self, from: Data(contentsOf: URL(fileURLWithPath: "cases.json")))
 var results = Results()
 
@@ -65,16 +80,26 @@ for call in cases.calls {
     let tables = HostTables(interface: call.interface, embedding: nil)
     do {
         let inputs = try tables.inputs(try call.interface.function(call.function), tokens: call.tokens, position: call.position)
-        results.calls.append(inputs.mapValues { array in
-            switch array.values {
-            case .float16(let values): Array16(shape: array.shape, kind: "fp16", values: bits(values))
-            case .int32(let values): Array16(shape: array.shape, kind: "int32", values: values.map { Int($0) })
-            }
-        })
+        results.calls.append(inputs.mapValues(shown))
         results.refusals.append("")
     } catch {
         results.calls.append([:])
         results.refusals.append(String(describing: error))
+    }
+}
+// The manifest and the golden vectors of a real export must be what the app understands, to the last field.
+let manifest = try JSONDecoder().decode(ProbeManifest.self, from: Data(contentsOf: URL(fileURLWithPath: "probe.json")))
+let exported = try JSONDecoder().decode(Golden.self, from: Data(contentsOf: URL(fileURLWithPath: "golden.json")))
+guard exported.vocab == manifest.interface.vocab, try exported.cases.allSatisfy({ try manifest.interface.function($0.decode).context == $0.context })
+else { fatalError("golden.json and probe.json do not belong together") }
+for function in manifest.interface.functions {
+    for position in [0, 1, 17, function.context - function.width] {
+        for count in Set([1, function.width]).sorted() where function.takes(count, at: position) {
+            let tables = HostTables(interface: manifest.interface, embedding: nil)
+            let inputs = try tables.inputs(function, tokens: Array(repeating: 3, count: count), position: position)
+            results.exported.append(Results.Exported(
+                function: function.name, position: position, count: count, inputs: inputs.mapValues(shown)))
+        }
     }
 }
 for given in cases.tokenizers {
