@@ -1,0 +1,68 @@
+/**
+ * @file Reports as single timings of functions: what a cost model is fitted to.
+ *
+ * A timing joins what was run (package by hash, function by name) to where and how long. Only runs that computed what they
+ * should count, on real devices, in Release, not in low power mode; the median stands for a call, because a few slow calls are the
+ * system's and not the model's. Time of the host (tables, choice of the token) is taken off where the probe measured it.
+ */
+
+import type { ReceivedReport } from "./figures.ts";
+import { type ComputeUnits, parityFailures } from "./report.ts";
+
+export interface FunctionTiming {
+  /** Of the report, the unit and the function: the same report gives the same ids. */
+  readonly id: string;
+  readonly packageSha256: string;
+  readonly device: string;
+  readonly chip: string | null;
+  readonly computeUnits: ComputeUnits;
+  readonly function: string;
+  readonly role: "decode" | "prefill";
+  /** Tokens a call took. */
+  readonly width: number;
+  readonly context: number;
+  /** Positions filled before; null for a prefill, which begins empty. */
+  readonly filled: number | null;
+  /** Of one call, without the host's part where that is known. */
+  readonly callMs: number;
+}
+
+export function functionTimings(reports: readonly ReceivedReport[]): FunctionTiming[] {
+  return reports
+    .filter(({ body }) => body.device.kind !== "simulated" && body.tools.configuration === "release")
+    .filter(({ body }) => !body.device.lowPowerMode)
+    .flatMap(({ id, body }) => {
+      const failed = new Set(parityFailures(body).map((f) => f.computeUnits));
+      return body.runs
+        .filter((run) => run.parity.length > 0 && !failed.has(run.computeUnits))
+        .flatMap((run) => {
+          const shared = {
+            packageSha256: body.package.sha256,
+            device: body.device.identifier,
+            chip: body.device.chip,
+            computeUnits: run.computeUnits,
+          };
+          const decodes = run.decode.map((d) => ({
+            ...shared,
+            id: `${id} ${run.computeUnits} ${d.function} ${d.filled}`,
+            function: d.function,
+            role: "decode" as const,
+            width: 1,
+            context: d.context,
+            filled: d.filled,
+            callMs: Math.max(0, d.perToken.median - (d.hostPerToken?.median ?? 0)),
+          }));
+          const prefills = run.prefill.map((p) => ({
+            ...shared,
+            id: `${id} ${run.computeUnits} ${p.function}`,
+            function: p.function,
+            role: "prefill" as const,
+            width: p.width,
+            context: p.context,
+            filled: null,
+            callMs: p.perCall.median,
+          }));
+          return [...decodes, ...prefills].filter((t) => t.callMs > 0);
+        });
+    });
+}
