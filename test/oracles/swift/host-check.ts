@@ -188,6 +188,7 @@ const texts = [
   "Wörter, naïve café, Ωμέγα, 日本語, 🌳🍐 and e\u0301",
   "I'm sure they'll say 3.14159 or 1,000,000!",
   "<bos>written out<eos>",
+  "lllll and    four spaces",
   "x",
   " ",
   "",
