@@ -2,8 +2,9 @@
  * @file Command-line flags from a zod schema, so that a config is described once.
  *
  * `maxTokens` becomes `--max-tokens <integer>`, a boolean `--name`, a list `--name a,b`; description, choices and default
- * come from the schema. Parsing gives the config back, or one error naming the flag.
+ * come from the schema. An object is JSON, or a file of it. Parsing gives the config back, or one error naming the flag.
  */
+import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { EspalierError } from "../lib/errors.ts";
@@ -79,6 +80,7 @@ export function parseFlags<T>(schema: z.ZodType<T>, given: Record<string, unknow
 function fromText(text: string, p: PropertySchema): unknown {
   if (p.type === "integer" || p.type === "number")
     return text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
+  if (p.type === "object" && !text.trim().startsWith("{")) return fromJson(fromFile(text));
   if (p.type === "object" || (p.type === "array" && text.trim().startsWith("["))) return fromJson(text);
   if (p.type === "boolean") return text === "true" ? true : text === "false" ? false : text;
   if (p.type === "array") {
@@ -89,6 +91,17 @@ function fromText(text: string, p: PropertySchema): unknown {
     return p.items?.type === "number" || p.items?.type === "integer" ? items.map(Number) : items;
   }
   return text.replaceAll("\\n", "\n");
+}
+
+function fromFile(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new EspalierError("model/missing-file", `${path.slice(0, 200)} is neither JSON nor a file that can be read`, {
+      hint: "Give the path of a JSON file, or the JSON itself in quotes.",
+      cause,
+    });
+  }
 }
 
 function fromJson(text: string): unknown {

@@ -62,12 +62,15 @@ const numbersOf: { [K in ExperimentKind]: (summary: Summaries[K]) => Record<stri
   }),
   sensitivity: (s) => ({
     units: new Set(s.units.map((u) => u.unit)).size,
+    cells: s.tensors?.cells.length,
     "rank agreement": s.agreement?.spearman,
     "noise ceiling": s.agreement?.noiseCeiling,
   }),
   prune: (s) => ({
     "heads left": s.heads.after,
     "heads dropped": s.heads.before - s.heads.after,
+    "neurons left": s.neurons.after,
+    "layers left": s.layers.after,
     parameters: s.parameters.after,
   }),
   distill: (s) => ({

@@ -1,5 +1,6 @@
 /**
- * @file Names of units: `L3.H5` a query head, `L3.G1` a KV group, `L3.N12` a neuron, `L3.attn`, `L3.mlp`, `L3` a layer.
+ * @file Names of units: `L3.H5` a query head, `L3.G1` a KV group, `L3.N12` a neuron, `L3.N0-31` a block of neurons, both
+ * ends included, `L3.attn`, `L3.mlp`, `L3` a layer. Tensors: `embedding`, `head`, `L3.query` … `L3.down`.
  *
  * Indices count from 0 in the model at hand.
  */
@@ -10,32 +11,63 @@ export type UnitKind = "head" | "group" | "neuron" | "attention" | "mlp" | "laye
 export interface UnitId {
   readonly kind: UnitKind;
   readonly layer: number;
-  /** 0 for attention, MLP and layer. */
+  /** 0 for attention, MLP and layer; the first of a block of neurons. */
   readonly index: number;
+  /** Neurons of a block; 1 for all else. */
+  readonly count: number;
 }
 
 const letters = { H: "head", G: "group", N: "neuron" } as const;
 
 /** Throws `prune/unknown-unit` when the text is not a unit's name. */
 export function parseUnit(text: string): UnitId {
-  const match = /^L(\d{1,4})(?:\.(?:([HGN])(\d{1,6})|(attn|mlp)))?$/.exec(text.trim());
-  if (!match) {
+  const match = /^L(\d{1,4})(?:\.(?:([HGN])(\d{1,6})(?:-(\d{1,6}))?|(attn|mlp)))?$/.exec(text.trim());
+  const layer = Number(match?.[1]);
+  const letter = match?.[2];
+  const index = Number(match?.[3] ?? 0);
+  const last = Number(match?.[4] ?? index);
+  if (!match || (match[4] !== undefined && letter !== "N") || last < index) {
     throw new EspalierError("prune/unknown-unit", `"${text}" is no unit`, {
-      hint: "Units are named L3.H5 (head), L3.G1 (KV group), L3.attn, L3.mlp or L3 (layer), counted from 0.",
+      hint: "Units are named L3.H5 (head), L3.G1 (KV group), L3.N12 or L3.N0-31 (neurons), L3.attn, L3.mlp or L3 (layer), counted from 0.",
     });
   }
-  const layer = Number(match[1]);
-  const letter = match[2];
   if (letter === "H" || letter === "G" || letter === "N")
-    return { kind: letters[letter], layer, index: Number(match[3]) };
-  if (match[4] === "attn") return { kind: "attention", layer, index: 0 };
-  if (match[4] === "mlp") return { kind: "mlp", layer, index: 0 };
-  return { kind: "layer", layer, index: 0 };
+    return { kind: letters[letter], layer, index, count: last - index + 1 };
+  const kind = match[5] === "attn" ? "attention" : match[5] === "mlp" ? "mlp" : "layer";
+  return { kind, layer, index: 0, count: 1 };
 }
 
-export function showUnit({ kind, layer, index }: UnitId): string {
+export function showUnit({ kind, layer, index, count }: UnitId): string {
   if (kind === "layer") return `L${layer}`;
   if (kind === "attention") return `L${layer}.attn`;
   if (kind === "mlp") return `L${layer}.mlp`;
-  return `L${layer}.${kind === "head" ? "H" : kind === "group" ? "G" : "N"}${index}`;
+  const letter = kind === "head" ? "H" : kind === "group" ? "G" : "N";
+  return `L${layer}.${letter}${index}${count > 1 ? `-${index + count - 1}` : ""}`;
+}
+
+/** The name of a weight as a unit, from its flat name: `L3_query` is `L3.query`. */
+export const tensorUnit = (flatName: string): string => flatName.replace(/^(L\d+)_/, "$1.");
+
+/** Ascending indices as runs: `0-31,40`; what a checkpoint keeps in its provenance. */
+export function showRuns(indices: readonly number[]): string {
+  const runs: string[] = [];
+  for (let i = 0; i < indices.length; ) {
+    let end = i;
+    while (end + 1 < indices.length && indices[end + 1] === (indices[end] as number) + 1) end++;
+    runs.push(end === i ? `${indices[i]}` : `${indices[i]}-${indices[end]}`);
+    i = end + 1;
+  }
+  return runs.join(",");
+}
+
+/** The indices of `showRuns`; throws `format/malformed`. */
+export function parseRuns(text: string): number[] {
+  if (text === "") return [];
+  return text.split(",").flatMap((run) => {
+    const match = /^(\d{1,7})(?:-(\d{1,7}))?$/.exec(run);
+    const from = Number(match?.[1]);
+    const to = Number(match?.[2] ?? from);
+    if (!match || to < from) throw new EspalierError("format/malformed", `"${text.slice(0, 60)}" is no list of runs`);
+    return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+  });
 }

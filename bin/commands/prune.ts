@@ -7,7 +7,7 @@ import { addExperimentCommand } from "./experiment-command.ts";
 export function addPrune(program: Command, signal: AbortSignal): void {
   addExperimentCommand(program, signal, {
     verb: "prune",
-    summary: "Take attention heads away, by what they are worth or by name, and write the smaller checkpoint",
+    summary: "Take heads, neurons and layers away, by what they are worth or by name, and write the smaller checkpoint",
     example: "espalier prune starter --ratio 0.3 --text stories.txt --separator '<|endoftext|>' --out pruned",
     positional: ["model"],
     experiment: prune,
@@ -15,6 +15,8 @@ export function addPrune(program: Command, signal: AbortSignal): void {
       [
         `heads       ${s.heads.before} → ${s.heads.after}`,
         `KV groups   ${s.groups.before} → ${s.groups.after}`,
+        `neurons     ${s.neurons.before} → ${s.neurons.after}`,
+        `layers      ${s.layers.before} → ${s.layers.after}`,
         `parameters  ${count(s.parameters.before)} → ${count(s.parameters.after)}`,
         `dropped     ${s.dropped.join(" ") || "none"}`,
         `written to  ${s.out}`,

@@ -4,6 +4,13 @@ import { quantize } from "../../experiments/quantize/quantize.ts";
 import { bytes, fixed } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
 
+/** `palette4 52, palette6 5`. */
+function countsOf(widths: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const w of widths) counts.set(w, (counts.get(w) ?? 0) + 1);
+  return [...counts].map(([w, n]) => `${w} ${n}`).join(", ");
+}
+
 export function addQuantize(program: Command, signal: AbortSignal): void {
   addExperimentCommand(program, signal, {
     verb: "quantize",
@@ -13,8 +20,14 @@ export function addQuantize(program: Command, signal: AbortSignal): void {
     experiment: quantize,
     print: (s) =>
       [
+        `widths          ${countsOf(Object.values(s.recipe))}`,
         `weights         ${bytes(s.sizeBytes)}`,
         `bits per weight ${fixed(s.bitsPerWeight, 3)}`,
+        ...(s.predicted
+          ? [
+              `predicted KL    ${s.predicted.value.toExponential(2)}  (${s.predicted.low.toExponential(2)} to ${s.predicted.high.toExponential(2)}, error of the text alone)`,
+            ]
+          : []),
         `relative error  ${s.relativeError.toExponential(2)}  (‖w − ŵ‖² / ‖w‖²)`,
         `written to      ${s.out}`,
       ].join("\n"),

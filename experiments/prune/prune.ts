@@ -1,18 +1,30 @@
 /**
- * @file Prune: take heads away by what they are worth, or by name, and write the smaller checkpoint.
+ * @file Prune: take heads, neurons and layers away by what they are worth, or by name, and write the smaller checkpoint.
  */
 import { z } from "zod";
-import { type HeadSelection, headCount, headsByName, selectHeads } from "../../lib/compress/prune/selection.ts";
-import { pruneHeads } from "../../lib/compress/prune/slice.ts";
+import { keptAfter, keptForConfig, keptOf } from "../../lib/compress/prune/kept.ts";
+import { neuronCount, neuronModes, selectLayers, selectNeurons } from "../../lib/compress/prune/neurons.ts";
+import {
+  emptySelection,
+  headCount,
+  type PruneSelection,
+  selectHeads,
+  selectionByName,
+} from "../../lib/compress/prune/selection.ts";
+import { pruneModel } from "../../lib/compress/prune/slice.ts";
 import type { CompressedWeight } from "../../lib/compress/weight.ts";
+import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { type DecoderWeights, parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { type Checkpoint, type StoredWeight, writeCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
+import { parseUnit, showRuns } from "../../lib/ids.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { runExperiment } from "../definition.ts";
-import { metrics, sensitivity } from "../sensitivity/sensitivity.ts";
+import { metrics, type SensitivityMetric, sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
 import { textConfig } from "../text.ts";
+
+const unitMetric = z.enum(metrics).exclude(["block-influence"]);
 
 export const pruneConfig = z.object({
   model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
@@ -20,95 +32,194 @@ export const pruneConfig = z.object({
   drop: z
     .array(z.string())
     .optional()
-    .describe("Heads and KV groups to drop by name, such as L3.H5,L0.G1; instead of a ratio"),
+    .describe("What to drop by name: heads L3.H5, KV groups L0.G1, neurons L2.N0-31, layers L4; instead of shares"),
   ratio: z.number().gt(0).lt(1).optional().describe("Share of all query heads to drop"),
   mode: z
     .enum(["free", "balanced", "groups"])
     .default("free")
     .describe("free: the least important anywhere; balanced: equally many of every KV group; groups: whole KV groups"),
-  metric: z.enum(metrics).default("leave-one-out").describe("What decides which are least important"),
+  metric: unitMetric.default("leave-one-out").describe("What decides which heads are least important"),
+  neurons: z.number().gt(0).lt(1).optional().describe("Share of all neurons of the MLPs to drop"),
+  neuronMode: z
+    .enum(neuronModes)
+    .default("free")
+    .describe("free: the least important anywhere; even: equally many of every layer"),
+  neuronMetric: unitMetric.default("taylor").describe("What decides which neurons are least important"),
+  neuronBlock: z
+    .number()
+    .int()
+    .positive()
+    .default(1)
+    .describe("Neighbouring neurons that are scored together; leave-one-out of single neurons takes long"),
+  neuronMultiple: z
+    .number()
+    .int()
+    .positive()
+    .default(16)
+    .describe("What is left of a layer's neurons is a multiple of this (16 or 32 suit the Neural Engine)"),
+  layers: z.number().int().positive().optional().describe("How many whole layers to drop"),
+  layerMetric: z.enum(metrics).default("leave-one-out").describe("What decides which layers are least important"),
   ...textConfig,
-  text: textConfig.text.optional().describe("The text importance is measured on, when a ratio is given"),
+  text: textConfig.text.optional().describe("The text importance is measured on, when shares are given"),
   replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
 });
 export type PruneConfig = z.infer<typeof pruneConfig>;
 
-export interface PruneSummary {
-  readonly out: string;
-  readonly dropped: string[];
-  readonly heads: { before: number; after: number };
-  readonly groups: { before: number; after: number };
-  readonly parameters: { before: number; after: number };
+interface BeforeAndAfter {
+  readonly before: number;
+  readonly after: number;
 }
 
-const result = z.object({ drop: z.array(z.array(z.number().int())) });
+export interface PruneSummary {
+  readonly out: string;
+  /** Names of what went: heads, runs of neurons, layers. */
+  readonly dropped: string[];
+  readonly heads: BeforeAndAfter;
+  readonly groups: BeforeAndAfter;
+  readonly neurons: BeforeAndAfter;
+  readonly layers: BeforeAndAfter;
+  readonly parameters: BeforeAndAfter;
+}
 
-/** Heads to drop under a config. */
-export async function selectionFor(config: PruneConfig, context: ExperimentContext): Promise<HeadSelection> {
+const lists = z.array(z.array(z.number().int().nonnegative()));
+const result = z.object({ heads: lists, neurons: lists, layers: z.array(z.number().int().nonnegative()) });
+
+/** What to drop under a config. Throws `input/invalid` when it does not say. */
+export async function selectionFor(config: PruneConfig, context: ExperimentContext): Promise<PruneSelection> {
   const { weights } = await context.models.open(config.model);
-  if (config.drop) return headsByName(weights.arch, config.drop);
-  if (config.ratio === undefined) {
+  const { arch } = weights;
+  const { ratio, neurons, layers } = config;
+  const shares = ratio !== undefined || neurons !== undefined || layers !== undefined;
+  if (config.drop) {
+    if (shares) {
+      throw new EspalierError("input/invalid", "--drop names what goes; shares beside it would be ambiguous", {
+        hint: "Give --drop alone, or --ratio, --neurons and --layers without it.",
+      });
+    }
+    return selectionByName(arch, config.drop);
+  }
+  if (!shares) {
     throw new EspalierError("input/invalid", "nothing says what to prune", {
-      hint: "Give --ratio with --text, or --drop with a list.",
+      hint: "Give --ratio, --neurons or --layers with --text, or --drop with a list.",
     });
   }
   if (config.text === undefined) {
-    throw new EspalierError("input/invalid", "--ratio needs a --text to measure importance on", {
+    throw new EspalierError("input/invalid", "--ratio, --neurons and --layers need a --text to measure importance on", {
       hint: "Use held-out text that you do not report on.",
     });
   }
-  const measured = await runExperiment(
-    sensitivity,
-    { ...config, text: config.text, units: ["heads"], metric: [config.metric], seed: 0 },
-    context,
-  );
-  const scores = weights.arch.layers.map((layer, l) =>
-    Array.from(
-      { length: layer.queryHeads },
-      (_, h) => measured.units.find((u) => u.unit === `L${l}.H${h}`)?.value ?? Number.NaN,
-    ),
-  );
-  return selectHeads(weights.arch, scores, config.ratio, config.mode);
+  const text = config.text;
+  const scoresOf = async (units: "heads" | "neurons" | "layers", metric: SensitivityMetric) => {
+    const { separator, limit, context: length, maxTokens, neuronBlock } = config;
+    const asked = sensitivityConfig.parse({ model: config.model, text, units: [units], metric: [metric], neuronBlock });
+    const measured = await runExperiment(
+      sensitivity,
+      { ...asked, separator, limit, context: length, maxTokens },
+      context,
+    );
+    return measured.units.map((u) => ({ ...parseUnit(u.unit), value: u.value }));
+  };
+
+  const dropLayers: number[] = [];
+  if (layers !== undefined) {
+    const scores = await scoresOf("layers", config.layerMetric);
+    dropLayers.push(
+      ...selectLayers(
+        scores.map((s) => s.value),
+        layers,
+      ),
+    );
+  }
+  // Shares are of what the layers that stay have.
+  const staying = arch.layers.flatMap((_, l) => (dropLayers.includes(l) ? [] : [l]));
+  const left: DecoderArchitecture = { ...arch, layers: arch.layers.filter((_, l) => !dropLayers.includes(l)) };
+  const atOldIndex = (list: readonly (readonly number[])[]): number[][] =>
+    arch.layers.map((_, l) => [...(list[staying.indexOf(l)] ?? [])]);
+  const selection = { ...emptySelection(arch), layers: dropLayers };
+  if (ratio !== undefined) {
+    const found = await scoresOf("heads", config.metric);
+    const scores = staying.map((l) => found.filter((s) => s.layer === l).map((s) => s.value));
+    selection.heads = atOldIndex(selectHeads(left, scores, ratio, config.mode));
+  }
+  if (neurons !== undefined) {
+    const found = await scoresOf("neurons", config.neuronMetric);
+    const scores = staying.map((l) =>
+      found.filter((s) => s.layer === l).flatMap((s) => new Array<number>(s.count).fill(s.value / s.count)),
+    );
+    selection.neurons = atOldIndex(
+      selectNeurons(left, scores, neurons, {
+        mode: config.neuronMode,
+        multiple: config.neuronMultiple,
+        // Sizes of activations say nothing across layers; changes of the loss do.
+        standardize: config.neuronMetric === "activation" || config.neuronMetric === "wanda",
+      }),
+    );
+  }
+  return selection;
 }
+
+const copyOf = (lists: readonly (readonly number[])[]): number[][] => lists.map((d) => [...d]);
 
 export const prune: Experiment<PruneConfig, Unit, z.infer<typeof result>, PruneSummary> = {
   kind: "prune",
-  version: 1,
-  title: "Take heads away",
+  version: 2,
+  title: "Take heads, neurons and layers away",
   config: pruneConfig,
   result,
 
   async plan(config, context) {
     const model = await context.models.open(config.model);
     const { out: _out, model: _model, replace: _replace, ...what } = config;
-    return [{ key: `${model.hash} ${JSON.stringify(what)}`, label: "choosing heads" }];
+    return [{ key: `${model.hash} ${JSON.stringify(what)}`, label: "choosing what to drop" }];
   },
 
-  run: async (_unit, config, context) => ({ drop: (await selectionFor(config, context)).map((d) => [...d]) }),
+  async run(_unit, config, context) {
+    const { heads, neurons, layers } = await selectionFor(config, context);
+    return { heads: copyOf(heads), neurons: copyOf(neurons), layers: [...layers] };
+  },
 
   async summarize(config, results, context) {
     const model = await context.models.open(config.model);
-    const drop = results[0]?.result.drop ?? [];
-    const pruned = pruneHeads(model.weights, drop);
+    const { arch } = model.weights;
+    const drop = results[0]?.result ?? emptySelection(arch);
+    const pruned = pruneModel(model.weights, drop);
+    const kept = keptForConfig(keptAfter(keptOf(model.checkpoint.config, arch), drop));
+    const before = model.checkpoint.config.espalier;
     await writeCheckpoint(config.out, {
       architecture: pruned.arch,
-      config: model.checkpoint.config,
+      config: {
+        ...model.checkpoint.config,
+        espalier: { ...(typeof before === "object" ? before : {}), kept },
+      },
       dtype: storedType(model.checkpoint.config),
       copyFrom: model.directory,
       replace: config.replace,
       weight: async (name) => weightToWrite(pruned, model.checkpoint, name),
     });
-    const groupsOf = (arch: typeof pruned.arch): number =>
-      arch.layers.reduce((n, l) => n + (l.kvSource === null ? l.kvGroups : 0), 0);
+    const both = (count: (a: DecoderArchitecture) => number): BeforeAndAfter => ({
+      before: count(arch),
+      after: count(pruned.arch),
+    });
     return {
       out: config.out,
-      dropped: drop.flatMap((heads, l) => heads.map((h) => `L${l}.H${h}`)),
-      heads: { before: headCount(model.weights.arch), after: headCount(pruned.arch) },
-      groups: { before: groupsOf(model.weights.arch), after: groupsOf(pruned.arch) },
-      parameters: { before: parameterCount(model.weights.arch), after: parameterCount(pruned.arch) },
+      dropped: namesOf(drop),
+      heads: both(headCount),
+      groups: both((a) => a.layers.reduce((n, l) => n + (l.kvSource === null ? l.kvGroups : 0), 0)),
+      neurons: both(neuronCount),
+      layers: both((a) => a.layers.length),
+      parameters: both(parameterCount),
     };
   },
 };
+
+/** `L3` for layers that go; of the others, heads one by one and neurons in runs. */
+function namesOf({ heads, neurons, layers }: PruneSelection): string[] {
+  return heads.flatMap((own, l) => {
+    if (layers.includes(l)) return [`L${l}`];
+    const runs = showRuns(neurons[l] ?? []);
+    return [...own.map((h) => `L${l}.H${h}`), ...(runs === "" ? [] : runs.split(",").map((run) => `L${l}.N${run}`))];
+  });
+}
 
 /** A weight of a model made from `origin`: its values, or, of a table that no method changes, the very bytes there. */
 export function weightToWrite(

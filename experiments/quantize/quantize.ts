@@ -1,23 +1,42 @@
 /**
- * @file Quantize: write the checkpoint again with palettes or affine codes for its matrices.
+ * @file Quantize: write the checkpoint again with palettes or affine codes for its matrices, alike or each as a recipe says.
  */
 import { z } from "zod";
+import { type Allocation, allocateWidths } from "../../lib/compress/allocate/allocation.ts";
+import type { Prediction } from "../../lib/compress/allocate/prediction.ts";
 import { decodeWeight, weightSizeBytes } from "../../lib/compress/decode.ts";
 import { compressByRows } from "../../lib/compress/quantize/by-rows.ts";
-import { palettize } from "../../lib/compress/quantize/palettize.ts";
-import { quantizeAffine } from "../../lib/compress/quantize/round-to-nearest.ts";
+import { gptq } from "../../lib/compress/quantize/gptq.ts";
+import { quantizeLayerByLayer } from "../../lib/compress/quantize/layer-by-layer.ts";
+import { quantizationRecipe, widthsOf } from "../../lib/compress/quantize/recipe.ts";
+import { bitsOf, storeAs, type Width, widths } from "../../lib/compress/quantize/width.ts";
 import type { CompressedWeight } from "../../lib/compress/weight.ts";
-import { weight, weightList } from "../../lib/decoder/weights.ts";
+import { type WeightEntry, weight, weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { throwIfCancelled } from "../../lib/eval/perplexity.ts";
+import type { TokenSequence } from "../../lib/eval/sequences.ts";
 import { roundToFloat16 } from "../../lib/float16.ts";
 import { writeCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
+import { tensorUnit } from "../../lib/ids.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
-import type { Experiment, Unit } from "../definition.ts";
+import { type Experiment, type ExperimentContext, runExperiment, type Unit } from "../definition.ts";
+import type { OpenModel } from "../models.ts";
+import { sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
+import {
+  columnsOf,
+  errorWeightsOf,
+  granularityOf,
+  storageConfig,
+  storageOf,
+  widthList,
+} from "../sensitivity/tensor-sweep.ts";
+import { shardName, textConfig, textSequences } from "../text.ts";
 
-const paletteBits = [1, 2, 3, 4, 6, 8] as const;
 export const schemes = ["palette", "affine"] as const;
+export const methods = ["nearest", "gptq"] as const;
+
+const width = z.enum(widths);
 
 export const quantizeConfig = z.object({
   model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
@@ -28,37 +47,61 @@ export const quantizeConfig = z.object({
     .describe("palette: a table of values by k-means; affine: codes times a scale"),
   bits: z.number().int().default(4).describe("Palette: 1, 2, 3, 4, 6 or 8. Affine: 4 or 8"),
   embeddingBits: z.number().int().optional().describe("Bits of embeddings and head, when they should differ"),
-  rowsPerTable: z
+  embedding: width.optional().describe("Width of the embedding and head, when it should differ"),
+  attention: width.optional().describe("Width of q, k, v and o, when it should differ"),
+  mlp: width.optional().describe("Width of gate, up and down, when it should differ"),
+  recipe: quantizationRecipe
+    .optional()
+    .describe(
+      'Widths by tensor, layer or role, a JSON file or text: {"default": "palette4", "tensors": {"L0.down": "palette6"}}',
+    ),
+  maxBytes: z
     .number()
-    .int()
-    .positive()
-    .default(16)
-    .describe("Palette: output channels that share a table (8 to 32 suit the Neural Engine)"),
-  groupSize: z
-    .number()
-    .int()
     .positive()
     .optional()
-    .describe("Affine: input channels that share a scale; absent: the whole row"),
-  asymmetric: z.boolean().default(false).describe("Affine: an offset for every scale"),
-  keepExtremes: z.boolean().default(false).describe("Affine: no search for a better clip"),
+    .describe("Budget of all weights: measures what each tensor loses at each width and chooses; instead of a recipe"),
+  widths: widthList
+    .default(["palette8", "palette6", "palette4", "palette3", "palette2"])
+    .describe("What to choose from under a budget"),
+  ...storageConfig,
+  method: z
+    .enum(methods)
+    .default("nearest")
+    .describe("nearest: every weight to its nearest code; gptq: errors made good by the weights still to come"),
+  ...textConfig,
+  text: textConfig.text.optional().describe("Text to calibrate on, for gptq and for weighting"),
   replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
 });
 export type QuantizeConfig = z.infer<typeof quantizeConfig>;
 
 export interface QuantizeSummary {
   readonly out: string;
+  /** Of all weights as a package keeps them. */
   readonly sizeBytes: number;
   readonly bitsPerWeight: number;
   /** ‖w − ŵ‖² / ‖w‖² over all quantized matrices. */
   readonly relativeError: number;
   readonly tensors: { name: string; kind: string; bitsPerWeight: number; relativeError: number }[];
+  /** Width of every matrix, by its name as a unit. */
+  readonly recipe: Record<string, Width>;
+  /** Under a budget: the divergence from the model that the sum of single effects predicts, nats per token. */
+  readonly predicted: Prediction | null;
 }
 
 const result = z.object({
+  predicted: z
+    .object({
+      value: z.number(),
+      low: z.number(),
+      high: z.number(),
+      basis: z.enum(["sampling", "calibrated"]),
+      finalists: z.number(),
+    })
+    .nullable(),
   tensors: z.array(
     z.object({
       name: z.string(),
+      width: width.nullable(),
       kind: z.string(),
       sizeBytes: z.number(),
       elements: z.number(),
@@ -68,33 +111,104 @@ const result = z.object({
   ),
 });
 
-/** One matrix under a config. Throws `input/invalid` when bits, groups or tables do not fit. */
-export function quantizeMatrix(
-  values: Float32Array,
-  shape: readonly number[],
-  isEmbedding: boolean,
-  config: QuantizeConfig,
-): CompressedWeight {
-  const wanted = isEmbedding ? (config.embeddingBits ?? config.bits) : config.bits;
-  if (config.scheme === "palette") {
-    const bits = paletteBits.find((b) => b === wanted);
-    if (bits === undefined)
-      throw new EspalierError("input/invalid", `palettes have 1, 2, 3, 4, 6 or 8 bits, found ${wanted}`);
-    return palettize(values, shape, { bits, rowsPerTable: config.rowsPerTable });
+/** The width that scheme and bits say. Throws `input/invalid` when there is none. */
+function widthNamed(scheme: (typeof schemes)[number], bits: number): Width {
+  const found = widths.find((w) => w === `${scheme}${bits}`);
+  if (found) return found;
+  throw new EspalierError(
+    "input/invalid",
+    scheme === "palette"
+      ? `palettes have 1, 2, 3, 4, 6 or 8 bits, found ${bits}`
+      : `affine codes have 4 or 8 bits, found ${bits}`,
+  );
+}
+
+/**
+ * Widths under a budget, from a sweep over tensors and widths, whose units are stored like any others. Throws `input/invalid`
+ * with what the smallest widths take when the budget is out of reach.
+ */
+async function allocationFor(config: QuantizeConfig, context: ExperimentContext): Promise<Allocation<Width>> {
+  const { maxBytes = 0, text } = config;
+  if (text === undefined) {
+    throw new EspalierError("input/invalid", "--max-bytes needs a --text to measure tensors on", {
+      hint: "Use held-out text that you do not report on.",
+    });
   }
-  if (wanted !== 4 && wanted !== 8)
-    throw new EspalierError("input/invalid", `affine codes have 4 or 8 bits, found ${wanted}`);
-  return quantizeAffine(values, shape, {
-    bits: wanted,
-    groupSize: config.groupSize ?? null,
-    symmetric: !config.asymmetric,
-    clipSearch: !config.keepExtremes,
+  const shorthand = (["recipe", "embedding", "attention", "mlp", "embeddingBits"] as const).find(
+    (k) => config[k] !== undefined,
+  );
+  if (shorthand) {
+    throw new EspalierError("input/invalid", `--max-bytes chooses all widths; --${shorthand} beside it is ambiguous`, {
+      hint: "Give one of the two.",
+    });
+  }
+  const { weights } = await context.models.open(config.model);
+  const fewest = Math.min(...config.widths.map(bitsOf));
+  const codes = columnsOf(weights.arch).reduce((n, c) => n + Math.ceil((c.elements * fewest) / 8), 0);
+  if (codes > maxBytes) throw outOfReach(maxBytes, `the codes alone take ${codes} at ${fewest} bits`);
+  const asked = sensitivityConfig.parse({ model: config.model, text, units: ["tensors"] });
+  const { tensors } = await runExperiment(
+    sensitivity,
+    {
+      ...asked,
+      ...storageOf(config),
+      separator: config.separator,
+      limit: config.limit,
+      context: config.context,
+      maxTokens: config.maxTokens,
+      widths: config.widths,
+    },
+    context,
+  );
+  if (!tensors) throw new EspalierError("internal/invariant", "internal: tensors were asked for");
+  const found = allocateWidths(tensors, maxBytes);
+  if (found.tensors) return found;
+  throw outOfReach(maxBytes, `the smallest widths take ${found.sizeBytes}`);
+}
+
+const outOfReach = (maxBytes: number, why: string): EspalierError =>
+  new EspalierError("input/invalid", `${maxBytes} bytes cannot be reached: ${why}`, {
+    hint: "Raise --max-bytes, add narrower --widths, or prune first.",
   });
+
+/** The width of every matrix under a config: a recipe's word before a shorthand's, a shorthand's before `bits`. */
+function recipeOf(
+  config: QuantizeConfig,
+  model: OpenModel,
+  allocated: Allocation<Width> | null,
+): Record<string, Width> {
+  if (allocated?.tensors) {
+    // Tables of which only rows are read are not measured; they stay fp16, and the budget counted them so.
+    const tables = [...model.weights.tables.keys()].map((name): [string, Width] => [tensorUnit(name), "fp16"]);
+    return { ...Object.fromEntries(tables), ...allocated.tensors };
+  }
+  const fallback = widthNamed(config.scheme, config.bits);
+  const embedding =
+    config.embedding ??
+    (config.embeddingBits === undefined ? undefined : widthNamed(config.scheme, config.embeddingBits));
+  const given = config.recipe ?? {};
+  const recipe = {
+    ...given,
+    embedding: given.embedding ?? embedding,
+    attention: given.attention ?? config.attention,
+    mlp: given.mlp ?? config.mlp,
+  };
+  return widthsOf(recipe, model.weights.arch, fallback);
+}
+
+async function calibration(config: QuantizeConfig, model: OpenModel): Promise<TokenSequence[]> {
+  if (config.method === "nearest" && config.weighting === "none") return [];
+  if (config.text === undefined) {
+    throw new EspalierError("input/invalid", "gptq and weighted errors need a --text to calibrate on", {
+      hint: "Use held-out text that you do not report on, or --method nearest --weighting none.",
+    });
+  }
+  return (await textSequences({ ...config, text: config.text }, model)).sequences;
 }
 
 export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, QuantizeSummary> = {
   kind: "quantize",
-  version: 1,
+  version: 2,
   title: "Fewer bits a weight",
   config: quantizeConfig,
   result,
@@ -109,19 +223,39 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
     const model = await context.models.open(config.model);
     const { weights } = model;
     const list = weightList(weights.arch);
+    const allocated = config.maxBytes === undefined ? null : await allocationFor(config, context);
+    const recipe = recipeOf(config, model, allocated);
+    const sequences = await calibration(config, model);
+    const options = { engine: context.engine, signal: context.signal };
+    const errorWeights = await errorWeightsOf(config.weighting, model, sequences, shardName(sequences), options);
+    const granularity = granularityOf(config);
+    const store = ({ name, shape }: WeightEntry, values: Float32Array, gram: Float64Array | null): CompressedWeight => {
+      const chosen = recipe[tensorUnit(name)];
+      // Norm gains are a thousandth of the model and decide its scale: they stay fp16.
+      if (chosen === undefined) return { kind: "dense", dtype: "fp16", shape, values: values.map(roundToFloat16) };
+      const nearest = storeAs(chosen, values, shape, granularity, errorWeights.get(name));
+      return gram ? gptq(values, nearest, gram) : nearest;
+    };
     const total = list.reduce((n, w) => n + elementCount(w.shape), 0);
-    const compressed = new Map<string, CompressedWeight>();
+    const compressed =
+      config.method === "gptq"
+        ? await quantizeLayerByLayer(context.engine, weights, sequences, store, {
+            signal: context.signal,
+            onProgress: (done, all) => onShare(done / all),
+          })
+        : new Map<string, CompressedWeight>();
     const tensors: z.infer<typeof result>["tensors"] = [];
     let done = 0;
-    for (const { name, shape, role } of list) {
+    for (const entry of list) {
       throwIfCancelled(context.signal);
+      const { name, shape } = entry;
       const table = weights.tables.get(name);
+      const tableWidth = recipe[tensorUnit(name)] ?? "fp16";
       if (table) {
         const sums = { errorSum: 0, squareSum: 0 };
-        const rowsTogether = config.scheme === "palette" ? config.rowsPerTable : 1;
         const w = await compressByRows(table, {
-          rowsTogether,
-          compress: (v, s) => quantizeMatrix(v, s, true, config),
+          rowsTogether: tableWidth.startsWith("palette") ? config.rowsPerTable : 1,
+          compress: (v, s) => storeAs(tableWidth, v, s, granularity),
           async onBlock(v, part, share) {
             throwIfCancelled(context.signal);
             const { errorSum, squareSum } = errorOf(v, part);
@@ -132,19 +266,24 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
           },
         });
         compressed.set(name, w);
-        tensors.push({ name, kind: w.kind, sizeBytes: weightSizeBytes(w), elements: elementCount(shape), ...sums });
-        done += elementCount(shape);
+        const elements = elementCount(shape);
+        tensors.push({ name, width: tableWidth, kind: w.kind, sizeBytes: weightSizeBytes(w), elements, ...sums });
+        done += elements;
         continue;
       }
       const values = float32Data(weight(weights, name));
-      // Norm gains are a thousandth of the model and decide its scale: they stay fp16.
-      const w: CompressedWeight =
-        shape.length < 2
-          ? { kind: "dense", dtype: "fp16", shape, values: values.map(roundToFloat16) }
-          : quantizeMatrix(values, shape, role === "embedding" || role === "head", config);
+      const w = compressed.get(name) ?? store(entry, values, null);
       compressed.set(name, w);
-      const { errorSum, squareSum } = errorOf(values, w);
-      tensors.push({ name, kind: w.kind, sizeBytes: weightSizeBytes(w), elements: values.length, errorSum, squareSum });
+      const chosen = recipe[tensorUnit(name)] ?? null;
+      const errors = errorOf(values, w);
+      tensors.push({
+        name,
+        width: chosen,
+        kind: w.kind,
+        sizeBytes: weightSizeBytes(w),
+        elements: values.length,
+        ...errors,
+      });
       done += values.length;
       onShare(done / total);
       // Lets a cancellation in between tensors be seen.
@@ -157,8 +296,9 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
       copyFrom: model.directory,
       replace: config.replace,
       weight: async (name) => compressed.get(name) as CompressedWeight,
+      provenance: { recipe: { method: config.method, weighting: config.weighting, ...granularity, tensors: recipe } },
     });
-    return { tensors };
+    return { tensors, predicted: allocated?.prediction ?? null };
   },
 
   async summarize(config, results) {
@@ -175,6 +315,8 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
         bitsPerWeight: (8 * t.sizeBytes) / t.elements,
         relativeError: t.squareSum > 0 ? t.errorSum / t.squareSum : 0,
       })),
+      predicted: results[0]?.result.predicted ?? null,
+      recipe: Object.fromEntries(tensors.flatMap((t) => (t.width ? [[tensorUnit(t.name), t.width]] : []))),
     };
   },
 };

@@ -6,8 +6,12 @@
  */
 import { z } from "zod";
 import { bitsPerWeight, weightSizeBytes } from "../../lib/compress/decode.ts";
+import { matrices } from "../../lib/compress/importance/tensor-sensitivity.ts";
+import { keptOf } from "../../lib/compress/prune/kept.ts";
+import type { CompressedWeight } from "../../lib/compress/weight.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
+import { tensorUnit } from "../../lib/ids.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import { mcnemar } from "../../lib/stats/mcnemar.ts";
 import { paretoFront } from "../../lib/stats/pareto.ts";
@@ -15,6 +19,7 @@ import { type Interval, wilsonInterval } from "../../lib/stats/proportion.ts";
 import { type Experiment, runExperiment, type Unit } from "../definition.ts";
 import { type EvaluateSummary, evaluate } from "../evaluate/evaluate.ts";
 import { shippedWeights } from "../export/export.ts";
+import type { OpenModel } from "../models.ts";
 import { textConfig } from "../text.ts";
 
 export const measures = ["accuracy", "kl"] as const;
@@ -42,6 +47,22 @@ export const tradeoffConfig = z.object({
 });
 export type TradeoffConfig = z.infer<typeof tradeoffConfig>;
 
+/** What a model is made of, beside the base: which heads it keeps, how many neurons, how many bits each tensor takes. */
+export interface MadeOf {
+  /** One a layer that is left, numbered as in the model it began as. */
+  readonly layers: {
+    layer: number;
+    /** As numbered there. */
+    heads: number[];
+    /** Null when that layer is not in the base. */
+    headsOfBase: number | null;
+    neurons: number;
+    neuronsOfBase: number | null;
+  }[];
+  /** Matrices alone. */
+  readonly tensors: { tensor: string; kind: string; bitsPerWeight: number; sizeBytes: number }[];
+}
+
 export interface TradeoffPoint {
   readonly model: string;
   readonly label: string;
@@ -60,6 +81,7 @@ export interface TradeoffPoint {
     keptOfBase: number;
     pAgainstBase: number;
   } | null;
+  readonly made: MadeOf;
   /** No other point is both smaller and more accurate. */
   readonly onFront: boolean;
 }
@@ -74,7 +96,22 @@ export interface TradeoffSummary {
   readonly reason: string;
 }
 
-const result = z.object({ sizeBytes: z.number(), parameters: z.number(), bitsPerWeight: z.number() });
+const made = z.object({
+  layers: z.array(
+    z.object({
+      layer: z.number(),
+      heads: z.array(z.number()),
+      headsOfBase: z.number().nullable(),
+      neurons: z.number(),
+      neuronsOfBase: z.number().nullable(),
+    }),
+  ),
+  tensors: z.array(
+    z.object({ tensor: z.string(), kind: z.string(), bitsPerWeight: z.number(), sizeBytes: z.number() }),
+  ),
+});
+
+const result = z.object({ sizeBytes: z.number(), parameters: z.number(), bitsPerWeight: z.number(), made });
 
 interface TradeoffUnit extends Unit {
   readonly model: string;
@@ -82,7 +119,7 @@ interface TradeoffUnit extends Unit {
 
 export const tradeoff: Experiment<TradeoffConfig, TradeoffUnit, z.infer<typeof result>, TradeoffSummary> = {
   kind: "tradeoff",
-  version: 1,
+  version: 2,
   title: "Accuracy against size",
   config: tradeoffConfig,
   result,
@@ -90,20 +127,23 @@ export const tradeoff: Experiment<TradeoffConfig, TradeoffUnit, z.infer<typeof r
   plan: async (config, context) =>
     Promise.all(
       [config.base, ...config.models].map(async (model) => ({
-        key: (await context.models.open(model)).hash,
+        key: `${(await context.models.open(model)).hash} beside ${(await context.models.open(config.base)).hash}`,
         label: `size of ${model}`,
         model,
       })),
     ),
 
-  async run(unit, _config, context) {
+  async run(unit, config, context) {
     const model = await context.models.open(unit.model);
-    const weights = [...(await shippedWeights(model)).values()];
+    const base = await context.models.open(config.base);
+    const shipped = await shippedWeights(model);
+    const weights = [...shipped.values()];
     const elements = weights.reduce((n, w) => n + elementCount(w.shape), 0);
     return {
       sizeBytes: weights.reduce((n, w) => n + weightSizeBytes(w), 0),
       parameters: parameterCount(model.weights.arch),
       bitsPerWeight: weights.reduce((n, w) => n + bitsPerWeight(w) * elementCount(w.shape), 0) / elements,
+      made: madeOf(model, base, shipped),
     };
   },
 
@@ -161,6 +201,28 @@ export const tradeoff: Experiment<TradeoffConfig, TradeoffUnit, z.infer<typeof r
     };
   },
 };
+
+function madeOf(model: OpenModel, base: OpenModel, shipped: ReadonlyMap<string, CompressedWeight>): MadeOf {
+  const { arch } = model.weights;
+  const origin = new Map(
+    keptOf(base.checkpoint.config, base.weights.arch).map((k, l) => [k.layer, base.weights.arch.layers[l]]),
+  );
+  return {
+    layers: keptOf(model.checkpoint.config, arch).map(({ layer, heads, neurons }) => ({
+      layer,
+      heads: [...heads],
+      headsOfBase: origin.get(layer)?.queryHeads ?? null,
+      neurons: neurons.length,
+      neuronsOfBase: origin.get(layer)?.neurons ?? null,
+    })),
+    tensors: matrices(arch).flatMap(({ name }) => {
+      const w = shipped.get(name);
+      if (!w) return [];
+      const tensor = tensorUnit(name);
+      return [{ tensor, kind: w.kind, bitsPerWeight: bitsPerWeight(w), sizeBytes: weightSizeBytes(w) }];
+    }),
+  };
+}
 
 function chooseWinner(
   config: TradeoffConfig,

@@ -45,6 +45,14 @@ export interface KvStore {
   update(k: Value, v: Value): KeysAndValues;
 }
 
+/**
+ * Values inside a block that methods look at: the inputs of its linear layers, and what attention attends to. The
+ * normed stream (batch, S, hidden), the heads side by side (batch, S, queryHeads · headDim), the MLP's inner
+ * activations (batch, S, neurons), and probabilities (batch, queryHeads, S, T).
+ */
+export const blockTaps = ["attentionInput", "probabilities", "attended", "mlpInput", "inner"] as const;
+export type BlockTap = (typeof blockTaps)[number];
+
 export interface BlockContext {
   readonly arch: DecoderArchitecture;
   readonly layer: LayerArchitecture;
@@ -59,6 +67,8 @@ export interface BlockContext {
   readonly sharedKv?: KeysAndValues | undefined;
   /** The tokens' vectors for this layer, (batch, S, P); needed where the model has them. */
   readonly perLayer?: Value | undefined;
+  /** Filled with the values inside, when somebody wants them. */
+  readonly taps?: Partial<Record<BlockTap, Value>> | undefined;
 }
 
 /** How far below the largest score a masked one is put; −40000 is the Neural Engine's rule for "never". */
@@ -155,10 +165,12 @@ function attention(b: Builder, x: Value, context: BlockContext): Value {
   if (layer.attentionSoftcap !== null) {
     scores = b.mul(b.tanh(b.mul(scores, 1 / layer.attentionSoftcap)), layer.attentionSoftcap);
   }
-  const p = b.reshape(b.softmax(b.add(scores, context.mask)), [batch, keyHeads, perGroup * length, total]);
+  const probabilities = b.softmax(b.add(scores, context.mask));
+  const p = b.reshape(probabilities, [batch, keyHeads, perGroup * length, total]);
   let out = b.reshape(b.matmul(p, v), [batch, heads, length, headDim]);
   if (gates?.heads) out = b.mul(out, b.reshape(gates.heads, [batch, heads, 1, 1]));
   const joined = b.reshape(b.transpose(out, [0, 2, 1, 3]), [batch, length, heads * headDim]);
+  if (context.taps) Object.assign(context.taps, { attentionInput: x, probabilities, attended: joined });
   return b.linear(joined, weightOf(context, "output"));
 }
 
@@ -171,6 +183,7 @@ function mlp(b: Builder, x: Value, context: BlockContext): Value {
   const active = activate(b, b.linear(x, weightOf(context, "gate")), layer);
   let inner = b.mul(active, b.linear(x, weightOf(context, "up")));
   if (gates?.neurons) inner = b.mul(inner, b.reshape(gates.neurons, [batch, 1, layer.neurons]));
+  if (context.taps) Object.assign(context.taps, { mlpInput: x, inner });
   return b.linear(inner, weightOf(context, "down"));
 }
 

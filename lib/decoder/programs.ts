@@ -6,6 +6,7 @@
  */
 import { invariant } from "../errors.ts";
 import { Builder } from "../mil/builder.ts";
+import { removeDeadCode } from "../mil/passes/dead-code.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
 import { fp32, int32 } from "../mil/types.ts";
 import {
@@ -19,14 +20,18 @@ import {
   layerTensorShapes,
 } from "./architecture.ts";
 import {
+  attentionHalf,
   type BlockGates,
+  type BlockTap,
   type BlockWeights,
   block,
   embed,
   head,
   type KeysAndValues,
   type KvStore,
+  mlpHalf,
   perLayerVectors,
+  rmsNorm,
   splitByLayer,
 } from "./block.ts";
 import { causalMask } from "./mask.ts";
@@ -104,38 +109,67 @@ export function embedProgram(arch: DecoderArchitecture, shape: SequenceShape): M
   return b.build({ x, perLayer: perLayerVectors(b, x, perLayerRowsInput(b, arch, shape), weights, arch) });
 }
 
+/** What part of a block a program holds. */
+export type BlockPart = "block" | "attention" | "mlp";
+
+const attentionRoles: readonly LayerTensor[] = [
+  "attentionNorm",
+  "postAttentionNorm",
+  "queryNorm",
+  "keyNorm",
+  "query",
+  "key",
+  "value",
+  "output",
+];
+
+/** The half of a block a tensor belongs to; per-layer embeddings follow the MLP. */
+export const partOfRole = (role: LayerTensor): "attention" | "mlp" =>
+  attentionRoles.includes(role) ? "attention" : "mlp";
+
 /**
  * `x` (batch, length, hidden), weights by role, `gate_<kind>` → `y` of the same shape. Where the layer takes them:
  * `perLayer` (batch, length, P); `sharedKeys` and `sharedValues` (batch, kvGroups, length, headDim) of the layer it reads.
- * A layer that others read also gives its `keys` and `values`.
+ * A layer that others read also gives its `keys` and `values`. Of a half, only what it needs and gives; beside `y` the values
+ * inside that `taps` names.
  */
 export function blockProgram(
   arch: DecoderArchitecture,
   index: number,
   { batch, length }: SequenceShape,
   gates: readonly GateKind[] = [],
+  part: BlockPart = "block",
+  taps: readonly BlockTap[] = [],
 ): MilFunction {
   const layer = arch.layers[index];
   invariant(layer, `no layer ${index}`);
-  const b = new Builder("block");
+  const b = new Builder(part);
   const x = b.input("x", fp32(batch, length, arch.hidden));
-  const weights = layerInputs(b, arch, layer);
+  const weights: BlockWeights = {};
+  for (const [role, shape] of Object.entries(layerTensorShapes(arch, layer)) as [LayerTensor, number[]][])
+    if (part === "block" || partOfRole(role) === part) weights[role] = b.input(role, fp32(...shape));
   const kvType = fp32(batch, layer.kvGroups, length, layer.headDim);
+  const [attends, transforms] = [part !== "mlp", part !== "attention"];
   let own: KeysAndValues | undefined;
-  const y = block(b, x, {
+  const found: Partial<Record<BlockTap, Value>> = {};
+  const y = { block, attention: attentionHalf, mlp: mlpHalf }[part](b, x, {
     arch,
     layer,
     weights,
     ...sequenceConstants(b, layer, length),
     gates: gateInputs(b, layer, batch, gates),
-    perLayer: arch.perLayer ? b.input("perLayer", fp32(batch, length, arch.perLayer.width)) : undefined,
+    perLayer: arch.perLayer && transforms ? b.input("perLayer", fp32(batch, length, arch.perLayer.width)) : undefined,
     sharedKv:
-      layer.kvSource === null ? undefined : { k: b.input("sharedKeys", kvType), v: b.input("sharedValues", kvType) },
+      layer.kvSource === null || !attends
+        ? undefined
+        : { k: b.input("sharedKeys", kvType), v: b.input("sharedValues", kvType) },
     kv: heard((kv) => {
       own = kv;
     }),
+    taps: found,
   });
-  return b.build({ y, ...(isKvSource(arch, index) ? outputsOf(own) : {}) });
+  const tapped = Object.fromEntries(taps.flatMap((t) => (found[t] ? [[t, found[t]] as const] : [])));
+  return removeDeadCode(b.build({ y, ...(isKvSource(arch, index) ? outputsOf(own) : {}), ...tapped }));
 }
 
 /** Hands on a layer's keys and values as they are, and tells of them. */
@@ -152,6 +186,13 @@ const outputsOf = (kv: KeysAndValues | undefined): Record<string, Value> => (kv 
 export function logitsProgram(arch: DecoderArchitecture, rows: number): MilFunction {
   const b = new Builder("head");
   return b.build({ logits: headFromInputs(b, arch, rows) });
+}
+
+/** `x` (rows, hidden), `finalNorm` → `n` (rows, hidden), what the head multiplies. */
+export function headInputProgram(arch: DecoderArchitecture, rows: number): MilFunction {
+  const b = new Builder("head_input");
+  const x = b.input("x", fp32(rows, arch.hidden));
+  return b.build({ n: rmsNorm(b, x, b.input("finalNorm", fp32(arch.hidden)), arch) });
 }
 
 /** As `logitsProgram`, with `targets` (rows): → `nll` (rows) = logsumexp(z) − z[target], `top1` (rows). */

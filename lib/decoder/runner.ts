@@ -9,14 +9,18 @@ import type { Engine, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import type { MilFunction } from "../mil/program.ts";
 import { i32, type Tensor } from "../mil/tensor.ts";
-import { isKvSource } from "./architecture.ts";
+import { isKvSource, type LayerTensor } from "./architecture.ts";
+import type { BlockTap } from "./block.ts";
 import {
+  type BlockPart,
   blockProgram,
   comparisonProgram,
   embedProgram,
   type GateKind,
+  headInputProgram,
   logitsProgram,
   lossProgram,
+  partOfRole,
   type SequenceShape,
 } from "./programs.ts";
 import { alongFirstAxis, atBatch, type Stream } from "./stream.ts";
@@ -81,21 +85,34 @@ export class DecoderRunner {
 
   /** One block. */
   async block(index: number, stream: Stream, gates: Gates = {}): Promise<Stream> {
+    return (await this.part("block", index, stream, { gates })).stream;
+  }
+
+  /** A block or one half of it, with values inside it beside the stream. */
+  async part<T extends BlockTap = never>(
+    part: BlockPart,
+    index: number,
+    stream: Stream,
+    options: { gates?: Gates; taps?: readonly T[] } = {},
+  ): Promise<{ stream: Stream } & Record<T, Tensor>> {
     const { arch } = this.weights;
     const layer = arch.layers[index];
     if (!layer)
       throw new EspalierError("input/invalid", `there is no layer ${index}; the model has ${arch.layers.length}`);
+    const { gates = {}, taps = [] } = options;
     const { x } = stream;
     const [batch, length] = x.shape as [number, number, number];
     const kinds = (Object.keys(gates) as GateKind[]).sort();
     const gives = isKvSource(arch, index) ? "gives" : "";
-    const key = `block|${this.archKey()}|${JSON.stringify(layer)}${gives}|${batch}x${length}|${kinds}`;
-    const exe = await this.executable(key, () => blockProgram(arch, index, { batch, length }, kinds));
-    const inputs: Record<string, Tensor> = { x, ...layerWeights(this.weights, index) };
+    const key = `${part}|${this.archKey()}|${JSON.stringify(layer)}${gives}|${batch}x${length}|${kinds}|${taps}`;
+    const exe = await this.executable(key, () => blockProgram(arch, index, { batch, length }, kinds, part, taps));
+    const inputs: Record<string, Tensor> = { x };
+    for (const [role, w] of Object.entries(layerWeights(this.weights, index)))
+      if (part === "block" || partOfRole(role as LayerTensor) === part) inputs[role] = w;
     for (const k of kinds) inputs[`gate_${k}`] = gates[k] as Tensor;
     const vectors = stream.perLayer[index];
-    if (vectors) inputs.perLayer = atBatch(vectors, batch);
-    if (layer.kvSource !== null) {
+    if (vectors && part !== "attention") inputs.perLayer = atBatch(vectors, batch);
+    if (layer.kvSource !== null && part !== "mlp") {
       const kv = stream.shared.get(layer.kvSource);
       if (!kv)
         throw new EspalierError(
@@ -105,9 +122,9 @@ export class DecoderRunner {
       inputs.sharedKeys = atBatch(kv.k, batch);
       inputs.sharedValues = atBatch(kv.v, batch);
     }
-    const { y, keys, values } = await exe.run(inputs);
+    const { y, keys, values, ...inside } = await exe.run(inputs);
     const shared = keys && values ? new Map(stream.shared).set(index, { k: keys, v: values }) : stream.shared;
-    return { ...stream, x: y as Tensor, shared };
+    return { ...(inside as Record<T, Tensor>), stream: { ...stream, x: y as Tensor, shared } };
   }
 
   /** Blocks `from` … L − 1. */
@@ -157,6 +174,16 @@ export class DecoderRunner {
     const exe = await this.executable(`logits|${this.archKey()}|${rows}`, () => logitsProgram(this.weights.arch, rows));
     const out = await exe.run({ x: rowSlice(x, from, rows), ...this.headInputs() });
     return out.logits as Tensor;
+  }
+
+  /** The stream as the head's linear layer sees it: normed, (rows, hidden). */
+  async headInput({ x }: Stream): Promise<Tensor> {
+    const rows = rowsOf(x);
+    const exe = await this.executable(`head input|${this.archKey()}|${rows}`, () =>
+      headInputProgram(this.weights.arch, rows),
+    );
+    const out = await exe.run({ x: rowSlice(x, 0, rows), finalNorm: weight(this.weights, "finalNorm") });
+    return out.n as Tensor;
   }
 
   private headInputs(): Record<string, Tensor> {

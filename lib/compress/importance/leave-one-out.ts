@@ -4,9 +4,10 @@
  *   I_u,s = NLL_s(gate_u = 0) − NLL_s(all gates 1), per sequence s, in nats per token
  *
  * The ground truth that cheaper metrics approximate; paired by sequence, so its standard error is that of a
- * difference. Two savings make it cheap: the stream entering each layer is kept, so a unit of layer ℓ re-runs only
- * layers ≥ ℓ, and all units of a layer run side by side along the batch axis with gates of their own. Negative values
- * are legitimate. Left out: mean ablation, interactions of units.
+ * difference. Three savings make it cheap: the stream entering each layer is kept, so a unit of layer ℓ re-runs only
+ * layers ≥ ℓ; a block of neurons or an MLP starts from the stream behind attention; and all units of a layer run side
+ * by side along the batch axis with gates of their own. Negative values are legitimate. Left out: mean ablation,
+ * interactions of units.
  */
 
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
@@ -17,11 +18,13 @@ import { throwIfCancelled } from "../../eval/perplexity.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { f32 } from "../../mil/tensor.ts";
 
-/** One gate of one layer; `index` is 0 for attention and MLP. */
+/** One gate of one layer, or `count` neighbouring ones; `index` is 0 for attention and MLP. */
 export interface GateUnit {
   readonly layer: number;
   readonly kind: GateKind | "layer";
   readonly index: number;
+  /** 1 when left out. */
+  readonly count?: number;
 }
 
 export interface LeaveOneOutOptions {
@@ -82,6 +85,8 @@ export async function leaveOneOut(
 
     const perRun = Math.max(1, Math.floor(tokensPerBatch / (batch.shape.batch * batch.shape.length)));
     for (let l = 0; l < layers; l++) {
+      // The stream between attention and MLP, for units that only touch the MLP.
+      let middle: Stream | null = null;
       for (const group of groupsOf(byLayer[l] ?? [], perRun, arch)) {
         throwIfCancelled(options.signal);
         const copies = group.length;
@@ -90,7 +95,12 @@ export async function leaveOneOut(
           runner,
           batch.shape.batch,
         );
-        let x = await runner.block(l, repeatStream(boundary[l] as Stream, copies), gates);
+        const half = group.every((d) => d.unit.kind === "neurons" || d.unit.kind === "mlp");
+        if (half) middle ??= (await runner.part("attention", l, boundary[l] as Stream)).stream;
+        let x =
+          half && middle
+            ? (await runner.part("mlp", l, repeatStream(middle, copies), { gates })).stream
+            : await runner.block(l, repeatStream(boundary[l] as Stream, copies), gates);
         x = await runner.blocks(x, l + 1);
         const losses = await meanNll(x, copies);
         for (const [c, d] of group.entries()) {
@@ -134,7 +144,10 @@ function gatesFor(units: readonly GateUnit[], runner: DecoderRunner, batch: numb
     const values = new Float32Array(units.length * batch * width).fill(1);
     for (const [c, unit] of units.entries()) {
       if (!kindsOf(unit, arch).includes(kind)) continue;
-      for (let row = 0; row < batch; row++) values[(c * batch + row) * width + unit.index] = 0;
+      const from = unit.index;
+      const to = from + (unit.count ?? 1);
+      for (let row = 0; row < batch; row++)
+        values.fill(0, (c * batch + row) * width + from, (c * batch + row) * width + to);
     }
     gates[kind] = f32(shape, values);
   }

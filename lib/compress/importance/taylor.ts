@@ -6,7 +6,7 @@
  *   g_u,s = ∂NLL_s / ∂gate_u at 1;   taylor: |g|, per sequence then averaged;   predicted ΔNLL of removal: −g
  *
  * One forward and backward pass gives every gate of every layer for every sequence of the batch, since each sequence
- * has gates of its own. It sees a step of −1 as if it were small: where removal is far from linear it misleads.
+ * has gates of its own; a block of neurons has the sum of their gradients. It sees a step of −1 as if it were small: where removal is far from linear it misleads.
  */
 
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
@@ -114,7 +114,10 @@ function gradientOf(unit: GateUnit, arch: DecoderArchitecture, out: Record<strin
     const t = out[`d_L${unit.layer}_gate_${kind}`];
     if (!t) return Number.NaN;
     const width = t.shape.length === 2 ? (t.shape[1] as number) : 1;
-    return float32Data(t)[row * width + unit.index] as number;
+    const values = float32Data(t);
+    let total = 0;
+    for (let i = 0; i < (unit.count ?? 1); i++) total += values[row * width + unit.index + i] as number;
+    return total;
   };
   return kindsOf(unit, arch).reduce((total, kind) => total + at(kind), 0);
 }

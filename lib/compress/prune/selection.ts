@@ -135,45 +135,101 @@ function balanced(arch: DecoderArchitecture, scores: readonly (readonly number[]
   });
 }
 
-/** Heads and groups by name. Throws `prune/unknown-unit` with the range there is, or `prune/empty-layer`. */
-export function headsByName(arch: DecoderArchitecture, names: readonly string[]): HeadSelection {
-  const drop = arch.layers.map(() => new Set<number>());
+/** Everything to take away: heads and neurons by layer in the old numbering, and whole layers, ascending. */
+export interface PruneSelection {
+  readonly heads: HeadSelection;
+  readonly neurons: readonly (readonly number[])[];
+  readonly layers: readonly number[];
+}
+
+/** Nothing taken away. */
+export const emptySelection = (arch: DecoderArchitecture): PruneSelection => ({
+  heads: arch.layers.map(() => []),
+  neurons: arch.layers.map(() => []),
+  layers: [],
+});
+
+/**
+ * Heads, KV groups, neurons and layers by name. Throws `prune/unknown-unit` with the range there is, or
+ * `prune/empty-layer` when a layer that stays would keep no head or no neuron, or no layer would stay.
+ */
+export function selectionByName(arch: DecoderArchitecture, names: readonly string[]): PruneSelection {
+  const heads = arch.layers.map(() => new Set<number>());
+  const neurons = arch.layers.map(() => new Set<number>());
+  const layers = new Set<number>();
   for (const name of names) {
     const unit = parseUnit(name);
     const layer = arch.layers[unit.layer];
-    const chosen = drop[unit.layer];
-    if (!layer || !chosen) {
+    if (!layer) {
       throw new EspalierError("prune/unknown-unit", `${name}: there is no layer ${unit.layer}`, {
         hint: `Layers are L0 to L${arch.layers.length - 1}.`,
       });
     }
+    const refuse = (what: string, letter: string, count: number): never => {
+      throw new EspalierError("prune/unknown-unit", `${name}: layer ${unit.layer} has no such ${what}`, {
+        hint: `Its ${what}s are ${letter}0 to ${letter}${count - 1}.`,
+      });
+    };
     if (unit.kind === "head") {
-      if (unit.index >= layer.queryHeads) {
-        throw new EspalierError("prune/unknown-unit", `${name}: layer ${unit.layer} has no such head`, {
-          hint: `Its heads are H0 to H${layer.queryHeads - 1}.`,
-        });
-      }
-      chosen.add(unit.index);
+      if (unit.index >= layer.queryHeads) refuse("head", "H", layer.queryHeads);
+      heads[unit.layer]?.add(unit.index);
     } else if (unit.kind === "group") {
-      if (unit.index >= layer.kvGroups) {
-        throw new EspalierError("prune/unknown-unit", `${name}: layer ${unit.layer} has no such group`, {
-          hint: `Its groups are G0 to G${layer.kvGroups - 1}.`,
-        });
-      }
-      for (const { layer: reader, heads } of headsOfGroup(arch, unit.layer, unit.index))
-        for (const h of heads) drop[reader]?.add(h);
-    } else {
+      if (unit.index >= layer.kvGroups) refuse("group", "G", layer.kvGroups);
+      for (const { layer: reader, heads: own } of headsOfGroup(arch, unit.layer, unit.index))
+        for (const h of own) heads[reader]?.add(h);
+    } else if (unit.kind === "neuron") {
+      if (unit.index + unit.count > layer.neurons) refuse("neuron", "N", layer.neurons);
+      for (let n = 0; n < unit.count; n++) neurons[unit.layer]?.add(unit.index + n);
+    } else if (unit.kind === "layer") layers.add(unit.layer);
+    else {
+      throw new EspalierError("prune/unknown-unit", `${name} cannot be cut out`, {
+        hint: "Name heads L3.H5, groups L3.G1, neurons L3.N12 or L3.N0-31, and layers L3.",
+      });
+    }
+  }
+  if (layers.size >= arch.layers.length)
+    throw new EspalierError("prune/empty-layer", "the list would leave no layer", { hint: "Keep at least one layer." });
+  for (const l of layers) refuseLayer(arch, l, layers);
+  for (const [l, layer] of arch.layers.entries()) {
+    if (layers.has(l)) continue;
+    const bare =
+      (heads[l]?.size ?? 0) >= layer.queryHeads ? "heads" : (neurons[l]?.size ?? 0) >= layer.neurons ? "neurons" : null;
+    if (bare) {
+      throw new EspalierError("prune/empty-layer", `the list would leave layer ${l} without ${bare}`, {
+        hint: `Keep at least one of the ${bare} of layer ${l}, or drop all of L${l}.`,
+      });
+    }
+  }
+  const ascending = (s: ReadonlySet<number>): number[] => [...s].sort((a, b) => a - b);
+  return { heads: heads.map(ascending), neurons: neurons.map(ascending), layers: ascending(layers) };
+}
+
+/**
+ * Throws `input/invalid` where a layer cannot be taken out: one whose keys and values are read by a layer that stays, or of a
+ * model whose layers have embeddings or a scalar of their own, which no other layer could take over.
+ */
+export function refuseLayer(arch: DecoderArchitecture, l: number, gone: ReadonlySet<number>): void {
+  const why =
+    arch.perLayer || arch.layers[l]?.layerScalar
+      ? "the layers of this model have embeddings or scalars of their own"
+      : kvReaders(arch, l).some((reader) => reader !== l && !gone.has(reader))
+        ? "a layer that stays reads its keys and values"
+        : null;
+  if (why === null) return;
+  throw new EspalierError("input/invalid", `layer ${l} cannot be taken out: ${why}`, {
+    hint: "Drop heads or neurons of it instead.",
+  });
+}
+
+/** Heads by name, of heads and groups alone. Throws as `selectionByName`. */
+export function headsByName(arch: DecoderArchitecture, names: readonly string[]): HeadSelection {
+  for (const name of names) {
+    const { kind } = parseUnit(name);
+    if (kind !== "head" && kind !== "group") {
       throw new EspalierError("prune/unknown-unit", `${name} is neither a head nor a KV group`, {
         hint: "Name heads L3.H5 and groups L3.G1.",
       });
     }
   }
-  return drop.map((chosen, l) => {
-    if (chosen.size >= (arch.layers[l]?.queryHeads ?? 0)) {
-      throw new EspalierError("prune/empty-layer", `the list would leave layer ${l} without heads`, {
-        hint: `Keep at least one head of layer ${l}.`,
-      });
-    }
-    return [...chosen].sort((a, b) => a - b);
-  });
+  return selectionByName(arch, names).heads;
 }

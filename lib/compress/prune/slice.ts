@@ -1,9 +1,10 @@
 /**
- * @file Takes heads out of a layer for good: rows of q, k and v, columns of o.
+ * @file Takes heads, neurons and layers out for good: rows of q, k, v, gate and up, columns of o and down.
  *
  * With kept heads S and the groups T they still read: Wq[S·h, :], Wk[T·h, :], Wv[T·h, :], Wo[:, S·h]. A KV group nobody
  * reads goes with its heads; where later layers read the same keys and values, it stays as long as one head of any of them
- * does. Whole heads move freely under RoPE; channels inside one do not. The sliced layer computes what the gated one
+ * does. Whole heads move freely under RoPE; channels inside one do not. With kept neurons N: Wgate[N, :], Wup[N, :],
+ * Wdown[:, N]. Layers that stay are numbered anew. The sliced model computes what the gated one
  * does with the dropped gates at 0.
  */
 import {
@@ -14,10 +15,10 @@ import {
   layerTensorShapes,
 } from "../../decoder/architecture.ts";
 import type { DecoderWeights } from "../../decoder/weights.ts";
-import { decoderWeights, weight } from "../../decoder/weights.ts";
+import { decoderWeights, weight, weightList } from "../../decoder/weights.ts";
 import { EspalierError } from "../../errors.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
-import type { HeadSelection } from "./selection.ts";
+import { emptySelection, type HeadSelection, type PruneSelection, refuseLayer } from "./selection.ts";
 
 export interface SlicedLayer {
   readonly layer: LayerArchitecture;
@@ -100,4 +101,50 @@ export function pruneHeads(weights: DecoderWeights, drop: HeadSelection): Decode
   });
   const pruned: DecoderArchitecture = { ...arch, layers };
   return decoderWeights(pruned, tensors, weights.tables);
+}
+
+/** The model without the dropped neurons, by layer. Throws `prune/empty-layer` where none would be left. */
+export function pruneNeurons(weights: DecoderWeights, drop: readonly (readonly number[])[]): DecoderWeights {
+  const { arch } = weights;
+  const tensors = new Map<string, Tensor>(weights.tensors);
+  const layers = arch.layers.map((layer, l) => {
+    const gone = new Set(drop[l]);
+    if (gone.size === 0) return layer;
+    const keep = Array.from({ length: layer.neurons }, (_, n) => n).filter((n) => !gone.has(n));
+    if (keep.length === 0)
+      throw new EspalierError("prune/empty-layer", `layer ${l} must keep at least one neuron, or go as a whole`);
+    const of = (role: LayerTensor): Float32Array => float32Data(weight(weights, `L${l}_${role}`));
+    for (const role of ["gate", "up"] as const)
+      tensors.set(`L${l}_${role}`, f32([keep.length, arch.hidden], takeRows(of(role), arch.hidden, keep, 1)));
+    tensors.set(`L${l}_down`, f32([arch.hidden, keep.length], takeColumns(of("down"), layer.neurons, keep, 1)));
+    return { ...layer, neurons: keep.length };
+  });
+  return decoderWeights({ ...arch, layers }, tensors, weights.tables);
+}
+
+/** The model without the dropped layers. Throws `prune/empty-layer` when none would be left. */
+export function pruneLayers(weights: DecoderWeights, drop: readonly number[]): DecoderWeights {
+  const { arch } = weights;
+  const keep = arch.layers.flatMap((_, l) => (drop.includes(l) ? [] : [l]));
+  if (keep.length === 0) throw new EspalierError("prune/empty-layer", "a model must keep at least one layer");
+  if (keep.length === arch.layers.length) return weights;
+  for (const l of drop) refuseLayer(arch, l, new Set(drop));
+  const layers = keep.map((l): LayerArchitecture => {
+    const layer = arch.layers[l] as LayerArchitecture;
+    return layer.kvSource === null ? layer : { ...layer, kvSource: keep.indexOf(layer.kvSource) };
+  });
+  const pruned: DecoderArchitecture = { ...arch, layers };
+  const tensors = weightList(pruned).map(({ name, layer, role }): [string, Tensor] => [
+    name,
+    weight(weights, layer === null ? name : `L${keep[layer]}_${role}`),
+  ]);
+  return decoderWeights(pruned, new Map(tensors), weights.tables);
+}
+
+/** Heads, neurons and layers at once; all in the numbering of `weights`. */
+export function pruneModel(weights: DecoderWeights, drop: Partial<PruneSelection>): DecoderWeights {
+  const { heads, neurons, layers } = { ...emptySelection(weights.arch), ...drop };
+  // What a layer that goes would have lost is of no account, and might be all of it.
+  const staying = (list: readonly (readonly number[])[]) => list.map((d, l) => (layers.includes(l) ? [] : d));
+  return pruneLayers(pruneNeurons(pruneHeads(weights, staying(heads)), staying(neurons)), layers);
 }

@@ -2,7 +2,8 @@
  * @file Palettes: each weight becomes an index into a small table of values, fitted by k-means.
  *
  * Reference: Han et al., "Deep Compression" (2016); granularity as in Core ML (iOS 18): one table per `rowsPerTable`
- * consecutive output channels. With column weights E[x_c²] the error that counts is that of the layer's output. Tables are
+ * consecutive output channels. With column weights E[x_c²] the error that counts is that of the layer's output; with the
+ * Fisher information of each weight it is, to second order, that of the loss (Kim et al., SqueezeLLM, 2023). Tables are
  * rounded to fp16 before indices are chosen, so the index is the nearest entry that ships. The k-means is exact.
  */
 import { EspalierError } from "../../errors.ts";
@@ -17,6 +18,8 @@ export interface PaletteOptions {
   readonly rowsPerTable: number | null;
   /** How much an error in each input column counts, (columns). */
   readonly columnWeights?: Float32Array | undefined;
+  /** How much an error in each weight counts, (rows, columns); instead of `columnWeights`. */
+  readonly elementWeights?: Float32Array | undefined;
 }
 
 /** `values` (rows, columns). Throws `input/invalid` when tables do not divide the rows, `numeric/non-finite`. */
@@ -39,7 +42,7 @@ export function palettize(values: Float32Array, shape: readonly number[], option
   for (let g = 0; g < groups; g++) {
     const part = values.subarray(g * size, (g + 1) * size);
     const table = tables.subarray(g * entries, (g + 1) * entries);
-    const found = kmeans1d(part, entries, weights);
+    const found = kmeans1d(part, entries, options.elementWeights?.subarray(g * size, (g + 1) * size) ?? weights);
     for (let e = 0; e < entries; e++) table[e] = roundToFloat16(found[Math.min(e, found.length - 1)] as number);
     assignNearest(part, table, indices.subarray(g * size, (g + 1) * size));
   }

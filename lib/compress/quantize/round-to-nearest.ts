@@ -20,6 +20,8 @@ export interface AffineOptions {
   /** Search the clip instead of keeping the extremes. */
   readonly clipSearch: boolean;
   readonly columnWeights?: Float32Array | undefined;
+  /** How much an error in each weight counts, (rows, columns); instead of `columnWeights`. */
+  readonly elementWeights?: Float32Array | undefined;
 }
 
 const CLIP_STEPS = 40;
@@ -45,7 +47,9 @@ export function quantizeAffine(values: Float32Array, shape: readonly number[], o
     for (let g = 0; g < groups; g++) {
       const from = r * columns + g * groupSize;
       const part = values.subarray(from, from + groupSize);
-      const weights = options.columnWeights?.subarray(g * groupSize, (g + 1) * groupSize);
+      const weights =
+        options.elementWeights?.subarray(from, from + groupSize) ??
+        options.columnWeights?.subarray(g * groupSize, (g + 1) * groupSize);
       const grid = options.clipSearch ? bestGrid(part, options, weights) : gridAt(part, options, 1);
       scales[r * groups + g] = grid.scale;
       if (offsets) offsets[r * groups + g] = grid.offset;

@@ -21,7 +21,7 @@ export interface Family {
   widths?(arch: DecoderArchitecture, config: Record<string, unknown>): Record<string, unknown>;
 }
 
-/** One number of heads, groups and neurons for all layers, large enough for each. */
+/** One number of heads, groups and neurons for all layers, large enough for each; which layers slide, when some are missing. */
 export function standardWidths(arch: DecoderArchitecture, config: Record<string, unknown>): Record<string, unknown> {
   const most = (pick: (l: LayerArchitecture) => number): number => Math.max(...arch.layers.map(pick));
   const groups = most((l) => l.kvGroups);
@@ -32,7 +32,16 @@ export function standardWidths(arch: DecoderArchitecture, config: Record<string,
     num_key_value_heads: groups,
     intermediate_size: most((l) => l.neurons),
     head_dim: most((l) => l.headDim),
+    ...layerTypes(arch, config),
   };
+}
+
+/** Which layers slide follows from a pattern, or from the list there is, only as long as no layer is missing. */
+function layerTypes(arch: DecoderArchitecture, config: Record<string, unknown>): Record<string, unknown> {
+  const slides = arch.layers.some((l) => l.window !== null);
+  const fewer = arch.layers.length !== config.num_hidden_layers;
+  if (!fewer || !(slides || Array.isArray(config.layer_types))) return {};
+  return { layer_types: arch.layers.map((l) => (l.window === null ? "full_attention" : "sliding_attention")) };
 }
 
 /** Query heads spread evenly over the groups, in order: head h reads group ⌊h / (H / K)⌋. */

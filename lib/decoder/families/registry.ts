@@ -119,10 +119,13 @@ function withExtension(arch: DecoderArchitecture, raw: unknown): DecoderArchitec
 export function configFor(arch: DecoderArchitecture, original: Record<string, unknown>): Record<string, unknown> {
   if (arch.layers.length === 0) throw new EspalierError("model/config", "a decoder needs at least one layer");
   const family = familyOf(original);
-  const { espalier: _before, ...rest } = original;
+  const { espalier: before, ...rest } = original;
   const widths = (family.widths ?? standardWidths)(arch, textConfig(rest));
   const base = isWrapper(rest) ? { ...textOnly(rest, arch.family), ...widths, model_type: arch.family } : widths;
-  if (isDeepStrictEqual(architectureOf(base).layers, arch.layers)) return base;
+  // What was kept of the model it began as goes along.
+  const kept = keptIn(before);
+  if (isDeepStrictEqual(architectureOf(base).layers, arch.layers))
+    return "kept" in kept ? { ...base, espalier: { version: 1, ...kept } } : base;
   // With per-layer widths the standard keys stay a legal description of some model, though not of this one.
   const layers = arch.layers.map((l) => ({
     query_heads: l.queryHeads,
@@ -130,5 +133,10 @@ export function configFor(arch: DecoderArchitecture, original: Record<string, un
     head_to_group: l.headToGroup,
     neurons: l.neurons,
   }));
-  return { ...base, espalier: { version: 1, layers } };
+  return { ...base, espalier: { version: 1, layers, ...kept } };
 }
+
+const keptIn = (espalier: unknown): { kept?: unknown } =>
+  typeof espalier === "object" && espalier !== null && "kept" in espalier && espalier.kept !== undefined
+    ? { kept: espalier.kept }
+    : {};

@@ -342,6 +342,8 @@ export interface CheckpointToWrite {
   /** Tokenizer and generation files come from here. */
   readonly copyFrom: string | null;
   readonly replace?: boolean | undefined;
+  /** How the weights came to be, kept in `config.json` under `espalier`. */
+  readonly provenance?: Readonly<Record<string, unknown>> | undefined;
   /** Further files by name. */
   readonly extraFiles?: Readonly<Record<string, string>>;
 }
@@ -393,7 +395,11 @@ export async function writeCheckpoint(directory: string, checkpoint: CheckpointT
       await writeSafetensors(join(partial, "model.safetensors"), tensors);
       const config = configFor(architecture, checkpoint.config);
       const espalier = typeof config.espalier === "object" ? config.espalier : { version: 1 };
-      const full = Object.keys(compression).length > 0 ? { ...config, espalier: { ...espalier, compression } } : config;
+      const ours = {
+        ...checkpoint.provenance,
+        ...(Object.keys(compression).length > 0 ? { compression } : {}),
+      };
+      const full = Object.keys(ours).length > 0 ? { ...config, espalier: { ...espalier, ...ours } } : config;
       await writeFile(
         join(partial, "config.json"),
         `${JSON.stringify({ ...full, ...dtypeKeys(full, dtype) }, null, 2)}\n`,

@@ -1,0 +1,256 @@
+/**
+ * @file Tensors × widths: what each matrix costs at each width, all others untouched.
+ *
+ * A unit is one tensor at one width on all sequences, so that a picture fills in cell by cell, widest row first. Its key
+ * begins with the name of the sweep, which config and model alone decide: a page finds what is measured before the run ends.
+ */
+import { basename, extname } from "node:path";
+import { z } from "zod";
+import { decodeWeight, weightSizeBytes } from "../../lib/compress/decode.ts";
+import { layerInputMoments } from "../../lib/compress/importance/activation-inputs.ts";
+import { asClusterWeights, diagonalFisher } from "../../lib/compress/importance/fisher-weights.ts";
+import { matrices, tensorSensitivity } from "../../lib/compress/importance/tensor-sensitivity.ts";
+import { bitsOf, type ErrorWeights, storeAs, type Width, widths } from "../../lib/compress/quantize/width.ts";
+import type { DecoderArchitecture, GlobalTensor, LayerTensor } from "../../lib/decoder/architecture.ts";
+import { type WeightEntry, weight } from "../../lib/decoder/weights.ts";
+import type { Engine } from "../../lib/engines/engine.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
+import type { TokenSequence } from "../../lib/eval/sequences.ts";
+import { meanAndError } from "../../lib/eval/summary.ts";
+import { tensorUnit } from "../../lib/ids.ts";
+import { float32Data } from "../../lib/mil/tensor.ts";
+import { elementCount } from "../../lib/mil/types.ts";
+import type { OpenModel } from "../models.ts";
+
+export const weightings = ["none", "activation", "fisher"] as const;
+export type Weighting = (typeof weightings)[number];
+
+/** How tensors are stored and what errors are weighted by; shared by the sweep and by quantize. */
+export const storageConfig = {
+  rowsPerTable: z
+    .number()
+    .int()
+    .positive()
+    .default(16)
+    .describe("Palette: output channels that share a table (8 to 32 suit the Neural Engine)"),
+  groupSize: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe("Affine: input channels that share a scale; absent: the whole row"),
+  asymmetric: z.boolean().default(false).describe("Affine: an offset for every scale"),
+  keepExtremes: z.boolean().default(false).describe("Affine: no search for a better clip"),
+  weighting: z
+    .enum(weightings)
+    .default("none")
+    .describe("What errors count by: every weight alike, the size of its input, or its Fisher information"),
+};
+export type StorageConfig = z.infer<z.ZodObject<typeof storageConfig>>;
+
+/** The part of a config that says how tensors are stored. */
+export const storageOf = ({
+  rowsPerTable,
+  groupSize,
+  asymmetric,
+  keepExtremes,
+  weighting,
+}: StorageConfig): StorageConfig => ({ rowsPerTable, groupSize, asymmetric, keepExtremes, weighting });
+
+export const granularityOf = (config: StorageConfig) => ({
+  rowsPerTable: config.rowsPerTable,
+  groupSize: config.groupSize ?? null,
+  asymmetric: config.asymmetric,
+  keepExtremes: config.keepExtremes,
+});
+
+export const widthList = z.array(z.enum(widths)).min(1);
+
+export interface SweepConfig extends StorageConfig {
+  readonly text: string;
+  readonly separator?: string | undefined;
+  readonly limit?: number | undefined;
+  readonly context?: number | undefined;
+  readonly maxTokens?: number | undefined;
+  readonly widths: readonly Width[];
+}
+
+/** What names a sweep, without its widths; the same for a text's path and for its id in a workbench. */
+export function sweepName(config: SweepConfig, modelHash: string): string {
+  const { separator, limit, context, maxTokens, rowsPerTable, groupSize, asymmetric, keepExtremes, weighting } = config;
+  const text = basename(config.text, extname(config.text));
+  const measured = [text, separator, limit, context, maxTokens];
+  const stored = [rowsPerTable, groupSize, asymmetric, keepExtremes, weighting];
+  return `${modelHash} tensors ${JSON.stringify([measured, stored])}`;
+}
+
+export const tensorCell = z.object({
+  of: z.literal("tensor"),
+  tensor: z.string(),
+  width: z.enum(widths),
+  sizeBytes: z.number(),
+  /** ‖w − ŵ‖² / ‖w‖². */
+  relativeError: z.number(),
+  /** By sequence: nats per token, nats per token, share. */
+  loss: z.array(z.number()),
+  kl: z.array(z.number()),
+  agreement: z.array(z.number()),
+});
+export type TensorCell = z.infer<typeof tensorCell>;
+
+export interface SweepColumn {
+  /** `embedding`, `head`, `L3.query`. */
+  readonly tensor: string;
+  /** Null for embedding and head. */
+  readonly layer: number | null;
+  readonly role: LayerTensor | GlobalTensor;
+  readonly elements: number;
+  readonly fp16Bytes: number;
+}
+
+export interface SweepCell {
+  readonly tensor: string;
+  readonly width: Width;
+  readonly sizeBytes: number;
+  readonly bitsPerWeight: number;
+  readonly relativeError: number;
+  readonly kl: { mean: number; standardError: number };
+  readonly loss: { mean: number; standardError: number };
+  readonly agreement: { mean: number; standardError: number };
+}
+
+/** The matrix a page draws: columns × widths, cells where something is measured. */
+export interface TensorSweep {
+  readonly columns: SweepColumn[];
+  /** Most bits first. */
+  readonly widths: Width[];
+  readonly cells: SweepCell[];
+  /** Bytes of what is never quantized: norms, in fp16. */
+  readonly fixedBytes: number;
+  /** tensor → width → by sequence, nats per token. */
+  readonly perSequence: Record<string, Record<string, { kl: number[]; loss: number[] }>>;
+}
+
+export const orderedWidths = (chosen: readonly Width[]): Width[] =>
+  [...new Set(chosen)].sort((a, b) => bitsOf(b) - bitsOf(a) || a.localeCompare(b));
+
+export const columnsOf = (arch: DecoderArchitecture): SweepColumn[] =>
+  matrices(arch).map(({ name, layer, role, shape }) => ({
+    tensor: tensorUnit(name),
+    layer,
+    role,
+    elements: elementCount(shape),
+    fp16Bytes: 2 * elementCount(shape),
+  }));
+
+/** Prefixes and error weights of the models and texts at hand, computed once a session. */
+const prepared = new WeakMap<OpenModel, Map<string, Promise<unknown>>>();
+
+function once<T>(model: OpenModel, key: string, make: () => Promise<T>): Promise<T> {
+  const known = prepared.get(model) ?? new Map<string, Promise<unknown>>();
+  prepared.set(model, known);
+  let found = known.get(key) as Promise<T> | undefined;
+  if (!found) {
+    found = make();
+    known.set(key, found);
+    found.catch(() => known.delete(key));
+  }
+  return found;
+}
+
+export interface Preparation {
+  readonly engine: Engine;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** Error weights by flat name; empty when every weight counts alike. */
+export async function errorWeightsOf(
+  weighting: Weighting,
+  model: OpenModel,
+  sequences: readonly TokenSequence[],
+  name: string,
+  options: Preparation,
+): Promise<ReadonlyMap<string, ErrorWeights>> {
+  if (weighting === "none") return new Map();
+  return once(model, `${weighting} ${name}`, async () => {
+    const found = new Map<string, ErrorWeights>();
+    if (weighting === "fisher") {
+      for (const [tensor, sums] of await diagonalFisher(options.engine, model.weights, sequences, options))
+        found.set(tensor, { elementWeights: asClusterWeights(sums) });
+    } else {
+      for (const [tensor, columnWeights] of await layerInputMoments(model.runner, sequences, options))
+        found.set(tensor, { columnWeights });
+    }
+    return found;
+  });
+}
+
+export async function measureTensor(
+  entry: WeightEntry,
+  width: Width,
+  config: SweepConfig,
+  model: OpenModel,
+  sequences: readonly TokenSequence[],
+  shard: string,
+  options: Preparation,
+): Promise<TensorCell> {
+  const prefix = await once(model, `prefix ${shard}`, () =>
+    PrefixStreams.compute(model.runner, sequences, { signal: options.signal }),
+  );
+  const weights = await errorWeightsOf(config.weighting, model, sequences, shard, options);
+  const values = float32Data(weight(model.weights, entry.name));
+  const stored = storeAs(width, values, entry.shape, granularityOf(config), weights.get(entry.name));
+  const decoded = decodeWeight(stored);
+  const found = await tensorSensitivity(prefix, entry, decoded, options);
+  let [error, square] = [0, 0];
+  for (let i = 0; i < values.length; i++) {
+    error += ((values[i] as number) - (decoded[i] as number)) ** 2;
+    square += (values[i] as number) ** 2;
+  }
+  const tensor = tensorUnit(entry.name);
+  const bad = found.findIndex((f) => !Number.isFinite(f.kl) || !Number.isFinite(f.loss));
+  if (bad >= 0)
+    throw new EspalierError("numeric/non-finite", `${tensor} at ${width}: the loss of sequence ${bad} is not finite`);
+  return {
+    of: "tensor",
+    tensor,
+    width,
+    sizeBytes: weightSizeBytes(stored),
+    relativeError: square > 0 ? error / square : 0,
+    loss: found.map((f) => f.loss),
+    kl: found.map((f) => f.kl),
+    agreement: found.map((f) => f.agreement),
+  };
+}
+
+/** The matrix from the cells there are. */
+export function sweepOf(
+  arch: DecoderArchitecture,
+  fixedBytes: number,
+  chosen: readonly Width[],
+  cells: readonly TensorCell[],
+): TensorSweep {
+  const columns = columnsOf(arch);
+  const elements = new Map(columns.map((c) => [c.tensor, c.elements]));
+  const perSequence: Record<string, Record<string, { kl: number[]; loss: number[] }>> = {};
+  for (const { tensor, width, kl, loss } of cells)
+    perSequence[tensor] = { ...perSequence[tensor], [width]: { kl, loss } };
+  return {
+    columns,
+    widths: orderedWidths(chosen),
+    fixedBytes,
+    cells: cells.map((c) => ({
+      tensor: c.tensor,
+      width: c.width,
+      sizeBytes: c.sizeBytes,
+      bitsPerWeight: (8 * c.sizeBytes) / (elements.get(c.tensor) ?? Number.NaN),
+      relativeError: c.relativeError,
+      kl: meanAndError(c.kl),
+      loss: meanAndError(c.loss),
+      agreement: meanAndError(c.agreement),
+    })),
+    perSequence,
+  };
+}

@@ -1,0 +1,134 @@
+/**
+ * @file From what each tensor loses at each width to a width for every tensor: what a page solves again while its budget
+ * is dragged.
+ *
+ * Only measured widths are chosen. A tensor of which nothing is measured yet stays fp16 and is counted as such. Costs are the
+ * mean ΔKL of the sweep; the budget counts matrices and norms, as a package's weights do.
+ */
+import { allocate, allocationCurve, type Choice, type CurvePoint, type Solution } from "./knapsack.ts";
+import { additiveEffect, type Finalist, type Prediction, predictDivergence } from "./prediction.ts";
+
+/** What is needed of a sweep (`TensorSweep` of the sensitivity experiment is one). */
+export interface MeasuredWidths<Width extends string = string> {
+  readonly columns: readonly { readonly tensor: string; readonly elements: number; readonly fp16Bytes: number }[];
+  readonly cells: readonly {
+    readonly tensor: string;
+    readonly width: Width;
+    readonly sizeBytes: number;
+    readonly kl: { readonly mean: number };
+  }[];
+  readonly fixedBytes: number;
+  readonly perSequence: Readonly<Record<string, Readonly<Record<string, { readonly kl: readonly number[] }>>>>;
+}
+
+export interface Allocation<Width extends string = string> {
+  /** tensor → width; null when even the smallest widths do not fit, and `sizeBytes` says what they take. */
+  readonly tensors: Readonly<Record<string, Width | "fp16">> | null;
+  /** Norms included. */
+  readonly sizeBytes: number;
+  readonly bitsPerWeight: number;
+  readonly prediction: Prediction;
+  /** Tensors at each width. */
+  readonly counts: Readonly<Record<string, number>>;
+  /** Of which nothing is measured. */
+  readonly unmeasured: readonly string[];
+  readonly optimal: boolean;
+  /** Share by which the optimum may be better; 0 when it is proven. */
+  readonly gap: number;
+  /** ΔKL that a byte more would save. */
+  readonly klPerByte: number;
+}
+
+interface Problem<Width extends string> {
+  readonly units: Choice[][];
+  readonly names: (Width | "fp16")[][];
+  readonly unmeasured: string[];
+}
+
+function problemOf<Width extends string>(sweep: MeasuredWidths<Width>): Problem<Width> {
+  const byTensor = new Map<string, MeasuredWidths<Width>["cells"][number][]>();
+  for (const cell of sweep.cells) byTensor.set(cell.tensor, [...(byTensor.get(cell.tensor) ?? []), cell]);
+  const unmeasured: string[] = [];
+  const units: Choice[][] = [];
+  const names: (Width | "fp16")[][] = [];
+  for (const { tensor, fp16Bytes } of sweep.columns) {
+    const cells = byTensor.get(tensor);
+    if (!cells) unmeasured.push(tensor);
+    units.push(cells?.map((c) => ({ sizeBytes: c.sizeBytes, cost: c.kl.mean })) ?? [{ sizeBytes: fp16Bytes, cost: 0 }]);
+    names.push(cells?.map((c) => c.width) ?? ["fp16"]);
+  }
+  return { units, names, unmeasured };
+}
+
+function described<Width extends string>(
+  sweep: MeasuredWidths<Width>,
+  problem: Problem<Width>,
+  found: Pick<Solution, "choices" | "sizeBytes">,
+  finalists: readonly Finalist[],
+): Pick<Allocation<Width>, "tensors" | "sizeBytes" | "bitsPerWeight" | "prediction" | "counts"> {
+  const tensors: Record<string, Width | "fp16"> = {};
+  const counts: Record<string, number> = {};
+  const raw: (readonly number[])[] = [];
+  for (const [u, { tensor }] of sweep.columns.entries()) {
+    const width = problem.names[u]?.[found.choices?.[u] ?? -1];
+    if (width === undefined) continue;
+    tensors[tensor] = width;
+    counts[width] = (counts[width] ?? 0) + 1;
+    const kl = sweep.perSequence[tensor]?.[width]?.kl;
+    if (kl) raw.push(kl);
+  }
+  const { value, standardError } = additiveEffect(raw);
+  const sizeBytes = found.sizeBytes + sweep.fixedBytes;
+  // Norms are two bytes a weight.
+  const weights = sweep.columns.reduce((n, c) => n + c.elements, 0) + sweep.fixedBytes / 2;
+  return {
+    tensors: found.choices ? tensors : null,
+    sizeBytes,
+    bitsPerWeight: (8 * sizeBytes) / weights,
+    prediction: predictDivergence(value, standardError, finalists),
+    counts,
+  };
+}
+
+/** The least predicted ΔKL in `budgetBytes`, norms included. */
+export function allocateWidths<Width extends string>(
+  sweep: MeasuredWidths<Width>,
+  budgetBytes: number,
+  finalists: readonly Finalist[] = [],
+): Allocation<Width> {
+  const problem = problemOf(sweep);
+  const found = allocate(problem.units, budgetBytes - sweep.fixedBytes);
+  return {
+    ...described(sweep, problem, found, finalists),
+    unmeasured: problem.unmeasured,
+    optimal: found.optimal,
+    gap: found.optimal || !(found.cost > 0) ? 0 : (found.cost - found.lowerBound) / found.cost,
+    klPerByte: found.costPerByte,
+  };
+}
+
+/** Points of the best predicted ΔKL over size, smallest first, for the curve under the budget. */
+export function allocationPoints<Width extends string>(
+  sweep: MeasuredWidths<Width>,
+  finalists: readonly Finalist[] = [],
+): { sizeBytes: number; bitsPerWeight: number; prediction: Prediction }[] {
+  const problem = problemOf(sweep);
+  return allocationCurve(problem.units).map((point: CurvePoint) => {
+    const { sizeBytes, bitsPerWeight, prediction } = described(sweep, problem, point, finalists);
+    return { sizeBytes, bitsPerWeight, prediction };
+  });
+}
+
+/** Every tensor at one width, for comparison; null while some tensor has not been measured at it. */
+export function uniformAllocation<Width extends string>(
+  sweep: MeasuredWidths<Width>,
+  width: Width,
+): { sizeBytes: number; prediction: Prediction } | null {
+  const cells = sweep.cells.filter((c) => c.width === width);
+  if (cells.length < sweep.columns.length) return null;
+  const { value, standardError } = additiveEffect(cells.map((c) => sweep.perSequence[c.tensor]?.[width]?.kl ?? []));
+  return {
+    sizeBytes: sweep.fixedBytes + cells.reduce((n, c) => n + c.sizeBytes, 0),
+    prediction: predictDivergence(value, standardError),
+  };
+}

@@ -1,0 +1,150 @@
+/**
+ * @file What the output projection and the down projection are fed, channel by channel: the statistics that
+ * activation-based metrics share.
+ *
+ * One forward pass. For channel c of an input and sequence s with n predicted tokens, kept are the mean of |x_c| and the
+ * root of the mean of x_c². Padding and the position of the last token, which predicts nothing, do not count.
+ */
+import type { DecoderRunner } from "../../decoder/runner.ts";
+import { throwIfCancelled } from "../../eval/perplexity.ts";
+import { padIntoBatches, type TokenSequence } from "../../eval/sequences.ts";
+import { float32Data, type Tensor } from "../../mil/tensor.ts";
+import type { LeaveOneOutOptions } from "./leave-one-out.ts";
+
+export interface ChannelStatistics {
+  readonly meanAbsolute: Float64Array; // (channels)
+  readonly rootMeanSquare: Float64Array; // (channels)
+}
+
+export interface LayerInputStatistics {
+  /** Of the input of the output projection, (queryHeads · headDim), by sequence. */
+  readonly attended: ChannelStatistics[];
+  /** Of the input of the down projection, (neurons), by sequence. */
+  readonly inner: ChannelStatistics[];
+  /** 1 − cos between the stream entering and leaving the layer, mean over positions, by sequence. */
+  readonly turn: Float64Array; // (sequences)
+}
+
+/** By layer. */
+export async function layerInputStatistics(
+  runner: DecoderRunner,
+  sequences: readonly TokenSequence[],
+  options: LeaveOneOutOptions = {},
+): Promise<LayerInputStatistics[]> {
+  const count = runner.weights.arch.layers.length;
+  const layers = Array.from({ length: count }, () => ({
+    attended: new Array<ChannelStatistics>(sequences.length),
+    inner: new Array<ChannelStatistics>(sequences.length),
+    turn: new Float64Array(sequences.length),
+  }));
+  let done = 0;
+  for (const batch of padIntoBatches(sequences, options.tokensPerBatch)) {
+    throwIfCancelled(options.signal);
+    let x = await runner.embed(batch.ids, batch.shape);
+    for (const [l, layer] of layers.entries()) {
+      const out = await runner.part("block", l, x, { taps: ["attended", "inner"] as const });
+      for (const [row, index] of batch.rows.entries()) {
+        const from = row * batch.shape.length;
+        const to = from + (sequences[index]?.ids.length ?? 1) - 1;
+        layer.attended[index] = statisticsOf(out.attended, from, to);
+        layer.inner[index] = statisticsOf(out.inner, from, to);
+        layer.turn[index] = turnOf(x.x, out.stream.x, from, to);
+      }
+      x = out.stream;
+    }
+    done += batch.rows.length;
+    options.onProgress?.(done, sequences.length);
+  }
+  return layers;
+}
+
+/**
+ * E[x_c²] of the input of every linear layer, over all positions that predict something, by the flat name of its weight:
+ * (columns). The head's is that of the normed stream; a tied embedding counts as the head.
+ */
+export async function layerInputMoments(
+  runner: DecoderRunner,
+  sequences: readonly TokenSequence[],
+  options: LeaveOneOutOptions = {},
+): Promise<Map<string, Float32Array>> {
+  const { arch } = runner.weights;
+  const sums = new Map<string, Float64Array>();
+  const add = (names: readonly string[], x: Tensor, from: number, to: number): void => {
+    const width = x.shape.at(-1) as number;
+    for (const name of names) {
+      const sum = sums.get(name) ?? new Float64Array(width);
+      sums.set(name, sum);
+      const values = float32Data(x);
+      for (let i = from * width; i < to * width; i++)
+        sum[i % width] = (sum[i % width] as number) + (values[i] as number) ** 2;
+    }
+  };
+  let positions = 0;
+  let done = 0;
+  for (const batch of padIntoBatches(sequences, options.tokensPerBatch)) {
+    throwIfCancelled(options.signal);
+    const ranges = batch.rows.map((index, row): [number, number] => {
+      const from = row * batch.shape.length;
+      return [from, from + (sequences[index]?.ids.length ?? 1) - 1];
+    });
+    let x = await runner.embed(batch.ids, batch.shape);
+    for (let l = 0; l < arch.layers.length; l++) {
+      const out = await runner.part("block", l, x, {
+        taps: ["attentionInput", "attended", "mlpInput", "inner"] as const,
+      });
+      for (const [from, to] of ranges) {
+        add([`L${l}_query`, `L${l}_key`, `L${l}_value`], out.attentionInput, from, to);
+        add([`L${l}_output`], out.attended, from, to);
+        add([`L${l}_gate`, `L${l}_up`], out.mlpInput, from, to);
+        add([`L${l}_down`], out.inner, from, to);
+      }
+      x = out.stream;
+    }
+    const last = await runner.headInput(x);
+    for (const [from, to] of ranges) {
+      add([arch.tiedHead ? "embedding" : "head"], last, from, to);
+      positions += to - from;
+    }
+    done += batch.rows.length;
+    options.onProgress?.(done, sequences.length);
+  }
+  return new Map([...sums].map(([name, sum]) => [name, Float32Array.from(sum, (v) => v / Math.max(1, positions))]));
+}
+
+/** Rows `from` … `to` of x (…, channels). */
+function statisticsOf(x: Tensor, from: number, to: number): ChannelStatistics {
+  const values = float32Data(x);
+  const width = x.shape.at(-1) as number;
+  const meanAbsolute = new Float64Array(width);
+  const rootMeanSquare = new Float64Array(width);
+  for (let r = from; r < to; r++) {
+    for (let c = 0; c < width; c++) {
+      const v = values[r * width + c] as number;
+      meanAbsolute[c] = (meanAbsolute[c] as number) + Math.abs(v);
+      rootMeanSquare[c] = (rootMeanSquare[c] as number) + v * v;
+    }
+  }
+  const n = Math.max(1, to - from);
+  for (let c = 0; c < width; c++) {
+    meanAbsolute[c] = (meanAbsolute[c] as number) / n;
+    rootMeanSquare[c] = Math.sqrt((rootMeanSquare[c] as number) / n);
+  }
+  return { meanAbsolute, rootMeanSquare };
+}
+
+function turnOf(before: Tensor, after: Tensor, from: number, to: number): number {
+  const a = float32Data(before);
+  const b = float32Data(after);
+  const width = before.shape.at(-1) as number;
+  let total = 0;
+  for (let r = from; r < to; r++) {
+    let [ab, aa, bb] = [0, 0, 0];
+    for (let c = r * width; c < (r + 1) * width; c++) {
+      ab += (a[c] as number) * (b[c] as number);
+      aa += (a[c] as number) ** 2;
+      bb += (b[c] as number) ** 2;
+    }
+    total += 1 - (aa > 0 && bb > 0 ? ab / Math.sqrt(aa * bb) : 1);
+  }
+  return total / Math.max(1, to - from);
+}

@@ -1,0 +1,27 @@
+/**
+ * @file Activation importance: how large what a head or a neuron gives is, from a forward pass alone.
+ *
+ * Reference: Muralidharan et al., "Compact Language Models via Pruning and Knowledge Distillation" (Minitron, 2024).
+ *
+ *   a_c,s = mean_t |x_t,c|;   score_u = √( mean_s Σ_{c ∈ u} a_c,s² )
+ *
+ * x is the input of the output projection (the channels of a head) or of the down projection (neurons): the mean over
+ * the sequence, the L2 norm over channels and sequences. Here the mean over sequences stands for the sum, so that the
+ * score does not grow with their number. It does not see what the projection makes of an activation (Wanda does).
+ */
+import { meanAndError } from "../../eval/summary.ts";
+import type { ChannelStatistics } from "./activation-inputs.ts";
+
+/** The score of one sequence: √Σ a² over channels `from` … `to`. */
+export function activationNorm({ meanAbsolute }: ChannelStatistics, from: number, to: number): number {
+  let total = 0;
+  for (let c = from; c < to; c++) total += (meanAbsolute[c] as number) ** 2;
+  return Math.sqrt(total);
+}
+
+/** The root of the mean square over sequences, with its error by the delta method. */
+export function activationImportance(perSequence: readonly number[]): { value: number; standardError: number } {
+  const { mean, standardError } = meanAndError(perSequence.map((v) => v * v));
+  const value = Math.sqrt(mean);
+  return { value, standardError: value > 0 ? standardError / (2 * value) : standardError };
+}

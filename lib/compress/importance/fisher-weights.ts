@@ -1,0 +1,74 @@
+/**
+ * @file The diagonal Fisher information of every weight: how much the loss minds an error in it.
+ *
+ * Reference: Kim et al., "SqueezeLLM: Dense-and-Sparse Quantization" (2023), which weights k-means by it.
+ *
+ *   F_w = mean_s (∂NLL_s / ∂w)²,  NLL_s in nats per token
+ *
+ * One forward and backward pass a sequence, since gradients are squared before they are averaged. Left out: gradients
+ * of single tokens, which would be sharper and as many times dearer.
+ */
+
+import { isTrained } from "../../decoder/architecture.ts";
+import { type DecoderWeights, perLayerRows, weightList } from "../../decoder/weights.ts";
+import type { Engine, Executable } from "../../engines/engine.ts";
+import { throwIfCancelled } from "../../eval/perplexity.ts";
+import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
+import { f32, float32Data, i32, type Tensor } from "../../mil/tensor.ts";
+import { textObjective, trainingProgram } from "../../train/training-program.ts";
+
+/** Sums by flat name of a matrix, each (rows, columns). */
+export async function diagonalFisher(
+  engine: Engine,
+  weights: DecoderWeights,
+  sequences: readonly TokenSequence[],
+  options: {
+    signal?: AbortSignal | undefined;
+    onProgress?: ((done: number, total: number) => void) | undefined;
+  } = {},
+): Promise<Map<string, Float32Array>> {
+  const wanted = weightList(weights.arch).filter((w) => w.shape.length > 1 && isTrained(w.role));
+  const fisher = new Map(wanted.map((w) => [w.name, new Float32Array(w.shape.reduce((n, d) => n * d, 1))]));
+  const compiled = new Map<number, Executable>();
+  let done = 0;
+  // Batches of one: a gradient summed over sequences could not be squared one by one.
+  for (const batch of padIntoBatches(sequences, 1)) {
+    throwIfCancelled(options.signal);
+    const { length } = batch.shape;
+    const exe =
+      compiled.get(length) ?? (await engine.compile(trainingProgram(weights.arch, batch.shape, textObjective)));
+    compiled.set(length, exe);
+    const s = sequences[batch.rows[0] as number] as TokenSequence;
+    const { from, to } = scoredRange(s, 0, length);
+    const tokenWeights = new Float32Array(length).fill(0).fill(1 / predictedTokens(s), from, to);
+    const out = await exe.run({
+      ids: i32([1, length], batch.ids),
+      targets: i32([length], batch.targets),
+      tokenWeights: f32([length], tokenWeights),
+      ...Object.fromEntries(weights.tensors),
+      ...(await perLayerRows(weights, batch.ids, 1)),
+    });
+    for (const [name, sums] of fisher) {
+      const gradient = float32Data(out[`d_${name}`] as Tensor);
+      for (let i = 0; i < sums.length; i++)
+        sums[i] = (sums[i] as number) + (gradient[i] as number) ** 2 / sequences.length;
+    }
+    options.onProgress?.(++done, sequences.length);
+  }
+  for (const exe of compiled.values()) await exe.dispose();
+  return fisher;
+}
+
+/**
+ * Fisher information as weights of k-means: the largest is 1, and what the text never touched counts as the least that
+ * it did, so that no weight is free to move anywhere.
+ */
+export function asClusterWeights(fisher: Float32Array): Float32Array {
+  let most = 0;
+  for (const v of fisher) if (v > most) most = v;
+  if (!(most > 0)) return new Float32Array(fisher.length).fill(1);
+  let least = 1;
+  for (const v of fisher) if (v > 0 && v / most < least) least = v / most;
+  least = Math.max(1e-12, least);
+  return fisher.map((v) => Math.max(least, v / most));
+}

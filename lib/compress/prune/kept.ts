@@ -1,0 +1,60 @@
+/**
+ * @file What a pruned model has kept of the model it began as, written into its config and carried along when it is pruned
+ * again, distilled or quantized.
+ *
+ * One entry a layer: the layer it was, and which of that layer's heads and neurons are left, as runs (`0-3,6`).
+ */
+import { z } from "zod";
+import type { DecoderArchitecture } from "../../decoder/architecture.ts";
+import { EspalierError } from "../../errors.ts";
+import { parseRuns, showRuns } from "../../ids.ts";
+import type { PruneSelection } from "./selection.ts";
+
+const keptSchema = z.looseObject({
+  kept: z.array(z.object({ layer: z.number().int().nonnegative(), heads: z.string(), neurons: z.string() })).optional(),
+});
+
+export interface KeptLayer {
+  /** In the model it began as. */
+  readonly layer: number;
+  readonly heads: readonly number[];
+  readonly neurons: readonly number[];
+}
+
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+/** From the config of a checkpoint; everything when it has never been pruned. Throws `model/config`. */
+export function keptOf(config: Readonly<Record<string, unknown>>, arch: DecoderArchitecture): KeptLayer[] {
+  const parsed = keptSchema.safeParse(config.espalier ?? {});
+  if (!parsed.success)
+    throw new EspalierError("model/config", `config.json: espalier.kept: ${parsed.error.issues[0]?.message}`);
+  const found = parsed.data.kept?.map((k) => ({
+    layer: k.layer,
+    heads: parseRuns(k.heads),
+    neurons: parseRuns(k.neurons),
+  }));
+  if (!found) return arch.layers.map((l, layer) => ({ layer, heads: upTo(l.queryHeads), neurons: upTo(l.neurons) }));
+  const fits =
+    found.length === arch.layers.length &&
+    arch.layers.every((l, i) => l.queryHeads === found[i]?.heads.length && l.neurons === found[i]?.neurons.length);
+  if (!fits) throw new EspalierError("model/config", "config.json: espalier.kept does not fit the model's layers");
+  return found;
+}
+
+/** After taking `drop` away, in the numbering of the model at hand. */
+export const keptAfter = (kept: readonly KeptLayer[], drop: PruneSelection): KeptLayer[] =>
+  kept.flatMap((k, l) =>
+    drop.layers.includes(l)
+      ? []
+      : [
+          {
+            layer: k.layer,
+            heads: k.heads.filter((_, h) => !drop.heads[l]?.includes(h)),
+            neurons: k.neurons.filter((_, n) => !drop.neurons[l]?.includes(n)),
+          },
+        ],
+  );
+
+/** As it stands in a config. */
+export const keptForConfig = (kept: readonly KeptLayer[]): { layer: number; heads: string; neurons: string }[] =>
+  kept.map((k) => ({ layer: k.layer, heads: showRuns(k.heads), neurons: showRuns(k.neurons) }));

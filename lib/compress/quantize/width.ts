@@ -1,0 +1,69 @@
+/**
+ * @file Widths: what a tensor can be stored as, by name, and the one function that stores it so.
+ *
+ * `palette4` is a table of 2⁴ values a group of rows, `affine8` codes of 8 bits times a scale, `fp16` the tensor itself.
+ * How finely tables and scales are laid out, and what errors are weighted by, holds for all widths of a recipe or sweep.
+ */
+import { roundToFloat16 } from "../../float16.ts";
+import type { CompressedWeight, PaletteWeight } from "../weight.ts";
+import { type PaletteOptions, palettize } from "./palettize.ts";
+import { quantizeAffine } from "./round-to-nearest.ts";
+
+export const widths = [
+  "palette1",
+  "palette2",
+  "palette3",
+  "palette4",
+  "palette6",
+  "palette8",
+  "affine4",
+  "affine8",
+  "fp16",
+] as const;
+export type Width = (typeof widths)[number];
+
+export interface Granularity {
+  /** Palettes: output channels that share a table; must divide the rows. */
+  readonly rowsPerTable: number | null;
+  /** Affine: input channels that share a scale; null for the whole row. */
+  readonly groupSize: number | null;
+  /** Affine: an offset for every scale. */
+  readonly asymmetric: boolean;
+  /** Affine: no search for a better clip. */
+  readonly keepExtremes: boolean;
+}
+
+/** What an error in each weight counts: by input channel, (columns), or by weight, (rows, columns). */
+export type ErrorWeights = Pick<PaletteOptions, "columnWeights" | "elementWeights">;
+
+const paletteBits: Partial<Record<Width, PaletteWeight["bits"]>> = {
+  palette1: 1,
+  palette2: 2,
+  palette3: 3,
+  palette4: 4,
+  palette6: 6,
+  palette8: 8,
+};
+
+/** Bits of a code, without tables and scales. */
+export const bitsOf = (width: Width): number => (width === "fp16" ? 16 : Number(width.replace(/^[a-z]+/, "")));
+
+/** `values` (rows, columns). Throws `input/invalid` when tables or groups do not fit, `numeric/non-finite`. */
+export function storeAs(
+  width: Width,
+  values: Float32Array,
+  shape: readonly number[],
+  granularity: Granularity,
+  weights: ErrorWeights = {},
+): CompressedWeight {
+  if (width === "fp16") return { kind: "dense", dtype: "fp16", shape: [...shape], values: values.map(roundToFloat16) };
+  const bits = paletteBits[width];
+  if (bits !== undefined) return palettize(values, shape, { bits, rowsPerTable: granularity.rowsPerTable, ...weights });
+  return quantizeAffine(values, shape, {
+    bits: width === "affine4" ? 4 : 8,
+    groupSize: granularity.groupSize,
+    symmetric: !granularity.asymmetric,
+    clipSearch: !granularity.keepExtremes,
+    ...weights,
+  });
+}

@@ -1,0 +1,137 @@
+/**
+ * @file The untouched model on a text, kept where a changed model can take over: the stream at every layer boundary, the
+ * logits and the loss of every sequence.
+ *
+ * A change in layer ℓ re-runs only layers ≥ ℓ, from `stream(batch, ℓ)`. Differences are paired by sequence:
+ *
+ *   Δ_s = NLL_s(changed) − NLL_s(base),  KL_s = mean_t Σ_v p_base (log p_base − log p)
+ *
+ * in nats per token. Streams and logits beyond a budget of bytes are not kept but computed again from the nearest
+ * boundary that is.
+ */
+import type { DecoderRunner } from "../decoder/runner.ts";
+import type { Stream } from "../decoder/stream.ts";
+import { EspalierError } from "../errors.ts";
+import { float32Data, type Tensor } from "../mil/tensor.ts";
+import { throwIfCancelled } from "./perplexity.ts";
+import { type PaddedBatch, padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "./sequences.ts";
+
+export interface PrefixOptions {
+  readonly tokensPerBatch?: number | undefined;
+  /** Of streams, and again of logits. */
+  readonly budgetBytes?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** One sequence beside the base, per token. */
+export interface SequenceComparison {
+  /** Change of loss in nats. */
+  readonly loss: number;
+  /** From base to changed, in nats. */
+  readonly kl: number;
+  /** Share of positions where both choose the same token. */
+  readonly agreement: number;
+}
+
+const BUDGET_BYTES = 512 * 2 ** 20;
+
+export class PrefixStreams {
+  readonly runner: DecoderRunner;
+  readonly sequences: readonly TokenSequence[];
+  readonly batches: readonly PaddedBatch[];
+  /** Nats per token, by sequence. */
+  readonly baseNll: Float64Array;
+  /** Layers between kept boundaries. */
+  private readonly stride: number;
+  private readonly kept: Map<string, Stream> = new Map();
+  private readonly logits: Map<number, Tensor> | null;
+
+  private constructor(runner: DecoderRunner, sequences: readonly TokenSequence[], options: PrefixOptions) {
+    const { arch } = runner.weights;
+    const { budgetBytes = BUDGET_BYTES } = options;
+    this.runner = runner;
+    this.sequences = sequences;
+    this.batches = padIntoBatches(sequences, options.tokensPerBatch);
+    this.baseNll = new Float64Array(sequences.length);
+    const positions = this.batches.reduce((n, b) => n + b.shape.batch * b.shape.length, 0);
+    const boundaryBytes = 4 * positions * arch.hidden;
+    this.stride = Math.max(1, Math.ceil((boundaryBytes * (arch.layers.length + 1)) / budgetBytes));
+    this.logits = 4 * positions * arch.vocab <= budgetBytes ? new Map() : null;
+  }
+
+  static async compute(
+    runner: DecoderRunner,
+    sequences: readonly TokenSequence[],
+    options: PrefixOptions = {},
+  ): Promise<PrefixStreams> {
+    const found = new PrefixStreams(runner, sequences, options);
+    for (const [b, batch] of found.batches.entries()) {
+      throwIfCancelled(options.signal);
+      const x = await found.stream(b, found.layers);
+      const { nll } = await runner.loss(x, batch.targets);
+      for (const [row, index] of batch.rows.entries()) {
+        const mean = found.meanOver(nll, b, row);
+        if (!Number.isFinite(mean))
+          throw new EspalierError("numeric/non-finite", `the loss of ${sequences[index]?.id} is ${mean}`);
+        found.baseNll[index] = mean;
+      }
+      if (found.logits) found.logits.set(b, await runner.logits(x));
+    }
+    return found;
+  }
+
+  private get layers(): number {
+    return this.runner.weights.arch.layers.length;
+  }
+
+  /** The stream entering `layer`, or leaving the last one. */
+  async stream(batch: number, layer: number): Promise<Stream> {
+    let from = layer;
+    while (from > 0 && !this.kept.has(`${batch} ${from}`)) from--;
+    const { ids, shape } = this.batches[batch] as PaddedBatch;
+    let x = this.kept.get(`${batch} ${from}`);
+    if (!x) {
+      x = await this.runner.embed(ids, shape);
+      this.keep(batch, 0, x);
+    }
+    for (let l = from; l < layer; l++) {
+      x = await this.runner.block(l, x);
+      this.keep(batch, l + 1, x);
+    }
+    return x;
+  }
+
+  private keep(batch: number, layer: number, x: Stream): void {
+    if (layer % this.stride === 0) this.kept.set(`${batch} ${layer}`, x);
+  }
+
+  /** Sequences of a batch whose changed stream leaves the last layer as `x`; the head is that of `runner`. */
+  async compare(batch: number, x: Stream, runner: DecoderRunner = this.runner): Promise<SequenceComparison[]> {
+    const { targets, rows } = this.batches[batch] as PaddedBatch;
+    const kept = this.logits?.get(batch);
+    const last = kept ? null : await this.stream(batch, this.layers);
+    const baseLogits = async (from: number, count: number): Promise<Tensor> => {
+      if (last) return this.runner.logits(last, from, count);
+      const width = runner.weights.arch.vocab;
+      const data = float32Data(kept as Tensor).subarray(from * width, (from + count) * width);
+      return { dtype: "fp32", shape: [count, width], data };
+    };
+    const { nll, kl, agree } = await runner.compare(x, targets, baseLogits);
+    return rows.map((index, row) => ({
+      loss: this.meanOver(nll, batch, row) - (this.baseNll[index] as number),
+      // Rounding may leave a divergence a hair below 0.
+      kl: Math.max(0, this.meanOver(kl, batch, row)),
+      agreement: this.meanOver(agree, batch, row),
+    }));
+  }
+
+  /** The mean over the predicted positions of one row of a batch. */
+  meanOver(values: ArrayLike<number>, batch: number, row: number): number {
+    const { rows, shape } = this.batches[batch] as PaddedBatch;
+    const s = this.sequences[rows[row] as number] as TokenSequence;
+    const { from, to } = scoredRange(s, row, shape.length);
+    let total = 0;
+    for (let i = from; i < to; i++) total += values[i] as number;
+    return total / predictedTokens(s);
+  }
+}
