@@ -19,12 +19,17 @@ export interface WhatIfQuestion {
   readonly request: WhatIfAsk;
   readonly folder: string;
   readonly textPath: string;
+  /** Of the questions, when some are asked. */
+  readonly tasksPath: string | null;
   readonly separator: string | null;
 }
 
+const withError = z.object({ mean: z.number(), standardError: z.number() });
 const measured = z.object({
   difference: z.number(),
   standardError: z.number(),
+  kl: withError,
+  agreement: withError,
   sequences: z.number(),
   of: z.number(),
   milliseconds: z.number(),
@@ -96,6 +101,7 @@ export function whatIfService(core: Core): WhatIfService {
       const folder = await modelFolder(core, request.model);
       const textPath = await textFile(core, request.text);
       const { separator } = await getText(core, request.text);
+      const tasksPath = request.ask === "accuracy" ? await tasksFile(core, request.tasks) : null;
       child ??= start();
       const c = await child;
       if (idle) clearTimeout(idle);
@@ -111,7 +117,7 @@ export function whatIfService(core: Core): WhatIfService {
       try {
         const value = await new Promise<unknown>((resolve, reject) => {
           waiting.set(id, { resolve, reject, onPartial: options.onPartial });
-          const question: WhatIfQuestion = { type: "ask", id, request, folder, textPath, separator };
+          const question: WhatIfQuestion = { type: "ask", id, request, folder, textPath, tasksPath, separator };
           c.send(question);
         });
         // The task answers each question with the type the service promises.
@@ -125,6 +131,15 @@ export function whatIfService(core: Core): WhatIfService {
       end();
     },
   };
+}
+
+/** Throws `input/invalid` for a text that holds no questions. */
+async function tasksFile(core: Core, id: string): Promise<string> {
+  const { kind } = await getText(core, id);
+  if (kind === "tasks") return textFile(core, id);
+  throw new EspalierError("input/invalid", `"${id}" holds ${kind}, tasks are needed`, {
+    hint: "Pick questions from the list of texts.",
+  });
 }
 
 const codeOf = (code: string): ErrorCode => errorCodes.find((c) => c === code) ?? "engine/failed";

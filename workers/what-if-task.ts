@@ -43,23 +43,41 @@ async function answer(question: WhatIfQuestion, signal: AbortSignal): Promise<un
       signal,
       onPartial: (partial) => process.send?.({ type: "partial", id: question.id, partial }),
     });
-  return whatIf.generate(request.prompt, request.selection, { maxTokens: request.maxTokens, signal });
+  if (request.ask === "generate")
+    return whatIf.generate(request.prompt, request.selection, { maxTokens: request.maxTokens, signal });
+  if (request.ask === "predict") return whatIf.predict(request.selection, { signal, pause });
+  if (request.ask === "attention") return whatIf.attention(request.prompt, request.unit);
+  if (request.ask === "explain") return whatIf.explain(request.unit, { signal });
+  return whatIf.accuracy(question.tasksPath ?? "", request.selection, { limit: request.limit, signal });
 }
 
-// One question computes at a time; a cancellation reaches those that wait as well as the one at work.
-let last: Promise<unknown> = Promise.resolve();
+// One question of a lane computes at a time; a cancellation reaches those that wait as well as the one at work. What takes
+// seconds has a lane of its own, and pauses for what somebody waits for.
+const lanes = { quick: Promise.resolve() as Promise<unknown>, long: Promise.resolve() as Promise<unknown> };
+let quickWaiting = 0;
+async function pause(): Promise<void> {
+  while (quickWaiting > 0) await lanes.quick;
+}
+const laneOf = (question: WhatIfQuestion): keyof typeof lanes =>
+  question.request.ask === "predict" || question.request.ask === "accuracy" ? "long" : "quick";
+
 process.on("message", (message: WhatIfQuestion | { type: "cancel"; id: number }) => {
   if (message.type === "cancel") return cancels.get(message.id)?.abort();
   const cancel = new AbortController();
   cancels.set(message.id, cancel);
-  last = last
+  const lane = laneOf(message);
+  if (lane === "quick") quickWaiting++;
+  lanes[lane] = lanes[lane]
     .then(() => answer(message, cancel.signal))
     .then((value) => process.send?.({ type: "answer", id: message.id, value }))
     .catch((thrown: unknown) => {
       const { code, message: text } = toEspalierError(thrown);
       process.send?.({ type: "error", id: message.id, code, message: text });
     })
-    .finally(() => cancels.delete(message.id));
+    .finally(() => {
+      cancels.delete(message.id);
+      if (lane === "quick") quickWaiting--;
+    });
 });
 process.on("disconnect", () => process.exit(0));
 process.on("SIGINT", () => undefined);

@@ -13,7 +13,8 @@ import {
 import { type SequenceLoss, sequenceLosses } from "../../lib/eval/perplexity.ts";
 import { predictedTokens, type TokenSequence } from "../../lib/eval/sequences.ts";
 import { type LossSummary, summarizeLosses } from "../../lib/eval/summary.ts";
-import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
+import type { Experiment, Unit } from "../definition.ts";
+import type { OpenModel } from "../models.ts";
 import { shardName, shards, textConfig, textSequences } from "../text.ts";
 
 export const evaluateConfig = z.object({
@@ -98,7 +99,7 @@ export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof r
       }));
     const texts =
       config.text === undefined ? [] : (await textSequences({ ...config, text: config.text }, model)).sequences;
-    const tasks = await taskSequences(config, context);
+    const tasks = await tasksOf(config, model);
     return [...unitsFor("text", texts, 64), ...unitsFor("tasks", tasks.sequences, 512)];
   },
 
@@ -119,7 +120,7 @@ export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof r
     const model = await context.models.open(config.model);
     const of = (part: "text" | "tasks") => results.filter((r) => r.unit.part === part).flatMap((r) => r.result.losses);
     const texts = of("text");
-    const { items } = await taskSequences(config, context);
+    const { items } = await tasksOf(config, model);
     const seconds = results.reduce((t, r) => t + r.result.seconds, 0);
     const tokens = results.reduce((t, r) => t + r.unit.sequences.reduce((n, s) => n + predictedTokens(s), 0), 0);
     const protocol =
@@ -136,19 +137,22 @@ export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof r
   },
 };
 
-async function taskSequences(
-  config: EvaluateConfig,
-  context: ExperimentContext,
+/** The items of a JSONL file and a sequence for each of their choices. Throws `format/malformed`, `input/empty`. */
+export async function taskSequences(
+  config: { tasks: string; limit?: number | undefined },
+  model: OpenModel,
 ): Promise<{ items: MultipleChoiceItem[]; sequences: TokenSequence[] }> {
-  if (config.tasks === undefined) return { items: [], sequences: [] };
-  const model = await context.models.open(config.model);
   const lines = (await readFile(config.tasks, "utf8")).split("\n").filter((l) => l.trim() !== "");
-  const items = lines.map((line, i) => parseItem(line, config.tasks ?? "", i + 1));
+  const items = lines.slice(0, config.limit).map((line, i) => parseItem(line, config.tasks, i + 1));
   if (items.length === 0) throw new EspalierError("input/empty", `${config.tasks} holds no items`);
   return {
     items,
     sequences: items.flatMap((item, i) => choiceSequences(item, i, model.tokenizer, model.weights.arch.maxPositions)),
   };
+}
+
+async function tasksOf(config: EvaluateConfig, model: OpenModel) {
+  return config.tasks === undefined ? { items: [], sequences: [] } : taskSequences({ tasks: config.tasks }, model);
 }
 
 function parseItem(line: string, path: string, lineNumber: number): MultipleChoiceItem {

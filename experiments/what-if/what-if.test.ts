@@ -1,56 +1,92 @@
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { leaveOneOut } from "../../lib/compress/importance/leave-one-out.ts";
-import { headsByName } from "../../lib/compress/prune/selection.ts";
-import { pruneHeads } from "../../lib/compress/prune/slice.ts";
+import { selectionByName } from "../../lib/compress/prune/selection.ts";
+import { pruneModel } from "../../lib/compress/prune/slice.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
+import { weight } from "../../lib/decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
 import { sequenceLosses } from "../../lib/eval/perplexity.ts";
 import { writeFileAtomic } from "../../lib/files/atomic.ts";
+import { float32Data } from "../../lib/mil/tensor.ts";
+import { createRng } from "../../lib/random.ts";
 import { temporaryFolder } from "../../test/fixtures/tiny-model.ts";
 import { modelSession } from "../models.ts";
-import { heldOutDocuments, SEPARATOR } from "../starter/corpus.ts";
+import { heldOutDocuments, heldOutQuestions, SEPARATOR } from "../starter/corpus.ts";
 import { textSequences } from "../text.ts";
+import { calibrate, drawSelections, predictSelection } from "./prediction.ts";
+import { closedBy, silenced } from "./selection.ts";
 import { openWhatIf } from "./what-if.ts";
 
 const starter = join(import.meta.dirname, "../starter/model");
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
 const models = modelSession(engine, async (r) => r);
-const text = join(await temporaryFolder(), "text.txt");
-await writeFileAtomic(text, heldOutDocuments("calibrate", 6).join(SEPARATOR));
+const folder = await temporaryFolder();
+const text = join(folder, "text.txt");
+await writeFileAtomic(text, heldOutDocuments("calibrate", 4).join(SEPARATOR));
+const tasks = join(folder, "tasks.jsonl");
+await writeFileAtomic(
+  tasks,
+  heldOutQuestions("calibrate", 12)
+    .map((q) => JSON.stringify(q))
+    .join("\n"),
+);
 let now = 0;
 const whatIf = await openWhatIf(
   { engine, models, clock: { nowMs: () => ++now } },
-  { model: starter, text, separator: SEPARATOR, limit: 6 },
+  { model: starter, text, separator: SEPARATOR, limit: 4 },
 );
 const model = await models.open(starter);
-const { sequences } = await textSequences({ text, separator: SEPARATOR, limit: 6, context: 128 }, model);
+const { arch } = model.weights;
+afterAll(() => models.close());
+const { sequences } = await textSequences({ text, separator: SEPARATOR, limit: 4, context: 128 }, model);
 
 test("one head alone is worth what leave-one-out says", async () => {
   const { units } = await leaveOneOut(model.runner, sequences, [{ layer: 6, kind: "heads", index: 4 }]);
   const values = [...(units[0]?.perSequence ?? [])];
   const found = await whatIf.measure(["L6.H4"]);
-  expect(found.sequences).toBe(6);
+  expect(found.sequences).toBe(4);
   expect(found.difference).toBeCloseTo(values.reduce((a, b) => a + b, 0) / values.length, 5);
 });
 
-test("a selection is worth what the sliced model loses", async () => {
-  const selection = ["L7.H2", "L5.H0", "L2.G1"];
-  const sliced = pruneHeads(model.weights, headsByName(model.weights.arch, selection));
-  const perToken = async (runner: DecoderRunner) =>
-    (await sequenceLosses(runner, sequences)).map((l) => l.nll / l.tokens);
-  const [before, after] = [await perToken(model.runner), await perToken(new DecoderRunner(engine, sliced))];
-  const mean = after.reduce((n, v, i) => n + v - (before[i] as number), 0) / after.length;
+test.each([
+  ["heads and a group", ["L7.H2", "L5.H0", "L2.G1"]],
+  ["neurons and a layer", ["L1.N32-95", "L6.N0", "L3"]],
+])("%s are worth what the sliced model loses, in loss, divergence and agreement", async (_what, selection) => {
+  const sliced = new DecoderRunner(engine, pruneModel(model.weights, selectionByName(arch, selection)));
+  const before = await sequenceLosses(model.runner, sequences);
+  const after = await sequenceLosses(sliced, sequences, { base: model.runner });
+  const mean = (of: (i: number) => number): number => after.reduce((n, _, i) => n + of(i), 0) / after.length;
+  const tokens = (i: number): number => after[i]?.tokens ?? Number.NaN;
   const partial: number[] = [];
   const found = await whatIf.measure(selection, { onPartial: (p) => partial.push(p.sequences) });
-  expect(found.difference).toBeCloseTo(mean, 4);
-  expect(partial.at(-1)).toBe(6);
+  const loss = mean((i) => ((after[i]?.nll ?? Number.NaN) - (before[i]?.nll ?? Number.NaN)) / tokens(i));
+  expect(found.difference).toBeCloseTo(loss, 4);
+  expect(found.kl.mean).toBeCloseTo(
+    mean((i) => (after[i]?.kl ?? Number.NaN) / tokens(i)),
+    4,
+  );
+  expect(found.agreement.mean).toBeCloseTo(
+    mean((i) => (after[i]?.agreed ?? Number.NaN) / tokens(i)),
+    2,
+  );
+  expect(partial.at(-1)).toBe(4);
 });
 
-test("nothing selected changes nothing; an unknown head is refused; a cancelled measurement ends", async () => {
-  expect((await whatIf.measure([])).difference).toBe(0);
-  await expect(whatIf.measure(["L99.H0"])).rejects.toMatchObject({ code: "prune/unknown-unit" });
-  await expect(whatIf.measure(["L1.mlp"])).rejects.toMatchObject({ code: "prune/unknown-unit" });
+test("attention, MLPs and whole layers close; silenced weights are the gated model", async () => {
+  const selection = ["L2.attn", "L4.mlp", "L6", "L0.H3", "L1.N0-31"];
+  const quiet = new DecoderRunner(engine, silenced(model.weights, closedBy(arch, selection)), model.runner.programs);
+  const before = await sequenceLosses(model.runner, sequences);
+  const after = await sequenceLosses(quiet, sequences);
+  const mean = after.reduce((n, l, i) => n + (l.nll - (before[i]?.nll ?? Number.NaN)) / l.tokens, 0) / after.length;
+  expect((await whatIf.measure(selection)).difference).toBeCloseTo(mean, 4);
+});
+
+test("nothing selected changes nothing; unknown units are refused; a cancelled measurement ends", async () => {
+  expect(await whatIf.measure([])).toMatchObject({ difference: 0, kl: { mean: 0 }, agreement: { mean: 1 } });
+  for (const name of ["L99.H0", "L0.H8", "L0.N380-390", "L9.mlp", "nonsense"])
+    await expect(whatIf.measure([name])).rejects.toMatchObject({ code: "prune/unknown-unit" });
+  await expect(whatIf.measure(["L1.G0", "L1.G1"])).rejects.toMatchObject({ code: "prune/empty-layer" });
   const cancel = new AbortController();
   cancel.abort();
   await expect(whatIf.measure(["L0.H0"], { signal: cancel.signal })).rejects.toMatchObject({ code: "run/cancelled" });
@@ -59,8 +95,136 @@ test("nothing selected changes nothing; an unknown head is refused; a cancelled 
 test("text before and after says where it first differs", async () => {
   const same = await whatIf.generate("Once", [], { maxTokens: 8 });
   expect(same.firstDifference).toBeNull();
-  const { base, pruned, firstDifference } = await whatIf.generate("Once", ["L7.G0"], { maxTokens: 24 });
+  const { base, pruned, firstDifference } = await whatIf.generate("Once", ["L7.G0", "L3.mlp"], { maxTokens: 24 });
   const at = base.tokens.findIndex((t, i) => t !== pruned.tokens[i]);
   expect(firstDifference).toBe(at < 0 ? null : at);
   expect(base.tokens.slice(0, 8)).toEqual(same.base.tokens);
+});
+
+/** softmax(q kᵀ) of one head by the definition, from the stream entering layer 0: norm, project, norm, rotate. */
+function naiveAttention(x: Float32Array, length: number, head: number): number[][] {
+  const layer = arch.layers[0];
+  if (!layer?.rope) throw new Error("no rope");
+  const { headDim, rope } = layer;
+  const of = (name: string): Float32Array => float32Data(weight(model.weights, name));
+  const norm = (v: number[], gain: Float32Array): number[] => {
+    const rms = Math.sqrt(v.reduce((t, a) => t + a * a, 0) / v.length + arch.normEpsilon);
+    return v.map((a, i) => (a / rms) * ((gain[i] as number) + arch.normOffset));
+  };
+  const project = (v: number[], w: Float32Array, row: number): number[] =>
+    Array.from({ length: headDim }, (_, r) =>
+      v.reduce((t, a, c) => t + a * (w[(row * headDim + r) * arch.hidden + c] as number), 0),
+    );
+  const rotated = (v: number[], t: number): number[] =>
+    v.map((a, i) => {
+      const half = headDim / 2;
+      const angle = t * (rope.inverseFrequencies[i % half] as number);
+      const other = i < half ? -(v[i + half] as number) : (v[i - half] as number);
+      return a * Math.cos(angle) + other * Math.sin(angle);
+    });
+  const normed = Array.from({ length }, (_, t) =>
+    norm([...x.subarray(t * arch.hidden, (t + 1) * arch.hidden)], of("L0_attentionNorm")),
+  );
+  const group = layer.headToGroup[head] as number;
+  const q = normed.map((n, t) => rotated(norm(project(n, of("L0_query"), head), of("L0_queryNorm")), t));
+  const k = normed.map((n, t) => rotated(norm(project(n, of("L0_key"), group), of("L0_keyNorm")), t));
+  return q.map((row, t) => {
+    const scores = k
+      .slice(0, t + 1)
+      .map((key) => layer.attentionScale * row.reduce((s, a, i) => s + a * (key[i] as number), 0));
+    const most = Math.max(...scores);
+    const total = scores.reduce((s, v) => s + Math.exp(v - most), 0);
+    return k.map((_, j) => (j <= t ? Math.exp((scores[j] as number) - most) / total : 0));
+  });
+}
+
+test("attention on a sentence is what the definition gives, and rows add up to 1", async () => {
+  const prompt = "Mia found a key in the attic. It was a Monday.";
+  const { tokens, weights } = await whatIf.attention(prompt, "L0.H5");
+  expect(tokens.slice(1).join("").trim()).toBe(prompt);
+  expect(weights).toHaveLength(tokens.length);
+  for (const row of weights) expect(row.reduce((t, v) => t + v, 0)).toBeCloseTo(1, 5);
+  const ids = model.tokenizer.encode(prompt, { bos: true });
+  const x = await model.runner.embed(Int32Array.from(ids), { batch: 1, length: ids.length });
+  const expected = naiveAttention(float32Data(x.x), ids.length, 5);
+  for (const [t, row] of expected.entries())
+    for (const [j, v] of row.entries()) expect(weights[t]?.[j]).toBeCloseTo(v, 4);
+  await expect(whatIf.attention(prompt, "L0.mlp")).rejects.toMatchObject({ code: "prune/unknown-unit" });
+  await expect(whatIf.attention(prompt, "L0.H8")).rejects.toMatchObject({ code: "prune/unknown-unit" });
+  await expect(whatIf.attention("word ".repeat(400), "L0.H0")).rejects.toThrow(/at most/);
+});
+
+test("a head is explained by its patterns, its strongest examples and what breaks without it", async () => {
+  const { patterns, examples, breaks } = await whatIf.explain("L3.H2");
+  for (const p of patterns ?? []) {
+    expect(p.score).toBeGreaterThanOrEqual(0);
+    expect(p.score).toBeLessThanOrEqual(1 + 1e-5);
+  }
+  expect(patterns?.map((p) => p.pattern)).toContain("previous");
+  expect(examples?.length).toBeGreaterThan(0);
+  for (const e of examples ?? []) {
+    expect(e.key).toBeLessThan(e.query);
+    expect(e.tokens[e.query]).toBeDefined();
+  }
+  const rises = breaks.map((b) => b.nll - b.baseNll);
+  expect(rises).toEqual([...rises].sort((a, b) => b - a));
+  expect(rises[0]).toBeGreaterThan(0);
+  const mlp = await whatIf.explain("L5.mlp");
+  expect(mlp).toMatchObject({ patterns: null, examples: null });
+  expect((mlp.breaks[0]?.nll ?? 0) - (mlp.breaks[0]?.baseNll ?? 0)).toBeGreaterThan(0);
+});
+
+test("answers to questions are those of the pruned model", async () => {
+  const none = await whatIf.accuracy(tasks, []);
+  expect(none).toMatchObject({ items: 12, lost: 0, won: 0, p: 1 });
+  const found = await whatIf.accuracy(tasks, ["L7", "L6", "L5"], { limit: 8 });
+  expect(found.items).toBe(8);
+  expect(found.base.correct - found.selected.correct).toBe(found.lost - found.won);
+  expect(found.selected.interval.low).toBeLessThanOrEqual(found.selected.correct / 8);
+});
+
+test("the fit finds a law of interactions, and its intervals hold what comes about", () => {
+  const rng = createRng(3);
+  const draw = () => {
+    const share = 0.02 + 0.48 * rng.uniform();
+    const divergence = share * (0.5 + rng.uniform());
+    const additive = divergence * rng.normal();
+    const noise = 0.1 * divergence * share * rng.normal();
+    return { additive, divergence, share, measured: 1.1 * additive + 5 * divergence * share ** 2 + noise };
+  };
+  const many = calibrate(Array.from({ length: 400 }, draw));
+  expect(many.additiveWeight).toBeCloseTo(1.1, 1);
+  expect(many.interactionWeight).toBeCloseTo(5, 1);
+  let held = 0;
+  for (let r = 0; r < 400; r++) {
+    const fitted = calibrate(Array.from({ length: 20 }, draw));
+    const next = draw();
+    const p = predictSelection(fitted, next);
+    if (p.low <= next.measured && next.measured <= p.high) held++;
+  }
+  expect(held / 400).toBeGreaterThan(0.92);
+  expect(held / 400).toBeLessThan(0.98);
+  expect(predictSelection(many, { additive: 0, divergence: 0, share: 0 })).toMatchObject({ value: 0, low: 0, high: 0 });
+});
+
+test("predictions hold fresh selections of the model, and correct the plain sum", { timeout: 300_000 }, async () => {
+  const names = arch.layers.flatMap((l, i) => Array.from({ length: l.queryHeads }, (_, h) => `L${i}.H${h}`));
+  let held = 0;
+  let [plain, corrected] = [0, 0];
+  const fresh = drawSelections(
+    names.map((_, i) => (i * 7919) % names.length),
+    12,
+    createRng(99),
+  ).map((drawn) => drawn.map((i) => names[i] as string).filter((n) => !n.endsWith("H0")));
+  for (const selection of fresh) {
+    const p = await whatIf.predict(selection);
+    const { difference } = await whatIf.measure(selection);
+    if (p.low <= difference && difference <= p.high) held++;
+    plain += Math.abs(p.additive - difference);
+    corrected += Math.abs(p.value - difference);
+  }
+  expect(held).toBeGreaterThanOrEqual(9);
+  expect(corrected).toBeLessThan(0.7 * plain);
+  const one = await whatIf.predict(["L7.H3"]);
+  expect(one.additive).toBeCloseTo((await whatIf.measure(["L7.H3"])).difference, 5);
 });

@@ -16,6 +16,7 @@ import {
   submitRun,
   updateRun,
 } from "../runs/lifecycle.ts";
+import { sweepMatrix, sweepMatrixInput } from "./sweep-matrix.ts";
 import { procedure, router } from "./trpc.ts";
 
 const id = z.object({ id: z.string().min(1).max(60).describe("Id of the run") });
@@ -114,6 +115,9 @@ export const runsRouter = router({
       }),
     )
     .query(({ ctx, input: { id: runId, ...options } }) => readCurves(ctx.core, runId, options)),
+
+  /** What each tensor loses at each width, as far as it is measured; asked again while a sweep runs. */
+  tensors: procedure.input(sweepMatrixInput).query(({ ctx, input }) => sweepMatrix(ctx.core, input.id)),
 
   log: procedure
     .input(

@@ -15,7 +15,7 @@ const client = {
     .default("api")
     .describe("Who asks; a newer question of the same one replaces an older"),
 };
-const [open, measure, generate] = whatIfAsk.options;
+const [open, measure, generate, predict, attention, explain, accuracy] = whatIfAsk.options;
 
 export const whatIfRouter = router({
   /** Loads a model and measures it untouched. */
@@ -38,6 +38,32 @@ export const whatIfRouter = router({
     .query(({ ctx, input, signal }) =>
       ctx.whatIf.ask({ ask: "generate", ...input }, { client: `${input.client} text`, signal }),
     ),
+  /**
+   * What a selection will be measured at, with an interval: the sum of single effects, corrected by selections that were
+   * measured. The first time for a model and text it measures those, which takes seconds.
+   */
+  predict: procedure
+    .input(predict.omit({ ask: true }).extend(client))
+    .query(({ ctx, input, signal }) => ctx.whatIf.ask({ ask: "predict", ...input }, { client: input.client, signal })),
+  /** The attention of one head on a sentence. */
+  attention: procedure
+    .input(attention.omit({ ask: true }).extend(client))
+    .query(({ ctx, input, signal }) =>
+      ctx.whatIf.ask({ ask: "attention", ...input }, { client: input.client, signal }),
+    ),
+  /** What a head attends to, where it does so most, and what breaks without the unit. */
+  explain: procedure
+    .input(explain.omit({ ask: true }).extend(client))
+    .query(({ ctx, input, signal }) => ctx.whatIf.ask({ ask: "explain", ...input }, { client: input.client, signal })),
+  /** Questions answered right before and after. */
+  accuracy: procedure
+    .input(
+      accuracy.omit({ ask: true }).extend({
+        ...client,
+        limit: z.number().int().min(1).max(2_000).default(200).describe("Questions at most"),
+      }),
+    )
+    .query(({ ctx, input, signal }) => ctx.whatIf.ask({ ask: "accuracy", ...input }, { client: input.client, signal })),
   /** The measurements of importance there are for a model, newest first. */
   importance: procedure
     .input(z.object({ model: z.string().describe("Id of a model") }))
@@ -64,6 +90,7 @@ export const whatIfRouter = router({
           sequences: summary.sequences,
           units: summary.units,
           agreement: summary.agreement,
+          agreements: summary.agreements ?? [],
           endedAt: r.endedAt,
         };
       });

@@ -1,5 +1,8 @@
 /** @file What the API needs of the warm what-if engine; it runs in a process of its own. */
 import { z } from "zod";
+import type { AttentionPattern, UnitExplanation } from "../../experiments/what-if/explain.ts";
+import type { SelectionPrediction } from "../../experiments/what-if/prediction.ts";
+import type { WhatIfAccuracy, WhatIfMeasurement } from "../../experiments/what-if/what-if.ts";
 
 const session = {
   model: z.string().describe("Id of a model"),
@@ -16,6 +19,25 @@ export const whatIfAsk = z.discriminatedUnion("ask", [
     prompt: z.string().max(4_000),
     maxTokens: z.number().int().min(1).max(200),
   }),
+  z.object({ ask: z.literal("predict"), ...session, selection: z.array(z.string()).max(20_000) }),
+  z.object({
+    ask: z.literal("attention"),
+    ...session,
+    prompt: z.string().min(1).max(4_000).describe("A sentence"),
+    unit: z.string().max(40).describe("A query head, such as L3.H5"),
+  }),
+  z.object({
+    ask: z.literal("explain"),
+    ...session,
+    unit: z.string().max(40).describe("A unit, such as L3.H5, L0.G1, L2.N0-31, L4.mlp"),
+  }),
+  z.object({
+    ask: z.literal("accuracy"),
+    ...session,
+    selection: z.array(z.string()).max(20_000),
+    tasks: z.string().describe("Id of multiple-choice questions"),
+    limit: z.number().int().min(1).max(2_000).describe("Questions at most"),
+  }),
 ]);
 export type WhatIfAsk = z.infer<typeof whatIfAsk>;
 
@@ -27,14 +49,7 @@ export interface WhatIfOpened {
   readonly baseNll: number;
 }
 
-export interface WhatIfMeasured {
-  /** Change of loss in nats per token, paired by sequence. */
-  readonly difference: number;
-  readonly standardError: number;
-  readonly sequences: number;
-  readonly of: number;
-  readonly milliseconds: number;
-}
+export type WhatIfMeasured = WhatIfMeasurement;
 
 export interface WhatIfGenerated {
   readonly base: { text: string; tokens: string[] };
@@ -47,6 +62,10 @@ export interface WhatIfAnswers {
   open: WhatIfOpened;
   measure: WhatIfMeasured;
   generate: WhatIfGenerated;
+  predict: SelectionPrediction;
+  attention: AttentionPattern;
+  explain: UnitExplanation;
+  accuracy: WhatIfAccuracy;
 }
 
 export interface WhatIfService {

@@ -1,0 +1,108 @@
+/**
+ * @file What each tensor loses at each width, as far as it is measured: for a run that is still at work as for one that is done.
+ *
+ * The units of a sweep are found by its name, which the run's config and its model's hash decide; so a cell that another run
+ * measured counts as well, and nothing has to be told to the page but that there is news.
+ */
+import { and, eq, sql } from "drizzle-orm";
+import { z } from "zod";
+import { fixedBytesOf, sensitivityConfig } from "../../experiments/sensitivity/sensitivity.ts";
+import { sweepName, sweepOf, type TensorSweep, tensorCell } from "../../experiments/sensitivity/tensor-sweep.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
+import type { Core } from "../core.ts";
+import { models, runs, units } from "../db/schema.ts";
+import { modelFolder } from "../models/models.ts";
+import { getRun } from "../runs/lifecycle.ts";
+import { resolveModelReference } from "../runs/references.ts";
+
+export const sweepMatrixInput = z.object({
+  id: z.string().min(1).max(60).describe("Id of a sensitivity run of tensors"),
+});
+
+export interface SweepMatrix extends TensorSweep {
+  readonly runId: string;
+  readonly state: string;
+  /** The cell at work, as `L4.value palette3`; null when none is. */
+  readonly measuring: string | null;
+  readonly done: number;
+  readonly total: number;
+  /** Checkpoints that were made by a recipe from this model and then measured whole, with KL per token. */
+  readonly finalists: {
+    model: string;
+    sizeBytes: number;
+    recipe: Record<string, string>;
+    kl: number;
+    standardError: number;
+  }[];
+}
+
+const withRecipe = z.object({ sizeBytes: z.number(), recipe: z.record(z.string(), z.string()) });
+const withKl = z.object({ text: z.object({ kl: z.object({ mean: z.number(), standardError: z.number() }) }) });
+
+/** Throws `input/invalid` for a run that is no such sweep. */
+export async function sweepMatrix(core: Core, id: string): Promise<SweepMatrix> {
+  const run = await getRun(core, id);
+  const parsed = sensitivityConfig.safeParse(run.config);
+  if (run.kind !== "sensitivity" || !parsed.success || !parsed.data.units.includes("tensors")) {
+    throw new EspalierError("input/invalid", `${id} does not measure tensors`, {
+      hint: "Give a sensitivity run whose units include tensors.",
+    });
+  }
+  const config = parsed.data;
+  const modelId = await resolveModelReference(core, config.model);
+  const [model] = await core.db.select({ hash: models.hash }).from(models).where(eq(models.id, modelId));
+  const checkpoint = await openCheckpoint(await modelFolder(core, modelId));
+  const arch = checkpoint.architecture;
+  await checkpoint.close();
+  // A task sees the text as a file of this name.
+  const name = sweepName({ ...config, text: `${config.text}.txt` }, model?.hash ?? "");
+  const found = await core.db
+    .select({ value: units.value })
+    .from(units)
+    .where(and(sql`position(${` ${name} `} in ${units.key}) > 0`, run.fresh ? eq(units.runId, run.id) : undefined));
+  const cells = found.flatMap(({ value }) => {
+    const cell = tensorCell.safeParse(value);
+    return cell.success && config.widths.includes(cell.data.width) ? [cell.data] : [];
+  });
+  const matrix = sweepOf(arch, fixedBytesOf(arch), config.widths, cells);
+  return {
+    ...matrix,
+    runId: run.id,
+    state: run.state,
+    measuring: run.state === "running" ? (run.progress?.label ?? null) : null,
+    done: cells.length,
+    total: matrix.columns.length * matrix.widths.length,
+    finalists: await finalistsOf(core, modelId, String(config.text)),
+  };
+}
+
+/** Quantized from this very model, and evaluated beside it on the same text. */
+async function finalistsOf(core: Core, modelId: string, text: string): Promise<SweepMatrix["finalists"]> {
+  const made = await core.db
+    .select()
+    .from(runs)
+    .where(and(eq(runs.kind, "quantize"), eq(runs.state, "succeeded")));
+  const own = made.filter((r) => r.config.model === modelId && r.outputModelId !== null);
+  if (own.length === 0) return [];
+  const measured = await core.db
+    .select()
+    .from(runs)
+    .where(and(eq(runs.kind, "evaluate"), eq(runs.state, "succeeded")));
+  return own.flatMap((r) => {
+    const recipe = withRecipe.safeParse(r.summary);
+    const by = measured.find(
+      (m) => m.config.model === r.outputModelId && m.config.base === modelId && String(m.config.text) === text,
+    );
+    const kl = withKl.safeParse(by?.summary);
+    if (!recipe.success || !kl.success || r.outputModelId === null) return [];
+    return [
+      {
+        model: r.outputModelId,
+        ...recipe.data,
+        kl: kl.data.text.kl.mean,
+        standardError: kl.data.text.kl.standardError,
+      },
+    ];
+  });
+}
