@@ -56,8 +56,11 @@ const numbersOf: { [K in ExperimentKind]: (summary: Summaries[K]) => Record<stri
     "nats per token": s.text?.nllPerToken,
     "bits per byte": s.text?.bitsPerByte,
     KL: s.text?.kl?.mean,
+    "KL ±": s.text?.kl?.standardError,
     agreement: s.text?.agreement?.mean,
+    "agreement ±": s.text?.agreement?.standardError,
     accuracy: s.tasks?.accuracy,
+    "accuracy ±": s.tasks?.standardError,
     "tokens per second": s.tokensPerSecond,
   }),
   sensitivity: (s) => ({
@@ -75,6 +78,7 @@ const numbersOf: { [K in ExperimentKind]: (summary: Summaries[K]) => Record<stri
   }),
   distill: (s) => ({
     KL: Math.min(...s.curve.map((p) => p.heldOutKl)),
+    "KL ±": s.curve.find((p) => p.step === s.bestStep)?.heldOutKlError,
     "KL before": s.curve[0]?.heldOutKl,
     "best step": s.bestStep,
     tokens: s.tokens,
@@ -86,6 +90,7 @@ const numbersOf: { [K in ExperimentKind]: (summary: Summaries[K]) => Record<stri
       points: s.points.length,
       bytes: winner?.sizeBytes,
       KL: winner?.kl.mean,
+      "KL ±": winner?.kl.standardError,
       accuracy: winner?.accuracy?.value,
     };
   },
@@ -97,7 +102,7 @@ const numbersOf: { [K in ExperimentKind]: (summary: Summaries[K]) => Record<stri
   }),
 };
 
-/** The finite numbers of a summary by name. */
+/** The finite numbers of a summary by name; `x ±` is the standard error of `x`. */
 export function headlineNumbers<K extends ExperimentKind>(kind: K, summary: Summaries[K]): Record<string, number> {
   const all = Object.entries(numbersOf[kind](summary));
   return Object.fromEntries(all.flatMap(([k, v]) => (typeof v === "number" && Number.isFinite(v) ? [[k, v]] : [])));

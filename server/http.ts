@@ -11,6 +11,7 @@ import { applySecurityHeaders } from "./access/security-headers.ts";
 import { appRouter } from "./api/router.ts";
 import type { ApiContext } from "./api/trpc.ts";
 import { artifactEndpoint } from "./artifacts/endpoint.ts";
+import { modelFolder } from "./models/models.ts";
 import { getPackage, packageFolder } from "./packages/packages.ts";
 import { type ReportEndpoint, reportEndpoint } from "./reports/endpoint.ts";
 import { sendZip } from "./transfer/zip.ts";
@@ -101,6 +102,12 @@ async function handle(
   if (download && request.method === "GET") {
     const row = await getPackage(options.context.core, download[1] ?? "");
     await sendZip(response, await packageFolder(options.context.core, row.id), row.name);
+    return;
+  }
+  const checkpoint = /^\/api\/models\/([\w.-]+)\.zip$/.exec(url.pathname);
+  if (checkpoint && request.method === "GET") {
+    const id = checkpoint[1] ?? "";
+    await sendZip(response, await modelFolder(options.context.core, id), id);
     return;
   }
   if (url.pathname.startsWith("/api/")) {

@@ -78,6 +78,7 @@ async function jobOf(core: Core, run: Run, threads: number): Promise<{ job: Job;
 export async function attempt(core: Core, run: Run, options: AttemptOptions, shutdown: AbortSignal): Promise<void> {
   const started = core.clock.nowMs();
   const journal = await openJournal(core, run, options.hostId);
+  journal.log("info", `claimed by ${options.hostId}${run.attempt > 1 ? `, attempt ${run.attempt}` : ""}`);
   let provenance: Provenance | null = null;
   let outcome: Outcome | null;
   try {

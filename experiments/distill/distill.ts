@@ -201,6 +201,7 @@ async function train(
     }
     await checkpoint();
     context.metric?.("held-out KL", step, kl.mean);
+    if (error !== null) context.metric?.("held-out KL ±", step, error);
     context.metric?.("held-out loss", step, summary.nllPerToken);
     context.log?.(
       `step ${step}: held-out KL ${kl.mean.toFixed(4)} nats per token${loss === null ? "" : `, loss ${loss.toFixed(4)}`}`,

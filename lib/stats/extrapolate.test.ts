@@ -29,12 +29,48 @@ test("nothing is said where it would be a guess", () => {
   const rng = createRng(8, "extrapolate");
   const noisy = (f: (x: number) => number) => steps(600).map((x) => f(x) * Math.exp(0.05 * rng.normal()));
   const x = steps(600);
-  expect(extrapolate(x, noisy((s) => 1 / s), 1900)).toBeNull();
-  expect(extrapolate(x, noisy((s) => s / 600), 1000)).toBeNull();
-  expect(extrapolate(x, noisy(() => 1), 1000)).toBeNull();
+  expect(
+    extrapolate(
+      x,
+      noisy((s) => 1 / s),
+      1900,
+    ),
+  ).toBeNull();
+  expect(
+    extrapolate(
+      x,
+      noisy((s) => s / 600),
+      1000,
+    ),
+  ).toBeNull();
+  expect(
+    extrapolate(
+      x,
+      noisy(() => 1),
+      1000,
+    ),
+  ).toBeNull();
   // A curve that flattens is no power law on its tail.
-  expect(extrapolate(x, noisy((s) => 0.05 + Math.exp(-s / 60)), 1000)).toBeNull();
-  expect(extrapolate(x, noisy((s) => 0.3 + 0.7 * (1 - s / 600) ** 2), 1000)).toBeNull();
-  expect(extrapolate(steps(60), steps(60).map((s) => 1 / s), 100)).toBeNull();
+  expect(
+    extrapolate(
+      x,
+      noisy((s) => 0.05 + Math.exp(-s / 60)),
+      1000,
+    ),
+  ).toBeNull();
+  expect(
+    extrapolate(
+      x,
+      noisy((s) => 0.3 + 0.7 * (1 - s / 600) ** 2),
+      1000,
+    ),
+  ).toBeNull();
+  expect(
+    extrapolate(
+      steps(60),
+      steps(60).map((s) => 1 / s),
+      100,
+    ),
+  ).toBeNull();
   expect(extrapolate(x, [...noisy((s) => 1 / s).slice(0, 599), Number.NaN], 1000)).toBeNull();
 });

@@ -56,7 +56,8 @@ export function extrapolate(x: ArrayLike<number>, y: ArrayLike<number>, end: num
   const residual = u.map((a, i) => (v[i] as number) - meanV - slope * (a - meanU));
   const sse = residual.reduce((s, r) => s + r * r, 0);
   const error = Math.sqrt(sse / (n - 2));
-  if (slope >= 0 || Math.abs(slope) < studentQuantile(n - 2) * (error / Math.sqrt(sxx)) || bends(u, residual)) return null;
+  if (slope >= 0 || Math.abs(slope) < studentQuantile(n - 2) * (error / Math.sqrt(sxx)) || bends(u, residual))
+    return null;
   const t = studentQuantile(n - 2);
   const at = (target: number): { y: number; low: number; high: number } => {
     const d = Math.log(target) - meanU;

@@ -1,13 +1,16 @@
 /** @file Runs over the API: submit, move between states, read, compare. */
-import { and, desc, eq, inArray, sql } from "drizzle-orm";
+import { and, eq, inArray, sql } from "drizzle-orm";
 import { z } from "zod";
 import { experimentKinds, experimentOf } from "../../experiments/registry.ts";
 import { fieldRoles } from "../../experiments/roles.ts";
+import { toEspalierError } from "../../lib/errors.ts";
 import { runStates, runs } from "../db/schema.ts";
-import { readCurves, readLog } from "../runs/journal.ts";
+import { readCurves } from "../runs/curves.ts";
+import { readLog } from "../runs/journal.ts";
 import {
   cancelRun,
   cloneRun,
+  configIssues,
   getRun,
   resumeRun,
   retryRun,
@@ -17,38 +20,13 @@ import {
   updateRun,
 } from "../runs/lifecycle.ts";
 import { sweepMatrix, sweepMatrixInput } from "./sweep-matrix.ts";
+import { artifactsOf, relativesOf } from "../runs/lineage.ts";
+import { listRuns } from "../runs/listing.ts";
+import { pairedTests } from "../runs/paired.ts";
+import { checkReferences } from "../runs/references.ts";
 import { procedure, router } from "./trpc.ts";
 
 const id = z.object({ id: z.string().min(1).max(60).describe("Id of the run") });
-
-/** All but the summary, which may be large. */
-const listed = {
-  id: runs.id,
-  kind: runs.kind,
-  name: runs.name,
-  config: runs.config,
-  state: runs.state,
-  reason: runs.reason,
-  attempt: runs.attempt,
-  parentId: runs.parentId,
-  studyId: runs.studyId,
-  step: runs.step,
-  sweepId: runs.sweepId,
-  trial: runs.trial,
-  tags: runs.tags,
-  note: runs.note,
-  archived: runs.archived,
-  progress: runs.progress,
-  numbers: runs.numbers,
-  error: runs.error,
-  outputModelId: runs.outputModelId,
-  outputPackageId: runs.outputPackageId,
-  computeSeconds: runs.computeSeconds,
-  heartbeatAt: runs.heartbeatAt,
-  createdAt: runs.createdAt,
-  startedAt: runs.startedAt,
-  endedAt: runs.endedAt,
-};
 
 export const runsRouter = router({
   /** Newest first. */
@@ -56,6 +34,7 @@ export const runsRouter = router({
     .input(
       z
         .object({
+          ids: z.array(z.string().max(60)).max(500).optional().describe("Only these, archived or not"),
           states: z.array(z.enum(runStates)).optional().describe("Only runs in these states"),
           kinds: z.array(z.enum(experimentKinds)).optional().describe("Only runs of these kinds"),
           studyId: z.string().optional(),
@@ -65,22 +44,7 @@ export const runsRouter = router({
         })
         .prefault({}),
     )
-    .query(({ ctx, input }) =>
-      ctx.core.db
-        .select(listed)
-        .from(runs)
-        .where(
-          and(
-            eq(runs.archived, input.archived),
-            input.states ? inArray(runs.state, input.states) : undefined,
-            input.kinds ? inArray(runs.kind, input.kinds) : undefined,
-            input.studyId ? eq(runs.studyId, input.studyId) : undefined,
-            input.sweepId ? eq(runs.sweepId, input.sweepId) : undefined,
-          ),
-        )
-        .orderBy(desc(runs.createdAt), desc(runs.id))
-        .limit(input.limit),
-    ),
+    .query(({ ctx, input }) => listRuns(ctx.core, input)),
 
   get: procedure.input(id).query(async ({ ctx, input }) => {
     const run = await getRun(ctx.core, input.id);
@@ -88,15 +52,12 @@ export const runsRouter = router({
       .select({ count: sql<number>`count(*)::int` })
       .from(runs)
       .where(and(eq(runs.state, "queued"), sql`${runs.createdAt} < ${run.createdAt.toISOString()}::timestamptz`));
-    const children = await ctx.core.db
-      .select({ id: runs.id, name: runs.name })
-      .from(runs)
-      .where(eq(runs.parentId, run.id));
     const parent = run.parentId ? await getRun(ctx.core, run.parentId).catch(() => null) : null;
     return {
       ...run,
       queuePosition: run.state === "queued" ? (ahead?.count ?? 0) + 1 : null,
-      children,
+      relatives: await relativesOf(ctx.core, run),
+      artifacts: await artifactsOf(ctx.core, run),
       parentConfig: parent?.config ?? null,
     };
   }),
@@ -106,12 +67,23 @@ export const runsRouter = router({
     .input(z.object({ ids: z.array(z.string()).min(1).max(50).describe("Ids of the runs") }))
     .query(({ ctx, input }) => ctx.core.db.select().from(runs).where(inArray(runs.id, input.ids))),
 
+  /** Each run's model against the first one's, on the sequences both were measured on. */
+  paired: procedure
+    .input(z.object({ ids: z.array(z.string()).min(2).max(12).describe("Ids of the runs, the reference first") }))
+    .query(({ ctx, input }) => pairedTests(ctx.core, input.ids)),
+
   curves: procedure
     .input(
       id.extend({
         points: z.number().int().min(10).max(20_000).default(1_500).describe("Points of a curve at most"),
         smoothing: z.number().min(0).max(0.999).default(0).describe("β of the debiased moving average"),
         logarithmic: z.boolean().default(false).describe("Average logarithms"),
+        names: z.array(z.string().max(80)).max(50).optional().describe("Only these curves"),
+        until: z
+          .number()
+          .positive()
+          .optional()
+          .describe("The last step: says where curves are headed, where that is honest"),
       }),
     )
     .query(({ ctx, input: { id: runId, ...options } }) => readCurves(ctx.core, runId, options)),
@@ -179,4 +151,24 @@ export const experimentsRouter = router({
       };
     }),
   ),
+
+  /** What is wrong with a config, field by field; nothing is submitted. */
+  check: procedure
+    .input(
+      z.object({ kind: z.enum(experimentKinds).describe("The experiment"), config: z.record(z.string(), z.unknown()) }),
+    )
+    .query(async ({ ctx, input }): Promise<{ field: string; message: string }[]> => {
+      const { config } = experimentOf(input.kind);
+      const issues = configIssues(input.kind, input.config);
+      if (issues.length > 0) return issues;
+      // References one field at a time, so that each refusal stands beside its field.
+      const found: { field: string; message: string }[] = [];
+      for (const [field] of fieldRoles(config)) {
+        const only = { [field]: input.config[field] };
+        await checkReferences(ctx.core, config, only).catch((thrown: unknown) => {
+          found.push({ field, message: toEspalierError(thrown).message });
+        });
+      }
+      return found;
+    }),
 });

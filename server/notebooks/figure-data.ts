@@ -6,7 +6,7 @@ import type { TradeoffPoint, TradeoffSummary } from "../../experiments/tradeoff/
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import { runs } from "../db/schema.ts";
-import { type Curve, readCurves } from "../runs/journal.ts";
+import { type Curve, readCurves } from "../runs/curves.ts";
 import type { Run } from "../runs/lifecycle.ts";
 
 export type FigureKind = (typeof figureKinds)[number];

@@ -1,12 +1,8 @@
 /**
  * @file What a run says while it works: points of curves, in chunks, and log lines.
  *
- * A resumed run repeats steps; points of a later attempt stand in for those of earlier ones from its first step on. Reading a
- * curve smooths all points first and thins afterwards, so that the smoothed line does not change with the zoom:
- *
- *   m_i = β m_{i−1} + (1 − β) v_i,   shown m_i / (1 − β^i)
- *
- * and thinning keeps the least and the greatest point of each of at most `points` stretches.
+ * Chunks carry the time they were written. Merging them keeps those times as a curve of its own, `CLOCK`, from steps to
+ * milliseconds, so that an ended run can still be drawn over time.
  */
 import { and, asc, desc, eq, gt } from "drizzle-orm";
 import type { Core } from "../core.ts";
@@ -14,17 +10,10 @@ import { logLines, metricChunks } from "../db/schema.ts";
 
 /** Chunks of an ended run are merged up to this many points. */
 const CHUNK = 16_384;
-
-export interface Curve {
-  readonly name: string;
-  readonly count: number;
-  /** Thinned, in the order of steps. */
-  readonly steps: number[];
-  readonly values: (number | null)[];
-  readonly smoothed: number[];
-  /** Where attempts after the first began. */
-  readonly resumedAt: number[];
-}
+/** The reserved name of the curve that says when a step was. */
+export const CLOCK = "@clock";
+/** Times kept of an attempt. */
+const CLOCK_POINTS = 4_096;
 
 export async function appendPoints(
   core: Core,
@@ -66,7 +55,8 @@ function chunkRow(
 
 const bytesOf = (a: Float64Array): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
 
-function doubles(bytes: Uint8Array): Float64Array {
+export function doubles(bytes: Uint8Array | Float64Array): Float64Array {
+  if (bytes instanceof Float64Array) return bytes;
   // A driver may hand out a view that is not aligned.
   return new Float64Array(bytes.slice().buffer);
 }
@@ -97,10 +87,54 @@ export async function compactPoints(core: Core, runId: string): Promise<void> {
       );
   }
   if (merged.length === 0 || merged.length === rows.length) return;
+  for (const [attempt, pairs] of clockOf(rows)) {
+    const every = Math.max(1, Math.ceil(pairs.length / CLOCK_POINTS));
+    const kept = pairs.filter((_, i) => i % every === 0 || i === pairs.length - 1);
+    if (groups.has(`${attempt} ${CLOCK}`)) continue;
+    const [steps, times] = [0, 1].map((k) => Float64Array.from(kept, (p) => p[k] as number)) as [
+      Float64Array,
+      Float64Array,
+    ];
+    merged.push(chunkRow({ id: runId, attempt }, CLOCK, steps, times, times[0] ?? 0));
+  }
   await core.db.transaction(async (tx) => {
     await tx.delete(metricChunks).where(eq(metricChunks.runId, runId));
     for (const row of merged) await tx.insert(metricChunks).values(row);
   });
+}
+
+/** Of each attempt: steps and when they were written, both rising. */
+export function clockOf(
+  rows: readonly {
+    name: string;
+    attempt: number;
+    toStep: number;
+    wallMs: number;
+    steps: Uint8Array | Float64Array;
+    values: Uint8Array | Float64Array;
+  }[],
+): Map<number, [step: number, wallMs: number][]> {
+  const found = new Map<number, [number, number][]>();
+  for (const attempt of new Set(rows.map((r) => r.attempt))) {
+    const own = rows.filter((r) => r.attempt === attempt);
+    const kept = own.filter((r) => r.name === CLOCK);
+    const pairs =
+      kept.length > 0
+        ? kept.flatMap((r) => {
+            const times = doubles(r.values);
+            return Array.from(doubles(r.steps), (s, i): [number, number] => [s, times[i] as number]);
+          })
+        : own.map((r): [number, number] => [r.toStep, r.wallMs]);
+    const rising: [number, number][] = [];
+    for (const pair of pairs.sort((a, b) => a[1] - b[1] || a[0] - b[0])) {
+      const last = rising.at(-1);
+      if (last && pair[0] <= last[0]) continue;
+      if (last && pair[1] <= last[1]) last[0] = pair[0];
+      else rising.push(pair);
+    }
+    found.set(attempt, rising);
+  }
+  return found;
 }
 
 const chunksOf = (core: Core, runId: string) =>
@@ -110,7 +144,7 @@ const chunksOf = (core: Core, runId: string) =>
     .where(eq(metricChunks.runId, runId))
     .orderBy(asc(metricChunks.name), asc(metricChunks.attempt), asc(metricChunks.fromStep));
 
-function concat(parts: readonly Float64Array[]): Float64Array {
+export function concat(parts: readonly Float64Array[]): Float64Array {
   const out = new Float64Array(parts.reduce((n, p) => n + p.length, 0));
   let at = 0;
   for (const p of parts) {
@@ -118,104 +152,6 @@ function concat(parts: readonly Float64Array[]): Float64Array {
     at += p.length;
   }
   return out;
-}
-
-export interface CurveOptions {
-  /** Thinned points at most, of each curve. */
-  readonly points: number;
-  /** β of the debiased moving average, 0 for none. */
-  readonly smoothing: number;
-  /** Average the logarithms, for a logarithmic axis. */
-  readonly logarithmic: boolean;
-}
-
-export async function readCurves(core: Core, runId: string, options: CurveOptions): Promise<Curve[]> {
-  const byName = new Map<string, { attempt: number; steps: Float64Array; values: Float64Array }[]>();
-  for (const row of await chunksOf(core, runId)) {
-    const list = byName.get(row.name) ?? [];
-    list.push({ attempt: row.attempt, steps: doubles(row.steps), values: doubles(row.values) });
-    byName.set(row.name, list);
-  }
-  return [...byName].map(([name, chunks]) => curveOf(name, chunks, options));
-}
-
-function curveOf(
-  name: string,
-  chunks: readonly { attempt: number; steps: Float64Array; values: Float64Array }[],
-  options: CurveOptions,
-): Curve {
-  const attempts = [...new Set(chunks.map((c) => c.attempt))].sort((a, b) => a - b);
-  let steps = new Float64Array(0);
-  let values = new Float64Array(0);
-  const resumedAt: number[] = [];
-  for (const attempt of attempts) {
-    const own = chunks.filter((c) => c.attempt === attempt);
-    const s = concat(own.map((c) => c.steps));
-    const v = concat(own.map((c) => c.values));
-    const first = s[0];
-    if (first === undefined) continue;
-    if (steps.length > 0) resumedAt.push(first);
-    const kept = lowerBound(steps, first);
-    steps = concat([steps.subarray(0, kept), s]) as Float64Array<ArrayBuffer>;
-    values = concat([values.subarray(0, kept), v]) as Float64Array<ArrayBuffer>;
-  }
-  const smoothed = movingAverage(values, options.smoothing, options.logarithmic);
-  const shown = thin(values, options.points);
-  return {
-    name,
-    count: steps.length,
-    steps: shown.map((i) => steps[i] as number),
-    values: shown.map((i) => (Number.isFinite(values[i]) ? (values[i] as number) : null)),
-    smoothed: shown.map((i) => smoothed[i] as number),
-    resumedAt,
-  };
-}
-
-function lowerBound(sorted: Float64Array, value: number): number {
-  let [low, high] = [0, sorted.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((sorted[middle] as number) < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** Debiased exponential moving average over all points; what is not finite is passed over. */
-export function movingAverage(values: Float64Array, beta: number, logarithmic: boolean): Float64Array {
-  const out = new Float64Array(values.length);
-  let mean = 0;
-  let weight = 1;
-  for (let i = 0; i < values.length; i++) {
-    const raw = values[i] as number;
-    const v = logarithmic ? Math.log(raw) : raw;
-    if (Number.isFinite(v)) {
-      mean = beta * mean + (1 - beta) * v;
-      weight *= beta;
-    }
-    const debiased = mean / (1 - weight);
-    out[i] = logarithmic ? Math.exp(debiased) : debiased;
-  }
-  return out;
-}
-
-/** Indices of the least and greatest value of each stretch, first and last included. */
-export function thin(values: Float64Array, points: number): number[] {
-  const n = values.length;
-  if (n <= points) return Array.from({ length: n }, (_, i) => i);
-  const stretches = Math.max(1, Math.floor((points - 2) / 2));
-  const kept = new Set<number>([0, n - 1]);
-  for (let s = 0; s < stretches; s++) {
-    const from = Math.floor((s * n) / stretches);
-    const to = Math.floor(((s + 1) * n) / stretches);
-    let [low, high] = [from, from];
-    for (let i = from; i < to; i++) {
-      if ((values[i] as number) < (values[low] as number)) low = i;
-      if ((values[i] as number) > (values[high] as number)) high = i;
-    }
-    kept.add(low).add(high);
-  }
-  return [...kept].sort((a, b) => a - b);
 }
 
 export interface LogLine {

@@ -18,6 +18,7 @@ import type { Core } from "../core.ts";
 import type { Db } from "../db/database.ts";
 import { type Provenance, type RunError, type RunProgress, type RunState, runs } from "../db/schema.ts";
 import { newId } from "../ids.ts";
+import { appendLog, nextLogSeq } from "./journal.ts";
 import { checkReferences, runsNamed } from "./references.ts";
 
 export type Run = typeof runs.$inferSelect;
@@ -47,18 +48,29 @@ interface Origin {
   fresh?: boolean;
 }
 
-/** The config as it is kept: checked, defaults filled in, without what the workbench decides itself. Throws `input/invalid`. */
-export function checkConfig(kind: string, config: Record<string, unknown>): Record<string, unknown> {
+/** What does not fit its schema, field by field. */
+export function configIssues(kind: string, config: Record<string, unknown>): { field: string; message: string }[] {
+  const { parsed } = parsedConfig(kind, config);
+  return (parsed.error?.issues ?? []).map((i) => ({ field: i.path.join("."), message: i.message }));
+}
+
+/** What the workbench decides itself is stood in for. */
+function parsedConfig(kind: string, config: Record<string, unknown>) {
   const experiment = experimentOf(kind);
   const decided = [...fieldRoles(experiment.config)].filter(([, r]) => r === "output" || r === "replace");
   const standIns = Object.fromEntries(decided.map(([name, role]) => [name, role === "output" ? "output" : true]));
-  const parsed = experiment.config.safeParse({ ...config, ...standIns });
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new EspalierError("input/invalid", `${kind}: ${issue?.path.join(".")}: ${issue?.message}`, {
+  return { decided, parsed: experiment.config.safeParse({ ...config, ...standIns }) };
+}
+
+/** The config as it is kept: checked, defaults filled in, without what the workbench decides itself. Throws `input/invalid`. */
+export function checkConfig(kind: string, config: Record<string, unknown>): Record<string, unknown> {
+  const [issue] = configIssues(kind, config);
+  if (issue) {
+    throw new EspalierError("input/invalid", `${kind}: ${issue.field}: ${issue.message}`, {
       hint: "Correct that field.",
     });
   }
+  const { decided, parsed } = parsedConfig(kind, config);
   const kept = { ...(parsed.data as Record<string, unknown>) };
   for (const [name] of decided) delete kept[name];
   return kept;
@@ -276,6 +288,9 @@ export async function sweepLost(core: Core, options: { hostsKnownDead?: boolean 
       .returning()),
   ];
   for (const run of silent) {
+    const beat = run.heartbeatAt ? ` since ${run.heartbeatAt.toISOString().slice(11, 19)} UTC` : "";
+    const line = `lease ended: no heartbeat from ${run.hostId ?? "its host"}${beat}; the run is ${run.state}`;
+    await appendLog(core, run.id, [{ seq: await nextLogSeq(core, run.id), level: "warning", line, at: now }]);
     await announce(core, run);
     await core.events.publish(`run:${run.id}`, { type: "ended", state: run.state });
     await lookAtDependents(core, run.id);

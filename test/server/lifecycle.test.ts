@@ -11,7 +11,8 @@ import {
   restoreNotebook,
   saveNotebook,
 } from "../../server/notebooks/notebooks.ts";
-import { appendPoints, compactPoints, readCurves } from "../../server/runs/journal.ts";
+import { readCurves } from "../../server/runs/curves.ts";
+import { appendPoints, compactPoints } from "../../server/runs/journal.ts";
 import {
   cancelRun,
   claimRun,
@@ -159,6 +160,8 @@ describe.each(databases)("on %s", (kind) => {
     expect(curve?.steps).toEqual([1, 2, 3, 4, 5, 6]);
     expect(curve?.values).toEqual([1, 2, 3, 40, 50, 60]);
     expect(curve?.resumedAt).toEqual([4]);
+    expect(curve?.resumptions).toMatchObject([{ attempt: 2, step: 4, repeated: 2, same: false }]);
+    expect(curve?.atMs.every((t, i, all) => i === 0 || t >= (all[i - 1] ?? 0))).toBe(true);
     await compactPoints(core, run.id);
     expect(await readCurves(core, run.id, options)).toEqual([curve]);
   });

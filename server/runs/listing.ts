@@ -1,0 +1,145 @@
+/**
+ * @file Runs as a table shows them: what they are, what they made, and what was measured of what they made.
+ *
+ * A quantize run has no accuracy of its own. Where a trade-off or an evaluation measured the model it made, those numbers stand
+ * in its row, and say which run they come from.
+ */
+import { and, desc, eq, inArray, isNotNull, sql } from "drizzle-orm";
+import type { TradeoffPoint } from "../../experiments/tradeoff/tradeoff.ts";
+import type { Core } from "../core.ts";
+import { models, type RunState, runFiles, runs } from "../db/schema.ts";
+
+/** All but the summary, which may be large. */
+const listed = {
+  id: runs.id,
+  kind: runs.kind,
+  name: runs.name,
+  config: runs.config,
+  state: runs.state,
+  reason: runs.reason,
+  attempt: runs.attempt,
+  parentId: runs.parentId,
+  studyId: runs.studyId,
+  step: runs.step,
+  sweepId: runs.sweepId,
+  trial: runs.trial,
+  tags: runs.tags,
+  note: runs.note,
+  archived: runs.archived,
+  progress: runs.progress,
+  numbers: runs.numbers,
+  error: runs.error,
+  hostId: runs.hostId,
+  outputModelId: runs.outputModelId,
+  outputPackageId: runs.outputPackageId,
+  computeSeconds: runs.computeSeconds,
+  heartbeatAt: runs.heartbeatAt,
+  createdAt: runs.createdAt,
+  startedAt: runs.startedAt,
+  endedAt: runs.endedAt,
+};
+
+const madeColumns = {
+  modelBytes: sql<number | null>`(${models.facts}->>'weightBytes')::float8`,
+  bits: sql<number | null>`(${models.facts}->>'bitsPerWeight')::float8`,
+  parameters: sql<number | null>`(${models.facts}->>'parameters')::float8`,
+  heads: sql<
+    number | null
+  >`(select sum(h::int)::int from jsonb_array_elements_text(${models.facts}->'queryHeads') as h)`,
+};
+
+export interface ListFilter {
+  readonly ids?: readonly string[] | undefined;
+  readonly states?: readonly RunState[] | undefined;
+  readonly kinds?: readonly string[] | undefined;
+  readonly studyId?: string | undefined;
+  readonly sweepId?: string | undefined;
+  readonly archived: boolean;
+  readonly limit: number;
+}
+
+export interface Measured {
+  readonly numbers: Record<string, number>;
+  /** The run that measured them, and what it measured on. */
+  readonly runId: string;
+  readonly on: string;
+}
+
+/** Newest first. With `ids`, archived or not. */
+export async function listRuns(core: Core, filter: ListFilter) {
+  const rows = await core.db
+    .select({ ...listed, ...madeColumns })
+    .from(runs)
+    .leftJoin(models, eq(models.id, sql`coalesce(${runs.outputModelId}, ${runs.config}->>'model')`))
+    .where(
+      and(
+        filter.ids ? inArray(runs.id, [...filter.ids]) : eq(runs.archived, filter.archived),
+        filter.states ? inArray(runs.state, [...filter.states]) : undefined,
+        filter.kinds ? inArray(runs.kind, [...filter.kinds]) : undefined,
+        filter.studyId ? eq(runs.studyId, filter.studyId) : undefined,
+        filter.sweepId ? eq(runs.sweepId, filter.sweepId) : undefined,
+      ),
+    )
+    .orderBy(desc(runs.createdAt), desc(runs.id))
+    .limit(filter.limit);
+  const measured = rows.some((r) => r.outputModelId !== null) ? await measurements(core) : new Map<string, Measured>();
+  const open = rows
+    .filter((r) => r.state === "lost" || r.state === "cancelled" || r.state === "failed")
+    .map((r) => r.id);
+  const kept =
+    open.length > 0 && open.length <= 2_000
+      ? new Set(
+          (
+            await core.db.selectDistinct({ id: runFiles.runId }).from(runFiles).where(inArray(runFiles.runId, open))
+          ).map((f) => f.id),
+        )
+      : new Set<string>();
+  return rows.map((r) => ({
+    ...r,
+    measured: r.outputModelId === null ? null : (measured.get(r.outputModelId) ?? null),
+    hasCheckpoint: kept.has(r.id),
+  }));
+}
+
+/** What the newest trade-off or evaluation says of each model. */
+async function measurements(core: Core): Promise<Map<string, Measured>> {
+  const found = await core.db
+    .select({
+      id: runs.id,
+      kind: runs.kind,
+      config: runs.config,
+      numbers: runs.numbers,
+      points: sql<TradeoffPoint[] | null>`case when ${runs.kind} = 'tradeoff' then ${runs.summary}->'points' end`,
+      model: sql<string | null>`${runs.summary}->>'model'`,
+    })
+    .from(runs)
+    .where(and(inArray(runs.kind, ["tradeoff", "evaluate"]), eq(runs.state, "succeeded"), isNotNull(runs.summary)))
+    .orderBy(runs.endedAt);
+  const byModel = new Map<string, Measured>();
+  for (const run of found) {
+    const on = String(run.config.text ?? run.config.tasks ?? "unknown");
+    if (run.model !== null) byModel.set(run.model, { numbers: run.numbers, runId: run.id, on });
+    for (const p of run.points ?? []) {
+      const { accuracy } = p;
+      byModel.set(p.model, {
+        runId: run.id,
+        on,
+        numbers: {
+          KL: p.kl.mean,
+          "KL ±": p.kl.standardError,
+          agreement: p.agreement.mean,
+          "agreement ±": p.agreement.standardError,
+          perplexity: p.perplexity,
+          "nats per token": p.nllPerToken,
+          ...(accuracy
+            ? {
+                accuracy: accuracy.value,
+                "accuracy ±": Math.sqrt((accuracy.value * (1 - accuracy.value)) / accuracy.items),
+              }
+            : {}),
+        },
+      });
+    }
+  }
+  return byModel;
+}
