@@ -3,8 +3,9 @@
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { createTRPCClient, httpLink, httpSubscriptionLink, splitLink } from "@trpc/client";
 import { createTRPCContext } from "@trpc/tanstack-react-query";
-import { createContext, type ReactNode, useContext, useEffect, useState } from "react";
+import { createContext, type ReactNode, useContext, useEffect, useRef, useState } from "react";
 import type { AppRouter } from "../../server/api/router.ts";
+import { isRunEvent, merged, patched, type RunEvent, wholeList } from "./live-runs.ts";
 
 export const { TRPCProvider, useTRPC, useTRPCClient } = createTRPCContext<AppRouter>();
 
@@ -19,12 +20,27 @@ const makeClient = () =>
       }),
     ],
   });
+type Client = ReturnType<typeof makeClient>;
+type ListedRun = Awaited<ReturnType<Client["runs"]["list"]["query"]>>[number];
 
 const LiveContext = createContext(false);
 /** Whether the stream of events is up. */
 export const useIsLive = (): boolean => useContext(LiveContext);
 
+type Listener = (payload: unknown) => void;
+const TopicContext = createContext<(topic: string, listener: Listener) => () => void>(() => () => undefined);
+
+/** Hears what happens under a topic such as `run:ID`, over the stream the tab has open anyway; null: nothing. */
+export function useTopic(topic: string | null, listener: Listener): void {
+  const listen = useContext(TopicContext);
+  const latest = useRef(listener);
+  latest.current = listener;
+  useEffect(() => (topic === null ? undefined : listen(topic, (p) => latest.current(p))), [topic, listen]);
+}
+
 const topics = ["runs", "models", "texts", "packages", "studies", "sweeps", "notebooks", "hosts"];
+/** What events touch is brought up to date this often at most. */
+const SETTLE_MS = 400;
 
 export function ApiProvider({ children }: { children: ReactNode }) {
   const [client] = useState(makeClient);
@@ -32,39 +48,121 @@ export function ApiProvider({ children }: { children: ReactNode }) {
     () => new QueryClient({ defaultOptions: { queries: { retry: 1, staleTime: 2_000, refetchOnWindowFocus: false } } }),
   );
   const [isLive, setLive] = useState(false);
+  const [listen] = useState(() => {
+    const listeners = new Map<string, Set<Listener>>();
+    let reopen: () => void = () => undefined;
+    return {
+      listeners,
+      onChange(act: () => void) {
+        reopen = act;
+      },
+      to(topic: string, listener: Listener): () => void {
+        const own = listeners.get(topic) ?? new Set<Listener>();
+        listeners.set(topic, own.add(listener));
+        if (own.size === 1) reopen();
+        return () => {
+          own.delete(listener);
+          // Left in the stream until it is opened again for another reason.
+          if (own.size === 0) listeners.delete(topic);
+        };
+      },
+    };
+  });
   useEffect(() => {
-    // What an event touches is asked for again, a few times a second at most.
     const touched = new Set<string>();
+    const events = new Map<string, RunEvent>();
+    const states = new Map<string, string>();
     const timer = setInterval(() => {
       for (const topic of touched) void queries.invalidateQueries({ queryKey: [[topic]] });
       touched.clear();
-    }, 400);
-    const stream = client.events.stream.subscribe(
-      { topics },
-      {
-        onStarted: () => setLive(true),
-        onConnectionStateChange: ({ state }) => setLive(state === "pending"),
-        onData: ({ data }) => {
-          touched.add(data.topic);
-          if (data.topic === "runs") {
-            touched.add("studies").add("sweeps").add("system");
-            void queries.invalidateQueries({ queryKey: [["whatIf", "importance"]] });
-          }
-          if (data.topic === "hosts") touched.add("system");
+      if (events.size > 0) void refreshRuns(client, queries, new Map(events));
+      if ([...events.values()].some((e) => states.get(e.id) !== e.state)) {
+        for (const e of events.values()) states.set(e.id, e.state);
+        void queries.invalidateQueries({ queryKey: [["system"]] });
+        for (const other of ["curves", "compare", "log", "paired"])
+          void queries.invalidateQueries({ queryKey: [["runs", other]] });
+      }
+      events.clear();
+    }, SETTLE_MS);
+    let last: string | null = null;
+    let stream: { unsubscribe(): void } | null = null;
+    const open = (): void => {
+      stream?.unsubscribe();
+      stream = client.events.stream.subscribe(
+        { topics: [...topics, ...listen.listeners.keys()], ...(last === null ? {} : { lastEventId: last }) },
+        {
+          onStarted: () => setLive(true),
+          onConnectionStateChange: ({ state }) => setLive(state === "pending"),
+          onData: ({ id, data }) => {
+            last = id;
+            for (const l of listen.listeners.get(data.topic) ?? []) l(data.payload);
+            if (data.topic === "runs") {
+              touched.add("studies").add("sweeps");
+              if (isRunEvent(data.payload)) events.set(data.payload.id, data.payload);
+              void queries.invalidateQueries({ queryKey: [["whatIf", "importance"]] });
+            } else if (topics.includes(data.topic)) touched.add(data.topic);
+            if (data.topic === "hosts") touched.add("system");
+          },
+          onError: () => setLive(false),
         },
-        onError: () => setLive(false),
-      },
-    );
+      );
+    };
+    open();
+    // Several components may ask for topics in one go.
+    let due: ReturnType<typeof setTimeout> | undefined;
+    listen.onChange(() => {
+      clearTimeout(due);
+      due = setTimeout(open, 50);
+    });
     return () => {
       clearInterval(timer);
-      stream.unsubscribe();
+      clearTimeout(due);
+      stream?.unsubscribe();
     };
-  }, [client, queries]);
+  }, [client, queries, listen]);
   return (
     <QueryClientProvider client={queries}>
       <TRPCProvider trpcClient={client} queryClient={queries}>
-        <LiveContext.Provider value={isLive}>{children}</LiveContext.Provider>
+        <TopicContext.Provider value={listen.to}>
+          <LiveContext.Provider value={isLive}>{children}</LiveContext.Provider>
+        </TopicContext.Provider>
       </TRPCProvider>
     </QueryClientProvider>
   );
+}
+
+/** Puts progress into what is on the page; asks again only for runs that are new or changed their state. */
+async function refreshRuns(client: Client, queries: QueryClient, events: ReadonlyMap<string, RunEvent>): Promise<void> {
+  const stale = new Set<string>();
+  const lists = queries.getQueryCache().findAll({ queryKey: [["runs", "list"]] });
+  for (const list of lists) {
+    const rows = queries.getQueryData<ListedRun[]>(list.queryKey);
+    if (!rows) continue;
+    const { rows: next, changed } = patched(rows, events);
+    if (next !== rows) queries.setQueryData(list.queryKey, next);
+    if (wholeList(inputOf(list.queryKey)) !== null) for (const id of changed) stale.add(id);
+    else if (changed.length > 0) void queries.invalidateQueries({ queryKey: list.queryKey, exact: true });
+  }
+  for (const [id, event] of events) {
+    for (const run of queries.getQueryCache().findAll({ queryKey: [["runs", "get"]] })) {
+      const data = queries.getQueryData<{ id: string; state: string }>(run.queryKey);
+      if (data?.id !== id) continue;
+      if (data.state !== event.state) void queries.invalidateQueries({ queryKey: [["runs", "get"]] });
+      else queries.setQueryData(run.queryKey, { ...data, progress: event.progress });
+    }
+  }
+  if (stale.size === 0) return;
+  const ids = [...stale].slice(0, 500);
+  const fresh = await client.runs.list.query({ ids }).catch(() => null);
+  for (const list of fresh ? lists : []) {
+    const whole = wholeList(inputOf(list.queryKey));
+    const rows = queries.getQueryData<ListedRun[]>(list.queryKey);
+    if (whole && rows && fresh) queries.setQueryData(list.queryKey, merged(rows, fresh, whole.archived));
+  }
+}
+
+/** tRPC keys are `[path, { input }]`. */
+function inputOf(key: readonly unknown[]): unknown {
+  const options = key[1];
+  return typeof options === "object" && options !== null && "input" in options ? options.input : undefined;
 }

@@ -1,53 +1,120 @@
-/** @file What the search field of the runs understands: `state:lost KL<0.05 tag:paper palette`. */
+/**
+ * @file What the search field of the runs understands: `state:lost,failed kl<0.05 tag:paper -kind:export bits>=3 "no pruning"`.
+ *
+ * All terms must hold; commas within one mean any of them; a minus before a term turns it round. Numbers are those of the run
+ * (`kl`, `bits-per-weight`, `mb`, `took`) and of its config (`temperature`, `seed`).
+ */
+import { aliases, configText, numbersOf, type RunRow } from "./row.ts";
 
-export interface SearchedRun {
-  readonly id: string;
-  readonly name: string;
-  readonly kind: string;
-  readonly state: string;
-  readonly reason: string | null;
-  readonly tags: readonly string[];
-  readonly numbers: Readonly<Record<string, number>>;
-}
+export type SearchedRun = RunRow;
 
-type Term =
-  | { type: "field"; field: "state" | "kind" | "tag"; value: string }
-  | { type: "number"; name: string; operator: "<" | ">" | "="; value: number }
-  | { type: "word"; word: string };
+const fields = ["state", "kind", "tag", "model", "text", "study", "sweep", "id", "name", "note", "reason"] as const;
+type Field = (typeof fields)[number];
+type Operator = "<" | "<=" | ">" | ">=" | "=" | "!=";
+
+export type Term = { readonly not: boolean } & (
+  | { readonly type: "field"; readonly field: Field; readonly values: readonly string[] }
+  | { readonly type: "number"; readonly name: string; readonly operator: Operator; readonly value: number }
+  | { readonly type: "config"; readonly name: string; readonly operator: "=" | "!="; readonly value: string }
+  | { readonly type: "word"; readonly word: string }
+);
 
 export function parseSearch(text: string): Term[] {
-  return text
-    .split(/\s+/)
-    .filter((t) => t !== "")
-    .map((token): Term => {
-      const field = /^(state|kind|tag):(.+)$/.exec(token);
-      if (field)
-        return { type: "field", field: field[1] as "state" | "kind" | "tag", value: (field[2] ?? "").toLowerCase() };
-      const number = /^([\w-]+)([<>=])(-?[\d.eE+-]+)$/.exec(token);
-      if (number && Number.isFinite(Number(number[3])))
-        return {
-          type: "number",
-          name: (number[1] ?? "").toLowerCase(),
-          operator: number[2] as "<" | ">" | "=",
-          value: Number(number[3]),
-        };
-      return { type: "word", word: token.toLowerCase() };
-    });
+  return [...text.matchAll(/-?(?:[^\s"]*"[^"]*"?|\S+)/g)].map(([raw]): Term => {
+    const not = raw.startsWith("-") && raw.length > 1;
+    const token = (not ? raw.slice(1) : raw).replaceAll('"', "");
+    const field = /^([a-z]+):(.*)$/i.exec(token);
+    const name = fields.find((f) => f === field?.[1]?.toLowerCase());
+    if (name && field) {
+      const values = (field[2] ?? "")
+        .toLowerCase()
+        .split(",")
+        .filter((v) => v !== "" && v !== "any");
+      return { not, type: "field", field: name, values };
+    }
+    const compared = /^([\p{L}_][\p{L}\p{N}._-]*)(<=|>=|!=|=|<|>)(.+)$/u.exec(token);
+    if (compared) {
+      const [, left = "", operator, right = ""] = compared;
+      const value = inUnits(right);
+      if (value !== null)
+        return { not, type: "number", name: left.toLowerCase(), operator: operator as Operator, value };
+      if (operator === "=" || operator === "!=")
+        return { not, type: "config", name: left.toLowerCase(), operator, value: right.toLowerCase() };
+    }
+    return { not, type: "word", word: token.toLowerCase() };
+  });
 }
 
-/** Names of numbers are compared without spaces: `bits-per-weight<4`. */
-const plainName = (name: string): string => name.toLowerCase().replaceAll(" ", "-");
+/** A number, or a stretch of time in seconds: `90s`, `5min`, `2h`, `1d`. */
+function inUnits(text: string): number | null {
+  const found = /^(-?[\d.]+(?:e[+-]?\d+)?)(s|min|h|d)?$/i.exec(text);
+  const value = Number(found?.[1]);
+  if (!found || !Number.isFinite(value)) return null;
+  return value * ({ s: 1, min: 60, h: 3_600, d: 86_400 }[found[2]?.toLowerCase() ?? ""] ?? 1);
+}
 
-export function matches(terms: readonly Term[], run: SearchedRun): boolean {
-  return terms.every((t) => {
-    if (t.type === "word")
-      return `${run.name} ${run.id} ${run.kind} ${run.reason ?? ""} ${run.tags.join(" ")}`
-        .toLowerCase()
-        .includes(t.word);
-    if (t.type === "field")
-      return t.field === "tag" ? run.tags.some((g) => g.toLowerCase() === t.value) : run[t.field] === t.value;
-    const value = Object.entries(run.numbers).find(([k]) => plainName(k) === t.name)?.[1];
-    if (value === undefined) return false;
-    return t.operator === "<" ? value < t.value : t.operator === ">" ? value > t.value : value === t.value;
+/** Names are compared without spaces or case: `bits-per-weight<4`, `learningrate=1e-3`. */
+const plainName = (name: string): string => name.toLowerCase().replaceAll(/[ ._-]/g, "");
+
+function numberOf(run: RunRow, name: string): number | undefined {
+  const wanted = plainName(aliases[name] ?? name);
+  const own = Object.entries(numbersOf(run)).find(([k]) => plainName(k) === wanted)?.[1];
+  if (own !== undefined) return own;
+  const [, value] = Object.entries(run.config).find(([k]) => plainName(k) === wanted.replace(/^config/, "")) ?? [];
+  return typeof value === "number" ? value : undefined;
+}
+
+function textsOf(run: RunRow, field: Field): readonly string[] {
+  if (field === "tag") return run.tags;
+  if (field === "study") return [run.studyId ?? "", run.step ?? ""];
+  if (field === "sweep") return [run.sweepId ?? ""];
+  if (field === "reason") return [run.reason ?? "", run.error?.message ?? ""];
+  if (field === "model")
+    return [run.outputModelId ?? "", ...["model", "models", "student", "base"].map((f) => configText(run.config[f]))];
+  if (field === "text") return ["text", "heldOut", "tasks"].map((f) => configText(run.config[f]));
+  return [run[field]];
+}
+
+/** Free words and names hold a part; states, kinds and tags are whole. */
+const isWhole = (field: Field): boolean => field === "state" || field === "kind" || field === "tag";
+
+function holds(term: Term, run: RunRow): boolean {
+  if (term.type === "word")
+    return `${run.name} ${run.id} ${run.kind} ${run.reason ?? ""} ${run.note} ${run.tags.join(" ")}`
+      .toLowerCase()
+      .includes(term.word);
+  if (term.type === "field") {
+    if (term.values.length === 0) return true;
+    const texts = textsOf(run, term.field).map((t) => t.toLowerCase());
+    return term.values.some((v) => texts.some((t) => (isWhole(term.field) ? t === v : t !== "" && t.includes(v))));
+  }
+  if (term.type === "config") {
+    const [, value] = Object.entries(run.config).find(([k]) => plainName(k) === plainName(term.name)) ?? [];
+    const isEqual = configText(value).toLowerCase() === term.value;
+    return value !== undefined && (term.operator === "=" ? isEqual : !isEqual);
+  }
+  const value = numberOf(run, term.name);
+  if (value === undefined) return false;
+  const by: Record<Operator, boolean> = {
+    "<": value < term.value,
+    "<=": value <= term.value,
+    ">": value > term.value,
+    ">=": value >= term.value,
+    "=": value === term.value,
+    "!=": value !== term.value,
+  };
+  return by[term.operator];
+}
+
+export const matches = (terms: readonly Term[], run: RunRow): boolean => terms.every((t) => holds(t, run) !== t.not);
+
+/** Names in comparisons that no run has a number or field for: probably misspelt. */
+export function unknownNames(terms: readonly Term[], runs: readonly RunRow[]): string[] {
+  if (runs.length === 0) return [];
+  return terms.flatMap((t) => {
+    if (t.type === "number") return runs.some((r) => numberOf(r, t.name) !== undefined) ? [] : [t.name];
+    if (t.type === "config")
+      return runs.some((r) => Object.keys(r.config).some((k) => plainName(k) === plainName(t.name))) ? [] : [t.name];
+    return [];
   });
 }

@@ -1,10 +1,12 @@
 /** @file Runs over the API: submit, move between states, read, compare. */
+import { createHash } from "node:crypto";
 import { and, eq, inArray, sql } from "drizzle-orm";
 import { z } from "zod";
 import { experimentKinds, experimentOf } from "../../experiments/registry.ts";
 import { fieldRoles } from "../../experiments/roles.ts";
 import { toEspalierError } from "../../lib/errors.ts";
 import { runStates, runs } from "../db/schema.ts";
+import { canonical } from "../notebooks/notebooks.ts";
 import { readCurves } from "../runs/curves.ts";
 import { readLog } from "../runs/journal.ts";
 import {
@@ -58,6 +60,7 @@ export const runsRouter = router({
       queuePosition: run.state === "queued" ? (ahead?.count ?? 0) + 1 : null,
       relatives: await relativesOf(ctx.core, run),
       artifacts: await artifactsOf(ctx.core, run),
+      configHash: createHash("sha256").update(canonical(run.config)).digest("hex"),
       parentConfig: parent?.config ?? null,
     };
   }),

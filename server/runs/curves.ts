@@ -122,7 +122,7 @@ export async function readCurves(core: Core, runId: string, options: CurveOption
   const chunks = await chunksOf(core, runId);
   const clock = clockOf(chunks);
   const names = [...new Set(chunks.map((c) => c.name))].sort();
-  const joined = (name: string): Joined => join(chunks.filter((c) => c.name === name));
+  const joined = (name: string): Joined => lineOf(chunks.filter((c) => c.name === name));
   return names
     .filter((name) => name !== CLOCK && !name.endsWith(" ±") && (!options.names || options.names.includes(name)))
     .map((name) => {
@@ -136,6 +136,18 @@ interface Joined {
   readonly values: Float64Array;
   /** The attempt of each stretch, and its first index. */
   readonly stretches: { attempt: number; from: number; repeated: number; same: boolean | null }[];
+}
+
+/** Joined lines by their first chunk, as long as that is kept and nothing was added. */
+const lines = new WeakMap<Chunk, { chunks: number; line: Joined }>();
+
+function lineOf(chunks: readonly Chunk[]): Joined {
+  const first = chunks[0];
+  const before = first && lines.get(first);
+  if (before?.chunks === chunks.length) return before.line;
+  const line = join(chunks);
+  if (first) lines.set(first, { chunks: chunks.length, line });
+  return line;
 }
 
 /** One line from the attempts of a run. */
@@ -171,8 +183,8 @@ function curveOf(
   clock: ReadonlyMap<number, readonly [number, number][]>,
   options: CurveOptions,
 ): Curve {
-  const smoothed = movingAverage(values, options.smoothing, options.logarithmic);
   const shown = thin(values, options.points);
+  const smoothed = movingAverage(values, options.smoothing, options.logarithmic, shown);
   const later = stretches.slice(1);
   const attemptOf = (i: number): number => stretches.findLast((s) => s.from <= i)?.attempt ?? 1;
   const notFinite: number[] = [];
@@ -184,7 +196,7 @@ function curveOf(
     count: steps.length,
     steps: shown.map((i) => steps[i] as number),
     values: shown.map((i) => (Number.isFinite(values[i]) ? (values[i] as number) : null)),
-    smoothed: shown.map((i) => smoothed[i] as number),
+    smoothed,
     errors: errors
       ? shown.map((i) => {
           const at = lowerBound(errors.steps, steps[i] as number);
@@ -233,20 +245,26 @@ function lowerBound(sorted: Float64Array, value: number): number {
   return low;
 }
 
-/** Debiased exponential moving average over all points; what is not finite is passed over. */
-export function movingAverage(values: Float64Array, beta: number, logarithmic: boolean): Float64Array {
-  const out = new Float64Array(values.length);
+/** Debiased exponential moving average over all points, told at some of them; what is not finite is passed over. */
+export function movingAverage(
+  values: Float64Array,
+  beta: number,
+  logarithmic: boolean,
+  at: readonly number[],
+): number[] {
+  const out: number[] = [];
   let mean = 0;
   let weight = 1;
-  for (let i = 0; i < values.length; i++) {
+  for (let i = 0; i < values.length && out.length < at.length; i++) {
     const raw = values[i] as number;
     const v = logarithmic ? Math.log(raw) : raw;
     if (Number.isFinite(v)) {
       mean = beta * mean + (1 - beta) * v;
       weight *= beta;
     }
+    if (at[out.length] !== i) continue;
     const debiased = mean / (1 - weight);
-    out[i] = logarithmic ? Math.exp(debiased) : debiased;
+    out.push(logarithmic ? Math.exp(debiased) : debiased);
   }
   return out;
 }

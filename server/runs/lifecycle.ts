@@ -108,6 +108,8 @@ export const runEvent = (run: Run): Record<string, unknown> => ({
   name: run.name,
   state: run.state,
   progress: run.progress,
+  tags: run.tags,
+  archived: run.archived,
   studyId: run.studyId,
   sweepId: run.sweepId,
 });

@@ -1,0 +1,319 @@
+"use client";
+/** @file What a run of its kind found: a head map, what was cut, where the bytes are, a table with intervals, the winner. */
+import Link from "next/link";
+import type { Summaries } from "../../../experiments/registry.ts";
+import { cellStyle, costColour, divergingColour } from "../../../experiments/studies/colour-scales.ts";
+import { headGrid } from "../../../experiments/studies/head-grid.ts";
+import { bytes, count, fixed, percent } from "../../parts/format.ts";
+import { significant, withError } from "../columns.ts";
+import type { Run } from "./run-facts.ts";
+
+export function KindSummary({ run, hasCurves }: { run: Run; hasCurves: boolean }) {
+  const { summary } = run;
+  if (summary === null || typeof summary !== "object" || run.state !== "succeeded")
+    return hasCurves ? null : (
+      <div className="region soft">
+        {run.state === "succeeded" ? "It left no summary." : "What it found stands here once it has ended."}
+      </div>
+    );
+  // Written by the experiment of this kind, whose type it has.
+  if (run.kind === "sensitivity") return <HeadMap run={run} summary={summary as Summaries["sensitivity"]} />;
+  if (run.kind === "prune") return <Cut summary={summary as Summaries["prune"]} />;
+  if (run.kind === "quantize") return <Bytes summary={summary as Summaries["quantize"]} />;
+  if (run.kind === "evaluate") return <Evaluation summary={summary as Summaries["evaluate"]} />;
+  if (run.kind === "tradeoff") return <Tradeoff run={run} summary={summary as Summaries["tradeoff"]} />;
+  if (run.kind === "export") return <Card summary={summary as Summaries["export"]} />;
+  return null;
+}
+
+function HeadMap({ run, summary }: { run: Run; summary: Summaries["sensitivity"] }) {
+  const metric = summary.units.some((u) => u.metric === "leave-one-out") ? "leave-one-out" : "taylor";
+  const grid = headGrid(summary, metric);
+  const values = grid.flat().flatMap((c) => (c ? [c.value] : []));
+  const max = Math.max(...values.map(Math.abs), 1e-12);
+  const low = Math.max(Math.min(...values.filter((v) => v > 0)), max / 1e4);
+  const model = String(run.config.model);
+  const href = `/explore${model.startsWith("run:") ? "" : `?model=${encodeURIComponent(model)}`}`;
+  return (
+    <section className="region">
+      <h2>What each head is worth</h2>
+      <p className="soft">
+        {metric === "taylor" ? "Mean |gradient|" : "Change of loss, 10⁻³ nats per token"}, {count(summary.sequences)}{" "}
+        sequences; {summary.protocol}.
+        {summary.agreement
+          ? ` Taylor ranks heads like leave-one-out with ρ ${fixed(summary.agreement.spearman, 2)}; noise alone would allow ${fixed(summary.agreement.noiseCeiling, 2)}.`
+          : ""}
+      </p>
+      {grid.length > 0 ? (
+        <table className="run-heads">
+          <thead>
+            <tr>
+              <th scope="col">
+                <span className="visually-hidden">Layer</span>
+              </th>
+              {(grid[0] ?? []).map((_, h) => (
+                // biome-ignore lint/suspicious/noArrayIndexKey: a head is its place
+                <th key={h} scope="col" className="number">
+                  H{h}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {grid.map((row, l) => (
+              // biome-ignore lint/suspicious/noArrayIndexKey: a layer is its place
+              <tr key={l}>
+                <th scope="row">L{l}</th>
+                {row.map((c, h) => (
+                  <td
+                    // biome-ignore lint/suspicious/noArrayIndexKey: a head is its place
+                    key={h}
+                    className="number"
+                    title={c ? `± ${fixed(1000 * c.standardError, 2)}` : undefined}
+                    style={
+                      c
+                        ? cellStyle((theme) =>
+                            metric === "taylor"
+                              ? costColour(c.value, low, max, theme)
+                              : divergingColour(c.value, max, theme),
+                          )
+                        : undefined
+                    }
+                  >
+                    {c ? fixed(1000 * c.value, 1) : ""}
+                  </td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      ) : (
+        <p className="soft">
+          It measured no heads, but{" "}
+          {[...new Set(summary.units.map((u) => u.unit.replace(/^L\d+\.?|\d+$/g, "") || "layers"))].join(", ")}.
+        </p>
+      )}
+      <p style={{ margin: "10px 0 0" }}>
+        <Link className="button" href={href}>
+          Explore the heads
+        </Link>
+      </p>
+    </section>
+  );
+}
+
+function Cut({ summary }: { summary: Summaries["prune"] }) {
+  const byLayer = new Map<string, string[]>();
+  for (const unit of summary.dropped) {
+    const [layer = "", head = ""] = unit.split(".");
+    byLayer.set(layer, [...(byLayer.get(layer) ?? []), head]);
+  }
+  const rows = [
+    ["Query heads", summary.heads],
+    ["KV groups", summary.groups],
+    ["Parameters", summary.parameters],
+  ] as const;
+  return (
+    <section className="region">
+      <h2>What was cut</h2>
+      <p className="soft">Exact counts; nothing else of the checkpoint changed.</p>
+      <table style={{ maxWidth: 520 }}>
+        <thead>
+          <tr>
+            <th>
+              <span className="visually-hidden">What</span>
+            </th>
+            <th className="number">before</th>
+            <th className="number">after</th>
+            <th className="number">gone</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(([name, { before, after }]) => (
+            <tr key={name}>
+              <td>{name}</td>
+              <td className="number">{count(before)}</td>
+              <td className="number">{count(after)}</td>
+              <td className="number">{percent((before - after) / before)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <p style={{ margin: "10px 0 0" }}>
+        {[...byLayer].map(([layer, heads]) => (
+          <span key={layer} style={{ marginRight: 14, whiteSpace: "nowrap" }}>
+            <strong>{layer}</strong> <s>{heads.join(" ")}</s>
+          </span>
+        ))}
+      </p>
+    </section>
+  );
+}
+
+function Bytes({ summary }: { summary: Summaries["quantize"] }) {
+  const worst = [...summary.tensors].sort((a, b) => b.relativeError - a.relativeError).slice(0, 12);
+  const most = worst[0]?.relativeError || 1;
+  return (
+    <section className="region">
+      <h2>Where the bits are</h2>
+      <p className="soft">
+        {bytes(summary.sizeBytes)} of codes, scales, tables and fp16 norms: {fixed(summary.bitsPerWeight, 3)} bits a
+        weight, all counted. ‖w − ŵ‖² is {percent(summary.relativeError, 3)} of ‖w‖²; the tensors that lost most:
+      </p>
+      <table style={{ maxWidth: 720 }}>
+        <thead>
+          <tr>
+            <th>Tensor</th>
+            <th>Kept as</th>
+            <th className="number">Bits</th>
+            <th className="number">Relative error</th>
+            <th>
+              <span className="visually-hidden">Beside the largest</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {worst.map((t) => (
+            <tr key={t.name}>
+              <td className="mono">{t.name}</td>
+              <td>{t.kind}</td>
+              <td className="number">{fixed(t.bitsPerWeight, 2)}</td>
+              <td className="number">{significant(t.relativeError)}</td>
+              <td style={{ width: 120 }}>
+                <span className="run-bar" style={{ width: `${(100 * t.relativeError) / most}%` }} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function Evaluation({ summary }: { summary: Summaries["evaluate"] }) {
+  const { text, tasks } = summary;
+  const rows: [string, number, number | null, string][] = [];
+  if (text) {
+    rows.push(["Loss, nats per token", text.nllPerToken, text.standardError, `${count(text.sequences)} sequences`]);
+    rows.push(["Perplexity", text.perplexity, text.perplexity * text.standardError, "error by the delta method"]);
+    rows.push(["Bits per byte", text.bitsPerByte, null, ""]);
+    if (text.kl) rows.push(["KL to the base", text.kl.mean, text.kl.standardError, "nats per token"]);
+    if (text.agreement) rows.push(["Same top token", text.agreement.mean, text.agreement.standardError, "share"]);
+  }
+  if (tasks)
+    rows.push([
+      "Questions right",
+      tasks.accuracy,
+      tasks.standardError,
+      `${count(tasks.correct)} of ${count(tasks.items)}`,
+    ]);
+  return (
+    <section className="region">
+      <h2>What it scored</h2>
+      <p className="soft">
+        {summary.protocol ?? "questions only"}. Errors are one standard error, clustered by sequence.
+      </p>
+      <table style={{ maxWidth: 620 }}>
+        <thead>
+          <tr>
+            <th>Measure</th>
+            <th className="number">Value</th>
+            <th className="number">± SE</th>
+            <th>On</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(([name, value, error, on]) => {
+            const [v, e] = withError(value, error);
+            return (
+              <tr key={name}>
+                <td>{name}</td>
+                <td className="number">{v}</td>
+                <td className="number soft">{e ?? "not estimated"}</td>
+                <td className="soft">{on}</td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function Tradeoff({ run, summary }: { run: Run; summary: Summaries["tradeoff"] }) {
+  return (
+    <section className="region">
+      <h2>{summary.winner ? `Winner: ${summary.winner}` : "No winner"}</h2>
+      <p className="soft">
+        {summary.reason}. {summary.protocol ?? ""}
+      </p>
+      <table style={{ maxWidth: 720 }}>
+        <thead>
+          <tr>
+            <th>Model</th>
+            <th className="number">MB</th>
+            <th className="number">Bits</th>
+            <th className="number">KL to base</th>
+            <th className="number">Questions, %</th>
+          </tr>
+        </thead>
+        <tbody>
+          {[...summary.points]
+            .sort((a, b) => a.sizeBytes - b.sizeBytes)
+            .map((p) => {
+              const [kl, error] = withError(p.kl.mean, p.kl.standardError);
+              return (
+                <tr key={p.model}>
+                  <td className={p.model === summary.winner ? "strong" : p.onFront ? undefined : "soft"}>
+                    {p.label}
+                    {p.onFront ? "" : ", dominated"}
+                  </td>
+                  <td className="number">{fixed(p.sizeBytes / 1e6, 2)}</td>
+                  <td className="number">{fixed(p.bitsPerWeight, 2)}</td>
+                  <td className="number">
+                    {kl} <span className="soft">{error ? `± ${error}` : ""}</span>
+                  </td>
+                  <td className="number">
+                    {p.accuracy ? `${fixed(100 * p.accuracy.value, 1)}` : <span className="soft">not asked</span>}{" "}
+                    {p.accuracy ? (
+                      <span className="soft">
+                        {fixed(100 * p.accuracy.interval.low, 1)} to {fixed(100 * p.accuracy.interval.high, 1)}
+                      </span>
+                    ) : null}
+                  </td>
+                </tr>
+              );
+            })}
+        </tbody>
+      </table>
+      <p style={{ margin: "10px 0 0" }}>
+        <Link className="button" href={`/tradeoff?run=${run.id}`}>
+          Open the trade-off
+        </Link>
+      </p>
+    </section>
+  );
+}
+
+function Card({ summary }: { summary: Summaries["export"] }) {
+  const { card } = summary;
+  const { parity } = card;
+  return (
+    <section className="region">
+      <h2>{card.ready ? "The package is ready" : "The package is not ready"}</h2>
+      <p className="soft">
+        {card.package}, {bytes(card.sizeBytes)}, {fixed(card.bitsPerWeight, 2)} bits a weight,{" "}
+        {fixed(card.timesSmallerThanFp16, 1)} times smaller than fp16. KL {significant(parity.meanKl)} nats per token on{" "}
+        {count(parity.positions)} positions;{" "}
+        {parity.greedyIdentical
+          ? `${count(parity.greedyTokens)} greedy tokens are the same`
+          : `greedy tokens differ from number ${count((parity.greedyFirstDifference ?? 0) + 1)} on`}
+        .
+      </p>
+      {card.notChecked.length > 0 ? <p className="soft">Not checked here: {card.notChecked.join("; ")}.</p> : null}
+      <Link className="button" href="/packages">
+        Open the package
+      </Link>
+    </section>
+  );
+}

@@ -1,0 +1,72 @@
+/** @file A run as the table sees it: its numbers by name, with what was measured of the model it made. */
+import type { inferRouterOutputs } from "@trpc/server";
+import type { AppRouter } from "../../server/api/router.ts";
+
+export type RunRow = inferRouterOutputs<AppRouter>["runs"]["list"][number];
+
+export interface Value {
+  readonly value: number;
+  /** One standard error; null when it is not known. */
+  readonly error: number | null;
+}
+
+/** What the numbers are called in the search field, besides their own names. */
+export const aliases: Readonly<Record<string, string>> = {
+  kl: "KL",
+  top: "agreement",
+  ppl: "perplexity",
+  bits: "bits per weight",
+  mb: "MB",
+  size: "MB",
+  took: "took",
+};
+
+const known = new WeakMap<RunRow, Readonly<Record<string, number>>>();
+
+/** Its own numbers, then those a trade-off or an evaluation measured of its model, then what its model weighs. */
+export function numbersOf(run: RunRow): Readonly<Record<string, number>> {
+  const before = known.get(run);
+  if (before) return before;
+  const made = run.outputModelId !== null || run.kind === "evaluate" || run.kind === "sensitivity";
+  const facts: [string, number | null | undefined][] = made
+    ? [
+        ["MB", run.modelBytes === null ? null : run.modelBytes / 1e6],
+        ["bits per weight", run.bits],
+        ["parameters", run.parameters],
+        ["heads left", run.heads],
+      ]
+    : [["MB", run.numbers.bytes === undefined ? null : run.numbers.bytes / 1e6]];
+  const found: Record<string, number> = {};
+  for (const [name, v] of facts) if (v !== null && v !== undefined) found[name] = v;
+  if (run.computeSeconds > 0) found.took = run.computeSeconds;
+  const all = { ...found, ...run.measured?.numbers, ...run.numbers };
+  known.set(run, all);
+  return all;
+}
+
+/** Null when the run has no such number. */
+export function measuredValue(run: RunRow, name: string): Value | null {
+  const numbers = numbersOf(run);
+  const value = numbers[name];
+  return value === undefined ? null : { value, error: numbers[`${name} ±`] ?? null };
+}
+
+/** Whether a number was measured by another run, on what it made. */
+export const measuredElsewhere = (run: RunRow, name: string): { runId: string; on: string } | null =>
+  run.numbers[name] === undefined && run.measured?.numbers[name] !== undefined ? run.measured : null;
+
+export const isError = (name: string): boolean => name.endsWith(" ±");
+
+/** Values where less is better. */
+export const lessIsBetter = (name: string): boolean => !/agreement|accuracy|tokens per second|ready|points/.test(name);
+
+/** Texts of a config field: lists by their members. */
+export function configText(value: unknown): string {
+  if (value === undefined || value === null) return "";
+  if (typeof value === "string") return value.replaceAll("\n", "\\n");
+  return Array.isArray(value)
+    ? value.map(configText).join(", ")
+    : typeof value === "object"
+      ? JSON.stringify(value)
+      : String(value);
+}
