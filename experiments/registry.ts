@@ -97,7 +97,7 @@ const numbersOf: { [K in ExperimentKind]: (summary: Summaries[K]) => Record<stri
   export: (s) => ({
     bytes: s.card.sizeBytes,
     "bits per weight": s.card.bitsPerWeight,
-    KL: s.card.parity.meanKl,
+    "parity KL": s.card.parity.meanKl,
     ready: s.card.ready ? 1 : 0,
   }),
 };

@@ -1,11 +1,27 @@
 "use client";
+/** @file A run of any experiment, from the schema it is described by; a sweep where a field is given several values; a clone of another run. */
 import { useMutation, useQuery } from "@tanstack/react-query";
+import Link from "next/link";
 import { useRouter, useSearchParams } from "next/navigation";
-import { Suspense, useMemo, useState } from "react";
+import { Suspense, useDeferredValue, useEffect, useMemo, useState } from "react";
 import { useTRPC } from "../parts/api.tsx";
+import { IconButton, Segments } from "../parts/controls.tsx";
 import { TopBar } from "../parts/shell.tsx";
-import { ErrorNote } from "../parts/states.tsx";
-import { type FieldSchema, typedConfig } from "./config-form.ts";
+import { ErrorNote, Waiting } from "../parts/states.tsx";
+import { submitCommand } from "../runs/[id]/run-facts.ts";
+import {
+  cloneChanges,
+  type FieldSchema,
+  fieldIssue,
+  fieldText,
+  firstConfig,
+  gridSize,
+  sweepCommand,
+  typedConfig,
+} from "./config-form.ts";
+import { Field } from "./field.tsx";
+import { noSweep, type SweepForm, SweepOptions, sweepFields } from "./sweep-options.tsx";
+import "./new.css";
 
 export default function NewPage() {
   return (
@@ -15,134 +31,197 @@ export default function NewPage() {
   );
 }
 
-/** A run of any experiment, or a sweep where a field is given several values. */
 function New() {
   const trpc = useTRPC();
   const router = useRouter();
   const params = useSearchParams();
+  const clone = params.get("clone");
+  const origin = useQuery(trpc.runs.get.queryOptions({ id: clone ?? "" }, { enabled: clone !== null }));
   const experiments = useQuery(trpc.experiments.list.queryOptions(undefined, { staleTime: Number.POSITIVE_INFINITY }));
-  const models = useQuery(trpc.models.list.queryOptions());
-  const texts = useQuery(trpc.texts.list.queryOptions());
-  const kind = params.get("kind") ?? "quantize";
+  const kind = origin.data?.kind ?? params.get("kind") ?? "quantize";
   const experiment = experiments.data?.find((e) => e.kind === kind);
   const [given, setGiven] = useState<Record<string, string>>({});
   const [name, setName] = useState("");
-  const properties = useMemo(
+  const [sweepForm, setSweepForm] = useState<SweepForm>(noSweep);
+  const [isTried, setTried] = useState(false);
+  const schemas = useMemo(
     () => (experiment?.schema.properties ?? {}) as Readonly<Record<string, FieldSchema>>,
     [experiment],
   );
-  const required = (experiment?.schema.required ?? []) as readonly string[];
-  const values: Record<string, string> = { ...Object.fromEntries([...params].filter(([k]) => k !== "kind")), ...given };
-  const { config, axes } = typedConfig(values, properties);
-  const isSweep = Object.keys(axes).length > 0;
-  const trials = Object.values(axes).reduce((n, a) => n * a.values.length, 1);
-  const submit = useMutation(trpc.runs.submit.mutationOptions({ onSuccess: (run) => router.push(`/runs/${run.id}`) }));
-  const sweep = useMutation(
-    trpc.sweeps.create.mutationOptions({
-      onSuccess: (s) => router.push(`/runs?q=${encodeURIComponent(s.title.split(" ")[0] ?? "")}`),
-    }),
-  );
-  const fields = Object.entries(properties).filter(([field]) => {
+  const required = useMemo(() => (experiment?.schema.required ?? []) as readonly string[], [experiment]);
+  const fields = Object.entries(schemas).filter(([field]) => {
     const role = experiment?.roles[field];
     return role !== "output" && role !== "replace";
   });
+  const values = useMemo((): Record<string, string> => {
+    const cloned = Object.entries(origin.data?.config ?? {}).map(([k, v]) => [k, fieldText(v, schemas[k] ?? {})]);
+    const linked = [...params].filter(([k]) => k !== "kind" && k !== "clone");
+    return { ...Object.fromEntries(cloned), ...Object.fromEntries(linked), ...given };
+  }, [origin.data, params, given, schemas]);
+  const typed = useMemo(() => typedConfig(values, schemas), [values, schemas]);
+  const isSweep = Object.keys(typed.axes).length > 0;
+  const grid = gridSize(typed.axes);
+  const trials = sweepForm.method === "grid" ? grid : Number(sweepForm.trials);
+  const title = name.trim() || `${kind} ${String(typed.config.model ?? typed.config.base ?? "")}`.trim();
+  const definition = { title, kind, config: typed.config, axes: typed.axes, ...sweepFields(sweepForm) };
+
+  // The server knows models, texts and rules between fields.
+  const checked = useDeferredValue(JSON.stringify(firstConfig(typed)));
+  const [settled, setSettled] = useState(checked);
+  useEffect(() => {
+    const due = setTimeout(() => setSettled(checked), 350);
+    return () => clearTimeout(due);
+  }, [checked]);
+  const check = useQuery(
+    trpc.experiments.check.queryOptions(
+      { kind: kind as "quantize", config: JSON.parse(settled) as Record<string, unknown> },
+      { enabled: experiment !== undefined, placeholderData: (old) => old },
+    ),
+  );
+  const issueOf = (field: string, schema: FieldSchema): string | null => {
+    const text = values[field] ?? "";
+    const own = fieldIssue(text, schema);
+    if (own) return own;
+    if (text === "") return isTried && required.includes(field) ? "this is needed" : null;
+    return check.data?.find((i) => i.field === field || i.field.startsWith(`${field}.`))?.message ?? null;
+  };
+  const isWrong = fields.some(
+    ([f, s]) => fieldIssue(values[f] ?? "", s) !== null || (required.includes(f) && (values[f] ?? "") === ""),
+  );
+
+  const toRun = { onSuccess: (run: { id: string }) => router.push(`/runs/${run.id}`) };
+  const submit = useMutation(trpc.runs.submit.mutationOptions(toRun));
+  const cloning = useMutation(trpc.runs.clone.mutationOptions(toRun));
+  const sweep = useMutation(trpc.sweeps.create.mutationOptions({ onSuccess: (s) => router.push(`/sweeps/${s.id}`) }));
+  const isBusy = submit.isPending || sweep.isPending || cloning.isPending;
+  const start = (): void => {
+    setTried(true);
+    if (isWrong) return;
+    const named = name.trim() ? { name: name.trim() } : {};
+    if (isSweep) sweep.mutate(definition as Parameters<typeof sweep.mutate>[0]);
+    else if (origin.data)
+      cloning.mutate({
+        id: origin.data.id,
+        changes: cloneChanges(origin.data.config, typed.config, schemas),
+        ...named,
+      });
+    else submit.mutate({ kind, config: typed.config, ...named });
+  };
+  const command = isSweep ? sweepCommand(definition) : submitCommand(kind, typed.config, name.trim() || undefined);
+  const failed = submit.error ?? sweep.error ?? cloning.error;
   return (
     <>
-      <TopBar title="New run">
-        <select
-          aria-label="Experiment"
-          value={kind}
-          onChange={(e) => {
-            setGiven({});
-            router.replace(`/new?kind=${e.target.value}`);
+      <TopBar title={clone ? "Clone a run" : "New run"} trail={[{ name: "Runs", href: "/runs" }]} />
+      <div className="tool-bar" role="toolbar" aria-label="Experiment">
+        {clone ? (
+          <span className="soft">
+            {origin.data ? (
+              <>
+                a changed copy of <Link href={`/runs/${origin.data.id}`}>{origin.data.name}</Link>, {kind}
+              </>
+            ) : (
+              "reading the run"
+            )}
+          </span>
+        ) : (
+          <Segments
+            label="Experiment"
+            options={(experiments.data ?? []).map((e) => [e.kind as string, e.kind as string] as const)}
+            value={kind}
+            onChange={(k) => {
+              setGiven({});
+              setTried(false);
+              router.replace(`/new?kind=${k}`);
+            }}
+          />
+        )}
+        <span className="end soft">{experiment?.title}</span>
+      </div>
+      {origin.error ? (
+        <div className="region">
+          <ErrorNote error={origin.error} />
+        </div>
+      ) : null}
+      {!experiment || (clone !== null && !origin.data) ? (
+        <div className="region">
+          <Waiting>Reading what there is to set</Waiting>
+        </div>
+      ) : (
+        <form
+          className="new-form"
+          noValidate
+          onSubmit={(event) => {
+            event.preventDefault();
+            start();
           }}
         >
-          {(experiments.data ?? []).map((e) => (
-            <option key={e.kind} value={e.kind}>
-              {e.kind}
-            </option>
-          ))}
-        </select>
-        <span className="soft">{experiment?.title}</span>
-      </TopBar>
-      <form
-        className="region"
-        onSubmit={(event) => {
-          event.preventDefault();
-          const title = name.trim() || `${kind} ${String(config.model ?? config.base ?? "")}`.trim();
-          if (isSweep)
-            sweep.mutate({
-              title,
-              kind: kind as "quantize",
-              config,
-              axes: axes as Record<string, { values: number[] }>,
-            });
-          else submit.mutate({ kind, config, ...(name.trim() ? { name: name.trim() } : {}) });
-        }}
-      >
-        <table style={{ maxWidth: 900 }}>
-          <tbody>
-            <tr>
-              <td>
-                <label htmlFor="field-name">name</label>
-              </td>
-              <td>
-                <input id="field-name" style={{ width: 260 }} value={name} onChange={(e) => setName(e.target.value)} />
-              </td>
-              <td className="soft">For people; what is made is called by it</td>
-            </tr>
-            {fields.map(([field, schema]) => {
-              const role = experiment?.roles[field];
-              const options =
-                role === "model" || role === "models"
-                  ? (models.data ?? []).map((m) => m.id)
-                  : role === "text" || role === "tasks"
-                    ? (texts.data ?? []).filter((t) => t.kind === role).map((t) => t.id)
-                    : schema.type === "boolean"
-                      ? ["false", "true"]
-                      : (schema.enum ?? schema.items?.enum ?? []).map(String);
-              const fallback =
-                schema.default === undefined
-                  ? ""
-                  : Array.isArray(schema.default)
-                    ? schema.default.join(",")
-                    : String(schema.default);
-              return (
-                <tr key={field}>
-                  <td>
-                    <label htmlFor={`field-${field}`}>{field}</label>
-                  </td>
-                  <td>
-                    <input
-                      id={`field-${field}`}
-                      style={{ width: 260 }}
-                      list={options.length > 0 ? `options-${field}` : undefined}
-                      required={required.includes(field)}
-                      placeholder={fallback}
-                      value={values[field] ?? ""}
-                      onChange={(e) => setGiven((g) => ({ ...g, [field]: e.target.value }))}
-                    />
-                    <datalist id={`options-${field}`}>
-                      {options.map((o) => (
-                        <option key={o} value={o} />
-                      ))}
-                    </datalist>
-                  </td>
-                  <td className="soft">{schema.description}</td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-        <p className="soft" style={{ marginTop: 12 }}>
-          Several numbers or choices in one field, separated by commas, make a sweep over all of them.
-        </p>
-        <button type="submit" className="primary" disabled={submit.isPending || sweep.isPending}>
-          {isSweep ? `Start a sweep of ${trials} runs` : "Start the run"}
-        </button>
-      </form>
-      {submit.error ? <ErrorNote error={submit.error} /> : null}
-      {sweep.error ? <ErrorNote error={sweep.error} /> : null}
+          <div className="new-fields">
+            <div className="new-field">
+              <label className="new-label" htmlFor="field-name">
+                Name
+              </label>
+              <span className="new-input">
+                <input
+                  id="field-name"
+                  value={name}
+                  placeholder={isSweep ? title : "named by its kind"}
+                  maxLength={120}
+                  autoComplete="off"
+                  onChange={(e) => setName(e.target.value)}
+                />
+              </span>
+              <div className="soft small new-help">For people; a model it makes is called by it</div>
+            </div>
+            {fields.map(([field, schema]) => (
+              <Field
+                key={field}
+                name={field}
+                schema={schema}
+                role={experiment.roles[field]}
+                isRequired={required.includes(field)}
+                value={values[field] ?? ""}
+                issue={issueOf(field, schema)}
+                onChange={(text) => setGiven((g) => ({ ...g, [field]: text }))}
+              />
+            ))}
+          </div>
+          <aside className="new-side">
+            {isSweep ? (
+              <SweepOptions
+                form={sweepForm}
+                set={(changes) => setSweepForm((f) => ({ ...f, ...changes }))}
+                grid={grid}
+                schemas={schemas}
+              />
+            ) : (
+              <p className="soft">
+                Several numbers or choices in one field make a sweep: <span className="mono">2, 3, 4</span>, or a range{" "}
+                <span className="mono">1e-4..1e-2 x7</span>. Grey values are defaults.
+              </p>
+            )}
+            <div>
+              <h3>The same from a terminal</h3>
+              <div className="new-command">
+                <code>{command}</code>
+                <IconButton
+                  icon="copy"
+                  label="Copy the command"
+                  onClick={() => void navigator.clipboard.writeText(command)}
+                />
+              </div>
+            </div>
+            {isTried && isWrong ? (
+              <p className="bad" role="alert" style={{ margin: 0 }}>
+                Some fields need another look; nothing was started.
+              </p>
+            ) : null}
+            {failed ? <ErrorNote error={failed} /> : null}
+            <button type="submit" className="primary" disabled={isBusy}>
+              {isSweep ? `Start a sweep of ${trials} runs` : clone ? "Start the clone" : "Start the run"}
+            </button>
+          </aside>
+        </form>
+      )}
     </>
   );
 }

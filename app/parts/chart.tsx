@@ -30,6 +30,8 @@ export interface Series {
   readonly showLabels?: boolean;
   /** Written at the end of the line, in its colour. */
   readonly direct?: string;
+  /** Or at this share of its points. */
+  readonly directAt?: number;
   readonly error?: { readonly low: readonly number[]; readonly high: readonly number[] };
   readonly band?: { readonly low: readonly number[]; readonly high: readonly number[] };
 }
@@ -242,14 +244,15 @@ function layoutOf(props: ChartProps, token: Token): Record<string, unknown> {
           : [],
       ),
       ...props.series.flatMap((s) => {
-        const last = s.direct ? s.y.findLastIndex((v) => v !== null) : -1;
+        const until = Math.max(1, Math.ceil((s.directAt ?? 1) * s.y.length));
+        const last = s.direct ? s.y.slice(0, until).findLastIndex((v) => v !== null) : -1;
         const [x, y] = [s.x[last], s.y[last]];
         if (last < 0 || typeof x !== "number" || y === null || y === undefined) return [];
         return [
           {
             x: props.x.logarithmic ? Math.log10(x) : x,
             y: props.y.logarithmic ? Math.log10(y) : y,
-            xanchor: "right",
+            xanchor: s.directAt === undefined ? "right" : "left",
             yanchor: "bottom",
             showarrow: false,
             text: s.direct,

@@ -40,7 +40,9 @@ const journey: readonly (readonly Place[])[] = [
 const places = journey.flat();
 
 const isAt = (path: string, href: string): boolean =>
-  href === "/" ? path === "/" : path.startsWith(href) || (href === "/runs" && path === "/new");
+  href === "/"
+    ? path === "/"
+    : path.startsWith(href) || (href === "/runs" && (path === "/new" || path.startsWith("/sweeps")));
 
 function switchTheme(): void {
   const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";

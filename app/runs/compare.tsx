@@ -11,15 +11,17 @@ import { ErrorNote } from "../parts/states.tsx";
 import { significant, withError } from "./columns.ts";
 import { comparedFields, fieldTitle } from "./differences.ts";
 import type { RunGroup } from "./groups.ts";
+import { inUnit, type RunNames } from "./row.ts";
 import { SeriesKey } from "./series-key.tsx";
 
 /** Columns that fit beside each other. */
 const MOST = 6;
 
-export function Compare({ groups, value, clear }: { groups: readonly RunGroup[]; value: string; clear: () => void }) {
+export function Compare(props: { groups: readonly RunGroup[]; names: RunNames; value: string; clear: () => void }) {
+  const { groups, names, value, clear } = props;
   const [onlyDifferences, setOnlyDifferences] = useState(true);
   const shown = groups.slice(0, MOST);
-  const all = useMemo(() => comparedFields(shown), [shown]);
+  const all = useMemo(() => comparedFields(shown, names), [shown, names]);
   const fields = all.filter((f) => shown.length < 2 || !onlyDifferences || f.differs);
   const first = shown[0]?.runs[0];
   return (
@@ -72,7 +74,9 @@ export function Compare({ groups, value, clear }: { groups: readonly RunGroup[];
                   const isOdd = i > 0 && v !== f.values[0];
                   const interval = f.intervals[i];
                   const half = interval && typeof v === "number" ? v - interval[0] : null;
-                  const [text, error] = typeof v === "number" ? withError(v, half) : [v ?? "–", null];
+                  const unit = typeof v === "number" && f.part === "numbers" ? inUnit(f.name, v) : null;
+                  const [text, error] =
+                    unit !== null ? [unit, null] : typeof v === "number" ? withError(v, half) : [v ?? "–", null];
                   return (
                     <td
                       key={shown[i]?.key}

@@ -1,6 +1,6 @@
 /** @file What compared runs differ in: config first, then numbers; a field as people read it. */
 import { groupValue, type RunGroup } from "./groups.ts";
-import { configText, isError, numbersOf } from "./row.ts";
+import { configText, isError, numbersOf, type RunNames } from "./row.ts";
 
 export interface ComparedField {
   readonly name: string;
@@ -12,11 +12,11 @@ export interface ComparedField {
 }
 
 /** All fields of all groups, in the order they first appear. Seeds of a group are listed. */
-export function comparedFields(groups: readonly RunGroup[]): ComparedField[] {
+export function comparedFields(groups: readonly RunGroup[], runNames?: RunNames): ComparedField[] {
   const names = (of: (g: RunGroup) => string[]): string[] => [...new Set(groups.flatMap(of))];
   const config = names((g) => g.runs.flatMap((r) => Object.keys(r.config))).map((name): ComparedField => {
     const values = groups.map((g) => {
-      const texts = [...new Set(g.runs.map((r) => configText(r.config[name])))];
+      const texts = [...new Set(g.runs.map((r) => configText(r.config[name], runNames)))];
       const only = g.runs[0]?.config[name];
       if (texts.length === 1 && typeof only === "number") return only;
       return texts.join(", ") || null;

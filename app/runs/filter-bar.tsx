@@ -44,7 +44,9 @@ export function FilterBar(props: {
   return (
     <ToolBar
       provenance={
-        total === null ? null : (
+        total === null ? (
+          <span role="status">reading the rest</span>
+        ) : (
           <span role="status">
             {count(total)} {total === 1 ? "run" : "runs"}
             {shown === total ? "" : `, ${count(shown)} shown`}

@@ -26,10 +26,17 @@ export default function RunsPage() {
   );
 }
 
+/** Rows that fill any screen. */
+const NEWEST = 200;
+
 function Runs() {
   const trpc = useTRPC();
   const view = useRunsView();
-  const runs = useQuery(trpc.runs.list.queryOptions({ archived: view.isArchive }));
+  // The newest at once, all of them a moment later.
+  const newest = useQuery(trpc.runs.list.queryOptions({ archived: view.isArchive, limit: NEWEST }));
+  const all = useQuery(trpc.runs.list.queryOptions({ archived: view.isArchive }, { enabled: newest.isSuccess }));
+  const isAll = all.data !== undefined || (newest.data?.length ?? NEWEST) < NEWEST;
+  const runs = all.data ? all : newest;
   const [search, setSearch] = useState(view.search);
   const wanted = useDeferredValue(search);
   useEffect(() => {
@@ -60,6 +67,7 @@ function Runs() {
   }, [view.picks, runs.data]);
   // Compared in the order they were picked, by group where the table is grouped.
   const compared = useMemo(() => groupRuns(picked, view.grouping), [picked, view.grouping]);
+  const names = useMemo(() => new Map((runs.data ?? []).map((r) => [r.id, r.name])), [runs.data]);
   const setPicks = useCallback((picks: readonly string[]) => view.set({ picks }), [view]);
 
   return (
@@ -77,7 +85,7 @@ function Runs() {
         search={search}
         onSearch={setSearch}
         unknown={unknown}
-        total={runs.data?.length ?? null}
+        total={isAll ? (runs.data?.length ?? null) : null}
         shown={found.length}
         columns={columns}
         runs={found}
@@ -118,8 +126,8 @@ function Runs() {
       )}
       {picked.length > 0 ? (
         <section className="runs-lower" aria-label="What is picked">
-          <Compare groups={compared} value={view.value} clear={() => setPicks([])} />
-          <Shared view={view} runs={found} compared={compared} setPicks={setPicks} />
+          <Compare names={names} groups={compared} value={view.value} clear={() => setPicks([])} />
+          <Shared names={names} view={view} runs={found} compared={compared} setPicks={setPicks} />
         </section>
       ) : null}
     </div>

@@ -4,7 +4,7 @@
  * An axis is logarithmic when its values are positive and span more than a factor of thirty. Words stand in their order on
  * an ordinal axis. A run without a value passes below the axis, on a rail of its own.
  */
-import { configText, isError, numbersOf, type RunRow } from "./row.ts";
+import { configText, isError, numbersOf, type RunNames, type RunRow } from "./row.ts";
 
 export interface ParallelAxis {
   /** `config.steps`, `numbers.KL`. */
@@ -27,7 +27,7 @@ const MOST_WORDS = 12;
 const LOGARITHMIC_SPAN = 30;
 
 /** The axis of a field over these runs; null when it has fewer than two values. */
-export function axisOf(id: string, runs: readonly RunRow[]): ParallelAxis | null {
+export function axisOf(id: string, runs: readonly RunRow[], names?: RunNames): ParallelAxis | null {
   const [part = "", ...rest] = id.split(".");
   const name = rest.join(".");
   const raw = runs.map((r) => (part === "config" ? r.config[name] : numbersOf(r)[name]));
@@ -48,7 +48,7 @@ export function axisOf(id: string, runs: readonly RunRow[]): ParallelAxis | null
       values: raw.map((v) => (typeof v === "number" && Number.isFinite(v) ? v : null)),
     };
   }
-  const texts = raw.map((v) => (v === undefined || v === null ? null : configText(v)));
+  const texts = raw.map((v) => (v === undefined || v === null ? null : configText(v, names)));
   const words = [...new Set(texts.filter((t): t is string => t !== null))].sort();
   if (words.length < 2 || words.length > MOST_WORDS) return null;
   return {
@@ -62,7 +62,7 @@ export function axisOf(id: string, runs: readonly RunRow[]): ParallelAxis | null
 }
 
 /** Everything that varies, config before numbers, by how many runs have it; `value` last. */
-export function candidateAxes(runs: readonly RunRow[], value: string): ParallelAxis[] {
+export function candidateAxes(runs: readonly RunRow[], value: string, names?: RunNames): ParallelAxis[] {
   const counts = new Map<string, number>();
   const add = (id: string): void => void counts.set(id, (counts.get(id) ?? 0) + 1);
   for (const run of runs) {
@@ -70,7 +70,9 @@ export function candidateAxes(runs: readonly RunRow[], value: string): ParallelA
     for (const k of Object.keys(numbersOf(run))) if (!isError(k)) add(`numbers.${k}`);
   }
   const rank = (id: string): number => (id === `numbers.${value}` ? 2 : id.startsWith("config.") ? 0 : 1);
-  return [...counts].sort(([a, n], [b, m]) => rank(a) - rank(b) || m - n).flatMap(([id]) => axisOf(id, runs) ?? []);
+  return [...counts]
+    .sort(([a, n], [b, m]) => rank(a) - rank(b) || m - n)
+    .flatMap(([id]) => axisOf(id, runs, names) ?? []);
 }
 
 /** What a person would look at first: up to three of the config, then sizes and the value. */

@@ -19,7 +19,7 @@ import {
   position,
 } from "./parallel-axes.ts";
 import { ParallelAxisMark, top, type VerticalFrame } from "./parallel-axis-mark.tsx";
-import type { RunRow } from "./row.ts";
+import type { RunNames, RunRow } from "./row.ts";
 import { seriesColour, seriesDash } from "./series-key.tsx";
 import type { RunsView } from "./view.ts";
 
@@ -40,15 +40,16 @@ export function Parallel(props: {
   runs: readonly RunRow[];
   compared: readonly RunGroup[];
   setPicks: (ids: readonly string[]) => void;
+  names: RunNames;
   width: number;
   tools: ReactNode;
 }) {
-  const { view, compared, width } = props;
+  const { view, compared, width, names } = props;
   const runs = useMemo(() => props.runs.slice(0, MOST_LINES), [props.runs]);
-  const all = useMemo(() => candidateAxes(runs, view.value), [runs, view.value]);
+  const all = useMemo(() => candidateAxes(runs, view.value, names), [runs, view.value, names]);
   const axes = useMemo(
-    () => (view.axes ? view.axes.flatMap((id) => axisOf(id, runs) ?? []) : chosenAxes(all, view.value)),
-    [view.axes, all, runs, view.value],
+    () => (view.axes ? view.axes.flatMap((id) => axisOf(id, runs, names) ?? []) : chosenAxes(all, view.value)),
+    [view.axes, all, runs, view.value, names],
   );
   // A brush under the hand is not in the address yet.
   const [draft, setDraft] = useState<{ id: string; brush: Brush | null } | null>(null);

@@ -1,6 +1,7 @@
 /** @file A run as the table sees it: its numbers by name, with what was measured of the model it made. */
 import type { inferRouterOutputs } from "@trpc/server";
 import type { AppRouter } from "../../server/api/router.ts";
+import { bytes, duration } from "../parts/format.ts";
 
 export type RunRow = inferRouterOutputs<AppRouter>["runs"]["list"][number];
 
@@ -57,15 +58,25 @@ export const measuredElsewhere = (run: RunRow, name: string): { runId: string; o
 
 export const isError = (name: string): boolean => name.endsWith(" ±");
 
-/** Values where less is better. */
-export const lessIsBetter = (name: string): boolean => !/agreement|accuracy|tokens per second|ready|points/.test(name);
+/** A number whose unit is written with it; null for all others. */
+export function inUnit(name: string, value: number): string | null {
+  if (name === "took") return duration(value);
+  return name === "bytes" ? bytes(value) : null;
+}
+
+/** Names of runs by id, so that `run:ID` reads as what that run is called. */
+export type RunNames = ReadonlyMap<string, string>;
 
 /** Texts of a config field: lists by their members. */
-export function configText(value: unknown): string {
+export function configText(value: unknown, names?: RunNames): string {
   if (value === undefined || value === null) return "";
-  if (typeof value === "string") return value.replaceAll("\n", "\\n");
+  if (typeof value === "string") {
+    const [, id = "", winner = ""] = /^run:(run_\w+)(\/winner)?$/.exec(value) ?? [];
+    const name = names?.get(id);
+    return name === undefined ? value.replaceAll("\n", "\\n") : `${winner && "winner of "}${name}`;
+  }
   return Array.isArray(value)
-    ? value.map(configText).join(", ")
+    ? value.map((v) => configText(v, names)).join(", ")
     : typeof value === "object"
       ? JSON.stringify(value)
       : String(value);

@@ -5,13 +5,14 @@ import { Segments } from "../parts/controls.tsx";
 import type { RunGroup } from "./groups.ts";
 import { Parallel } from "./parallel.tsx";
 import { PickedCurves } from "./picked-curves.tsx";
-import type { RunRow } from "./row.ts";
+import type { RunNames, RunRow } from "./row.ts";
 import type { RunsView } from "./view.ts";
 
 export function Shared(props: {
   view: RunsView;
   runs: readonly RunRow[];
   compared: readonly RunGroup[];
+  names: RunNames;
   setPicks: (ids: readonly string[]) => void;
 }) {
   const { view } = props;

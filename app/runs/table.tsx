@@ -191,7 +191,7 @@ export function RunsTable(props: {
         role="table"
         aria-label="Runs"
         aria-rowcount={entries.length + 1}
-        style={{ minWidth: 420 + columns.reduce((n, c) => n + Number.parseInt(c.width, 10) + 14, 0) }}
+        style={{ minWidth: 324 + columns.reduce((n, c) => n + Number.parseInt(c.width, 10) + 14, 0) }}
       >
         <div role="rowgroup" className="runs-head">
           <div role="row" aria-rowindex={1} className="runs-row head" style={{ gridTemplateColumns: template }}>

@@ -51,9 +51,10 @@ export function MainCurve(props: {
             kind: "line",
             style: 0,
             direct: `train, smoothed ${smoothing}`,
+            directAt: 0.12,
           },
         ]
-      : [{ name: "train", x, y: train.values, kind: "line", style: 0, direct: "train" }];
+      : [{ name: "train", x, y: train.values, kind: "line", style: 0, direct: "train", directAt: 0.12 }];
     if (train.expected && axis !== "time") {
       const scale = axis === "tokens" ? (aStep ?? 1) : 1;
       const { steps, values, low, high } = train.expected;
@@ -82,6 +83,7 @@ export function MainCurve(props: {
         style: 1,
         hollow: true,
         direct: hasErrors ? "held out ± SE" : "held out",
+        directAt: 0.4,
         ...(hasErrors
           ? {
               error: {
@@ -137,7 +139,7 @@ export function MainCurve(props: {
           title: xTitle,
           ...(isOpenEnded && end !== null ? { range: [0, end * (axis === "tokens" ? (aStep ?? 1) : 1)] as const } : {}),
         }}
-        y={{ title: train.name, logarithmic: isLog, format: significant }}
+        y={{ title: train.name, logarithmic: isLog, format: (v) => String(Number(v.toPrecision(3))) }}
         height={330}
         unified
         tools={

@@ -19,7 +19,7 @@ export function Multiples(props: {
   const axis = props.axis === "tokens" && aStep === null ? "step" : props.axis;
   const start = main.train?.atMs[0] ?? 0;
   const speed = useMemo(() => (main.train ? speedOf(main.train) : null), [main.train]);
-  const others = curves.filter((c) => c.name !== main.train?.name && c.name !== main.heldOut?.name);
+  const small = curves.filter((c) => c.name !== main.train?.name && c.name !== main.heldOut?.name);
   const marks = useMemo(
     (): Mark[] =>
       (main.train?.resumptions ?? []).map((r) => ({
@@ -31,21 +31,22 @@ export function Multiples(props: {
   );
   const xTitle = axis === "step" ? "Step" : axis === "tokens" ? "Tokens" : "Minutes";
   const perStep = aStep ?? 1;
+  const chartOf = (c: Curve): React.ReactNode => (
+    <Chart
+      key={c.name}
+      title={names[c.name] ?? c.name.charAt(0).toUpperCase() + c.name.slice(1)}
+      sentence={`${count(c.count)} points, the last ${significant(c.values.findLast((v) => v !== null) ?? Number.NaN)}.`}
+      series={[{ name: c.name, x: xOf(c, axis, aStep, start), y: c.values, kind: "line", style: "ink" }]}
+      x={{ title: xTitle }}
+      y={{ title: c.name }}
+      height={150}
+      level={3}
+      unified
+    />
+  );
   return (
     <div className="run-multiples">
-      {others.map((c) => (
-        <Chart
-          key={c.name}
-          title={names[c.name] ?? c.name.charAt(0).toUpperCase() + c.name.slice(1)}
-          sentence={`${count(c.count)} points, the last ${significant(c.values.findLast((v) => v !== null) ?? Number.NaN)}.`}
-          series={[{ name: c.name, x: xOf(c, axis, aStep, start), y: c.values, kind: "line", style: "ink" }]}
-          x={{ title: xTitle }}
-          y={{ title: c.name }}
-          height={150}
-          level={3}
-          unified
-        />
-      ))}
+      {small.filter((c) => c.name === "learning rate").map(chartOf)}
       {speed && main.train && speed.steps.length > 1 ? (
         <Chart
           title={aStep === null ? "Steps per second" : "Tokens per second"}
@@ -67,6 +68,7 @@ export function Multiples(props: {
           unified
         />
       ) : null}
+      {small.filter((c) => c.name !== "learning rate").map(chartOf)}
     </div>
   );
 }
