@@ -9,9 +9,10 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { httpClient } from "../server/api/client.ts";
 import { openCore } from "../server/core.ts";
-import { appendPoints, compactPoints } from "../server/runs/journal.ts";
+import { compactPoints } from "../server/runs/journal.ts";
 import { cancelRun, submitRun } from "../server/runs/lifecycle.ts";
 import { ensureStarter } from "../server/starter.ts";
+import { fillWithPoints, fillWithRuns } from "../test/fixtures/many-runs.ts";
 
 const POINTS = 1_000_000;
 const root = resolve(import.meta.dirname, "..");
@@ -40,14 +41,9 @@ try {
   await ensureStarter(core);
   const run = await submitRun(core, { kind: "prune", config: { model: "starter", drop: ["L0.H0"] } });
   await cancelRun(core, run.id);
-  const batch = 20_000;
-  for (let from = 0; from < POINTS; from += batch)
-    await appendPoints(
-      core,
-      run,
-      Array.from({ length: batch }, (_, i) => ["loss", from + i, 1 / (1 + from + i)] as const),
-    );
+  await fillWithPoints(core, run.id, "loss", POINTS);
   await compactPoints(core, run.id);
+  await fillWithRuns(core, 10_000);
   await core.close();
 
   const server = spawn(process.execPath, [join(root, "bin/espalier.js"), "start", "--port", "0"], {
@@ -69,9 +65,16 @@ try {
     const client = httpClient(url, null);
     say(
       "a curve of 1 000 000 points, smoothed and thinned",
-      await timed(() => client.runs.curves.query({ id: run.id, smoothing: 0.9 })),
+      await timed(() => client.runs.curves.query({ id: run.id, smoothing: 0.9, logarithmic: true })),
       1000,
     );
+    say(
+      "the same, smoothed otherwise",
+      await timed(() => client.runs.curves.query({ id: run.id, smoothing: 0.95, logarithmic: true })),
+      300,
+    );
+    say("a list of 10 000 runs", await timed(() => client.runs.list.query({})), 1000);
+    say("the newest 200 of them", await timed(() => client.runs.list.query({ limit: 200 })), 200);
     const on = { model: "starter", text: "starter-calibrate" };
     await client.whatIf.open.mutate(on);
     const ask = (unit: string): Promise<number> =>

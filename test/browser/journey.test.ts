@@ -111,17 +111,17 @@ test("heads are dropped, restored and pruned with the keyboard alone, and the ch
 
 test("a sweep is several values in one field", async () => {
   await page.goto(`${url}/new?kind=quantize`);
-  await page.getByLabel("name", { exact: true }).fill("widths");
-  await page.getByLabel("model", { exact: true }).fill("starter");
-  await page.getByLabel("bits", { exact: true }).fill("4, 8");
-  await page.getByLabel("scheme", { exact: true }).fill("affine");
+  await page.getByLabel("Name", { exact: true }).fill("widths");
+  await page.getByLabel("Model", { exact: true }).fill("starter");
+  await page.getByLabel("Bits", { exact: true }).fill("4, 8");
+  await page.getByRole("group", { name: "Scheme" }).getByRole("button", { name: "affine" }).click();
   await page.getByRole("button", { name: "Start a sweep of 2 runs" }).click();
   await page.getByRole("link", { name: "widths bits 8" }).waitFor();
 });
 
 test("a config that does not fit is refused with what is wrong", async () => {
   await page.goto(`${url}/new?kind=quantize`);
-  await page.getByLabel("model", { exact: true }).fill("nobody");
+  await page.getByLabel("Model", { exact: true }).fill("nobody");
   await page.getByRole("button", { name: "Start the run" }).click();
   await page.getByText('there is no model "nobody"').waitFor();
   // The refusal is an answer of the server, which the console reports as a failed request.
@@ -140,7 +140,7 @@ test("the study ends with a winner on the trade-off and a package that can be do
   await shot("tradeoff");
   await page.goto(`${url}/runs?q=kind:distill`);
   await page.getByRole("link", { name: "distilled" }).click();
-  await page.getByRole("heading", { name: "held-out KL" }).waitFor();
+  await page.getByRole("heading", { name: "KL to the teacher, nats per token" }).waitFor();
   await page.locator(".scatterlayer .lines path").first().waitFor();
   await shot("run");
   await page.goto(`${url}/packages`);

@@ -1,4 +1,4 @@
-/** A workbench on an empty data directory and a browser on it, for the tests of this folder. */
+/** A workbench on a data directory, an empty one unless given, and a browser on it, for the tests of this folder. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -22,10 +22,13 @@ export interface Workbench {
   close(): Promise<void>;
 }
 
-export async function startWorkbench(viewport = { width: 1440, height: 900 }): Promise<Workbench> {
+export async function startWorkbench(
+  viewport = { width: 1440, height: 900 },
+  dataDirectory?: string,
+): Promise<Workbench> {
   const server: ChildProcess = spawn(process.execPath, [join(root, "bin/espalier.js"), "start", "--port", "0"], {
     cwd: root,
-    env: { ...process.env, ESPALIER_DATA: await temporaryFolder() },
+    env: { ...process.env, ESPALIER_DATA: dataDirectory ?? (await temporaryFolder()) },
     stdio: ["ignore", "ignore", "pipe"],
   });
   const url = await new Promise<string>((found, lost) => {
