@@ -200,7 +200,7 @@ function New() {
               </p>
             )}
             <div>
-              <h3>The same from a terminal</h3>
+              <h2 className="new-heading">The same from a terminal</h2>
               <div className="new-command">
                 <code>{command}</code>
                 <IconButton

@@ -28,13 +28,17 @@ export default function RunsPage() {
 
 /** Rows that fill any screen. */
 const NEWEST = 200;
+/** The newest that a page holds. */
+const MOST = 20_000;
 
 function Runs() {
   const trpc = useTRPC();
   const view = useRunsView();
   // The newest at once, all of them a moment later.
   const newest = useQuery(trpc.runs.list.queryOptions({ archived: view.isArchive, limit: NEWEST }));
-  const all = useQuery(trpc.runs.list.queryOptions({ archived: view.isArchive }, { enabled: newest.isSuccess }));
+  const all = useQuery(
+    trpc.runs.list.queryOptions({ archived: view.isArchive, limit: MOST }, { enabled: newest.isSuccess }),
+  );
   const isAll = all.data !== undefined || (newest.data?.length ?? NEWEST) < NEWEST;
   const runs = all.data ? all : newest;
   const [search, setSearch] = useState(view.search);

@@ -1,7 +1,7 @@
 /**
  * @file Axes of parallel coordinates: which fields vary, how each is scaled, which runs the brushes leave.
  *
- * An axis is logarithmic when its values are positive and span more than a factor of thirty. Words stand in their order on
+ * An axis is logarithmic when its values are positive and span more than a factor of twenty. Words stand in their order on
  * an ordinal axis. A run without a value passes below the axis, on a rail of its own.
  */
 import { configText, isError, numbersOf, type RunNames, type RunRow } from "./row.ts";
@@ -24,7 +24,7 @@ export interface Brush {
 }
 
 const MOST_WORDS = 12;
-const LOGARITHMIC_SPAN = 30;
+const LOGARITHMIC_SPAN = 20;
 
 /** The axis of a field over these runs; null when it has fewer than two values. */
 export function axisOf(id: string, runs: readonly RunRow[], names?: RunNames): ParallelAxis | null {

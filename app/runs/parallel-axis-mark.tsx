@@ -2,6 +2,7 @@
 /** @file One axis of parallel coordinates: its ticks, its brush with two handles, its name to drag. */
 import { useRef, useState } from "react";
 import { linearAxis, logTicks } from "../parts/axis.ts";
+import { count } from "../parts/format.ts";
 import { significant } from "./columns.ts";
 import { type Brush, type ParallelAxis, position, valueAt } from "./parallel-axes.ts";
 
@@ -21,9 +22,16 @@ function ticksOf(a: ParallelAxis): { value: number; text: string }[] {
   const values = a.scale === "logarithmic" ? logTicks(low, high, 4) : linearAxis([low, high], [0, 1], 4).ticks;
   return values.map((value) => ({
     value,
-    text: value !== 0 && Math.abs(value) < 0.01 ? value.toExponential(0).replace("-", "−") : significant(value),
+    text: tickText(value),
   }));
 }
+
+const tickText = (v: number): string =>
+  v !== 0 && Math.abs(v) < 0.01
+    ? v.toExponential(0).replace("-", "−")
+    : count(v) === String(v) || Math.abs(v) >= 1_000
+      ? count(v)
+      : String(Number(v.toPrecision(3))).replace("-", "−");
 
 /** A share of the axis that one arrow moves. */
 const STEP = 0.02;

@@ -105,7 +105,7 @@ export function Parallel(props: {
   const unused = all.filter((a) => !axes.some((b) => b.id === a.id));
   const sentence = `${runs.length} ${runs.length === 1 ? "run" : "runs"}${props.runs.length > runs.length ? ` of ${props.runs.length}, the newest` : ""}${
     isBrushed ? `, ${brushes.size} ${brushes.size === 1 ? "axis" : "axes"} brushed, ${left.size} left` : ""
-  }. Drag on an axis to brush, drag a name to reorder.`;
+  }.`;
   if (axes.length < 2)
     return (
       <div>
@@ -151,7 +151,7 @@ export function Parallel(props: {
         height={HEIGHT}
         className="parallel"
         role="group"
-        aria-label="Parallel coordinates"
+        aria-label="Parallel coordinates. Drag on an axis to brush, drag a name to reorder; names and handles take arrows"
         data-drawing=""
       >
         <g fill="none" stroke="var(--ink-3)" strokeWidth={1} opacity={isBrushed ? 0.16 : 0.3}>

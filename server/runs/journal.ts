@@ -47,10 +47,24 @@ function chunkRow(
     fromStep: steps[0] ?? 0,
     toStep: steps.at(-1) ?? 0,
     count: steps.length,
-    steps: bytesOf(steps),
+    steps: bytesOf(stepsKept(steps)),
     values: bytesOf(values),
     wallMs,
   };
+}
+
+/** Steps at equal distances are kept as the first and the distance: half of a long curve. */
+function stepsKept(steps: Float64Array): Float64Array {
+  const [first = 0, second = 0] = steps;
+  if (steps.length <= 2) return steps;
+  const stride = second - first;
+  return steps.every((s, i) => s === first + i * stride) ? Float64Array.of(first, stride) : steps;
+}
+
+/** The steps of a chunk of `count` points. */
+export function stepsOf(kept: Float64Array, count: number): Float64Array {
+  const [first = 0, stride = 0] = kept;
+  return kept.length === 2 && count > 2 ? Float64Array.from({ length: count }, (_, i) => first + i * stride) : kept;
 }
 
 const bytesOf = (a: Float64Array): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
@@ -73,7 +87,7 @@ export async function compactPoints(core: Core, runId: string): Promise<void> {
   for (const group of groups.values()) {
     const first = group[0];
     if (!first) continue;
-    const steps = concat(group.map((r) => doubles(r.steps)));
+    const steps = concat(group.map((r) => stepsOf(doubles(r.steps), r.count)));
     const values = concat(group.map((r) => doubles(r.values)));
     for (let at = 0; at < steps.length; at += CHUNK)
       merged.push(
@@ -109,6 +123,7 @@ export function clockOf(
     name: string;
     attempt: number;
     toStep: number;
+    count: number;
     wallMs: number;
     steps: Uint8Array | Float64Array;
     values: Uint8Array | Float64Array;
@@ -122,7 +137,7 @@ export function clockOf(
       kept.length > 0
         ? kept.flatMap((r) => {
             const times = doubles(r.values);
-            return Array.from(doubles(r.steps), (s, i): [number, number] => [s, times[i] as number]);
+            return Array.from(stepsOf(doubles(r.steps), r.count), (s, i): [number, number] => [s, times[i] as number]);
           })
         : own.map((r): [number, number] => [r.toStep, r.wallMs]);
     const rising: [number, number][] = [];

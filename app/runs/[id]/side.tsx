@@ -215,7 +215,7 @@ function Repeat({ run }: { run: Run }) {
     <section className="run-repeat">
       <h3>Repeat it</h3>
       <div>
-        <code>{command}</code>
+        <code tabIndex={0}>{command}</code>
         <button
           type="button"
           className="icon quiet"
