@@ -10,7 +10,7 @@ import { groupValue } from "./groups.ts";
 import { InlineField } from "./inline-field.tsx";
 import { measuredElsewhere, type RunRow } from "./row.ts";
 import { SeriesKey } from "./series-key.tsx";
-import type { Entry } from "./table.tsx";
+import type { Editing, Entry } from "./table.tsx";
 import type { RunEdits } from "./use-run-edits.ts";
 
 /** Why a run is in its state, in the row; what it does while it works. */
@@ -52,7 +52,7 @@ interface RowProps {
   readonly onPick: (entry: Entry, range: boolean) => void;
   readonly onToggle: (key: string) => void;
   readonly onCurrent: (key: string) => void;
-  readonly onEdit: (what: "name" | "tags" | "note" | null) => void;
+  readonly onEdit: (editing: Editing | null) => void;
 }
 
 export const RowOfTable = memo(function RowOfTable(props: RowProps) {
@@ -147,7 +147,7 @@ export const RowOfTable = memo(function RowOfTable(props: RowProps) {
               className="runs-edit quiet icon"
               aria-label={`Rename ${group.name}`}
               title="Rename (E), tag (T), note (Shift-E)"
-              onClick={() => props.onEdit("name")}
+              onClick={() => props.onEdit({ key: entry.key, what: "name" })}
             >
               <Icon name="pen" size={13} />
             </button>

@@ -14,6 +14,13 @@ import { LAST_ADDRESS, type RunsView } from "./view.ts";
 const ROW = 27;
 const SCROLL = "runs-scroll";
 const OPEN = "runs-open";
+const NONE: readonly string[] = [];
+
+/** What of a row is being written. */
+export interface Editing {
+  readonly key: string;
+  readonly what: "name" | "tags" | "note";
+}
 
 export interface Entry {
   readonly key: string;
@@ -120,7 +127,7 @@ export function RunsTable(props: {
     [entries, picks, pickedIds, setPicks],
   );
   const edits = useRunEdits();
-  const [editing, setEditing] = useState<{ key: string; what: "name" | "tags" | "note" } | null>(null);
+  const [editing, setEditing] = useState<Editing | null>(null);
   const edit = (what: "name" | "tags" | "note") => (): void => {
     if (current) setEditing({ key: current.key, what });
   };
@@ -226,12 +233,18 @@ export function RunsTable(props: {
                   picked > 0 ? (styleOf.get(entry.group.runs.find((r) => pickedIds.has(r.id))?.id ?? "") ?? null) : null
                 }
                 editing={editing?.key === entry.key ? editing.what : null}
-                editedIds={editing?.what === "tags" && picks.length > 0 ? picks : entry.group.runs.map((r) => r.id)}
+                editedIds={
+                  editing?.key === entry.key
+                    ? editing.what === "tags" && picks.length > 0
+                      ? picks
+                      : entry.group.runs.map((r) => r.id)
+                    : NONE
+                }
                 edits={edits}
                 onPick={pick}
                 onToggle={toggle}
                 onCurrent={setAt}
-                onEdit={(what) => setEditing(what === null ? null : { key: entry.key, what })}
+                onEdit={setEditing}
               />
             );
           })}
