@@ -31,6 +31,19 @@ test("axes are the fields that vary; a wide positive one is logarithmic, words a
   expect(valueAt(rate, 0.5)).toBeCloseTo(1e-3, 12);
 });
 
+test("however much varies, six axes are chosen and the value is the last", () => {
+  const many = [0, 1].map((i) =>
+    row({
+      id: `run_${i}`,
+      config: Object.fromEntries(["a", "b", "c", "d"].map((k) => [k, i])),
+      numbers: { KL: i, agreement: i, accuracy: i, MB: i, "bits per weight": i },
+    }),
+  );
+  const chosen = chosenAxes(candidateAxes(many, "KL"), "KL").map((a) => a.id);
+  expect(chosen).toHaveLength(6);
+  expect(chosen.at(-1)).toBe("numbers.KL");
+});
+
 test("brushes leave what lies in all of them, and none without a value", () => {
   const axes = candidateAxes(runs, "KL");
   const of = (text: string) => [...brushed(axes, parseBrushes(text))];

@@ -98,7 +98,8 @@ export function chosenAxes(all: readonly ParallelAxis[], value: string, most = 6
   const rest = all.filter(
     (a) => a.id.startsWith("numbers.") && ![...middle, ...last].includes(a) && !skipped.test(a.id) && share(a) >= 0.2,
   );
-  return [...config, ...middle, ...rest.slice(0, Math.max(0, 3 - middle.length)), ...last].slice(0, most);
+  const room = most - config.length - middle.length - last.length;
+  return [...config, ...middle, ...rest.slice(0, Math.max(0, Math.min(room, 3 - middle.length))), ...last];
 }
 
 /** Indices of runs that every brush lets through. A run without a value is let through by no brush on that axis. */

@@ -45,7 +45,11 @@ export function Parallel(props: {
   tools: ReactNode;
 }) {
   const { view, compared, width, names } = props;
-  const runs = useMemo(() => props.runs.slice(0, MOST_LINES), [props.runs]);
+  // The newest, and the picked wherever they stand.
+  const runs = useMemo(() => {
+    const picked = new Set(compared.flatMap((g) => g.runs));
+    return props.runs.filter((r, i) => i < MOST_LINES || picked.has(r));
+  }, [props.runs, compared]);
   const all = useMemo(() => candidateAxes(runs, view.value, names), [runs, view.value, names]);
   const axes = useMemo(
     () => (view.axes ? view.axes.flatMap((id) => axisOf(id, runs, names) ?? []) : chosenAxes(all, view.value)),
@@ -159,7 +163,7 @@ export function Parallel(props: {
             <path key={d.slice(0, 60)} d={d} />
           ))}
         </g>
-        <g fill="none" stroke="var(--ink-2)" strokeWidth={1} opacity={isBrushed ? 0.7 : 0.3}>
+        <g fill="none" stroke="var(--ink-2)" strokeWidth={1} opacity={isBrushed ? 0.7 : runs.length > 300 ? 0.14 : 0.3}>
           {inside.map((d) => (
             <path key={d.slice(0, 60)} d={d} />
           ))}
