@@ -21,11 +21,11 @@ import {
   submitRun,
   updateRun,
 } from "../runs/lifecycle.ts";
-import { sweepMatrix, sweepMatrixInput } from "./sweep-matrix.ts";
 import { artifactsOf, relativesOf } from "../runs/lineage.ts";
 import { listRuns } from "../runs/listing.ts";
 import { pairedTests } from "../runs/paired.ts";
 import { checkReferences } from "../runs/references.ts";
+import { sweepMatrix, sweepMatrixInput } from "./sweep-matrix.ts";
 import { procedure, router } from "./trpc.ts";
 
 const id = z.object({ id: z.string().min(1).max(60).describe("Id of the run") });
