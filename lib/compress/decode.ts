@@ -4,12 +4,14 @@
  * Reference: Core ML's iOS 18 `constexpr_*` operations, whose result has the type of the scale or table (fp16):
  *
  *   affine   w = fp16(scale · (code − offset));  palette  w = table[index];  sparse  w = mask ? next nonzero : 0
+ *   scaled   w = scale · table[index], in fp32
  *
  * Left out: the alignment of records inside a weight file, which belongs to the file's writer.
  */
 import { EspalierError } from "../errors.ts";
 import { float16Table, toFloat16Bits } from "../float16.ts";
-import type { AffineWeight, CompressedWeight, PaletteWeight, SparseWeight } from "./weight.ts";
+import { formOf, formSizeBytes } from "./form.ts";
+import type { AffineWeight, CompressedWeight, PaletteWeight, ScaledWeight, SparseWeight } from "./weight.ts";
 
 const countOf = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
 
@@ -34,6 +36,8 @@ export function decodeWeight(w: CompressedWeight): Float32Array {
       return decodePalette(w);
     case "sparse":
       return decodeSparse(w);
+    case "scaled":
+      return decodeScaled(w);
   }
 }
 
@@ -60,6 +64,10 @@ function requireParts(w: CompressedWeight): void {
       throw new EspalierError("format/malformed", `palette: ${w.rowsPerTable} rows a table do not divide ${rows} rows`);
     }
     requireLength("tables", w.tables.length, (rows / w.rowsPerTable) * 2 ** w.bits);
+  } else if (w.kind === "scaled") {
+    requireLength("row scales", w.rowScales.length, w.shape[0] as number);
+    requireLength("the scaled palette", countOf(w.inner.shape), count);
+    requireParts(w.inner);
   } else {
     requireLength("mask", w.mask.length, count);
     requireLength("nonzeros", w.nonzeros.length, onesOf(w.mask));
@@ -125,30 +133,23 @@ function decodeSparse(w: SparseWeight): Float32Array {
   return out;
 }
 
+/** The product is not rounded: the package multiplies outputs, not weights. */
+function decodeScaled(w: ScaledWeight): Float32Array {
+  const out = decodePalette(w.inner);
+  const scales = roundAll(w.rowScales);
+  const columns = out.length / scales.length;
+  for (let i = 0; i < out.length; i++) out[i] = (out[i] as number) * (scales[Math.floor(i / columns)] as number);
+  return out;
+}
+
 function onesOf(mask: Uint8Array): number {
   let n = 0;
   for (let i = 0; i < mask.length; i++) if (mask[i]) n++;
   return n;
 }
 
-const bytesOfBits = (bits: number): number => Math.ceil(bits / 8);
-
 /** Bytes of everything stored: packed codes, offsets and mask, fp16 scales, tables and nonzeros. */
-export function weightSizeBytes(w: CompressedWeight): number {
-  const count = countOf(w.shape);
-  switch (w.kind) {
-    case "dense":
-      return count * (w.dtype === "fp16" ? 2 : 4);
-    case "affine": {
-      const scales = countOf(w.scaleShape);
-      return bytesOfBits(count * w.bits) + 2 * scales + (w.offsets ? bytesOfBits(scales * w.bits) : 0);
-    }
-    case "palette":
-      return bytesOfBits(count * w.bits) + 2 * w.tables.length;
-    case "sparse":
-      return bytesOfBits(count) + 2 * w.nonzeros.length;
-  }
-}
+export const weightSizeBytes = (w: CompressedWeight): number => formSizeBytes(formOf(w));
 
 /** Bits stored per weight, scales and tables included. */
 export const bitsPerWeight = (w: CompressedWeight): number => (8 * weightSizeBytes(w)) / countOf(w.shape);

@@ -8,7 +8,9 @@
  *   affine   w = scale · (code − offset), one scale per block of rows × columns
  *   palette  w = table[group][index], one table per `rowsPerTable` consecutive rows
  *   sparse   w = 0 where the mask is 0, else the next nonzero
+ *   scaled   w = diag(s) · palette: the package multiplies what the palette gives by s, so the product is never rounded
  *
+ * A weight whose data is not at hand yet is a `DeferredWeight`: its form is known, so everything can be counted and typed.
  * Left out: vector palettes, compositions such as sparse palettes.
  */
 
@@ -53,4 +55,44 @@ export interface SparseWeight {
   readonly nonzeros: Float32Array; // (popcount of mask)
 }
 
-export type CompressedWeight = DenseWeight | AffineWeight | PaletteWeight | SparseWeight;
+/**
+ * A palette with a scale for every output channel. Core ML has no such weight below iOS 26, and need not: (diag(s) P) x is
+ * s ⊙ (P x), so the scale multiplies the output of the projection, or the row that was looked up.
+ */
+export interface ScaledWeight {
+  readonly kind: "scaled";
+  readonly shape: readonly number[];
+  readonly inner: PaletteWeight;
+  /** Rounded to fp16. */
+  readonly rowScales: Float32Array; // (rows)
+}
+
+export type CompressedWeight = DenseWeight | AffineWeight | PaletteWeight | SparseWeight | ScaledWeight;
+
+/** Everything about a weight but its data. */
+export type WeightForm =
+  | { readonly kind: "dense"; readonly dtype: "fp32" | "fp16"; readonly shape: readonly number[] }
+  | {
+      readonly kind: "affine";
+      readonly bits: AffineWeight["bits"];
+      readonly shape: readonly number[];
+      readonly scaleShape: readonly number[];
+      readonly offsets: boolean;
+    }
+  | PaletteForm
+  | { readonly kind: "sparse"; readonly shape: readonly number[]; readonly nonzeros: number }
+  | { readonly kind: "scaled"; readonly shape: readonly number[]; readonly inner: PaletteForm };
+
+export interface PaletteForm {
+  readonly kind: "palette";
+  readonly bits: PaletteWeight["bits"];
+  readonly shape: readonly number[];
+  readonly rowsPerTable: number;
+}
+
+export interface DeferredWeight {
+  readonly kind: "deferred";
+  readonly form: WeightForm;
+  /** Consecutive rows of the weight, each a weight of the same kind; made one at a time, anew at every call. */
+  pieces(): AsyncIterable<CompressedWeight>;
+}

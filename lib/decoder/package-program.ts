@@ -1,12 +1,15 @@
 /**
  * @file A compressed decoder as the program a package holds: decode and prefill in fp16 over one set of weights.
  *
- * Weights are constants in the very form they were compressed to. Norm gains are folded, so that 1 + w is a constant.
- * This is the plain layout, for CPU and GPU; the Neural Engine layout is another lowering.
+ * Weights are constants in the very form they were compressed to; deferred ones are made when the package is written. Norm
+ * gains are folded, so that 1 + w is a constant. This is the plain layout, for CPU and GPU; the Neural Engine layout is
+ * another lowering.
  */
-import { weightConstant } from "../compress/constants.ts";
-import type { CompressedWeight } from "../compress/weight.ts";
+import { type WeightTensors, weightConstant, weightTensors } from "../compress/constants.ts";
+import type { CompressedWeight, DeferredWeight } from "../compress/weight.ts";
+import { EspalierError } from "../errors.ts";
 import { roundToFloat16 } from "../float16.ts";
+import { scaleOutputs } from "../mil/passes/scale-outputs.ts";
 import type { Program, Value } from "../mil/program.ts";
 import type { DecoderArchitecture } from "./architecture.ts";
 import { cachedProgram, type WeightValues } from "./cached-program.ts";
@@ -16,33 +19,59 @@ export interface PackageShape {
   readonly context: number;
   /** Positions a prefill call takes; null for decode alone. */
   readonly prefillLength: number | null;
+  /** Core ML opset; default CoreML8, iOS 18. */
+  readonly opset?: string;
 }
 
 /** `weights` by flat name; matrices of any kind, norm gains dense. */
 export function packageProgram(
   arch: DecoderArchitecture,
-  weights: ReadonlyMap<string, CompressedWeight>,
-  { context, prefillLength }: PackageShape,
+  weights: ReadonlyMap<string, CompressedWeight | DeferredWeight>,
+  { context, prefillLength, opset = "CoreML8" }: PackageShape,
 ): Program {
   const folded: DecoderArchitecture = { ...arch, normOffset: 0 };
+  // Made once, so that functions share them.
+  const tensors = new Map<string, WeightTensors>();
+  const tensorsOf = (name: string, shape: readonly number[]): WeightTensors => {
+    let known = tensors.get(name);
+    if (!known) {
+      const w = weights.get(name);
+      if (!w) throw new EspalierError("model/missing-tensor", `the package needs the weight ${name}`);
+      known = weightTensors(shape.length === 1 ? gain(w, arch.normOffset) : w);
+      tensors.set(name, known);
+    }
+    return known;
+  };
   const build = (name: string, length: number) => {
     const known = new Map<string, Value>();
     const values: WeightValues = (b, weightName, shape) => {
       let value = known.get(weightName);
       if (!value) {
-        const w = weights.get(weightName);
-        if (!w) throw new RangeError(`no weight ${weightName}`);
-        const gain =
-          shape.length === 1 && w.kind === "dense"
-            ? { ...w, values: w.values.map((v) => roundToFloat16(v + arch.normOffset)) }
-            : w;
-        value = weightConstant(b, weightName, gain, "fp16");
+        value = weightConstant(b, weightName, tensorsOf(weightName, shape), "fp16");
         known.set(weightName, value);
       }
       return value;
     };
-    return cachedProgram(name, folded, { length, context, dtype: "fp16", perLayerRows: "gather" }, values);
+    const shape = { length, context, dtype: "fp16", perLayerRows: "gather" } as const;
+    return scaleOutputs(cachedProgram(name, folded, shape, values));
   };
   const functions = [build("decode", 1), ...(prefillLength === null ? [] : [build("prefill", prefillLength)])];
-  return { opset: "CoreML8", functions, defaultFunction: "decode" };
+  return { opset, functions, defaultFunction: "decode" };
+}
+
+/** A norm's weight as the gain it stands for, in fp16. */
+function gain(w: CompressedWeight | DeferredWeight, offset: number): CompressedWeight | DeferredWeight {
+  const folded = (piece: CompressedWeight): CompressedWeight =>
+    piece.kind === "dense"
+      ? { ...piece, dtype: "fp16", values: piece.values.map((v) => roundToFloat16(v + offset)) }
+      : piece;
+  if (w.kind !== "deferred") return folded(w);
+  const form = w.form.kind === "dense" ? { ...w.form, dtype: "fp16" as const } : w.form;
+  return {
+    kind: "deferred",
+    form,
+    async *pieces() {
+      for await (const piece of w.pieces()) yield folded(piece);
+    },
+  };
 }

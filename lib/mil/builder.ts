@@ -14,8 +14,16 @@ import { toFloat16Bits } from "../float16.ts";
 import "./ops/all.ts";
 import { checkOp, type OpInputs } from "./op.ts";
 import type { MilFunction, Operation, ParamValue, Value } from "./program.ts";
-import { type Tensor, tensor } from "./tensor.ts";
-import { type DType, type Shape, showType, type TensorType, tensorType, type ValueType } from "./types.ts";
+import { DeferredTensor, type Tensor, tensor } from "./tensor.ts";
+import {
+  type DType,
+  elementCount,
+  type Shape,
+  showType,
+  type TensorType,
+  tensorType,
+  type ValueType,
+} from "./types.ts";
 
 export type Operand = Value | number;
 type Params = Record<string, ParamValue>;
@@ -66,7 +74,10 @@ export class Builder {
   }
 
   constant(data: Tensor, name = "const"): Value {
-    const small = data.data.length <= 16 ? `const|${data.dtype}|${data.shape}|${data.data.join()}` : null;
+    const small =
+      elementCount(data.shape) <= 16 && !(data instanceof DeferredTensor)
+        ? `const|${data.dtype}|${data.shape}|${data.data.join()}`
+        : null;
     const before = small ? this.known.get(small)?.[0] : undefined;
     if (before) return before;
     const value = this.emit("const", name, {}, {}, [tensorType(data.dtype, data.shape)], data)[0] as Value;

@@ -6,7 +6,8 @@
  *   } -> %y
  */
 import type { MilFunction, Operation, Program, Value } from "./program.ts";
-import { showType } from "./types.ts";
+import { DeferredTensor } from "./tensor.ts";
+import { elementCount, showType } from "./types.ts";
 
 const ref = (v: Value): string => `%${v.name}`;
 const typed = (v: Value): string => `${ref(v)}: ${showType(v.type)}`;
@@ -22,10 +23,10 @@ function argumentText(op: Operation): string {
 }
 
 function constantText(op: Operation): string {
-  const data = op.constant?.data;
-  if (!data) return "";
-  if (data.length > 8) return `${data.length} values`;
-  return [...data].join(", ");
+  if (!op.constant) return "";
+  const count = elementCount(op.constant.shape);
+  if (count > 8 || op.constant instanceof DeferredTensor) return `${count} values`;
+  return [...op.constant.data].join(", ");
 }
 
 export function printFunction(fn: MilFunction, options: { constants?: boolean } = {}): string {

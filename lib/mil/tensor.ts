@@ -15,6 +15,30 @@ export interface Tensor {
   readonly data: TensorData;
 }
 
+/**
+ * A constant known by its type alone until a package is written. `pieces` then makes the data, in order; each piece is let
+ * go before the next is made. A program that holds one can be typed, printed and written, but not run.
+ */
+export class DeferredTensor implements Tensor {
+  readonly dtype: DType;
+  readonly shape: Shape;
+  readonly pieces: () => AsyncIterable<TensorData>;
+
+  constructor(dtype: DType, shape: Shape, pieces: () => AsyncIterable<TensorData>) {
+    this.dtype = dtype;
+    this.shape = [...shape];
+    this.pieces = pieces;
+  }
+
+  get data(): TensorData {
+    throw new EspalierError(
+      "program/structure",
+      `the constant ${this.dtype}[${this.shape.join(", ")}] is made only when a package is written`,
+      { hint: "Write the package, read it back and run that." },
+    );
+  }
+}
+
 const arrays = {
   fp16: Uint16Array,
   fp32: Float32Array,
@@ -40,6 +64,13 @@ export function zeros(type: TensorType | { dtype: DType; shape: Shape }): Tensor
 export function newData(dtype: DType, count: number): TensorData {
   if (dtype === "string") throw new EspalierError("program/type", "a string has no tensor data");
   return new arrays[dtype](count);
+}
+
+/** The same data under another shape of as many elements. */
+export function withShape(t: Tensor, shape: Shape): Tensor {
+  if (elementCount(shape) !== elementCount(t.shape))
+    throw new EspalierError("program/type", `[${t.shape.join(", ")}] does not reshape to [${shape.join(", ")}]`);
+  return t instanceof DeferredTensor ? new DeferredTensor(t.dtype, shape, t.pieces) : { ...t, data: t.data, shape };
 }
 
 /** A tensor over existing data, the length checked against the shape. */

@@ -92,7 +92,7 @@ export function lowerFunction(fn: MilFunction, options: LoweringOptions): Lowere
     }
   }
 
-  const constantBytes = fn.operations.reduce((n, op) => n + 4 * (op.constant?.data.length ?? 0), 0);
+  const constantBytes = fn.operations.reduce((n, op) => n + 4 * elementCount(op.constant?.shape ?? [0]), 0);
   const addConstant = (value: Value, t: Tensor): void => {
     decoded.set(value, t);
   };

@@ -12,21 +12,82 @@ import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { EspalierError, toEspalierError } from "../../errors.ts";
-import type { Tensor, TensorData } from "../../mil/tensor.ts";
-import { dtypeBits } from "../../mil/types.ts";
-import { type BlobDType, blobDataTypes, dtypeOfBlob, elementsOf, isBlobDType, storedBytes } from "./element-types.ts";
+import { DeferredTensor, type Tensor, type TensorData, withShape, zeros } from "../../mil/tensor.ts";
+import { dtypeBits, elementCount } from "../../mil/types.ts";
+import {
+  type BlobDType,
+  blobDataTypes,
+  dtypeOfBlob,
+  elementsOf,
+  isBlobDType,
+  storedBytes,
+  storedPieces,
+  storedSizeBytes,
+} from "./element-types.ts";
 
 const alignment = 64;
 const sentinel = 0xdeadbeef;
 const chunkBytes = 1 << 26;
 const align = (offset: number): number => Math.ceil(offset / alignment) * alignment;
 
-/** Writes blobs one after the other; nothing but one blob's packed bytes is held in memory. */
-export class BlobFileWriter {
+/** Takes the constants of a package and says where they lie. */
+export interface BlobSink {
+  /** The offset of the record of this tensor, which may be shared with an equal one. */
+  add(t: Tensor): Promise<number>;
+  /** The data of a deferred tensor too small for the file. */
+  small(t: DeferredTensor): Promise<Tensor>;
+}
+
+/** Places records; remembers tensors in memory by content, deferred ones by what makes them. */
+class BlobLedger {
+  readonly offsets = new Map<string | DeferredTensor["pieces"], number>();
+  end = alignment;
+  count = 0;
+
+  /** The place of a new record of `sizeBytes`. */
+  place(key: string | DeferredTensor["pieces"], sizeBytes: number): number {
+    const offset = align(this.end);
+    this.end = offset + alignment + sizeBytes;
+    this.count++;
+    this.offsets.set(key, offset);
+    return offset;
+  }
+}
+
+const contentKey = (t: Tensor, bytes: Uint8Array): string =>
+  createHash("sha256").update(`${t.dtype} ${t.data.length} `).update(bytes).digest("hex");
+
+function checkHeld(t: Tensor): BlobDType {
+  if (!isBlobDType(t.dtype)) throw new EspalierError("program/type", `a weight file cannot hold ${t.dtype}`);
+  return t.dtype;
+}
+
+/** Counts what a `BlobFileWriter` would write, to the byte, without writing and without making deferred data. */
+export class BlobFileCounter implements BlobSink {
+  private readonly ledger = new BlobLedger();
+
+  async add(t: Tensor): Promise<number> {
+    checkHeld(t);
+    const deferred = t instanceof DeferredTensor;
+    const key = deferred ? t.pieces : contentKey(t, storedBytes(t));
+    return this.ledger.offsets.get(key) ?? this.ledger.place(key, storedSizeBytes(t.dtype, elementCount(t.shape)));
+  }
+
+  async small(t: DeferredTensor): Promise<Tensor> {
+    return zeros(t);
+  }
+
+  get sizeBytes(): number {
+    return this.ledger.end;
+  }
+}
+
+/** Writes blobs one after the other; of a deferred tensor one piece is held, of another its packed bytes. */
+export class BlobFileWriter implements BlobSink {
   private readonly file: FileHandle;
-  private readonly offsets = new Map<string, number>();
+  private readonly ledger = new BlobLedger();
+  private readonly smalls = new Map<DeferredTensor["pieces"], Tensor>();
   private readonly contents = createHash("sha256");
-  private end = alignment;
 
   private constructor(file: FileHandle) {
     this.file = file;
@@ -40,32 +101,58 @@ export class BlobFileWriter {
     }
   }
 
-  /** The offset of the record of this tensor, written unless an equal one is there already. */
   async add(t: Tensor): Promise<number> {
-    if (!isBlobDType(t.dtype)) throw new EspalierError("program/type", `a weight file cannot hold ${t.dtype}`);
+    checkHeld(t);
+    if (t instanceof DeferredTensor) {
+      const known = this.ledger.offsets.get(t.pieces);
+      return known ?? this.stream(t);
+    }
     const bytes = storedBytes(t);
-    const key = createHash("sha256").update(`${t.dtype} ${t.data.length} `).update(bytes).digest("hex");
-    const known = this.offsets.get(key);
+    const key = contentKey(t, bytes);
+    const known = this.ledger.offsets.get(key);
     if (known !== undefined) return known;
-    const offset = align(this.end);
-    const record = Buffer.alloc(alignment);
-    record.writeUInt32LE(sentinel, 0);
-    record.writeUInt32LE(blobDataTypes[t.dtype], 4);
-    record.writeBigUInt64LE(BigInt(bytes.length), 8);
-    record.writeBigUInt64LE(BigInt(offset + alignment), 16);
-    record.writeBigUInt64LE(BigInt(bytes.length * 8 - t.data.length * dtypeBits[t.dtype]), 24);
-    await this.write(record, offset);
+    const offset = this.ledger.place(key, bytes.length);
+    await this.write(recordOf(t, offset, bytes.length), offset);
     await this.write(bytes, offset + alignment);
-    this.end = offset + alignment + bytes.length;
-    this.offsets.set(key, offset);
     this.contents.update(key);
     return offset;
   }
 
+  private async stream(t: DeferredTensor): Promise<number> {
+    const count = elementCount(t.shape);
+    const sizeBytes = storedSizeBytes(t.dtype, count);
+    const offset = this.ledger.place(t.pieces, sizeBytes);
+    await this.write(recordOf(t, offset, sizeBytes), offset);
+    const hash = createHash("sha256").update(`${t.dtype} ${count} `);
+    let at = offset + alignment;
+    for await (const bytes of storedPieces(t)) {
+      hash.update(bytes);
+      await this.write(bytes, at);
+      at += bytes.length;
+    }
+    this.contents.update(hash.digest("hex"));
+    return offset;
+  }
+
+  async small(t: DeferredTensor): Promise<Tensor> {
+    let known = this.smalls.get(t.pieces);
+    if (!known) {
+      const pieces: number[] = [];
+      for await (const piece of t.pieces()) pieces.push(...piece);
+      const made = zeros(t);
+      if (pieces.length !== made.data.length) throw wrongCount(t, pieces.length);
+      made.data.set(pieces);
+      known = made;
+      this.smalls.set(t.pieces, known);
+    }
+    return known.shape.length === t.shape.length ? known : withShape(known, t.shape);
+  }
+
   /** Writes the header and closes. `contentHash` depends on the blobs and their order alone. */
   async finish(): Promise<{ count: number; sizeBytes: number; contentHash: string }> {
+    const { count, end } = this.ledger;
     const header = Buffer.alloc(alignment);
-    header.writeUInt32LE(this.offsets.size, 0);
+    header.writeUInt32LE(count, 0);
     header.writeUInt32LE(2, 4);
     await this.write(header, 0);
     try {
@@ -75,7 +162,7 @@ export class BlobFileWriter {
     } finally {
       await this.file.close();
     }
-    return { count: this.offsets.size, sizeBytes: this.end, contentHash: this.contents.digest("hex") };
+    return { count, sizeBytes: end, contentHash: this.contents.digest("hex") };
   }
 
   /** Closes without a header; the file is unreadable and left to its owner to remove. */
@@ -95,6 +182,20 @@ export class BlobFileWriter {
     }
   }
 }
+
+function recordOf(t: Tensor, offset: number, sizeBytes: number): Buffer {
+  const dtype = checkHeld(t);
+  const record = Buffer.alloc(alignment);
+  record.writeUInt32LE(sentinel, 0);
+  record.writeUInt32LE(blobDataTypes[dtype], 4);
+  record.writeBigUInt64LE(BigInt(sizeBytes), 8);
+  record.writeBigUInt64LE(BigInt(offset + alignment), 16);
+  record.writeBigUInt64LE(BigInt(sizeBytes * 8 - elementCount(t.shape) * dtypeBits[dtype]), 24);
+  return record;
+}
+
+const wrongCount = (t: Tensor, found: number): EspalierError =>
+  new EspalierError("internal/invariant", `internal: ${t.dtype}[${t.shape.join(", ")}] was made of ${found} elements`);
 
 export interface BlobRecord {
   readonly offset: number;

@@ -5,8 +5,9 @@
  * The three tables number the same types differently. Left out: 64-bit and unsigned 32-bit integers, bfloat16
  * and fp8, which no program here holds. Typed arrays are viewed as bytes: hosts are little-endian, as files are.
  */
-import { newData, type Tensor, type TensorData } from "../../mil/tensor.ts";
-import { type DType, dtypeBits } from "../../mil/types.ts";
+import { EspalierError } from "../../errors.ts";
+import { type DeferredTensor, newData, type Tensor, type TensorData } from "../../mil/tensor.ts";
+import { type DType, dtypeBits, elementCount, showType, tensorType } from "../../mil/types.ts";
 import { type PackedBits, packBits, packedSizeBytes, unpackBits } from "../bit-packing.ts";
 import { ArrayFeatureType_ArrayDataType as ArrayDataType } from "./generated/feature-types_pb.ts";
 import { DataType } from "./generated/mil_pb.ts";
@@ -49,11 +50,12 @@ export const blobDataTypes = {
 export type BlobDType = keyof typeof blobDataTypes;
 export const isBlobDType = (dtype: DType): dtype is BlobDType => dtype in blobDataTypes;
 
-/** Types a feature (a model input or output) can have in spec 9. */
+/** Types a feature (a model input or output) can have; int8 from spec 10. */
 export const featureDataTypes = {
   fp16: ArrayDataType.FLOAT16,
   fp32: ArrayDataType.FLOAT32,
   int32: ArrayDataType.INT32,
+  int8: ArrayDataType.INT8,
 } as const satisfies Partial<Record<DType, ArrayDataType>>;
 
 export type FeatureDType = keyof typeof featureDataTypes;
@@ -82,6 +84,38 @@ export function storedBytes(t: Tensor): Uint8Array {
   const bits = subByteBits(t.dtype);
   if (bits !== null && (data instanceof Uint8Array || data instanceof Int8Array)) return packBits(data, bits);
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** The same for a deferred tensor, piece by piece; throws `internal/invariant` when the pieces are not the whole. */
+export async function* storedPieces(t: DeferredTensor): AsyncGenerator<Uint8Array> {
+  const bits = subByteBits(t.dtype);
+  // Elements that fill no whole byte yet.
+  let rest: Uint8Array | Int8Array = new Uint8Array(0);
+  let count = 0;
+  for await (const data of t.pieces()) {
+    count += data.length;
+    if (bits === null || !(data instanceof Uint8Array || data instanceof Int8Array)) {
+      yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      continue;
+    }
+    const joined: Uint8Array | Int8Array = rest.length === 0 ? data : joinElements(rest, data);
+    const whole: number = joined.length - (joined.length % 8);
+    yield packBits(joined.subarray(0, whole), bits);
+    rest = joined.slice(whole);
+  }
+  if (bits !== null && rest.length > 0) yield packBits(rest, bits);
+  if (count !== elementCount(t.shape))
+    throw new EspalierError(
+      "internal/invariant",
+      `internal: ${showType(tensorType(t.dtype, t.shape))} was made of ${count} elements`,
+    );
+}
+
+function joinElements(a: Uint8Array | Int8Array, b: Uint8Array | Int8Array): Uint8Array | Int8Array {
+  const out = b instanceof Int8Array ? new Int8Array(a.length + b.length) : new Uint8Array(a.length + b.length);
+  out.set(a);
+  out.set(b, a.length);
+  return out;
 }
 
 /** The elements in `bytes`, which hold exactly `count` of them. Throws `format/truncated`. */

@@ -1,12 +1,12 @@
 /**
  * @file How a compressed weight lies in a safetensors file: its parts as tensors, its scheme in `config.json`.
  *
- * `<name>.codes`, `.scales`, `.offsets` (affine), `.indices`, `.tables` (palette), `.mask`, `.nonzeros` (sparse). Codes below
- * eight bits are packed as one LSB-first bit stream, so that the size on disk is the size.
+ * `<name>.codes`, `.scales`, `.offsets` (affine), `.indices`, `.tables` (palette), `.mask`, `.nonzeros` (sparse); a scaled
+ * palette adds `.row_scales`. Codes below eight bits are packed as one LSB-first bit stream, so that the size on disk is the size.
  */
 import { z } from "zod";
 import { decodeWeight } from "../../compress/decode.ts";
-import type { CompressedWeight } from "../../compress/weight.ts";
+import type { CompressedWeight, PaletteWeight } from "../../compress/weight.ts";
 import { EspalierError } from "../../errors.ts";
 import { float16FromFloat32 } from "../../float16.ts";
 import { elementCount } from "../../mil/types.ts";
@@ -30,6 +30,12 @@ export const compressionScheme = z.discriminatedUnion("kind", [
     rowsPerTable: z.number().int().positive(),
   }),
   z.object({ kind: z.literal("sparse"), shape }),
+  z.object({
+    kind: z.literal("scaled"),
+    bits: z.union([z.literal(1), z.literal(2), z.literal(3), z.literal(4), z.literal(6), z.literal(8)]),
+    shape,
+    rowsPerTable: z.number().int().positive(),
+  }),
 ]);
 export type CompressionScheme = z.infer<typeof compressionScheme>;
 
@@ -77,6 +83,14 @@ export function compressedTensors(
       scheme: { kind: "palette", bits: weight.bits, shape: [...weight.shape], rowsPerTable: weight.rowsPerTable },
     };
   }
+  if (weight.kind === "scaled") {
+    const inner = compressedTensors(name, weight.inner);
+    const { bits, rowsPerTable } = weight.inner;
+    return {
+      tensors: [...inner.tensors, half("row_scales", weight.rowScales, [weight.rowScales.length])],
+      scheme: { kind: "scaled", bits, shape: [...weight.shape], rowsPerTable },
+    };
+  }
   return {
     tensors: [bytes("mask", packBits(weight.mask, 1)), half("nonzeros", weight.nonzeros, [weight.nonzeros.length])],
     scheme: { kind: "sparse", shape: [...weight.shape] },
@@ -88,6 +102,7 @@ export function compressedNames(name: string, scheme: CompressionScheme): string
   if (scheme.kind === "affine")
     return [`${name}.codes`, `${name}.scales`, ...(scheme.offsets ? [`${name}.offsets`] : [])];
   if (scheme.kind === "palette") return [`${name}.indices`, `${name}.tables`];
+  if (scheme.kind === "scaled") return [`${name}.indices`, `${name}.tables`, `${name}.row_scales`];
   return [`${name}.mask`, `${name}.nonzeros`];
 }
 
@@ -132,11 +147,11 @@ export async function readCompressed(
       offsets,
     };
   }
-  if (scheme.kind === "palette") {
+  if (scheme.kind === "palette" || scheme.kind === "scaled") {
     const rows = scheme.shape[0] ?? 0;
     const indices = unpackBits(await part("indices", packedSizeBytes(count, scheme.bits)), scheme.bits, count, false);
     const tables = sized(await half("tables"), Math.ceil(rows / scheme.rowsPerTable) * 2 ** scheme.bits, "tables");
-    return {
+    const palette: PaletteWeight = {
       kind: "palette",
       bits: scheme.bits,
       shape: scheme.shape,
@@ -144,6 +159,9 @@ export async function readCompressed(
       tables,
       rowsPerTable: scheme.rowsPerTable,
     };
+    if (scheme.kind === "palette") return palette;
+    const rowScales = sized(await half("row_scales"), rows, "row_scales");
+    return { kind: "scaled", shape: scheme.shape, inner: palette, rowScales };
   }
   const mask = unpackBits(await part("mask", packedSizeBytes(count, 1)), 1, count, false);
   const ones = mask.reduce((n, v) => n + v, 0);
@@ -175,11 +193,14 @@ export async function readCompressedRow(
       "F16",
       `${name}.${part}`,
     );
-  if (scheme.kind === "palette") {
+  if (scheme.kind === "palette" || scheme.kind === "scaled") {
     const entries = 2 ** scheme.bits;
     const indices = Uint8Array.from(await packed("indices", row * columns, columns, false));
     const tables = await half("tables", Math.floor(row / scheme.rowsPerTable) * entries, entries);
-    return decodeWeight({ kind: "palette", bits: scheme.bits, shape: [1, columns], indices, tables, rowsPerTable: 1 });
+    const shape = [1, columns];
+    const inner: PaletteWeight = { kind: "palette", bits: scheme.bits, shape, indices, tables, rowsPerTable: 1 };
+    if (scheme.kind === "palette") return decodeWeight(inner);
+    return decodeWeight({ kind: "scaled", shape, inner, rowScales: await half("row_scales", row, 1) });
   }
   const [scaleRows, perRow] = scheme.scaleShape as [number, number];
   const first = Math.floor(row / (rows / scaleRows)) * perRow;

@@ -2,7 +2,7 @@
 import { float16Table } from "../../../float16.ts";
 import type { Operation, Value } from "../../../mil/program.ts";
 import { type DType, elementCount } from "../../../mil/types.ts";
-import { peekData } from "../package-reader.ts";
+import { peekData } from "../constant-reader.ts";
 
 /** Above this a constant is a weight, not a number somebody wrote. */
 const SMALL = 65_536;

@@ -2,9 +2,10 @@
 import { createHash } from "node:crypto";
 import { opTable } from "../../../../mil/op.ts";
 import { dtypeOfMil } from "../../element-types.ts";
+import { identifier } from "../../function-reader.ts";
+import { isReserved } from "../../function-writer.ts";
 import type * as mil from "../../generated/mil_pb.ts";
-import { identifier, opsetSpecifications, type PackageFiles } from "../../package-reader.ts";
-import { isReserved } from "../../package-writer.ts";
+import { opsetSpecifications, type PackageFiles } from "../../package-reader.ts";
 import { fileRule, groupBy, plural } from "../found.ts";
 import type { FileRule, Found } from "../rule.ts";
 

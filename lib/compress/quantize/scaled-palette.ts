@@ -1,0 +1,41 @@
+/**
+ * @file Palettes over rows of equal size: each output channel is divided by its scale, then the rows share tables.
+ *
+ * Reference: the per-channel scale of coremltools' palettization; here per output channel, and applied to the output.
+ *
+ *   s_r = rms(w_r) / rms(w), in fp16;   w_r / s_r ≈ table[index];   ŵ_r = s_r · table[index]
+ *
+ * Rows of unequal size fit one table badly; divided by s they have one distribution. An error ε in w_r / s_r is s_r ε in w_r,
+ * so k-means weighs row r by s_r². The scales are relative: their mean square is 1, and an output before its scale is on
+ * the whole no larger than after it, which matters in fp16.
+ */
+
+import { roundToFloat16 } from "../../float16.ts";
+import { elementCount } from "../../mil/types.ts";
+import type { ScaledWeight } from "../weight.ts";
+import { type PaletteOptions, palettize } from "./palettize.ts";
+
+/** A row this much smaller than the rest, zero included, is scaled as if it were this large. */
+const LEAST_SCALE = 2 ** -10;
+
+/** `values` (rows, columns). Throws as `palettize` does. */
+export function palettizeScaled(values: Float32Array, shape: readonly number[], options: PaletteOptions): ScaledWeight {
+  const rows = shape[0] as number;
+  const columns = elementCount(shape.slice(1));
+  const squares = new Float64Array(rows);
+  for (let i = 0; i < values.length; i++) {
+    const r = Math.floor(i / columns);
+    squares[r] = (squares[r] as number) + (values[i] as number) ** 2;
+  }
+  const mean = squares.reduce((n, v) => n + v, 0) / rows;
+  const rowScales = Float32Array.from(squares, (v) =>
+    mean > 0 && Number.isFinite(mean) ? roundToFloat16(Math.max(LEAST_SCALE, Math.sqrt(v / mean))) : 1,
+  );
+  const even = values.map((v, i) => v / (rowScales[Math.floor(i / columns)] as number));
+  const elementWeights = values.map((_, i) => {
+    const given = options.elementWeights?.[i] ?? options.columnWeights?.[i % columns] ?? 1;
+    return given * (rowScales[Math.floor(i / columns)] as number) ** 2;
+  });
+  const inner = palettize(even, shape, { ...options, elementWeights });
+  return { kind: "scaled", shape: [...shape], inner, rowScales };
+}
