@@ -64,6 +64,10 @@ export const quantizeConfig = z.object({
     .default(["palette8", "palette6", "palette4", "palette3", "palette2"])
     .describe("What to choose from under a budget"),
   ...storageConfig,
+  rowScales: z
+    .boolean()
+    .default(false)
+    .describe("Palette: a scale for every output channel, which the package multiplies the output by"),
   method: z
     .enum(methods)
     .default("nearest")
@@ -228,7 +232,11 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
     const sequences = await calibration(config, model);
     const options = { engine: context.engine, signal: context.signal };
     const errorWeights = await errorWeightsOf(config.weighting, model, sequences, shardName(sequences), options);
-    const granularity = granularityOf(config);
+    const granularity = { ...granularityOf(config), ...(config.rowScales ? { rowScales: true } : {}) };
+    if (config.rowScales && config.method === "gptq")
+      throw new EspalierError("input/invalid", "--row-scales: GPTQ does not fit scales of rows", {
+        hint: "Use --method nearest.",
+      });
     const store = ({ name, shape }: WeightEntry, values: Float32Array, gram: Float64Array | null): CompressedWeight => {
       const chosen = recipe[tensorUnit(name)];
       // Norm gains are a thousandth of the model and decide its scale: they stay fp16.
@@ -255,7 +263,8 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
         const sums = { errorSum: 0, squareSum: 0 };
         const w = await compressByRows(table, {
           rowsTogether: tableWidth.startsWith("palette") ? config.rowsPerTable : 1,
-          compress: (v, s) => storeAs(tableWidth, v, s, granularity),
+          // Scales of rows are relative to the whole, which is never at hand here.
+          compress: (v, s) => storeAs(tableWidth, v, s, { ...granularity, rowScales: false }),
           async onBlock(v, part, share) {
             throwIfCancelled(context.signal);
             const { errorSum, squareSum } = errorOf(v, part);

@@ -11,6 +11,7 @@ import type { AffineWeight, CompressedWeight, PaletteWeight, SparseWeight } from
 /** (out, in) as the (out, in, 1, 1) of a pointwise convolution. */
 export function asPointwise(w: CompressedWeight): CompressedWeight {
   const shape = [...w.shape, 1, 1];
+  if (w.kind === "scaled") return { ...w, shape, inner: { ...w.inner, shape } };
   return w.kind === "affine" ? { ...w, shape, scaleShape: [...w.scaleShape, 1, 1] } : { ...w, shape };
 }
 
@@ -31,6 +32,8 @@ export function timesPowerOfTwo(w: CompressedWeight, factor: number): Compressed
       return { ...w, tables: times(w.tables, factor, true) };
     case "sparse":
       return { ...w, nonzeros: times(w.nonzeros, factor, true) };
+    case "scaled":
+      return { ...w, rowScales: times(w.rowScales, factor, true) };
   }
 }
 
@@ -51,6 +54,8 @@ export function rowsOf(w: CompressedWeight, from: number, to: number): Compresse
       return paletteRows(w, from, to, shape);
     case "sparse":
       return sparseRows(w, from, to, shape);
+    case "scaled":
+      return { ...w, shape, inner: paletteRows(w.inner, from, to, shape), rowScales: w.rowScales.subarray(from, to) };
   }
 }
 

@@ -58,8 +58,8 @@ export interface SafetensorsFile {
   readRange(name: string, from: number, length: number): Promise<Uint8Array>;
   /** The bytes of a tensor in pieces, all in one buffer that the next piece overwrites. */
   pieces(name: string): AsyncIterable<Uint8Array>;
-  /** F64, F32, F16 and BF16 as fp32. Throws `format/unsupported` for other element types. */
-  readFloat32(name: string): Promise<Float32Array>;
+  /** F64, F32, F16 and BF16 as fp32, all elements or those in [from, to). Throws `format/unsupported` for other element types. */
+  readFloat32(name: string, range?: { from: number; to: number }): Promise<Float32Array>;
   /** Row `index` of a matrix, as `readFloat32`. */
   readFloat32Row(name: string, index: number): Promise<Float32Array>;
   close(): Promise<void>;
@@ -101,9 +101,11 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
         const { offset, sizeBytes } = info(name);
         return pieces(file, offset, sizeBytes, path);
       },
-      async readFloat32(name) {
+      async readFloat32(name, range) {
         const { dtype } = info(name);
-        return toFloat32(await readBytes(name), dtype, `${path}: ${name}`);
+        const size = elementBytes[dtype];
+        const bytes = range ? readRange(name, range.from * size, (range.to - range.from) * size) : readBytes(name);
+        return toFloat32(await bytes, dtype, `${path}: ${name}`);
       },
       async readFloat32Row(name, index) {
         const { dtype, shape, sizeBytes } = info(name);

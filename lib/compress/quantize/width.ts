@@ -8,6 +8,7 @@ import { roundToFloat16 } from "../../float16.ts";
 import type { CompressedWeight, PaletteWeight } from "../weight.ts";
 import { type PaletteOptions, palettize } from "./palettize.ts";
 import { quantizeAffine } from "./round-to-nearest.ts";
+import { palettizeScaled } from "./scaled-palette.ts";
 
 export const widths = [
   "palette1",
@@ -25,6 +26,8 @@ export type Width = (typeof widths)[number];
 export interface Granularity {
   /** Palettes: output channels that share a table; must divide the rows. */
   readonly rowsPerTable: number | null;
+  /** Palettes: a scale for every output channel, which the package multiplies the output by. */
+  readonly rowScales?: boolean;
   /** Affine: input channels that share a scale; null for the whole row. */
   readonly groupSize: number | null;
   /** Affine: an offset for every scale. */
@@ -58,7 +61,10 @@ export function storeAs(
 ): CompressedWeight {
   if (width === "fp16") return { kind: "dense", dtype: "fp16", shape: [...shape], values: values.map(roundToFloat16) };
   const bits = paletteBits[width];
-  if (bits !== undefined) return palettize(values, shape, { bits, rowsPerTable: granularity.rowsPerTable, ...weights });
+  if (bits !== undefined) {
+    const options = { bits, rowsPerTable: granularity.rowsPerTable, ...weights };
+    return granularity.rowScales ? palettizeScaled(values, shape, options) : palettize(values, shape, options);
+  }
   return quantizeAffine(values, shape, {
     bits: width === "affine4" ? 4 : 8,
     groupSize: granularity.groupSize,

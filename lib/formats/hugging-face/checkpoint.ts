@@ -9,7 +9,7 @@ import { copyFile, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { decodeWeight } from "../../compress/decode.ts";
-import type { CompressedWeight } from "../../compress/weight.ts";
+import type { CompressedWeight, WeightForm } from "../../compress/weight.ts";
 import {
   type DecoderArchitecture,
   type GlobalTensor,
@@ -32,6 +32,7 @@ import {
 } from "../safetensors.ts";
 import {
   type CompressionScheme,
+  compressedForm,
   compressedNames,
   compressedTensors,
   compressionScheme,
@@ -54,6 +55,10 @@ export interface Checkpoint {
   table(flatName: string): RowTable;
   /** A weight as it lies in the file, for writing it again unchanged without reading it whole. */
   stored(flatName: string): StoredWeight;
+  /** What `weight` will give, without reading its data. */
+  form(flatName: string): WeightForm;
+  /** fp32 values of the rows [from, to) of a dense weight, read by byte range. */
+  rows(flatName: string, from: number, to: number): Promise<Float32Array>;
   /** SHA-256 over the config and every byte of the weights; computed once. */
   hash(): Promise<string>;
   close(): Promise<void>;
@@ -242,6 +247,21 @@ function checkedCheckpoint(
       values: await file.readFloat32(name),
     };
   };
+  const form = (flat: string): WeightForm => {
+    const name = storedName(flat);
+    const scheme = compression.get(name);
+    const shapeOf = (part: string): readonly number[] => fileOf(part).tensors.get(part)?.shape ?? [];
+    return scheme
+      ? compressedForm(scheme, () => shapeOf(`${name}.nonzeros`)[0] ?? 0)
+      : { kind: "dense", dtype: "fp32", shape: shapeOf(name) };
+  };
+  const rows = async (flat: string, from: number, to: number): Promise<Float32Array> => {
+    const name = storedName(flat);
+    invariant(!compression.has(name), `${name} is compressed and has no rows to read`);
+    const file = fileOf(name);
+    const columns = elementCount((file.tensors.get(name)?.shape ?? []).slice(1));
+    return file.readFloat32(name, { from: from * columns, to: to * columns });
+  };
   const values = async (flat: string): Promise<Float32Array> => {
     const w = await weight(flat);
     return w.kind === "dense" ? w.values : decodeWeight(w);
@@ -284,6 +304,8 @@ function checkedCheckpoint(
     weight,
     table,
     stored: asStored,
+    form,
+    rows,
     hash() {
       digest ??= hashOf(configText, files);
       return digest;

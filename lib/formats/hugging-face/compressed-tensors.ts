@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import { decodeWeight } from "../../compress/decode.ts";
-import type { CompressedWeight, PaletteWeight } from "../../compress/weight.ts";
+import type { CompressedWeight, PaletteWeight, WeightForm } from "../../compress/weight.ts";
 import { EspalierError } from "../../errors.ts";
 import { float16FromFloat32 } from "../../float16.ts";
 import { elementCount } from "../../mil/types.ts";
@@ -95,6 +95,14 @@ export function compressedTensors(
     tensors: [bytes("mask", packBits(weight.mask, 1)), half("nonzeros", weight.nonzeros, [weight.nonzeros.length])],
     scheme: { kind: "sparse", shape: [...weight.shape] },
   };
+}
+
+/** The form of the weight a scheme describes; `nonzeros` is asked for sparse ones. */
+export function compressedForm(scheme: CompressionScheme, nonzeros: () => number): WeightForm {
+  if (scheme.kind === "affine" || scheme.kind === "palette") return scheme;
+  if (scheme.kind === "sparse") return { ...scheme, nonzeros: nonzeros() };
+  const { bits, rowsPerTable, shape } = scheme;
+  return { kind: "scaled", shape, inner: { kind: "palette", bits, shape, rowsPerTable } };
 }
 
 /** The names a scheme's parts have, for checking that nothing is missing. */

@@ -1,0 +1,62 @@
+/**
+ * @file Compressing a matrix some rows at a time, for weights that are larger than memory.
+ *
+ * fp16 and affine codes with a scale per row or per group of columns are the same whatever rows are at hand; a palette needs
+ * all rows of a table. The result is, bit for bit, that of compressing the whole.
+ */
+import { roundToFloat16 } from "../float16.ts";
+import { elementCount } from "../mil/types.ts";
+import { palettize } from "./quantize/palettize.ts";
+import { quantizeAffine } from "./quantize/round-to-nearest.ts";
+import type { CompressedWeight, DeferredWeight, PaletteWeight, WeightForm } from "./weight.ts";
+
+export interface RowCompression {
+  form(shape: readonly number[]): WeightForm;
+  /** Rows that must be compressed together. */
+  readonly rowStep: number;
+  compress(values: Float32Array, shape: readonly number[]): CompressedWeight;
+}
+
+export const float16Rows: RowCompression = {
+  form: (shape) => ({ kind: "dense", dtype: "fp16", shape }),
+  rowStep: 1,
+  compress: (values, shape) => ({ kind: "dense", dtype: "fp16", shape, values: values.map(roundToFloat16) }),
+};
+
+/** One scale a row. */
+export const affineRows = (bits: 4 | 8, clipSearch = true): RowCompression => ({
+  form: (shape) => ({ kind: "affine", bits, shape, scaleShape: [shape[0] ?? 1, 1], offsets: false }),
+  rowStep: 1,
+  compress: (values, shape) => quantizeAffine(values, shape, { bits, groupSize: null, symmetric: true, clipSearch }),
+});
+
+export const paletteRows = (bits: PaletteWeight["bits"], rowsPerTable: number): RowCompression => ({
+  form: (shape) => ({ kind: "palette", bits, shape, rowsPerTable }),
+  rowStep: rowsPerTable,
+  compress: (values, shape) => palettize(values, shape, { bits, rowsPerTable }),
+});
+
+/** fp32 values held at once, as rows allow. */
+const PIECE_ELEMENTS = 1 << 23;
+
+/** A weight of `shape` whose rows are read and compressed when it is written. */
+export function deferredWeight(
+  shape: readonly number[],
+  readRows: (from: number, to: number) => Promise<Float32Array>,
+  compression: RowCompression,
+): DeferredWeight {
+  const rows = shape[0] ?? 1;
+  const columns = elementCount(shape.slice(1));
+  const { rowStep } = compression;
+  const step = rowStep * Math.max(1, Math.floor(PIECE_ELEMENTS / (rowStep * columns)));
+  return {
+    kind: "deferred",
+    form: compression.form(shape),
+    async *pieces() {
+      for (let from = 0; from < rows; from += step) {
+        const to = Math.min(rows, from + step);
+        yield compression.compress(await readRows(from, to), [to - from, ...shape.slice(1)]);
+      }
+    },
+  };
+}
