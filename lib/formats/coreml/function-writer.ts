@@ -7,7 +7,7 @@
  */
 import { create, toBinary } from "@bufbuild/protobuf";
 import { EspalierError } from "../../errors.ts";
-import { opSpec } from "../../mil/op.ts";
+import { argumentsOf, opSpec, type ParamSpec } from "../../mil/op.ts";
 import { type MilFunction, type Operation, operandValues, type ParamValue, type Value } from "../../mil/program.ts";
 import { DeferredTensor, type Tensor, zeros } from "../../mil/tensor.ts";
 import { type DType, elementCount, isFloat } from "../../mil/types.ts";
@@ -184,7 +184,10 @@ export class FunctionWriter {
       // Core ML refuses the type of indices that are not returned.
       if (op.type === "topk" && name === "output_indices_dtype" && op.params.return_indices === false) continue;
       const kind = spec.params[name]?.kind;
-      inputs[name] = nameBinding(this.parameter(`${op.name}_${name}`, p, kind === "float" ? float : "int32"));
+      const stored = op.type === "cumsum" && name === "axis" ? fromFront(op, Number(p)) : p;
+      // coremltools changes the bounds of a slice in place, and with them every operation that shares the constant.
+      const shared = !op.type.startsWith("slice_");
+      inputs[name] = nameBinding(this.parameter(`${op.name}_${name}`, stored, typeOfParameter(kind, float), shared));
     }
     if (op.type === "linear" && !("bias" in op.inputs)) inputs.bias = nameBinding(await this.zeroBias(op));
     this.push(
@@ -195,12 +198,12 @@ export class FunctionWriter {
     );
   }
 
-  /** The name of a constant with a parameter's value; equal ones are written once. */
-  private parameter(wanted: string, p: ParamValue, dtype: DType): string {
+  /** The name of a constant with a parameter's value; equal ones are written once, where they may be shared. */
+  private parameter(wanted: string, p: ParamValue, dtype: DType, shared: boolean): string {
     const value = paramValue(p, dtype);
     // The bytes, because JSON has one word for both infinities and NaN.
     const key = Buffer.from(toBinary(mil.ValueSchema, value)).toString("base64");
-    const known = this.constants.get(key);
+    const known = shared ? this.constants.get(key) : undefined;
     if (known) return known;
     const name = this.fresh(wanted);
     this.push(
@@ -210,7 +213,7 @@ export class FunctionWriter {
       [create(mil.NamedValueTypeSchema, { name, ...(value.type ? { type: value.type } : {}) })],
       { val: value },
     );
-    this.constants.set(key, name);
+    if (shared) this.constants.set(key, name);
     return name;
   }
 
@@ -250,6 +253,15 @@ export class FunctionWriter {
     return immediate(type, immediateTensor(t instanceof DeferredTensor ? await this.sink.small(t) : t));
   }
 }
+
+const typeOfParameter = (kind: ParamSpec["kind"] | undefined, float: DType): DType =>
+  kind === "float" ? float : kind === "bools" ? "bool" : "int32";
+
+/** Core ML takes an axis of `cumsum` counted from the back only when it is the last. */
+const fromFront = (op: Operation, axis: number): number => {
+  const { shape } = argumentsOf(op).tensor("x");
+  return axis < 0 ? axis + shape.length : axis;
+};
 
 /** MIL wants floating-point parameters in the type of the result, or of the operands where that is none. */
 function floatParameterType(op: Operation): DType {

@@ -97,7 +97,7 @@ export function paramValue(p: ParamValue, dtype: DType): mil.Value {
     });
     return immediate(valueType({ kind: "tensor", dtype: "string", shape: [] }), value);
   }
-  if (items.some((v) => typeof v === "boolean")) {
+  if (dtype === "bool" || items.some((v) => typeof v === "boolean")) {
     return immediate(
       valueType({ kind: "tensor", dtype: "bool", shape }),
       immediateTensor(tensor("bool", shape, Uint8Array.from(items, Number))),

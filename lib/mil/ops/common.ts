@@ -9,6 +9,9 @@ import { type DType, type Shape, sameShape, showType, type TensorType, tensorTyp
 export const floats: readonly DType[] = ["fp16", "fp32"];
 export const numbers: readonly DType[] = ["fp16", "fp32", "int32"];
 export const indexTypes: readonly DType[] = ["int32", "int16", "uint16", "int8", "uint8"];
+/** Of operations that never took the narrow integers. */
+export const basic: readonly DType[] = ["fp16", "fp32", "int32", "bool"];
+export const gatherable: readonly DType[] = ["fp16", "fp32", "int32", "int8", "uint8", "int16", "uint16"];
 export const movable: readonly DType[] = ["fp16", "fp32", "int32", "bool", "int8", "uint8", "int16", "uint16"];
 
 /** The numpy broadcast of two shapes; null when they do not fit. */

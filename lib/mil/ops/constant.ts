@@ -1,7 +1,7 @@
 /** @file Constants and filled tensors. */
 import { defineOp } from "../op.ts";
 import { elementCount, fp32, int32, showType, tensorType } from "../types.ts";
-import { numbers } from "./common.ts";
+import { basic, numbers } from "./common.ts";
 
 // A `const` carries its data outside the parameters; the builder makes it without asking for a type.
 defineOp({ type: "const", inputs: {}, params: {}, infer: () => [], flops: () => 0 });
@@ -16,7 +16,7 @@ defineOp({
 
 defineOp({
   type: "fill_like",
-  inputs: { ref_tensor: { dtypes: "any" } },
+  inputs: { ref_tensor: { dtypes: basic } },
   params: { value: { kind: "float", default: 0 } },
   infer: (op) => [fp32(...op.shape("ref_tensor"))],
   flops: () => 0,
@@ -36,7 +36,7 @@ defineOp({
 
 defineOp({
   type: "shape",
-  inputs: { x: { dtypes: "any" } },
+  inputs: { x: { dtypes: basic } },
   params: {},
   infer: (op) => [int32(op.shape("x").length)],
   flops: () => 0,

@@ -3,7 +3,7 @@ import type { Builder } from "../builder.ts";
 import { defineOp } from "../op.ts";
 import type { Value } from "../program.ts";
 import { sameShape, showType, tensorType } from "../types.ts";
-import { indexTypes, movable, numbers } from "./common.ts";
+import { gatherable, indexTypes, numbers } from "./common.ts";
 
 const modes = ["add", "update", "sub", "mul", "div", "max", "min"];
 const none = (): number => 0;
@@ -16,7 +16,7 @@ const zerosLike = (b: Builder, x: Value): Value => {
 
 defineOp({
   type: "gather",
-  inputs: { x: { dtypes: movable }, indices: { dtypes: indexTypes } },
+  inputs: { x: { dtypes: gatherable }, indices: { dtypes: indexTypes } },
   params: {
     axis: { kind: "int", default: 0 },
     batch_dims: { kind: "int", default: 0 },
@@ -44,7 +44,7 @@ defineOp({
 
 defineOp({
   type: "gather_along_axis",
-  inputs: { x: { dtypes: movable }, indices: { dtypes: indexTypes } },
+  inputs: { x: { dtypes: gatherable }, indices: { dtypes: indexTypes } },
   params: { axis: { kind: "int", default: 0 }, validate_indices: { kind: "bool", default: false } },
   infer: (op) => {
     const x = op.tensor("x");
@@ -67,7 +67,7 @@ defineOp({
 
 defineOp({
   type: "gather_nd",
-  inputs: { x: { dtypes: movable }, indices: { dtypes: indexTypes } },
+  inputs: { x: { dtypes: gatherable }, indices: { dtypes: indexTypes } },
   params: { batch_dims: { kind: "int", default: 0 }, validate_indices: { kind: "bool", default: false } },
   infer: (op) => {
     const x = op.tensor("x");

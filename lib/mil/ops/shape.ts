@@ -2,7 +2,7 @@
 import { defineOp, type OpArguments } from "../op.ts";
 import type { Value } from "../program.ts";
 import { elementCount, type Shape, sameShape, showType, tensorType } from "../types.ts";
-import { movable, permuted, sumToShape } from "./common.ts";
+import { basic, movable, permuted, sumToShape } from "./common.ts";
 
 const none = (): number => 0;
 
@@ -184,7 +184,7 @@ defineOp({
 
 defineOp({
   type: "split",
-  inputs: { x: { dtypes: movable } },
+  inputs: { x: { dtypes: basic } },
   params: {
     num_splits: { kind: "int", default: null },
     split_sizes: { kind: "ints", default: null },
@@ -227,7 +227,7 @@ export function splitSizes(op: OpArguments): number[] {
 
 defineOp({
   type: "tile",
-  inputs: { x: { dtypes: movable } },
+  inputs: { x: { dtypes: basic } },
   params: { reps: { kind: "ints" } },
   infer: (op) => {
     const x = op.tensor("x");
@@ -365,7 +365,7 @@ defineOp({
 
 defineOp({
   type: "pad",
-  inputs: { x: { dtypes: movable } },
+  inputs: { x: { dtypes: ["fp16", "fp32"] } },
   params: {
     pad: { kind: "ints" },
     mode: { kind: "string", default: "constant", choices: ["constant", "reflect", "replicate"] },
