@@ -1,13 +1,14 @@
 """Loads a package with Apple's coremltools: layout, protobuf, MIL parser with its own type inference, blob reader.
 
-Usage: check_package.py PACKAGE.mlpackage [EXPECTED.json]
-
-EXPECTED.json maps the name of a weight to a checksum of its decoded fp16 values; each is compared with what
-coremltools decodes. Prints one JSON object; exits 1 when anything differs.
+Usage: check_package.py PACKAGE.mlpackage [EXPECTED.json], or check_package.py FOLDER for every package in it in one process,
+each with the .json of its name. EXPECTED.json maps the name of a weight to a checksum of its decoded fp16 values; each is compared with what
+coremltools decodes. Prints one JSON object a package; exits 1 when anything differs.
 """
+import glob
 import hashlib
 import json
 import logging
+import os
 import sys
 import warnings
 
@@ -20,9 +21,7 @@ from coremltools.converters.mil.frontend.milproto import load as milproto
 from coremltools.libmodelpackage import ModelPackage
 
 
-def main() -> int:
-    path = sys.argv[1]
-    expected = json.load(open(sys.argv[2])) if len(sys.argv) > 2 else {}
+def check(path: str, expected: dict) -> int:
     assert ModelPackage.isValid(path), "ModelPackage.isValid is false"
     spec = ct.utils.load_spec(path)
     weights = f"{path}/Data/com.apple.CoreML/weights"
@@ -43,9 +42,21 @@ def main() -> int:
             "outputs": {o.name: [str(o.dtype), list(map(int, o.shape))] for o in fn.outputs},
         }
     wrong = [n for n, digest in expected.items() if found.get(n) != digest]
-    print(json.dumps({"coremltools": ct.__version__, "specification": spec.specificationVersion,
+    print(json.dumps({"package": os.path.basename(path.rstrip("/")), "coremltools": ct.__version__, "specification": spec.specificationVersion,
                       "functions": functions, "weights": len(found), "wrong": wrong}))
     return 1 if wrong else 0
+
+
+def main() -> int:
+    path = sys.argv[1]
+    if path.rstrip("/").endswith(".mlpackage"):
+        return check(path, json.load(open(sys.argv[2])) if len(sys.argv) > 2 else {})
+    packages = sorted(glob.glob(f"{path}/*.mlpackage"))
+    bad = 0
+    for package in packages:
+        expected = package.replace(".mlpackage", ".json")
+        bad += check(package, json.load(open(expected)) if os.path.exists(expected) else {})
+    return 1 if bad or not packages else 0
 
 
 if __name__ == "__main__":

@@ -95,7 +95,9 @@ function isTie(value: Value, theirs: Described, ours: number[], found: number[])
   const op = value.producer;
   const x = op?.inputs.x as Value | undefined;
   if (!op || !x || !orderings.has(op.type) || x.type.kind !== "tensor") return false;
-  const data = x.producer?.constant ? numbersOf(x.producer.constant) : theirs.folded[x.name]?.map(Number);
+  const data = x.producer?.constant
+    ? numbersOf(x.producer.constant)
+    : (theirs.folded[x.name] ?? theirs.decoded[x.name])?.map(Number);
   if (!data) return false;
   const { shape, dtype } = x.type;
   const axis = (Number(op.params.axis) + shape.length) % shape.length;
@@ -121,7 +123,7 @@ async function compareFolded(where: string, fn: MilFunction, theirs: Described):
     .flatMap((op) => (op.type === "const" || op.type.startsWith("constexpr_") ? [] : op.outputs))
     .filter((o) => theirs.folded[o.name] !== undefined && o.type.kind === "tensor");
   const half = holdsHalf(fn);
-  /** Positions of equal elements, whose order is nobody's promise, and what follows from them. */
+  /** Positions of equal elements, whose order is nobody's promise, and what is not finite; what follows from them is left out. */
   const unsettled = new Set<Value>();
   for (const value of wanted) {
     const { folded } = theirs;
@@ -146,6 +148,7 @@ async function compareFolded(where: string, fn: MilFunction, theirs: Described):
     // What comes of NaN and of infinities is not agreed on, nor what an overflow rounds to.
     if (![...ours, ...found].every((v) => Math.abs(v) < 60000)) {
       counts.notFinite++;
+      unsettled.add(value);
       continue;
     }
     const bad = ours.findIndex((v, i) => !agree(v, found[i] ?? Number.NaN, out?.dtype ?? "", half));

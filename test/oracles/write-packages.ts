@@ -1,19 +1,27 @@
-/** Writes a package of every weight scheme and, beside each, the hash of every decoded weight. Usage: write-packages.ts FOLDER */
+/** Writes packages of every weight scheme, for every target and as whole decoders, and, beside each, the hash of every decoded weight. Usage: write-packages.ts FOLDER */
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { weightConstant } from "../../lib/compress/constants.ts";
 import { decodeWeight } from "../../lib/compress/decode.ts";
 import { palettize } from "../../lib/compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../lib/compress/quantize/round-to-nearest.ts";
+import { palettizeScaled } from "../../lib/compress/quantize/scaled-palette.ts";
 import type { CompressedWeight, PaletteWeight } from "../../lib/compress/weight.ts";
 import { type NeuralEngineOptions, neuralEngineGap, neuralEnginePlan } from "../../lib/decoder/neural-engine/plan.ts";
 import { neuralEngineProgram } from "../../lib/decoder/neural-engine/program.ts";
 import { INTERFACE_KEY } from "../../lib/decoder/package-interface.ts";
 import { packageProgram } from "../../lib/decoder/package-program.ts";
 import { allValues, weightList } from "../../lib/decoder/weights.ts";
+import { EspalierError } from "../../lib/errors.ts";
 import { float16FromFloat32, roundToFloat16 } from "../../lib/float16.ts";
 import { writePackage } from "../../lib/formats/coreml/package-writer.ts";
+import { targetNames, targets } from "../../lib/formats/coreml/targets.ts";
 import { asBytes } from "../../lib/formats/safetensors.ts";
+import { Builder } from "../../lib/mil/builder.ts";
+import { scaleOutputs } from "../../lib/mil/passes/scale-outputs.ts";
+import { fp16 } from "../../lib/mil/types.ts";
+import { createRng } from "../../lib/random.ts";
 import { tinyFamilies, tinyModel } from "../fixtures/tiny-model.ts";
 
 const folder = process.argv[2] ?? ".";
@@ -38,6 +46,20 @@ const dense = (v: Float32Array, shape: readonly number[]): CompressedWeight => (
   values: v.map(roundToFloat16),
 });
 
+const metadata = { shortDescription: "scheme", author: "Espalier", license: "", version: "1", userDefined: {} };
+
+/** One table a tensor, which iOS 17 takes, and scales on the output. */
+const whole: Record<string, (v: Float32Array, shape: readonly number[]) => CompressedWeight> = {
+  ...Object.fromEntries(
+    ([1, 2, 3, 4, 6, 8] as const).map((bits) => [
+      `palette${bits}_whole`,
+      (v: Float32Array, s: readonly number[]) => palettize(v, s, { bits, rowsPerTable: null }),
+    ]),
+  ),
+  palette4_scaled: (v, s) => palettizeScaled(v, s, { bits: 4, rowsPerTable: null }),
+  palette4_scaled_groups: (v, s) => palettizeScaled(v, s, { bits: 4, rowsPerTable: 8 }),
+};
+
 const schemes: Record<string, (v: Float32Array, shape: readonly number[]) => CompressedWeight> = {
   dense,
   sparse,
@@ -57,6 +79,35 @@ const neuralEngine: NeuralEngineOptions = {
   beginToken: 1,
   stopTokens: [2],
 };
+
+/** Every scheme for every target that takes it, as a projection of `weight`. */
+for (const target of targetNames) {
+  for (const [scheme, compress] of Object.entries({ ...schemes, ...whole })) {
+    const shape = [32, 24];
+    const rng = createRng(6, scheme);
+    const weight = compress(
+      Float32Array.from({ length: 768 }, () => rng.normal()),
+      shape,
+    );
+    const b = new Builder("main");
+    const x = b.input("x", fp16(1, 24));
+    const fn = scaleOutputs(b.build({ y: b.linear(x, weightConstant(b, "weight", weight, "fp16")) }));
+    const program = { opset: targets[target].opset, functions: [fn], defaultFunction: "main" };
+    const file = join(folder, `${target}_${scheme}`);
+    try {
+      await writePackage(`${file}.mlpackage`, program, metadata);
+    } catch (thrown) {
+      if (!(thrown instanceof EspalierError) || thrown.code !== "export/unsupported") throw thrown;
+      console.log(`${target} does not take ${scheme}`);
+      continue;
+    }
+    const stored = weight.kind === "scaled" ? weight.inner : weight;
+    const hash = createHash("sha256")
+      .update(asBytes(float16FromFloat32(decodeWeight(stored))))
+      .digest("hex");
+    writeFileSync(`${file}.json`, JSON.stringify(stored.kind === "dense" ? {} : { weight: hash }));
+  }
+}
 
 for (const family of tinyFamilies) {
   for (const [name, compress] of Object.entries(schemes)) {

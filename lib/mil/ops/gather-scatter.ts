@@ -146,7 +146,10 @@ defineOp({
   infer: (op) => {
     const data = op.tensor("data");
     const i = op.shape("indices");
-    const expected = [...i.slice(0, -1), ...data.shape.slice(i.at(-1) ?? 0)];
+    const depth = i.at(-1) ?? 0;
+    if (depth < 1 || depth > data.shape.length)
+      op.fail("indices", `with a last axis of 1 to ${data.shape.length}`, showType(op.tensor("indices")));
+    const expected = [...i.slice(0, -1), ...data.shape.slice(depth)];
     if (!sameShape(op.shape("updates"), expected))
       op.fail("updates", `[${expected.join(", ")}]`, showType(op.tensor("updates")));
     return [data];
