@@ -5,8 +5,10 @@
  */
 import { basename, join } from "node:path";
 import type { Engine } from "../engines/engine.ts";
+import { pipelineEngine } from "../engines/pipeline.ts";
 import { EspalierError } from "../errors.ts";
 import { readPackage } from "../formats/coreml/package-reader.ts";
+import { isPipeline, readPipeline } from "../formats/coreml/pipeline.ts";
 import type { MilFunction, Program } from "../mil/program.ts";
 import type { StepModel } from "./generate.ts";
 import { openNeuralEngineModel } from "./neural-engine/driver.ts";
@@ -32,8 +34,13 @@ export async function packageModel(
   return plainPackage(engine, program, float16);
 }
 
-/** Reads the package at `path`, and what travels beside it. */
+/** Reads the package at `path`, or the folder of a pipeline of packages, and what travels beside it. */
 export async function openPackage(engine: Engine, path: string, float16: "round" | "widen"): Promise<StepModel> {
+  const parts = (await isPipeline(path)) ? await readPipeline(path) : null;
+  if (parts) {
+    const joined = pipelineEngine(engine, parts);
+    return packageModel(joined.engine, joined, float16);
+  }
   const read = await readPackage(path);
   const description = readInterface(read.userDefined);
   const table = description?.layout === "neural-engine" ? description.embedding : null;

@@ -24,7 +24,6 @@ import { readPackage } from "../formats/coreml/package-reader.ts";
 import { predictPackage, writePackage } from "../formats/coreml/package-writer.ts";
 import { openCheckpoint, writeCheckpoint } from "../formats/hugging-face/checkpoint.ts";
 import { DeferredTensor, f32, float32Data, type Tensor } from "../mil/tensor.ts";
-import { step } from "./generate.ts";
 import { packageModel } from "./package-model.ts";
 import { packageProgram } from "./package-program.ts";
 import { stepModel } from "./step-model.ts";
@@ -144,11 +143,11 @@ test("a model whose tensors have different schemes is exported, read back, and s
   const engine = await createOnnxRuntimeEngine({ threads: 1 });
   const decoded = new Map([...chosen].map(([n, w]) => [n, f32(w.shape, decodeWeight(w))]));
   const reference = await stepModel(engine, decoderWeights(weights.arch, decoded), { context: 32 });
-  const model = await packageModel(engine, read.program, "widen");
-  const [a, b] = [reference.makeState(), model.makeState()];
+  const model = await packageModel(engine, read, "widen");
+  const [a, b] = [reference.open(), model.open()];
   for (const [i, id] of [3, 17, 40, 8, 21].entries()) {
-    const left = await step(reference, a, reference.decode, [id], i);
-    const right = await step(model, b, model.decode, [id], i);
+    const left = await a.feed([id], i);
+    const right = await b.feed([id], i);
     const largest = Math.max(...left.map(Math.abs));
     left.forEach((v, n) => {
       expect(Math.abs(v - (right[n] as number))).toBeLessThan(2e-3 * largest);

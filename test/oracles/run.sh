@@ -22,6 +22,8 @@ folder=$(mktemp -d)
 node --import tsx test/oracles/write-packages.ts "$folder"
 "$venv/bin/python" test/oracles/check_package.py "$folder" > "$folder/out.txt" || { cat "$folder/out.txt"; exit 1; }
 echo "$(wc -l < "$folder/out.txt") packages agree"
+"$venv/bin/python" test/oracles/check_package.py "$folder/pipeline" > "$folder/out.txt" || { cat "$folder/out.txt"; exit 1; }
+echo "a pipeline of $(wc -l < "$folder/out.txt") packages agrees"
 echo "-- coremltools: every op"
 mkdir "$folder/ops"
 node --import tsx test/oracles/write-ops.ts "$folder/ops"

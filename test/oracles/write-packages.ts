@@ -16,6 +16,7 @@ import { allValues, weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { float16FromFloat32, roundToFloat16 } from "../../lib/float16.ts";
 import { writePackage } from "../../lib/formats/coreml/package-writer.ts";
+import { writePipeline } from "../../lib/formats/coreml/pipeline.ts";
 import { targetNames, targets } from "../../lib/formats/coreml/targets.ts";
 import { asBytes } from "../../lib/formats/safetensors.ts";
 import { Builder } from "../../lib/mil/builder.ts";
@@ -152,3 +153,14 @@ for (const family of tinyFamilies) {
     }
   }
 }
+
+/** A decoder in several packages, each a package of its own to any parser. */
+const { arch, tensors } = tinyModel("gemma3", 2);
+const small = new Map(
+  weightList(arch).map(({ name, shape }) => {
+    const values = float32Data(tensors.get(name) as Tensor);
+    return [name, shape.length === 1 ? dense(values, shape) : palette(4)(values, shape)];
+  }),
+);
+const whole16 = packageProgram(arch, small, { context: 16, prefillLength: 4 });
+await writePipeline(join(folder, "pipeline"), whole16, metadata, { limitBytes: 4000 });
