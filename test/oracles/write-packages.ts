@@ -155,12 +155,11 @@ for (const family of tinyFamilies) {
 }
 
 /** A decoder in several packages, each a package of its own to any parser. */
-const { arch, tensors } = tinyModel("gemma3", 2);
-const small = new Map(
-  weightList(arch).map(({ name, shape }) => {
-    const values = float32Data(tensors.get(name) as Tensor);
-    return [name, shape.length === 1 ? dense(values, shape) : palette(4)(values, shape)];
-  }),
-);
-const whole16 = packageProgram(arch, small, { context: 16, prefillLength: 4 });
+const model = tinyModel("gemma3", 2);
+const small = new Map<string, CompressedWeight>();
+for (const { name, shape } of weightList(model.arch)) {
+  const values = await allValues(model, name);
+  small.set(name, shape.length === 1 ? dense(values, shape) : palette(4)(values, shape));
+}
+const whole16 = packageProgram(model.arch, small, { context: 16, prefillLength: 4 });
 await writePipeline(join(folder, "pipeline"), whole16, metadata, { limitBytes: 4000 });

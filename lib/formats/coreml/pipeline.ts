@@ -60,7 +60,7 @@ const shown = (values: MilFunction["inputs"], kind: "tensor" | "state"): Record<
 function contentOf(program: Program): string {
   const fn = program.functions[0];
   const blocks = (fn?.operations ?? []).flatMap((op) =>
-    op.type === "const" ? [] : (/^L(\d+)_/.exec(op.name)?.[1] ?? []),
+    op.type !== "linear" && op.type !== "conv" ? [] : (/^L(\d+)_/.exec(op.name)?.[1] ?? []),
   );
   const numbers = blocks.map(Number);
   const embeds = fn?.operations.some(
