@@ -16,6 +16,7 @@ import { quantizeAffine } from "../../../compress/quantize/round-to-nearest.ts";
 import type { CompressedWeight } from "../../../compress/weight.ts";
 import { packageProgram } from "../../../decoder/package-program.ts";
 import { weightList } from "../../../decoder/weights.ts";
+import { EspalierError } from "../../../errors.ts";
 import { float16FromFloat32, roundToFloat16 } from "../../../float16.ts";
 import { type Builder, typeOf } from "../../../mil/builder.ts";
 import type { Program, Value } from "../../../mil/program.ts";
@@ -35,7 +36,18 @@ const metadata = { shortDescription: "tiny", author: "test", license: "", versio
 
 async function written(program: Program): Promise<string> {
   const path = join(await temporaryFolder(), "Tiny.mlpackage");
-  await writePackage(path, program, metadata);
+  try {
+    await writePackage(path, program, metadata);
+  } catch (thrown) {
+    if (!(thrown instanceof EspalierError) || thrown.code !== "export/unsupported") throw thrown;
+    // Our writer refuses this for iOS 18, other tools do not: it is written for iOS 26 and called iOS 18.
+    await writePackage(path, { ...program, opset: "CoreML9" }, metadata);
+    const file = join(path, "Data/com.apple.CoreML/model.mlmodel");
+    const message = fromBinary(ModelSchema, await readFile(file));
+    message.specificationVersion = 9;
+    setOpset(message, "CoreML8");
+    await writeFile(file, toBinary(ModelSchema, message));
+  }
   return path;
 }
 
@@ -679,7 +691,7 @@ function setName(op: mil.Operation, name: string): void {
 function setOpset(m: Model, opset: string): void {
   if (m.type.case !== "mlProgram") return;
   for (const fn of Object.values(m.type.value.functions)) {
-    fn.blockSpecializations = { [opset]: fn.blockSpecializations.CoreML8 as mil.Block };
+    fn.blockSpecializations = { [opset]: fn.blockSpecializations[fn.opset] as mil.Block };
     fn.opset = opset;
   }
 }
