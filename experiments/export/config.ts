@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { LARGEST_HEAD_PART, neuralEngineGap, STATE_MULTIPLE } from "../../lib/decoder/neural-engine/plan.ts";
 import { EspalierError } from "../../lib/errors.ts";
+import { targetNames } from "../../lib/formats/coreml/targets.ts";
 
 export const targets = ["coreml"] as const;
 
@@ -14,6 +15,7 @@ export const exportConfig = z.object({
     .enum(["neural-engine", "plain"])
     .optional()
     .describe("For the Neural Engine, or plain, for CPU and GPU; default: the first where it takes the model whole"),
+  target: z.enum(targetNames).default("iOS18").describe("The oldest system the package is for"),
   contexts: z
     .array(z.number().int().min(16))
     .min(1)

@@ -24,6 +24,7 @@ import { roundToFloat16 } from "../../lib/float16.ts";
 import { type PackageSummary, summarizePackage } from "../../lib/formats/coreml/inspect.ts";
 import { type ReadPackage, readPackage } from "../../lib/formats/coreml/package-reader.ts";
 import { writePackage } from "../../lib/formats/coreml/package-writer.ts";
+import { targets as coremlTargets } from "../../lib/formats/coreml/targets.ts";
 import { f32 } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
@@ -104,13 +105,16 @@ async function exportPackage(
       const file = `${config.name}.mlpackage`;
       // Built and checked under a name that says it is not ready.
       const unchecked = join(folder, "unchecked.mlpackage");
-      const written = await writePackage(unchecked, layout.program, {
+      const metadata = {
         shortDescription: `${config.name}: ${arch.layers.length} layers, ${parameterCount(arch)} parameters`,
         author: "Espalier",
         license: "",
         version: "1",
         userDefined: { "espalier.model": model.hash, [INTERFACE_KEY]: JSON.stringify(layout.interface) },
-      });
+      };
+      const program = { ...layout.program, opset: coremlTargets[config.target].opset };
+      const compute = sizes.layout === "neural-engine" ? "neural-engine" : "gpu";
+      const written = await writePackage(unchecked, program, metadata, { compute });
       const embeddingPath = sizes.embedding === "host" ? join(folder, embeddingFile(config.name)) : null;
       if (embeddingPath) await writeEmbedding(embeddingPath, weights.get("embedding") as CompressedWeight);
       onShare(0.35);

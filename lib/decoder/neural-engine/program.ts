@@ -8,6 +8,7 @@
 import type { CompressedWeight } from "../../compress/weight.ts";
 import { Builder } from "../../mil/builder.ts";
 import { removeDeadCode } from "../../mil/passes/dead-code.ts";
+import { scaleOutputs } from "../../mil/passes/scale-outputs.ts";
 import type { MilFunction, Program, Value } from "../../mil/program.ts";
 import { type FloatDType, int32, tensorType } from "../../mil/types.ts";
 import type { DecoderArchitecture } from "../architecture.ts";
@@ -90,7 +91,7 @@ function neuralEngineFunction(arch: DecoderArchitecture, context: FunctionContex
     outputs[output] = pointwise(b, normal, source.pointwiseRows(b, head, `head_${from}`, from, to));
   }
   for (const cache of caches) Object.assign(outputs, cache.outputs());
-  return removeDeadCode(b.build(outputs));
+  return scaleOutputs(removeDeadCode(b.build(outputs)));
 }
 
 /** The stream (1, C, 1, S) that layers start from, times α. */
