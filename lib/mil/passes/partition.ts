@@ -99,6 +99,7 @@ function sharedConstants(functions: readonly MilFunction[]): ReadonlySet<Identit
 function cutFunction(fn: MilFunction, limitBytes: number, smallBytes: number, shared: ReadonlySet<Identity>): Part[] {
   const operations = computing(fn);
   const crossing = new Crossing(fn, smallBytes);
+  const lastWeight = operations.findLastIndex((op) => weightsRead(op).some((t) => shared.has(identityOf(t))));
   const parts: Part[] = [];
   let start = 0;
   while (start < operations.length) {
@@ -120,7 +121,8 @@ function cutFunction(fn: MilFunction, limitBytes: number, smallBytes: number, sh
       bytes += more;
       if (bytes <= limitBytes / 2) half = end + 1;
     }
-    const at = end === operations.length ? end : crossing.best(Math.max(start + 1, half), end);
+    // What follows the last weight belongs to it.
+    const at = end > lastWeight ? operations.length : crossing.best(Math.max(start + 1, half), end);
     const read = operations.slice(start, at).flatMap(weightsRead).map(identityOf);
     parts.push({
       end: at,

@@ -1,0 +1,67 @@
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { temporaryFolder, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
+import { palettizeScaled } from "../../compress/quantize/scaled-palette.ts";
+import type { CompressedWeight } from "../../compress/weight.ts";
+import { neuralEnginePlan } from "../../decoder/neural-engine/plan.ts";
+import { neuralEngineProgram } from "../../decoder/neural-engine/program.ts";
+import { INTERFACE_KEY } from "../../decoder/package-interface.ts";
+import { openPackage } from "../../decoder/package-model.ts";
+import { allValues, weightList } from "../../decoder/weights.ts";
+import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
+import { roundToFloat16 } from "../../float16.ts";
+import { writePackage } from "./package-writer.ts";
+import { writePipeline } from "./pipeline.ts";
+
+const engine = await createOnnxRuntimeEngine({ threads: 1 });
+
+test.each(["llama", "gemma3"] as const)(
+  "%s in the Neural Engine layout, scales on the outputs, is cut the same way",
+  async (family) => {
+    const model = tinyModel(family, 4);
+    const weights = new Map<string, CompressedWeight>();
+    for (const { name, shape } of weightList(model.arch)) {
+      const values = await allValues(model, name);
+      weights.set(
+        name,
+        shape.length === 1
+          ? { kind: "dense", dtype: "fp16", shape, values: values.map(roundToFloat16) }
+          : palettizeScaled(values, shape, { bits: 6, rowsPerTable: 8 }),
+      );
+    }
+    const plan = neuralEnginePlan(model.arch, {
+      contexts: [64],
+      prefill: [16],
+      embedding: "inside",
+      cacheForm: "state",
+      prefillLogits: "last",
+      beginToken: 1,
+      stopTokens: [2],
+    });
+    const program = neuralEngineProgram(model.arch, weights, plan);
+    const metadata = {
+      shortDescription: "",
+      author: "",
+      license: "",
+      version: "",
+      userDefined: { [INTERFACE_KEY]: JSON.stringify(plan.interface) },
+    };
+    const folder = await temporaryFolder();
+    await writePackage(join(folder, "Whole.mlpackage"), program, metadata, { compute: "neural-engine" });
+    const description = await writePipeline(join(folder, "parts"), program, metadata, {
+      limitBytes: 9000,
+      compute: "neural-engine",
+    });
+    expect(description.packages.length).toBeGreaterThanOrEqual(3);
+    const whole = await openPackage(engine, join(folder, "Whole.mlpackage"), "round");
+    const parts = await openPackage(engine, join(folder, "parts"), "round");
+    const ids = [...tinyIds(20, 48)];
+    const [a, b] = [whole.open(), parts.open()];
+    for (const [from, to] of [
+      [0, 16],
+      [16, 17],
+      [17, 18],
+    ] as const)
+      expect(await b.feed(ids.slice(from, to), from)).toEqual(await a.feed(ids.slice(from, to), from));
+  },
+);
