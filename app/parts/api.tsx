@@ -27,6 +27,9 @@ const LiveContext = createContext(false);
 /** Whether the stream of events is up. */
 export const useIsLive = (): boolean => useContext(LiveContext);
 
+/** Names this tab to the server: what it asks for last replaces what it asked before, and partial answers come back to it. */
+export const tabName = `tab-${Array.from({ length: 10 }, () => Math.floor(Math.random() * 36).toString(36)).join("")}`;
+
 type Listener = (payload: unknown) => void;
 const TopicContext = createContext<(topic: string, listener: Listener) => () => void>(() => () => undefined);
 

@@ -58,3 +58,12 @@ export function signedRootAxis(domain: readonly [number, number], range: readonl
     },
   });
 }
+
+/** The ticks whose names do not run into each other, the first ones kept. */
+export function ticksApart(axis: Axis, pixels: number): number[] {
+  const kept: number[] = [];
+  // Zero keeps its name before all others.
+  for (const t of [...axis.ticks].sort((a, b) => Number(b === 0) - Number(a === 0)))
+    if (kept.every((k) => Math.abs(axis(k) - axis(t)) >= pixels)) kept.push(t);
+  return kept.sort((a, b) => a - b);
+}

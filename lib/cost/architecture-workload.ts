@@ -4,11 +4,18 @@
  * For what-ifs in a browser: the counts of `programWorkload` on the Neural Engine layout, without a program. Embedding rows come
  * from the host; norms, rotations and masks weigh nothing. Left out: weights the engine refuses.
  */
-import type { DecoderArchitecture, LayerArchitecture } from "../decoder/architecture.ts";
+import type { LayerArchitecture } from "../decoder/architecture.ts";
 import type { Device } from "./devices.ts";
 import { type CostParameters, callTime, tokensPerSecond } from "./model.ts";
 import { publishedParameters } from "./parameters.ts";
 import type { Product, Scheme, Workload } from "./workload.ts";
+
+/** What of an architecture its workload comes from. */
+export interface WorkloadShape {
+  readonly hidden: number;
+  readonly vocab: number;
+  readonly layers: readonly Pick<LayerArchitecture, "queryHeads" | "kvGroups" | "headDim" | "neurons" | "window">[];
+}
 
 export interface ArchitectureChoice {
   /** Stored, all counted. */
@@ -28,7 +35,7 @@ export interface ArchitectureChoice {
 const OPERATIONS_PER_LAYER = 70;
 
 /** (out, in) of every matrix of a layer. */
-function matrices(arch: DecoderArchitecture, l: LayerArchitecture): [number, number][] {
+function matrices(arch: WorkloadShape, l: WorkloadShape["layers"][number]): [number, number][] {
   const { hidden } = arch;
   const [q, kv] = [l.queryHeads * l.headDim, l.kvGroups * l.headDim];
   return [
@@ -42,7 +49,7 @@ function matrices(arch: DecoderArchitecture, l: LayerArchitecture): [number, num
   ];
 }
 
-export function architectureWorkload(arch: DecoderArchitecture, choice: ArchitectureChoice): Workload {
+export function architectureWorkload(arch: WorkloadShape, choice: ArchitectureChoice): Workload {
   const { positions = 1, rings = true, calls = 1, channelsPerTable = null, context, scheme } = choice;
   const products: Product[] = [];
   let [tables, crowdedTables, cacheBytes] = [0, 0, 0];
@@ -81,7 +88,7 @@ export function architectureWorkload(arch: DecoderArchitecture, choice: Architec
 
 /** Modelled tokens per second of a decoder that was not built. */
 export function modelledTokensPerSecond(
-  arch: DecoderArchitecture,
+  arch: WorkloadShape,
   choice: ArchitectureChoice,
   device: Device,
   parameters: CostParameters = publishedParameters,

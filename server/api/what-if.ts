@@ -1,9 +1,6 @@
 /** @file The what-if engine over the API. */
-
-import { and, desc, eq, sql } from "drizzle-orm";
 import { z } from "zod";
-import type { SensitivitySummary } from "../../experiments/sensitivity/sensitivity.ts";
-import { runs } from "../db/schema.ts";
+import { importanceOf } from "../what-if/importance.ts";
 import { whatIfAsk } from "../what-if/service.ts";
 import { procedure, router } from "./trpc.ts";
 
@@ -64,35 +61,8 @@ export const whatIfRouter = router({
       }),
     )
     .query(({ ctx, input, signal }) => ctx.whatIf.ask({ ask: "accuracy", ...input }, { client: input.client, signal })),
-  /** The measurements of importance there are for a model, newest first. */
+  /** The measurements of importance there are for a model, newest first; running ones with what they have so far. */
   importance: procedure
     .input(z.object({ model: z.string().describe("Id of a model") }))
-    .query(async ({ ctx, input }) => {
-      const rows = await ctx.core.db
-        .select()
-        .from(runs)
-        .where(
-          and(
-            eq(runs.kind, "sensitivity"),
-            eq(runs.state, "succeeded"),
-            sql`${runs.config}->>'model' = ${input.model}`,
-          ),
-        )
-        .orderBy(desc(runs.endedAt))
-        .limit(20);
-      return rows.map((r) => {
-        const summary = r.summary as SensitivitySummary;
-        return {
-          runId: r.id,
-          name: r.name,
-          text: String(r.config.text),
-          protocol: summary.protocol,
-          sequences: summary.sequences,
-          units: summary.units,
-          agreement: summary.agreement,
-          agreements: summary.agreements ?? [],
-          endedAt: r.endedAt,
-        };
-      });
-    }),
+    .query(({ ctx, input }) => importanceOf(ctx.core, input.model)),
 });

@@ -1,0 +1,195 @@
+"use client";
+import { memo } from "react";
+import { divergingColour, type Shade } from "../../experiments/studies/colour-scales.ts";
+import { fixed, signed } from "../parts/format.ts";
+/** @file One cell of the grid in each of its states, and all of them in one drawing where they are too many. */
+import { decorative } from "./decorative.ts";
+import type { GridLayout } from "./grid-layout.ts";
+import { isDropped, type Selection } from "./selection.ts";
+import { type GridUnit, spokenUnit, type UnitGridModel } from "./units.ts";
+import { isNoise, type Scale, type UnitWorth, type Worth } from "./values.ts";
+
+const css = (of: (theme: "light" | "dark") => Shade, what: "fill" | "ink"): string => {
+  const [light, dark] = [of("light"), of("dark")];
+  return what === "ink"
+    ? `light-dark(${light.ink}, ${dark.ink})`
+    : `light-dark(rgb(${light.fill.join(" ")}), rgb(${dark.fill.join(" ")}))`;
+};
+
+/** `+121`, `+36.4`, `0.03`: three figures at most. */
+export function short(value: number, scale: Scale): string {
+  const v = value * scale.times;
+  const digits = Math.abs(v) >= 99.95 ? 0 : scale.isSigned || Math.abs(v) >= 9.995 ? 1 : 2;
+  return scale.isSigned ? signed(v, digits) : fixed(v, digits);
+}
+
+export const tickLabel = (t: number, scale: Scale): string =>
+  t === 0 ? "0" : scale.isSigned ? signed(t, Math.abs(t) < 1 ? 1 : 0) : fixed(t, Math.abs(t) < 10 ? 1 : 0);
+
+export interface CellState {
+  readonly dropped: boolean;
+  /** The value still moves: only some sequences are in. */
+  readonly measuring: boolean;
+  /** Measured once, being measured again. */
+  readonly stale: boolean;
+}
+
+/** What a cell says: `Layer 5, head 2, plus 121, standard error 4.1, kept`. */
+export function spokenCell(unit: GridUnit, worth: UnitWorth | undefined, scale: Scale, state: CellState): string {
+  const number = (v: number): string => short(v, scale).replace("+", "plus ").replace("−", "minus ");
+  return [
+    spokenUnit(unit.unit),
+    worth
+      ? `${number(worth.value)}, standard error ${fixed(worth.standardError * scale.times, 1)}${scale.isSigned && isNoise(worth) ? ", within noise" : ""}`
+      : "not measured",
+    state.measuring ? "being measured" : state.stale ? "out of date" : "",
+    state.dropped ? "dropped" : "kept",
+  ]
+    .filter((w) => w !== "")
+    .join(", ");
+}
+
+export interface CellProps extends CellState {
+  readonly unit: GridUnit;
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+  readonly numbers: boolean;
+  readonly worth: UnitWorth | undefined;
+  readonly max: number;
+  readonly scale: Scale;
+  readonly tabbable: boolean;
+  readonly current: boolean;
+  readonly hovered: boolean;
+  readonly marked: boolean;
+}
+
+export const Cell = memo(function Cell(props: CellProps) {
+  const { unit, x, y, width, height, numbers, worth, max, scale } = props;
+  const noise = worth !== undefined && scale.isSigned && isNoise(worth);
+  const shade = worth ? (theme: "light" | "dark") => divergingColour(worth.value, max, theme) : null;
+  const classes = [
+    "cell",
+    worth ? "" : "waiting",
+    props.measuring ? "measuring" : "",
+    props.stale ? "stale" : "",
+    props.dropped ? "dropped" : "",
+    props.current ? "current" : "",
+    props.hovered ? "hovered" : "",
+    props.marked ? "marked" : "",
+  ];
+  const middle = x + width / 2;
+  return (
+    <g
+      role="gridcell"
+      data-unit={unit.unit}
+      tabIndex={props.tabbable ? 0 : -1}
+      aria-selected={props.dropped}
+      aria-label={spokenCell(unit, worth, scale, props)}
+      className={classes.filter((c) => c !== "").join(" ")}
+      style={shade ? { color: css(shade, "ink") } : undefined}
+    >
+      <rect
+        className="face"
+        x={x}
+        y={y}
+        width={width}
+        height={height}
+        rx={3}
+        style={shade ? { fill: css(shade, "fill") } : { fill: "url(#explore-waiting)" }}
+      />
+      {props.dropped ? (
+        <rect className="hatched" x={x} y={y} width={width} height={height} rx={3} fill="url(#explore-dropped)" />
+      ) : null}
+      {worth && numbers ? (
+        <>
+          <text className="value" x={middle} y={y + height / 2 - 2} textAnchor="middle" fill="currentColor">
+            {short(worth.value, scale)}
+          </text>
+          <text className="error" x={middle} y={y + height / 2 + 12} textAnchor="middle" fill="currentColor">
+            {noise
+              ? "≈0"
+              : `±${fixed(worth.standardError * scale.times, worth.standardError * scale.times < 9.95 ? 1 : 0)}`}
+          </text>
+        </>
+      ) : null}
+      {noise && !numbers && !props.dropped ? (
+        <circle cx={middle} cy={y + height / 2} r={2} fill="none" stroke="currentColor" opacity={0.6} />
+      ) : null}
+      <rect className="edge" x={x + 0.75} y={y + 0.75} width={width - 1.5} height={height - 1.5} rx={2.5} />
+      <rect className="ring" x={x - 3} y={y - 3} width={width + 6} height={height + 6} rx={5} />
+    </g>
+  );
+});
+
+/** Steps of the colour scale that a dense grid tells apart. */
+const STEPS = 40;
+
+/** All cells of a very large model: one path a colour, one for what is dropped, one for what is not measured. */
+export const DenseCells = memo(function DenseCells(props: {
+  readonly grid: UnitGridModel;
+  readonly layout: GridLayout;
+  readonly worth: Worth;
+  readonly max: number;
+  readonly selection: Selection;
+}) {
+  const { grid, layout, worth, max, selection } = props;
+  const paths = new Map<number, string[]>();
+  const [dropped, waiting]: [string[], string[]] = [[], []];
+  const [w, h] = [layout.cellWidth.toFixed(2), layout.cellHeight.toFixed(2)];
+  for (const unit of grid.find.values()) {
+    const box = `M${layout.x(unit.layer, unit.column).toFixed(2)} ${layout.y(unit.layer).toFixed(2)}h${w}v${h}h-${w}z`;
+    const own = worth.get(unit.unit);
+    if (!own) waiting.push(box);
+    else {
+      const step = Math.round(Math.sign(own.value) * Math.sqrt(Math.abs(own.value) / max) * STEPS);
+      const list = paths.get(step);
+      if (list) list.push(box);
+      else paths.set(step, [box]);
+    }
+    if (isDropped(selection, unit)) dropped.push(box);
+  }
+  return (
+    <g {...decorative}>
+      {[...paths].map(([step, boxes]) => {
+        const value = Math.sign(step) * (step / STEPS) ** 2;
+        return (
+          <path
+            key={step}
+            d={boxes.join("")}
+            style={{ fill: css((theme) => divergingColour(value, 1, theme), "fill") }}
+          />
+        );
+      })}
+      {waiting.length > 0 ? <path d={waiting.join("")} fill="url(#explore-waiting)" /> : null}
+      {dropped.length > 0 ? (
+        <path d={dropped.join("")} fill="url(#explore-dropped-dense)" stroke="var(--ink)" strokeWidth={0.75} />
+      ) : null}
+    </g>
+  );
+});
+
+/** Hatches; every drawing that uses them carries them, so that it can be saved alone. */
+export function Hatches() {
+  return (
+    <defs>
+      <pattern id="explore-dropped" width={6} height={6} patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+        <path d="M0.6 0V6" stroke="black" strokeWidth={1} opacity={0.34} />
+        <path d="M1.6 0V6" stroke="white" strokeWidth={1} opacity={0.3} />
+      </pattern>
+      <pattern
+        id="explore-dropped-dense"
+        width={3}
+        height={3}
+        patternUnits="userSpaceOnUse"
+        patternTransform="rotate(45)"
+      >
+        <path d="M0 0V3" stroke="var(--ink)" strokeWidth={1.1} />
+      </pattern>
+      <pattern id="explore-waiting" width={6} height={6} patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+        <path d="M0 0V6" stroke="var(--line)" strokeWidth={2} />
+      </pattern>
+    </defs>
+  );
+}

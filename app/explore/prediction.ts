@@ -1,0 +1,48 @@
+/**
+ * @file What a selection will cost, before it is measured: the sum of the single effects of its units, and where the engine gives
+ * one, a calibrated prediction with its interval. In nats per token.
+ */
+import type { Importance } from "../../server/what-if/importance.ts";
+import { type Selection, unitNames } from "./selection.ts";
+import { measured, type UnitWorth, type Worth } from "./values.ts";
+
+export interface Prediction {
+  readonly additive: { readonly value: number; readonly units: number } | null;
+  readonly calibrated: { readonly value: number; readonly low: number; readonly high: number } | null;
+  /** What units cost one by one; null when one of them is unknown. */
+  worthOf(units: readonly string[]): number | null;
+}
+
+/** Leave-one-out of every kind of unit there is; Taylor where it is all there is. */
+export function singleEffects(all: readonly Importance[]): Worth {
+  const found = new Map<string, UnitWorth>();
+  for (const metric of ["taylor", "leave-one-out"] as const)
+    for (const kind of ["heads", "neurons", "layers", "attention", "mlp"] as const)
+      for (const [unit, worth] of measured(all, metric, kind, "loss").worth) found.set(unit, worth);
+  return found;
+}
+
+export function sumOfEffects(effects: Worth, units: readonly string[]): number | null {
+  let sum = 0;
+  for (const unit of units) {
+    const own = effects.get(unit);
+    if (!own) return null;
+    sum += own.value;
+  }
+  return sum;
+}
+
+/** The engine's sum, on the text at hand, goes before that of an older measurement. */
+export function predict(
+  effects: Worth,
+  selection: Selection,
+  calibrated: (NonNullable<Prediction["calibrated"]> & { readonly additive: number }) | null = null,
+): Prediction {
+  const names = unitNames(selection);
+  const sum = calibrated?.additive ?? sumOfEffects(effects, names);
+  return {
+    additive: sum === null ? null : { value: sum, units: names.length },
+    calibrated,
+    worthOf: (units) => sumOfEffects(effects, units),
+  };
+}

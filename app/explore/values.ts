@@ -1,0 +1,168 @@
+/** @file What units are worth by one metric, out of all that has been measured: the newest run that has it. */
+import type { SensitivityMetric } from "../../experiments/sensitivity/metrics.ts";
+import { spearman } from "../../lib/stats/rank-agreement.ts";
+import type { Importance } from "../../server/what-if/importance.ts";
+import { type UnitKind, unitKinds } from "./units.ts";
+
+export interface UnitWorth {
+  readonly value: number;
+  readonly standardError: number;
+}
+
+export type Worth = ReadonlyMap<string, UnitWorth>;
+
+/** A change of loss, or the metric's own size. */
+export type Target = "loss" | "size";
+
+export interface Measured {
+  readonly worth: Worth;
+  /** Null when nothing has been measured. */
+  readonly source: Importance | null;
+  /** A run that measures this now. */
+  readonly running: Importance | null;
+}
+
+export type MeasuredKind = UnitKind | "attention" | "mlp";
+
+const patterns: Record<MeasuredKind, RegExp> = {
+  heads: /^L\d+\.H\d+$/,
+  groups: /^L\d+\.G\d+$/,
+  neurons: /^L\d+\.N\d+(-\d+)?$/,
+  // With its halves, which stand beside it on the grid.
+  layers: /^L\d+(\.(attn|mlp))?$/,
+  attention: /^L\d+\.attn$/,
+  mlp: /^L\d+\.mlp$/,
+};
+
+export const metricNames: Record<SensitivityMetric, string> = {
+  "leave-one-out": "Leave-one-out, zeroed",
+  taylor: "Taylor",
+  fisher: "Fisher",
+  activation: "Activation",
+  wanda: "Wanda",
+  "block-influence": "Block influence",
+};
+
+export const isMetric = (name: string | null): name is SensitivityMetric =>
+  name !== null && Object.hasOwn(metricNames, name);
+
+/** Metrics that speak of a change in loss, in nats per token. */
+export const targetsOf = (metric: SensitivityMetric): Target[] =>
+  metric === "leave-one-out" ? ["loss"] : metric === "taylor" ? ["loss", "size"] : ["size"];
+
+export function measured(
+  all: readonly Importance[],
+  metric: SensitivityMetric,
+  kind: MeasuredKind,
+  target: Target,
+): Measured {
+  const pattern = patterns[kind];
+  const of = (i: Importance): Map<string, UnitWorth> => {
+    const found = new Map<string, UnitWorth>();
+    for (const u of i.units) {
+      if (u.metric !== metric || !pattern.test(u.unit)) continue;
+      const isPredicted = target === "loss" && u.predicted !== undefined;
+      found.set(u.unit, {
+        value: isPredicted ? (u.predicted ?? u.value) : u.value,
+        standardError: isPredicted ? (u.predictedError ?? u.standardError) : u.standardError,
+      });
+    }
+    return found;
+  };
+  const running =
+    all.find(
+      (i) => i.state !== "succeeded" && i.state !== "lost" && i.metrics.includes(metric) && i.kinds.includes(kind),
+    ) ?? null;
+  for (const source of all) {
+    const worth = of(source);
+    if (worth.size > 0) return { worth, source, running };
+  }
+  return { worth: new Map(), source: null, running };
+}
+
+/** Metrics measured for a kind, in the order of their table. */
+export const metricsMeasured = (all: readonly Importance[], kind: UnitKind): SensitivityMetric[] =>
+  (Object.keys(metricNames) as SensitivityMetric[]).filter((metric) =>
+    all.some((i) => i.units.some((u) => u.metric === metric && patterns[kind].test(u.unit))),
+  );
+
+export const kindsMeasured = (all: readonly Importance[]): UnitKind[] =>
+  unitKinds.filter((k) => all.some((i) => i.units.some((u) => patterns[k].test(u.unit))));
+
+/** Inside twice its standard error of nothing. */
+export const isNoise = (w: UnitWorth): boolean => Math.abs(w.value) < 2 * w.standardError;
+
+/** Spearman's ρ over the units both have; null for fewer than three, or without spread. */
+export function agreement(a: Worth, b: Worth): { rho: number; units: number } | null {
+  const both = [...a.keys()].filter((u) => b.has(u));
+  if (both.length < 3) return null;
+  const rho = spearman(
+    both.map((u) => a.get(u)?.value ?? 0),
+    both.map((u) => b.get(u)?.value ?? 0),
+  );
+  return Number.isFinite(rho) ? { rho, units: both.length } : null;
+}
+
+/** 1 for the largest. */
+export function rankOf(worth: Worth, unit: string): number | null {
+  const own = worth.get(unit);
+  if (!own) return null;
+  return 1 + [...worth.values()].filter((w) => w.value > own.value).length;
+}
+
+export interface Disagreement {
+  readonly unit: string;
+  readonly a: UnitWorth;
+  readonly b: UnitWorth;
+  /** Ranks apart, positive where the second puts it higher. */
+  readonly ranks: number;
+}
+
+/** Units whose place in the two rankings differs most. */
+export function disagreements(a: Worth, b: Worth, most: number): Disagreement[] {
+  const both = [...a.keys()].filter((u) => b.has(u));
+  const ranks = (w: Worth): Map<string, number> =>
+    new Map([...both].sort((x, y) => (w.get(x)?.value ?? 0) - (w.get(y)?.value ?? 0)).map((u, i) => [u, i]));
+  const [ra, rb] = [ranks(a), ranks(b)];
+  return both
+    .flatMap((unit) => {
+      const [x, y] = [a.get(unit), b.get(unit)];
+      return x && y ? [{ unit, a: x, b: y, ranks: (rb.get(unit) ?? 0) - (ra.get(unit) ?? 0) }] : [];
+    })
+    .filter((d) => d.ranks !== 0)
+    .sort((x, y) => Math.abs(y.ranks) - Math.abs(x.ranks))
+    .slice(0, most);
+}
+
+export interface Scale {
+  /** Multiplies values before they are shown. */
+  readonly times: number;
+  readonly unit: string;
+  readonly isSigned: boolean;
+}
+
+const superscript = (n: number): string =>
+  String(n)
+    .replace("-", "⁻")
+    .replace(/\d/g, (d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(d)] ?? d);
+
+const sizeUnits: Record<SensitivityMetric, string> = {
+  "leave-one-out": "nats per token",
+  taylor: "nats per token",
+  fisher: "nats² per token²",
+  activation: "mean size",
+  wanda: "activation × weight",
+  "block-influence": "1 − cosine",
+};
+
+/** Losses in 10⁻³ nats per token; whatever else in a power of a thousand that leaves one to three digits. */
+export function scaleOf(worth: Worth, metric: SensitivityMetric, target: Target): Scale {
+  if (target === "loss") return { times: 1000, unit: "10⁻³ nats per token", isSigned: true };
+  const max = Math.max(0, ...[...worth.values()].map((w) => Math.abs(w.value)));
+  const power = max > 0 ? 3 * Math.floor(Math.log10(max) / 3 + 1e-9) : 0;
+  return {
+    times: 10 ** -power,
+    unit: `${power === 0 ? "" : `10${superscript(power)} `}${sizeUnits[metric]}`,
+    isSigned: false,
+  };
+}
