@@ -6,7 +6,6 @@ import type { WhatIfGenerated } from "../../server/what-if/service.ts";
 import { tabName, useTRPC } from "../parts/api.tsx";
 import { ErrorNote } from "../parts/states.tsx";
 import { useAddress } from "../parts/url-state.ts";
-import { type Selection, unitNames } from "./selection.ts";
 import { useRested } from "./use-what-if.ts";
 
 const TOKENS = 48;
@@ -15,7 +14,7 @@ const FIRST_PROMPT = "Once upon a time";
 export function Dock(props: {
   readonly model: string;
   readonly text: string;
-  readonly selection: Selection;
+  readonly units: readonly string[];
   /** The measurement goes first. */
   readonly isReady: boolean;
 }) {
@@ -23,10 +22,16 @@ export function Dock(props: {
   const { get, set } = useAddress();
   const [prompt, setPrompt] = useState(get("prompt") ?? FIRST_PROMPT);
   const rested = useRested(prompt, 300);
-  const names = unitNames(props.selection);
   const said = useQuery(
     trpc.whatIf.generate.queryOptions(
-      { model: props.model, text: props.text, selection: names, prompt: rested, maxTokens: TOKENS, client: tabName },
+      {
+        model: props.model,
+        text: props.text,
+        selection: [...props.units],
+        prompt: rested,
+        maxTokens: TOKENS,
+        client: tabName,
+      },
       {
         enabled: props.isReady && rested.trim() !== "",
         placeholderData: keepPreviousData,

@@ -81,29 +81,36 @@ export const Cell = memo(function Cell(props: CellProps) {
   ];
   const middle = x + width / 2;
   return (
-    <g
-      role="gridcell"
-      data-unit={unit.unit}
-      tabIndex={props.tabbable ? 0 : -1}
-      aria-selected={props.dropped}
-      aria-label={spokenCell(unit, worth, scale, props)}
-      className={classes.filter((c) => c !== "").join(" ")}
-      style={shade ? { color: css(shade, "ink") } : undefined}
-    >
-      <rect
-        className="face"
-        x={x}
-        y={y}
-        width={width}
-        height={height}
-        rx={3}
-        style={shade ? { fill: css(shade, "fill") } : { fill: "url(#explore-waiting)" }}
-      />
-      {props.dropped ? (
-        <rect className="hatched" x={x} y={y} width={width} height={height} rx={3} fill="url(#explore-dropped)" />
-      ) : null}
+    <g className={props.dropped ? "unit dropped" : "unit"} style={shade ? { color: css(shade, "ink") } : undefined}>
+      <g
+        role="gridcell"
+        data-unit={unit.unit}
+        tabIndex={props.tabbable ? 0 : -1}
+        aria-selected={props.dropped}
+        aria-label={spokenCell(unit, worth, scale, props)}
+        className={classes.filter((c) => c !== "").join(" ")}
+      >
+        <rect
+          className="face"
+          x={x}
+          y={y}
+          width={width}
+          height={height}
+          rx={3}
+          style={shade ? { fill: css(shade, "fill") } : { fill: "url(#explore-waiting)" }}
+        />
+        {props.dropped ? (
+          <rect className="hatched" x={x} y={y} width={width} height={height} rx={3} fill="url(#explore-dropped)" />
+        ) : null}
+        {noise && !numbers && !props.dropped ? (
+          <circle cx={middle} cy={y + height / 2} r={2} fill="none" stroke="currentColor" opacity={0.6} />
+        ) : null}
+        <rect className="edge" x={x + 0.75} y={y + 0.75} width={width - 1.5} height={height - 1.5} rx={2.5} />
+        <rect className="ring" x={x - 3} y={y - 3} width={width + 6} height={height + 6} rx={5} />
+      </g>
+      {/* The cell's name says this in words. */}
       {worth && numbers ? (
-        <>
+        <g {...decorative} className="numbers">
           <text className="value" x={middle} y={y + height / 2 - 2} textAnchor="middle" fill="currentColor">
             {short(worth.value, scale)}
           </text>
@@ -112,13 +119,8 @@ export const Cell = memo(function Cell(props: CellProps) {
               ? "≈0"
               : `±${fixed(worth.standardError * scale.times, worth.standardError * scale.times < 9.95 ? 1 : 0)}`}
           </text>
-        </>
+        </g>
       ) : null}
-      {noise && !numbers && !props.dropped ? (
-        <circle cx={middle} cy={y + height / 2} r={2} fill="none" stroke="currentColor" opacity={0.6} />
-      ) : null}
-      <rect className="edge" x={x + 0.75} y={y + 0.75} width={width - 1.5} height={height - 1.5} rx={2.5} />
-      <rect className="ring" x={x - 3} y={y - 3} width={width + 6} height={height + 6} rx={5} />
     </g>
   );
 });

@@ -146,13 +146,13 @@ export function RowHead(props: {
   const { layer, layout, full } = props;
   const y = layout.y(layer);
   return (
+    // biome-ignore lint/a11y/noStaticElementInteractions: R on a cell does the same
     <g
-      role="rowheader"
-      aria-label={`Layer ${layer}${full ? ", full attention" : ""}`}
       className={full ? "row-name full" : "row-name"}
       onPointerDown={(e) => e.stopPropagation()}
       onClick={() => props.onRow(layer)}
     >
+      <g role="rowheader" aria-label={`Layer ${layer}${full ? ", full attention" : ""}`} />
       <rect
         x={0}
         y={y}
@@ -161,7 +161,7 @@ export function RowHead(props: {
         fill={layout.mode === "dense" ? "transparent" : "var(--surface)"}
       />
       {layer % props.every === 0 ? (
-        <text x={layout.left - 13} y={y + layout.cellHeight / 2 + 4} textAnchor="end">
+        <text {...decorative} x={layout.left - 13} y={y + layout.cellHeight / 2 + 4} textAnchor="end">
           L{layer}
         </text>
       ) : null}

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { smallAnatomy } from "./fixture.ts";
 import {
+  askedUnits,
   columnUnits,
   describeSelection,
   formatSelection,
@@ -141,6 +142,12 @@ test("a layer that keeps nothing cannot be cut, and it is said why", () => {
   expect(whyNotCut(new Set(["L1.N0-31", "L1.N32-63"]), anatomy)).toBe("layer 1 would keep no neuron");
   expect(whyNotCut(new Set(["L0", "L1", "L2"]), anatomy)).toBe("no layer would be left");
   expect(whyNotCut(new Set(["L0.attn"]), anatomy)).toContain("L0.attn");
+});
+
+test("what cannot be cut can still be asked about", () => {
+  const row = ["L1.H0", "L1.H1", "L1.H2", "L1.H3", "L0.H1", "L1.N0-31"];
+  expect(askedUnits(new Set(row), anatomy)).toEqual(["L0.H1", "L1.attn", "L1.N0-31"]);
+  expect(askedUnits(new Set(["L2.N0-31", "L2.N32-63", "L0"]), anatomy)).toEqual(["L0", "L2.mlp"]);
 });
 
 test("names are read and said", () => {

@@ -80,8 +80,26 @@ const order = (a: string, b: string): number => {
   return x.layer - y.layer || x.kind.localeCompare(y.kind) || x.from - y.from;
 };
 
-/** As the API takes it: by layer, then by index. */
+/** By layer, then by index. */
 export const unitNames = (selection: Selection): string[] => [...selection].sort(order);
+
+/**
+ * What the engine is asked about: a layer without any head is its attention closed, one without neurons its MLP. Neither can be
+ * cut out, but both can be measured.
+ */
+export function askedUnits(selection: Selection, anatomy: Anatomy): string[] {
+  const asked = new Set(selection);
+  for (const [l, layer] of anatomy.layers.entries()) {
+    const own = [...selection].filter((a) => a.startsWith(`L${l}.`));
+    const close = (letter: string, whole: string): void => {
+      for (const a of own) if (a.startsWith(`L${l}.${letter}`)) asked.delete(a);
+      asked.add(`L${l}.${whole}`);
+    };
+    if (layer.queryHeads > 0 && own.filter((a) => a.includes(".H")).length >= layer.queryHeads) close("H", "attn");
+    if (layer.neurons > 0 && neuronsOf(own) >= layer.neurons) close("N", "mlp");
+  }
+  return unitNames(asked);
+}
 
 /** `L3.H0-2_5,L4,L5.N0-31` : heads of a layer in runs, the rest by name. Short enough for thousands of heads. */
 export function formatSelection(selection: Selection): string {

@@ -283,8 +283,8 @@ export function UnitGrid(props: UnitGridProps) {
         <GridAside {...props.aside} layout={layout} />
         <Legend layout={layout} low={low} high={high} scale={scale} marks={legend} />
       </svg>
-      {isDense && current ? (
-        <p className="soft small explore-reading" aria-live="polite">
+      {layout.mode !== "numbers" && current ? (
+        <p className="soft small explore-reading" aria-live={isDense ? "polite" : undefined}>
           {spokenCell(hovered ?? current, worth.get((hovered ?? current).unit), scale, state(hovered ?? current))}
         </p>
       ) : null}

@@ -1,11 +1,10 @@
 "use client";
 /** @file Asks the warm engine what a selection costs: a newer question replaces the older, partial answers are shown as they come. */
 import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { z } from "zod";
 import type { WhatIfAnswers, WhatIfMeasured, WhatIfOpened } from "../../server/what-if/service.ts";
 import { tabName, useTopic, useTRPC } from "../parts/api.tsx";
-import { type Selection, unitNames } from "./selection.ts";
 
 /** While a hand is moving, only where it rests is measured. */
 const REST_MS = 60;
@@ -61,9 +60,8 @@ export interface WhatIfOn {
   readonly tasks: string | null;
 }
 
-export function useWhatIf({ model, text, tasks }: WhatIfOn, selection: Selection): WhatIf {
+export function useWhatIf({ model, text, tasks }: WhatIfOn, names: readonly string[]): WhatIf {
   const trpc = useTRPC();
-  const names = useMemo(() => unitNames(selection), [selection]);
   const asked = useRested(names, REST_MS);
   const opening = useMutation(trpc.whatIf.open.mutationOptions());
   const { mutate } = opening;
@@ -72,7 +70,7 @@ export function useWhatIf({ model, text, tasks }: WhatIfOn, selection: Selection
   }, [mutate, model, text]);
   const measuring = useQuery(
     trpc.whatIf.measure.queryOptions(
-      { model, text: text ?? "", selection: asked, client: tabName },
+      { model, text: text ?? "", selection: [...asked], client: tabName },
       {
         enabled: text !== null && opening.isSuccess,
         staleTime: Number.POSITIVE_INFINITY,
@@ -94,7 +92,7 @@ export function useWhatIf({ model, text, tasks }: WhatIfOn, selection: Selection
   );
   const predicting = useQuery(
     trpc.whatIf.predict.queryOptions(
-      { model, text: text ?? "", selection: asked, client: tabName },
+      { model, text: text ?? "", selection: [...asked], client: tabName },
       {
         enabled: text !== null && opening.isSuccess && asked.length > 0 && calibrating.isSuccess,
         staleTime: Number.POSITIVE_INFINITY,
@@ -105,7 +103,7 @@ export function useWhatIf({ model, text, tasks }: WhatIfOn, selection: Selection
   const questioned = useRested(asked, QUESTIONS_REST_MS);
   const answering = useQuery(
     trpc.whatIf.accuracy.queryOptions(
-      { model, text: text ?? "", tasks: tasks ?? "", selection: questioned, limit: QUESTIONS, client: tabName },
+      { model, text: text ?? "", tasks: tasks ?? "", selection: [...questioned], limit: QUESTIONS, client: tabName },
       {
         enabled: text !== null && tasks !== null && isDone && calibrating.isFetched,
         staleTime: Number.POSITIVE_INFINITY,

@@ -14,7 +14,7 @@ import { Inspector } from "./inspector.tsx";
 import { Overlay } from "./overlay.tsx";
 import { Picture } from "./picture.tsx";
 import { predict, singleEffects } from "./prediction.ts";
-import { formatSelection, isDropped, parseSelection, within } from "./selection.ts";
+import { askedUnits, formatSelection, isDropped, parseSelection, within } from "./selection.ts";
 import { modelledSpeed } from "./speed.ts";
 import { Tools } from "./tools.tsx";
 import { type Anatomy, neuronBlockOf, parseUnitName, unitGrid } from "./units.ts";
@@ -69,7 +69,8 @@ export function Workbench(props: WorkbenchProps) {
 
   const text =
     texts.find((t) => t.id === source?.text) ?? texts.find((t) => t.split === "calibrate") ?? texts[0] ?? null;
-  const whatIf = useWhatIf({ model: state.model, text: text?.id ?? null, tasks: props.tasks }, selection);
+  const asked = useMemo(() => askedUnits(selection, anatomy), [selection, anatomy]);
+  const whatIf = useWhatIf({ model: state.model, text: text?.id ?? null, tasks: props.tasks }, asked);
   const prediction = useMemo(
     () => predict(effects, selection, whatIf.predicted),
     [effects, selection, whatIf.predicted],
@@ -207,7 +208,7 @@ export function Workbench(props: WorkbenchProps) {
           />
         </section>
         {text !== null ? (
-          <Dock model={state.model} text={text.id} selection={selection} isReady={whatIf.state === "measured"} />
+          <Dock model={state.model} text={text.id} units={asked} isReady={whatIf.state === "measured"} />
         ) : null}
         {inspected ? (
           <Inspector
