@@ -34,19 +34,26 @@ export function GridAside({ layout, layers, attention, mlp, scale, neurons }: As
   const mark = layout.mode === "dense" ? 2 : 3.5;
   const middle = (l: number): number => layout.y(l) + layout.cellHeight / 2;
   const at = (w: UnitWorth): number => (axis ? Math.max(x0, axis(Math.max(1e-12, w.value * scale.times))) : x0);
+  const reach = (w: UnitWorth): { from: number; to: number } => {
+    const place = (v: number): number => (axis ? axis(Math.max(1e-12, v * scale.times)) : x0);
+    return {
+      from: Math.max(x0, place(w.value - w.standardError)),
+      to: Math.min(x0 + PANEL, place(w.value + w.standardError)),
+    };
+  };
   const errorBar = (w: UnitWorth, y: number) => {
-    if (!axis) return null;
-    const from = Math.max(x0, axis(Math.max(1e-12, (w.value - w.standardError) * scale.times)));
-    const to = Math.min(x0 + PANEL, axis(Math.max(1e-12, (w.value + w.standardError) * scale.times)));
+    const { from, to } = reach(w);
     return to - from > 1 ? <path d={`M${from} ${y}H${to}`} stroke="var(--ink-2)" strokeWidth={1.25} /> : null;
   };
   // Named once, in the top row, on the side where there is room.
-  const name = (text: string, x: number, y: number) => {
-    const isLeft = x - x0 > PANEL / 2;
+  const name = (text: string, w: UnitWorth, y: number) => {
+    const isLeft = at(w) - x0 > PANEL / 2;
+    const bar = reach(w);
+    const x = isLeft ? Math.min(bar.from, at(w) - mark) : Math.max(bar.to, at(w) + mark);
     return (
       <text
         className="direct"
-        x={x + (isLeft ? -14 : 14)}
+        x={x + (isLeft ? -6 : 6)}
         y={y + (text === "MLP" ? 8 : 0)}
         textAnchor={isLeft ? "end" : "start"}
       >
@@ -82,14 +89,14 @@ export function GridAside({ layout, layers, attention, mlp, scale, neurons }: As
           <g key={l}>
             {a ? (
               <>
-                {l === layers - 1 && layout.mode === "numbers" ? name("attention", at(a), ya) : null}
+                {l === layers - 1 && layout.mode === "numbers" ? name("attention", a, ya) : null}
                 {errorBar(a, ya)}
                 <circle cx={at(a)} cy={ya} r={mark} fill="var(--surface)" stroke="var(--ink)" strokeWidth={1.5} />
               </>
             ) : null}
             {m ? (
               <>
-                {l === layers - 1 && layout.mode === "numbers" ? name("MLP", at(m), ym) : null}
+                {l === layers - 1 && layout.mode === "numbers" ? name("MLP", m, ym) : null}
                 {errorBar(m, ym)}
                 <rect x={at(m) - mark} y={ym - mark} width={2 * mark} height={2 * mark} fill="var(--ink)" />
               </>

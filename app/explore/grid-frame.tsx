@@ -116,6 +116,7 @@ export function ColumnHeads(props: {
             onPointerDown={(e) => e.stopPropagation()}
             onClick={() => props.onColumn(column)}
           >
+            <title>{name}</title>
             <rect
               x={layout.x(widest, column)}
               y={layout.top - 20}
@@ -152,7 +153,9 @@ export function RowHead(props: {
       onPointerDown={(e) => e.stopPropagation()}
       onClick={() => props.onRow(layer)}
     >
-      <g role="rowheader" aria-label={`Layer ${layer}${full ? ", full attention" : ""}`} />
+      <g role="rowheader">
+        <title>{`Layer ${layer}${full ? ", full attention" : ""}`}</title>
+      </g>
       <rect
         x={0}
         y={y}

@@ -210,7 +210,9 @@ export function UnitGrid(props: UnitGridProps) {
             .map(({ row, layer }) => (
               <g role="row" key={layer} aria-rowindex={last - layer + 2}>
                 {isDense ? (
-                  <g role="rowheader" aria-label={`Layer ${layer}`} />
+                  <g role="rowheader">
+                    <title>{`Layer ${layer}`}</title>
+                  </g>
                 ) : (
                   <RowHead
                     layer={layer}
