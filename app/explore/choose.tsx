@@ -1,5 +1,5 @@
 "use client";
-import { useId, useMemo } from "react";
+import { memo, useId, useMemo } from "react";
 import { signedRootAxis, ticksApart } from "../parts/axis.ts";
 import { Check } from "../parts/controls.tsx";
 import { bytes, fixed } from "../parts/format.ts";
@@ -52,7 +52,7 @@ export function chooseLowest(
 
 const HEIGHT = 104;
 
-export function Choose(props: ChooseProps) {
+export const Choose = memo(function Choose(props: ChooseProps) {
   const { anatomy, parts, cost, grid, worth, scale, selection, wholeGroups, onChoose } = props;
   const ids = useId();
   const candidates = useMemo(() => candidatesOf(grid, worth), [grid, worth]);
@@ -133,7 +133,7 @@ export function Choose(props: ChooseProps) {
       </div>
     </div>
   );
-}
+});
 
 function NumberField(props: {
   id: string;

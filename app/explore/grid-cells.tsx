@@ -128,47 +128,60 @@ export const Cell = memo(function Cell(props: CellProps) {
 /** Steps of the colour scale that a dense grid tells apart. */
 const STEPS = 40;
 
-/** All cells of a very large model: one path a colour, one for what is dropped, one for what is not measured. */
-export const DenseCells = memo(function DenseCells(props: {
+const boxAt = (layout: GridLayout, unit: GridUnit): string => {
+  const [w, h] = [layout.cellWidth.toFixed(2), layout.cellHeight.toFixed(2)];
+  return `M${layout.x(unit.layer, unit.column).toFixed(2)} ${layout.y(unit.layer).toFixed(2)}h${w}v${h}h-${w}z`;
+};
+
+interface DenseProps {
   readonly grid: UnitGridModel;
   readonly layout: GridLayout;
-  readonly worth: Worth;
-  readonly max: number;
-  readonly selection: Selection;
-}) {
-  const { grid, layout, worth, max, selection } = props;
+}
+
+/** All cells of a very large model: one path a colour, one for what is not measured. */
+export const DenseCells = memo(function DenseCells(
+  props: DenseProps & { readonly worth: Worth; readonly max: number },
+) {
+  const { grid, layout, worth, max } = props;
   const paths = new Map<number, string[]>();
-  const [dropped, waiting]: [string[], string[]] = [[], []];
-  const [w, h] = [layout.cellWidth.toFixed(2), layout.cellHeight.toFixed(2)];
+  const waiting: string[] = [];
   for (const unit of grid.find.values()) {
-    const box = `M${layout.x(unit.layer, unit.column).toFixed(2)} ${layout.y(unit.layer).toFixed(2)}h${w}v${h}h-${w}z`;
+    const box = boxAt(layout, unit);
     const own = worth.get(unit.unit);
-    if (!own) waiting.push(box);
-    else {
-      const step = Math.round(Math.sign(own.value) * Math.sqrt(Math.abs(own.value) / max) * STEPS);
-      const list = paths.get(step);
-      if (list) list.push(box);
-      else paths.set(step, [box]);
+    if (!own) {
+      waiting.push(box);
+      continue;
     }
-    if (isDropped(selection, unit)) dropped.push(box);
+    const step = Math.round(Math.sign(own.value) * Math.sqrt(Math.abs(own.value) / max) * STEPS);
+    const list = paths.get(step);
+    if (list) list.push(box);
+    else paths.set(step, [box]);
   }
   return (
     <g {...decorative}>
       {[...paths].map(([step, boxes]) => {
         const value = Math.sign(step) * (step / STEPS) ** 2;
-        return (
-          <path
-            key={step}
-            d={boxes.join("")}
-            style={{ fill: css((theme) => divergingColour(value, 1, theme), "fill") }}
-          />
-        );
+        const fill = css((theme) => divergingColour(value, 1, theme), "fill");
+        return <path key={step} d={boxes.join("")} style={{ fill }} />;
       })}
       {waiting.length > 0 ? <path d={waiting.join("")} fill="url(#explore-waiting)" /> : null}
-      {dropped.length > 0 ? (
-        <path d={dropped.join("")} fill="url(#explore-dropped-dense)" stroke="var(--ink)" strokeWidth={0.75} />
-      ) : null}
     </g>
+  );
+});
+
+/** What is dropped of them, in one path. */
+export const DenseDropped = memo(function DenseDropped(props: DenseProps & { readonly selection: Selection }) {
+  const { grid, layout, selection } = props;
+  if (selection.size === 0) return null;
+  const boxes = [...grid.find.values()].flatMap((u) => (isDropped(selection, u) ? [boxAt(layout, u)] : []));
+  return (
+    <path
+      {...decorative}
+      d={boxes.join("")}
+      fill="url(#explore-dropped-dense)"
+      stroke="var(--ink)"
+      strokeWidth={0.75}
+    />
   );
 });
 

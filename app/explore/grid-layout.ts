@@ -27,7 +27,7 @@ export interface GridLayout {
 export const ASIDE = 206;
 const LEFT = 40;
 const TOP = 42;
-const WIDEST = 66;
+const WIDEST = 104;
 const TALLEST = 620;
 
 export function gridLayout(grid: UnitGridModel, width: number, aside: number = ASIDE): GridLayout {

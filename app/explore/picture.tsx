@@ -1,6 +1,6 @@
 "use client";
 /** @file The left of the page: the grid in its frame, and below it the ways to choose by value. */
-import { type RefObject, useMemo } from "react";
+import { type RefObject, useCallback, useMemo } from "react";
 import type { Importance } from "../../server/what-if/importance.ts";
 import { Figure } from "../parts/figure.tsx";
 import { count } from "../parts/format.ts";
@@ -51,6 +51,8 @@ export function Picture(props: PictureProps) {
     return new Set(full.length < anatomy.layers.length ? full : []);
   }, [anatomy]);
   const neurons = anatomy.layers.map((l, i) => ({ all: l.neurons, kept: props.cost.kept[i]?.neurons ?? l.neurons }));
+  const { set } = state;
+  const onWholeGroups = useCallback((on: boolean) => set({ groups: on ? null : "single" }, { quietly: true }), [set]);
   const isPartial = source !== null && source.state !== "succeeded";
   const table = () => ({
     columns: [one, "layer", scale.unit, "± SE", "within noise", "state"],
@@ -118,7 +120,7 @@ export function Picture(props: PictureProps) {
         scale={scale}
         selection={selection}
         wholeGroups={state.wholeGroups}
-        onWholeGroups={(on) => state.set({ groups: on ? null : "single" }, { quietly: true })}
+        onWholeGroups={onWholeGroups}
         onChoose={state.choose}
       />
     </section>

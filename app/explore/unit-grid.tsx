@@ -7,7 +7,7 @@ import { useEffect, useMemo, useRef, useState } from "react";
  */
 import { decorative } from "./decorative.ts";
 import { type AsideProps, GridAside } from "./grid-aside.tsx";
-import { Cell, DenseCells, Hatches, spokenCell } from "./grid-cells.tsx";
+import { Cell, DenseCells, DenseDropped, Hatches, spokenCell } from "./grid-cells.tsx";
 import { Brackets, brackets, ColumnHeads, Legend, legendBottom, RowHead } from "./grid-frame.tsx";
 import { ASIDE, gridLayout } from "./grid-layout.ts";
 import {
@@ -56,15 +56,18 @@ export function UnitGrid(props: UnitGridProps) {
   const [range, setRange] = useState<{ from: Position; to: Position } | null>(null);
   const drag = useRef<Position | null>(null);
   const svg = useRef<SVGSVGElement>(null);
-  const values = [...worth.values()].map((w) => w.value);
-  const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
+  const [low, high] = useMemo(() => {
+    const values = [...worth.values()].map((w) => w.value);
+    return [Math.min(0, ...values), Math.max(0, ...values)] as const;
+  }, [worth]);
   const max = Math.max(1e-12, high, -low);
   const last = grid.rows.length - 1;
   const current = (focus !== null ? grid.find.get(focus) : undefined) ?? grid.rows[last]?.[0];
   const isDense = layout.mode === "dense";
   const marked = new Set(range ? rectangleUnits(grid, range.from, range.to).map((u) => u.unit) : []);
-  const droppedGroups = new Set(
-    bracketList.filter((b) => b.units.every((u) => isDropped(selection, u))).map((b) => b.group),
+  const droppedGroups = useMemo(
+    () => new Set(bracketList.filter((b) => b.units.every((u) => isDropped(selection, u))).map((b) => b.group)),
+    [bracketList, selection],
   );
   const state = (u: GridUnit) => ({
     dropped: isDropped(selection, u),
@@ -202,7 +205,12 @@ export function UnitGrid(props: UnitGridProps) {
             fill="transparent"
           />
           <ColumnHeads grid={grid} layout={layout} onColumn={(c) => props.onToggle(columnUnits(grid, c))} />
-          {isDense ? <DenseCells grid={grid} layout={layout} worth={worth} max={max} selection={selection} /> : null}
+          {isDense ? (
+            <>
+              <DenseCells grid={grid} layout={layout} worth={worth} max={max} />
+              <DenseDropped grid={grid} layout={layout} selection={selection} />
+            </>
+          ) : null}
           {grid.rows
             .map((row, layer) => ({ row, layer }))
             .reverse()

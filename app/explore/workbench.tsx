@@ -77,7 +77,7 @@ export function Workbench(props: WorkbenchProps) {
   );
   const speed = useMemo(() => modelledSpeed(anatomy, cost.kept), [anatomy, cost]);
 
-  const candidates = candidatesOf(grid, worth);
+  const candidates = useMemo(() => candidatesOf(grid, worth), [grid, worth]);
   const stepThreshold = (by: number): void => {
     const own = candidates.filter((c) => {
       const unit = grid.find.get(c.unit);

@@ -101,7 +101,7 @@ export function Figure(props: FigureProps) {
 export function TableView({ table, caption }: { table: FigureTable; caption: string }) {
   const isNumber = table.columns.map((_, c) => table.rows.some((r) => typeof r[c] === "number"));
   return (
-    <section style={{ maxHeight: 460, overflow: "auto" }} aria-label={`${caption}, as table`}>
+    <section style={{ maxHeight: 460, overflow: "auto" }} tabIndex={0} aria-label={`${caption}, as table`}>
       <table>
         <thead>
           <tr>
