@@ -52,7 +52,7 @@ export function Dock(props: {
           onBlur={() => set({ prompt: prompt === FIRST_PROMPT ? null : prompt }, { quietly: true })}
         />
         <span className="soft small" role="status">
-          {said.data ? verdict(said.data) : prompt.trim() === "" ? "write how a text begins" : "writing"}
+          {said.data && !isStale ? verdict(said.data) : prompt.trim() === "" ? "write how a text begins" : "writing"}
         </span>
       </div>
       {said.error && props.isReady ? <ErrorNote error={said.error} /> : null}

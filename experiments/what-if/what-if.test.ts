@@ -3,7 +3,9 @@ import { afterAll, expect, test } from "vitest";
 import { leaveOneOut } from "../../lib/compress/importance/leave-one-out.ts";
 import { selectionByName } from "../../lib/compress/prune/selection.ts";
 import { pruneModel } from "../../lib/compress/prune/slice.ts";
+import { generate } from "../../lib/decoder/generate.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
+import { stepModel } from "../../lib/decoder/step-model.ts";
 import { weight } from "../../lib/decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
 import { sequenceLosses } from "../../lib/eval/perplexity.ts";
@@ -99,6 +101,16 @@ test("text before and after says where it first differs", async () => {
   const at = base.tokens.findIndex((t, i) => t !== pruned.tokens[i]);
   expect(firstDifference).toBe(at < 0 ? null : at);
   expect(base.tokens.slice(0, 8)).toEqual(same.base.tokens);
+});
+
+test("text after is what the sliced model writes, and not what the untouched one does", async () => {
+  const selection = ["L7.G0", "L6.G1", "L2"];
+  const { base, pruned } = await whatIf.generate("Once upon a time", selection, { maxTokens: 24 });
+  const ids = model.tokenizer.encode("Once upon a time", { bos: true });
+  const sliced = pruneModel(model.weights, selectionByName(arch, selection));
+  const step = await stepModel(engine, sliced, { context: ids.length + 24 });
+  expect(pruned.text).toBe(model.tokenizer.decode(await generate(step, ids, { maxTokens: 24 })));
+  expect(pruned.text).not.toBe(base.text);
 });
 
 /** softmax(q kᵀ) of one head by the definition, from the stream entering layer 0: norm, project, norm, rotate. */

@@ -250,10 +250,9 @@ export async function openWhatIf(
       if (ids.length === 0) throw new EspalierError("input/empty", "the prompt has no tokens");
       const closed = closedBy(arch, selection);
       const positions = Math.min(arch.maxPositions, ids.length + maxTokens);
-      const step = await stepModel(context.engine, model.weights, { context: positions });
       const say = async (weights: typeof model.weights) => {
-        const own = { ...step, inputs: Object.fromEntries(weights.tensors) };
-        const made = await generate(own, ids, { maxTokens: positions - ids.length, signal });
+        const step = await stepModel(context.engine, weights, { context: positions });
+        const made = await generate(step, ids, { maxTokens: positions - ids.length, signal });
         return { text: tokenizer.decode(made), tokens: made.map((id) => tokenizer.decode([id])) };
       };
       const before = await say(model.weights);

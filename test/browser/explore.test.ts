@@ -155,9 +155,7 @@ test("what is shown can be sent on: metric, kind, overlay, focus, selection are 
 test("text before and after, predicted with an interval, kept under a name, and sent to be pruned", async () => {
   await page.goto(`${workbench.url}/explore?drop=L7.H0-3,L6.H4-7`);
   await settled();
-  await page
-    .getByText(/greedy · (\d+ of \d+ tokens differ, first at \d+|all \d+ tokens the same)/)
-    .waitFor({ timeout: 90_000 });
+  await page.getByText(/greedy · \d+ of \d+ tokens differ, first at \d+/).waitFor({ timeout: 90_000 });
   await page.getByRole("group", { name: /Estimates.*predicted [+−][\d.]+/ }).waitFor({ timeout: 240_000 });
   await expect.poll(() => page.getByText("Questions right, %").count(), { timeout: 240_000 }).toBe(1);
   await page.keyboard.press("Control+s");
