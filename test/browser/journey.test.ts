@@ -1,72 +1,20 @@
 /** The whole journey of a newcomer in a real browser, on an empty data directory; and what assistive technology finds on each page. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdir, readFile, stat } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { join, resolve } from "node:path";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { readFile, stat } from "node:fs/promises";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { temporaryFolder } from "../fixtures/tiny-model.ts";
+import { startWorkbench, type Workbench } from "./workbench.ts";
 
-const root = resolve(import.meta.dirname, "../..");
-const shots = process.env.ESPALIER_SCREENSHOTS;
-let server: ChildProcess;
-let url = "";
-let browser: Browser;
+let workbench: Workbench;
 let page: Page;
-const troubles: string[] = [];
+let url = "";
 
 beforeAll(async () => {
-  const data = await temporaryFolder();
-  server = spawn(process.execPath, [join(root, "bin/espalier.js"), "start", "--port", "0"], {
-    cwd: root,
-    env: { ...process.env, ESPALIER_DATA: data },
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  url = await new Promise<string>((found, lost) => {
-    let said = "";
-    server.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      said += text;
-      const ready = /ready after [\d.]+ s: (http:\S+)/.exec(said);
-      if (ready) found(ready[1] ?? "");
-    });
-    server.on("exit", () => lost(new Error(said)));
-  });
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox"],
-  });
-  page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
-  page.on("pageerror", (e) => troubles.push(e.message));
-  page.on("console", (m) => {
-    // A what-if that a newer one replaced is answered with 499, which browsers report.
-    const isReplaced = m.text().includes("status of 499");
-    // Browsers ask for an icon by themselves.
-    if (m.type() === "error" && !isReplaced && !m.location().url.endsWith("favicon.ico"))
-      troubles.push(`${m.text()} ${m.location().url}`);
-  });
+  workbench = await startWorkbench();
+  ({ page, url } = workbench);
 });
-afterAll(async () => {
-  await browser?.close();
-  server?.kill("SIGINT");
-});
+afterAll(() => workbench?.close());
 
-const shot = async (name: string): Promise<void> => {
-  if (!shots) return;
-  await mkdir(shots, { recursive: true });
-  await page.screenshot({ path: join(shots, `${name}.png`) });
-};
-
-const axeSource = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-async function accessibility(): Promise<string[]> {
-  await page.evaluate(axeSource);
-  return page.evaluate(async () => {
-    const axe = (
-      globalThis as unknown as { axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
-    ).axe;
-    const { violations } = await axe.run();
-    return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 120)).join(" | ")}`);
-  });
-}
+const shot = (name: string): Promise<void> => workbench.shot(name);
 
 test("first start: one button begins the starter study, and the page follows it", async () => {
   await page.goto(url);
@@ -127,6 +75,7 @@ test("a config that does not fit is refused with what is wrong", async () => {
   await page.getByRole("button", { name: "Start the run" }).click();
   await page.getByText('there is no model "nobody"').waitFor();
   // The refusal is an answer of the server, which the console reports as a failed request.
+  const { troubles } = workbench;
   const refused = troubles.filter((t) => t.includes("runs.submit"));
   for (const t of refused) troubles.splice(troubles.indexOf(t), 1);
 });
@@ -160,15 +109,26 @@ test.each(["light", "dark"])("every page is sound for assistive technology, %s",
   await page.goto(url);
   await page.evaluate((t) => localStorage.setItem("theme", t), theme);
   const found: string[] = [];
-  for (const path of ["/", "/models", "/explore", "/tradeoff", "/runs", "/new", "/packages"]) {
+  for (const path of [
+    "/",
+    "/models",
+    "/explore",
+    "/quantize",
+    "/tradeoff",
+    "/runs",
+    "/new",
+    "/notebooks",
+    "/packages",
+    "/devices",
+  ]) {
     await page.goto(`${url}${path}`);
     await page.waitForTimeout(1500);
     if (path === "/explore") await shot(`explore-${theme}`);
-    found.push(...(await accessibility()).map((v) => `${path} ${v}`));
+    found.push(...(await workbench.accessibility()).map((v) => `${path} ${v}`));
   }
   expect(found).toEqual([]);
 });
 
 test("nothing was said on the console", () => {
-  expect(troubles).toEqual([]);
+  expect(workbench.troubles).toEqual([]);
 });
