@@ -5,22 +5,16 @@
  * so that what is within noise is said to be.
  */
 import { z } from "zod";
-import { bitsPerWeight, weightSizeBytes } from "../../lib/compress/decode.ts";
-import { matrices } from "../../lib/compress/importance/tensor-sensitivity.ts";
-import { keptOf } from "../../lib/compress/prune/kept.ts";
-import type { CompressedWeight } from "../../lib/compress/weight.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { tensorUnit } from "../../lib/ids.ts";
-import { elementCount } from "../../lib/mil/types.ts";
 import { mcnemar } from "../../lib/stats/mcnemar.ts";
 import { paretoFront } from "../../lib/stats/pareto.ts";
 import { type Interval, wilsonInterval } from "../../lib/stats/proportion.ts";
 import { type Experiment, runExperiment, type Unit } from "../definition.ts";
 import { type EvaluateSummary, evaluate } from "../evaluate/evaluate.ts";
 import { shippedWeights } from "../export/export.ts";
-import type { OpenModel } from "../models.ts";
 import { textConfig } from "../text.ts";
+import { type MadeOf, made, madeOf, type PairedLosses, pairedLosses, storedSize } from "./made-of.ts";
 
 export const measures = ["accuracy", "kl"] as const;
 
@@ -47,22 +41,6 @@ export const tradeoffConfig = z.object({
 });
 export type TradeoffConfig = z.infer<typeof tradeoffConfig>;
 
-/** What a model is made of, beside the base: which heads it keeps, how many neurons, how many bits each tensor takes. */
-export interface MadeOf {
-  /** One a layer that is left, numbered as in the model it began as. */
-  readonly layers: {
-    layer: number;
-    /** As numbered there. */
-    heads: number[];
-    /** Null when that layer is not in the base. */
-    headsOfBase: number | null;
-    neurons: number;
-    neuronsOfBase: number | null;
-  }[];
-  /** Matrices alone. */
-  readonly tensors: { tensor: string; kind: string; bitsPerWeight: number; sizeBytes: number }[];
-}
-
 export interface TradeoffPoint {
   readonly model: string;
   readonly label: string;
@@ -82,6 +60,8 @@ export interface TradeoffPoint {
     pAgainstBase: number;
   } | null;
   readonly made: MadeOf;
+  /** By sequence of the text and by question, so that any two points can be compared pair by pair. */
+  readonly paired: PairedLosses;
   /** No other point is both smaller and more accurate. */
   readonly onFront: boolean;
 }
@@ -95,21 +75,6 @@ export interface TradeoffSummary {
   /** Why it won, or why nothing did. */
   readonly reason: string;
 }
-
-const made = z.object({
-  layers: z.array(
-    z.object({
-      layer: z.number(),
-      heads: z.array(z.number()),
-      headsOfBase: z.number().nullable(),
-      neurons: z.number(),
-      neuronsOfBase: z.number().nullable(),
-    }),
-  ),
-  tensors: z.array(
-    z.object({ tensor: z.string(), kind: z.string(), bitsPerWeight: z.number(), sizeBytes: z.number() }),
-  ),
-});
 
 const result = z.object({ sizeBytes: z.number(), parameters: z.number(), bitsPerWeight: z.number(), made });
 
@@ -137,13 +102,11 @@ export const tradeoff: Experiment<TradeoffConfig, TradeoffUnit, z.infer<typeof r
     const model = await context.models.open(unit.model);
     const base = await context.models.open(config.base);
     const shipped = await shippedWeights(model);
-    const weights = [...shipped.values()];
-    const elements = weights.reduce((n, w) => n + elementCount(w.shape), 0);
+    const madeFrom = { config: base.checkpoint.config, arch: base.weights.arch };
     return {
-      sizeBytes: weights.reduce((n, w) => n + weightSizeBytes(w), 0),
+      ...storedSize(shipped.values()),
       parameters: parameterCount(model.weights.arch),
-      bitsPerWeight: weights.reduce((n, w) => n + bitsPerWeight(w) * elementCount(w.shape), 0) / elements,
-      made: madeOf(model, base, shipped),
+      made: madeOf({ config: model.checkpoint.config, arch: model.weights.arch }, madeFrom, shipped),
     };
   },
 
@@ -181,6 +144,7 @@ export const tradeoff: Experiment<TradeoffConfig, TradeoffUnit, z.infer<typeof r
                 pAgainstBase: mcnemar(reference.perItem, tasks.perItem).p,
               }
             : null,
+        paired: pairedLosses(score),
       };
     });
     const lossOf = (p: Omit<TradeoffPoint, "onFront">): number =>
@@ -201,28 +165,6 @@ export const tradeoff: Experiment<TradeoffConfig, TradeoffUnit, z.infer<typeof r
     };
   },
 };
-
-function madeOf(model: OpenModel, base: OpenModel, shipped: ReadonlyMap<string, CompressedWeight>): MadeOf {
-  const { arch } = model.weights;
-  const origin = new Map(
-    keptOf(base.checkpoint.config, base.weights.arch).map((k, l) => [k.layer, base.weights.arch.layers[l]]),
-  );
-  return {
-    layers: keptOf(model.checkpoint.config, arch).map(({ layer, heads, neurons }) => ({
-      layer,
-      heads: [...heads],
-      headsOfBase: origin.get(layer)?.queryHeads ?? null,
-      neurons: neurons.length,
-      neuronsOfBase: origin.get(layer)?.neurons ?? null,
-    })),
-    tensors: matrices(arch).flatMap(({ name }) => {
-      const w = shipped.get(name);
-      if (!w) return [];
-      const tensor = tensorUnit(name);
-      return [{ tensor, kind: w.kind, bitsPerWeight: bitsPerWeight(w), sizeBytes: weightSizeBytes(w) }];
-    }),
-  };
-}
 
 function chooseWinner(
   config: TradeoffConfig,

@@ -2,6 +2,7 @@
 import { modelsRouter, packagesRouter, textsRouter } from "./models.ts";
 import { devicesRouter, reportsRouter } from "./reports.ts";
 import { experimentsRouter, runsRouter } from "./runs.ts";
+import { tradeoffRouter } from "./tradeoff.ts";
 import { router } from "./trpc.ts";
 import { whatIfRouter } from "./what-if.ts";
 import { eventsRouter, notebooksRouter, studiesRouter, sweepsRouter, systemRouter, viewsRouter } from "./work.ts";
@@ -20,6 +21,7 @@ export const appRouter = router({
   notebooks: notebooksRouter,
   views: viewsRouter,
   whatIf: whatIfRouter,
+  tradeoff: tradeoffRouter,
   events: eventsRouter,
 });
 

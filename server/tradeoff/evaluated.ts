@@ -1,0 +1,293 @@
+/**
+ * @file Everything that has been evaluated beside a base: points of trade-off runs and single evaluations, gathered by base, text
+ * and protocol, one point a model, the newest measurement of it.
+ *
+ * Differences between points are told pair by pair where the losses by sequence were kept; older runs have none, and say so.
+ */
+import { and, desc, eq, inArray } from "drizzle-orm";
+import { z } from "zod";
+import type { EvaluateSummary } from "../../experiments/evaluate/evaluate.ts";
+import {
+  type MadeOf,
+  madeOf,
+  type PairedLosses,
+  pairedLosses,
+  storedSize,
+} from "../../experiments/tradeoff/made-of.ts";
+import type { TradeoffPoint, TradeoffSummary } from "../../experiments/tradeoff/tradeoff.ts";
+import type { CompressedWeight } from "../../lib/compress/weight.ts";
+import { weightList } from "../../lib/decoder/weights.ts";
+import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
+import { wilsonInterval } from "../../lib/stats/proportion.ts";
+import type { Core } from "../core.ts";
+import { models, runs, texts } from "../db/schema.ts";
+import { type Model, modelFolder } from "../models/models.ts";
+
+export interface MadeBy {
+  readonly runId: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly seconds: number;
+  readonly config: Record<string, unknown>;
+}
+
+interface Estimate {
+  readonly mean: number;
+  readonly standardError: number;
+}
+
+export interface EvaluatedPoint {
+  /** Id of the model. */
+  readonly model: string;
+  readonly hash: string;
+  readonly isBase: boolean;
+  readonly sizeBytes: number;
+  readonly parameters: number;
+  readonly bitsPerWeight: number;
+  readonly kl: Estimate;
+  readonly agreement: Estimate;
+  readonly nllPerToken: number;
+  readonly perplexity: number;
+  readonly accuracy: { value: number; items: number; low: number; high: number } | null;
+  /** Null for what was measured before it was kept. */
+  readonly made: MadeOf | null;
+  readonly paired: PairedLosses | null;
+  /** The runs from the base to this model, oldest first. */
+  readonly madeBy: readonly MadeBy[];
+  readonly measuredBy: { readonly runId: string; readonly kind: string; readonly seconds: number };
+  /** Made from the base by one uniform quantization: what others are compared with. */
+  readonly reference: "uniform palettes" | "uniform integers" | null;
+}
+
+export interface EvaluatedBoard {
+  /** Names base, text and protocol; the same as long as these are. */
+  readonly id: string;
+  readonly base: string;
+  readonly text: string;
+  readonly split: string | null;
+  readonly tasks: string | null;
+  readonly protocol: string | null;
+  readonly fp16Bytes: number;
+  readonly points: readonly EvaluatedPoint[];
+  /** The newest trade-off run of it, which can be run again to measure more. */
+  readonly tradeoffRun: string | null;
+}
+
+const measuredOn = z.object({
+  base: z.string(),
+  text: z.string(),
+  separator: z.string().optional(),
+  limit: z.number().optional(),
+  context: z.number().optional(),
+  maxTokens: z.number().optional(),
+  fuseUnknown: z.boolean().optional(),
+  tasks: z.string().optional(),
+});
+type MeasuredOn = z.infer<typeof measuredOn>;
+
+/** A short name of what was measured on, fit for an address. */
+export function boardId({ base, text, separator, limit, context, maxTokens, fuseUnknown }: MeasuredOn): string {
+  const rest = JSON.stringify([
+    separator ?? null,
+    limit ?? null,
+    context ?? null,
+    maxTokens ?? null,
+    fuseUnknown ?? null,
+  ]);
+  let h = 0x811c9dc5;
+  for (const c of rest) h = Math.imul(h ^ (c.codePointAt(0) ?? 0), 0x01000193);
+  return `${base}:${text}:${(h >>> 0).toString(36)}`;
+}
+
+type Run = typeof runs.$inferSelect;
+type Measured = Omit<EvaluatedPoint, "isBase" | "hash" | "madeBy" | "reference"> & { readonly tasks: string | null };
+
+/** All boards, the one with the newest measurement first. */
+export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
+  const measured = await core.db
+    .select()
+    .from(runs)
+    .where(and(inArray(runs.kind, ["tradeoff", "evaluate"]), eq(runs.state, "succeeded"), eq(runs.archived, false)))
+    .orderBy(desc(runs.endedAt));
+  const known = new Map((await core.db.select().from(models)).map((m) => [m.id, m]));
+  const makers = new Map(
+    (
+      await core.db
+        .select()
+        .from(runs)
+        .where(inArray(runs.kind, ["prune", "distill", "quantize"]))
+    ).map((r) => [r.id, r]),
+  );
+  const splits = new Map(
+    (await core.db.select({ id: texts.id, split: texts.split }).from(texts)).map((t) => [t.id, t.split]),
+  );
+  const gathered = new Map<string, { on: MeasuredOn; runs: Run[] }>();
+  for (const run of measured) {
+    const on = measuredOn.safeParse(run.config);
+    if (!on.success || !known.has(on.data.base)) continue;
+    const id = boardId(on.data);
+    const board = gathered.get(id) ?? { on: on.data, runs: [] };
+    board.runs.push(run);
+    gathered.set(id, board);
+  }
+  const boards: EvaluatedBoard[] = [];
+  for (const [id, { on, runs: own }] of gathered) {
+    const base = known.get(on.base);
+    if (!base) continue;
+    const found = new Map<string, Measured>();
+    for (const run of own)
+      for (const point of await pointsOf(core, run, base, known)) {
+        const before = found.get(point.model);
+        found.set(point.model, before ? completed(before, point) : point);
+      }
+    const counts = new Map<string, number>();
+    for (const p of found.values()) if (p.tasks) counts.set(p.tasks, (counts.get(p.tasks) ?? 0) + 1);
+    const tasks = [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;
+    const points = [...found.values()].flatMap((p): EvaluatedPoint[] => {
+      const model = known.get(p.model);
+      if (!model) return [];
+      const { tasks: answered, ...rest } = p;
+      const madeBy = stepsFrom(base.id, model, known, makers);
+      return [
+        {
+          ...rest,
+          accuracy: answered === tasks ? p.accuracy : null,
+          isBase: p.model === base.id,
+          hash: model.hash,
+          madeBy,
+          reference: model.parentId === base.id ? referenceOf(madeBy) : null,
+        },
+      ];
+    });
+    const summary = own.find((r) => r.kind === "tradeoff")?.summary as TradeoffSummary | undefined;
+    const single = own.find((r) => r.kind === "evaluate")?.summary as EvaluateSummary | undefined;
+    boards.push({
+      id,
+      base: base.id,
+      text: on.text,
+      split: splits.get(on.text) ?? null,
+      tasks,
+      protocol: summary?.protocol ?? single?.protocol ?? null,
+      fp16Bytes: 2 * base.facts.parameters,
+      points: points.sort((a, b) => a.sizeBytes - b.sizeBytes),
+      tradeoffRun: own.find((r) => r.kind === "tradeoff")?.id ?? null,
+    });
+  }
+  return boards;
+}
+
+/** The newer measurement, with what only an older one has. */
+const completed = (newer: Measured, older: Measured): Measured => ({
+  ...newer,
+  made: newer.made ?? older.made,
+  paired: newer.paired ?? older.paired,
+  ...(newer.accuracy ? {} : { accuracy: older.accuracy, tasks: older.tasks }),
+});
+
+async function pointsOf(core: Core, run: Run, base: Model, known: ReadonlyMap<string, Model>): Promise<Measured[]> {
+  const tasks = typeof run.config.tasks === "string" ? run.config.tasks : null;
+  if (run.kind === "tradeoff") {
+    const { points } = run.summary as TradeoffSummary;
+    const seconds = run.computeSeconds / Math.max(1, points.length);
+    return points.map(
+      (p: Omit<TradeoffPoint, "made" | "paired"> & Partial<Pick<TradeoffPoint, "made" | "paired">>) => ({
+        model: p.model,
+        sizeBytes: p.sizeBytes,
+        parameters: p.parameters,
+        bitsPerWeight: p.bitsPerWeight,
+        kl: p.kl,
+        agreement: p.agreement,
+        nllPerToken: p.nllPerToken,
+        perplexity: p.perplexity,
+        accuracy: p.accuracy ? { value: p.accuracy.value, items: p.accuracy.items, ...p.accuracy.interval } : null,
+        made: p.made ?? null,
+        paired: p.paired ?? null,
+        measuredBy: { runId: run.id, kind: run.kind, seconds },
+        tasks,
+      }),
+    );
+  }
+  const score = run.summary as EvaluateSummary;
+  const model = known.get(String(run.config.model));
+  if (!model || !score.text?.kl || !score.text.agreement) return [];
+  return [
+    {
+      model: model.id,
+      ...(await storedFacts(core, model, base)),
+      kl: score.text.kl,
+      agreement: score.text.agreement,
+      nllPerToken: score.text.nllPerToken,
+      perplexity: score.text.perplexity,
+      accuracy: score.tasks
+        ? {
+            value: score.tasks.accuracy,
+            items: score.tasks.items,
+            ...wilsonInterval(score.tasks.correct, score.tasks.items),
+          }
+        : null,
+      paired: pairedLosses(score),
+      measuredBy: { runId: run.id, kind: run.kind, seconds: run.computeSeconds },
+      tasks,
+    },
+  ];
+}
+
+type Facts = Pick<EvaluatedPoint, "sizeBytes" | "parameters" | "bitsPerWeight"> & { readonly made: MadeOf };
+
+/** By hash of model and base: a checkpoint never changes. */
+const factsKept = new Map<string, Promise<Facts>>();
+
+function storedFacts(core: Core, model: Model, base: Model): Promise<Facts> {
+  const key = `${model.hash} ${base.hash}`;
+  const found = factsKept.get(key) ?? readFacts(core, model, base);
+  factsKept.set(key, found);
+  found.catch(() => factsKept.delete(key));
+  return found;
+}
+
+async function readFacts(core: Core, model: Model, base: Model): Promise<Facts> {
+  const checkpoint = await openCheckpoint(await modelFolder(core, model.id));
+  const origin = await openCheckpoint(await modelFolder(core, base.id));
+  try {
+    const arch = checkpoint.architecture;
+    const shipped = new Map<string, CompressedWeight>();
+    for (const { name } of weightList(arch)) {
+      const w = await checkpoint.weight(name);
+      // Only its size is asked for: a dense weight ships as fp16.
+      shipped.set(name, w.kind === "dense" ? { ...w, dtype: "fp16" } : w);
+    }
+    return {
+      ...storedSize(shipped.values()),
+      parameters: model.facts.parameters,
+      made: madeOf({ config: checkpoint.config, arch }, { config: origin.config, arch: origin.architecture }, shipped),
+    };
+  } finally {
+    await checkpoint.close();
+    await origin.close();
+  }
+}
+
+function stepsFrom(
+  base: string,
+  model: Model,
+  known: ReadonlyMap<string, Model>,
+  makers: ReadonlyMap<string, Run>,
+): MadeBy[] {
+  const steps: MadeBy[] = [];
+  for (let at: Model | undefined = model; at && at.id !== base && steps.length < 50; ) {
+    const run = makers.get(at.runId ?? "");
+    if (run)
+      steps.unshift({ runId: run.id, kind: run.kind, name: run.name, seconds: run.computeSeconds, config: run.config });
+    at = known.get(at.parentId ?? "");
+  }
+  return steps;
+}
+
+function referenceOf(madeBy: readonly MadeBy[]): EvaluatedPoint["reference"] {
+  const [only] = madeBy;
+  if (madeBy.length !== 1 || only?.kind !== "quantize") return null;
+  const { recipe, maxBytes, embeddingBits, embedding, attention, mlp, method, scheme } = only.config;
+  const isUniform = [recipe, maxBytes, embeddingBits, embedding, attention, mlp].every((v) => v === undefined);
+  if (!isUniform || (method !== undefined && method !== "nearest")) return null;
+  return scheme === "affine" ? "uniform integers" : "uniform palettes";
+}
