@@ -8,7 +8,7 @@
 import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { logTicks } from "./axis.ts";
 import { Figure } from "./figure.tsx";
-import { inLightTheme } from "./save-figure.ts";
+import { type FigureTable, inLightTheme } from "./save-figure.ts";
 
 export interface Series {
   readonly name: string;
@@ -24,6 +24,10 @@ export interface Series {
   readonly dotted?: boolean;
   readonly hollow?: boolean;
   readonly markerSize?: number;
+  /** Instead of the marker of the style. */
+  readonly marker?: "disc" | "square" | "triangle" | "diamond" | "ring";
+  /** Points are joined. */
+  readonly joined?: boolean;
   /** Of each point, shown on hover and in the table; given back by onPick. */
   readonly labels?: readonly string[];
   /** Written beside the points. */
@@ -49,6 +53,8 @@ export interface ChartAxis {
   readonly logarithmic?: boolean;
   readonly range?: readonly [number, number];
   readonly format?: (value: number) => string;
+  /** Instead of those that suit the range. */
+  readonly ticks?: readonly number[];
 }
 
 /** Where the axes are, in pixels of the chart's box. */
@@ -80,8 +86,19 @@ export interface ChartProps {
   readonly onPick?: (label: string) => void;
   /** Drawn over the chart, in an svg of its size. */
   readonly over?: (frame: ChartFrame) => ReactNode;
+  /** Instead of names and values of all series. */
+  readonly table?: () => FigureTable;
+  /** The same, behind the chart: grounds. */
+  readonly under?: (frame: ChartFrame) => ReactNode;
 }
 
+const markers = {
+  disc: "circle",
+  square: "square",
+  triangle: "triangle-up",
+  diamond: "diamond",
+  ring: "circle",
+} as const;
 const dashes = ["solid", "6px,3px", "2px,3px", "8px,3px,2px,3px", "1.5px,3px", "10px,4px"];
 const symbols = ["circle", "square", "triangle-up", "diamond", "circle-open", "cross"];
 
@@ -106,7 +123,7 @@ function traces(series: readonly Series[], token: Token): unknown[] {
       name: s.name,
       x: s.x,
       y: s.y,
-      mode: s.kind === "points" ? (s.showLabels ? "markers+text" : "markers") : "lines",
+      mode: s.kind === "points" ? `markers${s.showLabels ? "+text" : ""}${s.joined ? "+lines" : ""}` : "lines",
       text: s.labels,
       customdata: s.labels,
       textposition: "top center",
@@ -125,7 +142,7 @@ function traces(series: readonly Series[], token: Token): unknown[] {
       marker: {
         color: s.hollow ? token("--surface") : colour,
         size: s.markerSize ?? 8,
-        symbol: isReference ? "square" : symbols[index],
+        symbol: s.marker ? markers[s.marker] : isReference ? "square" : symbols[index],
         line: { color: s.kind === "bars" || !s.hollow ? token("--surface") : colour, width: s.hollow ? 1.5 : 1 },
       },
       ...(s.error
@@ -161,8 +178,8 @@ function withAlpha(hex: string, alpha: number): string {
 function axisLayout(a: ChartAxis, values: readonly (number | string | null)[], token: Token): Record<string, unknown> {
   const positive = values.filter((v): v is number => typeof v === "number" && v > 0);
   const range = a.range ? (a.logarithmic ? a.range.map(Math.log10) : [...a.range]) : undefined;
-  let ticks: number[] | null = null;
-  if (a.logarithmic && positive.length > 0) {
+  let ticks: readonly number[] | null = a.ticks ?? null;
+  if (!ticks && a.logarithmic && positive.length > 0) {
     const [low, high] = a.range ?? [Math.min(...positive) * 0.8, Math.max(...positive) * 1.25];
     ticks = logTicks(low, high);
   }
@@ -306,7 +323,7 @@ export function useTheme(): string | null {
 }
 
 export function Chart(props: ChartProps) {
-  const { title, sentence, series, x, y, height = 320, onPick, over } = props;
+  const { title, sentence, series, x, y, height = 320, onPick, over, under } = props;
   const theme = useTheme();
   const [frame, setFrame] = useState<ChartFrame | null>(null);
   const [plot, setPlot] = useState<HTMLDivElement | null>(null);
@@ -370,7 +387,7 @@ export function Chart(props: ChartProps) {
       );
       return decodeURIComponent(image.replace(/^data:image\/svg\+xml,/, ""));
     });
-  const table = () => ({
+  const ownTable = (): FigureTable => ({
     columns: ["series", "label", x.title, y.title],
     rows: series
       .filter((s) => !s.faint)
@@ -394,7 +411,7 @@ export function Chart(props: ChartProps) {
     <Figure
       title={title}
       sentence={sentence}
-      table={table}
+      table={props.table ?? ownTable}
       tools={props.tools}
       stale={props.stale}
       toSvg={toSvg}
@@ -408,7 +425,12 @@ export function Chart(props: ChartProps) {
         style={{ height }}
         onKeyDown={onKey}
       >
-        <div ref={setPlot} style={{ height }} />
+        {under && frame ? (
+          <svg className="over" width="100%" height={height} aria-hidden="true">
+            {under(frame)}
+          </svg>
+        ) : null}
+        <div ref={setPlot} style={{ height, position: "relative" }} />
       </div>
       {over && frame ? (
         <div className="chart" style={{ marginTop: -height, height, pointerEvents: "none" }}>

@@ -56,6 +56,9 @@ export const hotkeys = {
   "tradeoff.previous": { keys: "K", does: "Previous point of the front", where: "Trade-off" },
   "tradeoff.dominated": { keys: "D", does: "Show or hide dominated points", where: "Trade-off" },
   "tradeoff.pin": { keys: "P", does: "Pin the point", where: "Trade-off" },
+  "tradeoff.less": { keys: "ArrowLeft", does: "Smaller budget", where: "Trade-off" },
+  "tradeoff.more": { keys: "ArrowRight", does: "Larger budget", where: "Trade-off" },
+  "tradeoff.open": { keys: "Enter", does: "Open the run that measured the point", where: "Trade-off" },
   "tradeoff.export": { keys: "E", does: "Export the winner", where: "Trade-off" },
   "runs.new": { keys: "N", does: "New run", where: "Runs" },
   "runs.next": { keys: "J", does: "Next run", where: "Runs" },
@@ -200,8 +203,8 @@ export function useHotkeyListener(): void {
 /** `Mod-K` as the machine at hand writes it, one label a key. */
 export function keyLabels(keys: string, isMac: boolean): string[] {
   const signs: Record<string, string> = isMac
-    ? { Mod: "⌘", Shift: "⇧", Alt: "⌥", Enter: "↵" }
-    : { Mod: "Ctrl", Shift: "⇧", Alt: "Alt", Enter: "↵" };
+    ? { Mod: "⌘", Shift: "⇧", Alt: "⌥", Enter: "↵", ArrowLeft: "←", ArrowRight: "→" }
+    : { Mod: "Ctrl", Shift: "⇧", Alt: "Alt", Enter: "↵", ArrowLeft: "←", ArrowRight: "→" };
   return keys
     .split(" ")
     .flatMap((k) => (k.length > 1 ? k.split(/-(?=.)/) : [k]))

@@ -1,14 +1,32 @@
 "use client";
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import Link from "next/link";
-import { useRouter, useSearchParams } from "next/navigation";
-import { Suspense, useCallback, useMemo } from "react";
-import type { TradeoffPoint, TradeoffSummary } from "../../experiments/tradeoff/tradeoff.ts";
+import { Suspense, useCallback, useEffect, useMemo, useState } from "react";
+import type { EvaluatedBoard } from "../../server/tradeoff/evaluated.ts";
 import { useTRPC } from "../parts/api.tsx";
-import { Chart, type Series } from "../parts/chart.tsx";
-import { bytes, count, fixed, percent } from "../parts/format.ts";
-import { TopBar } from "../parts/shell.tsx";
-import { Empty, ErrorNote } from "../parts/states.tsx";
+import { Check, Picker } from "../parts/controls.tsx";
+import { count } from "../parts/format.ts";
+import { useHotkeys } from "../parts/hotkeys.ts";
+import { ShareButton, ToolBar, TopBar } from "../parts/shell.tsx";
+import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
+import { useAddress } from "../parts/url-state.ts";
+import { capsulesOf, firstBudget, frontOf, offeredWithin, stepBudget, walk } from "./front.ts";
+import { Layers } from "./layers.tsx";
+import {
+  type Measure,
+  type MeasureId,
+  measureIds,
+  measures,
+  type Point,
+  type Size,
+  sizeIds,
+  sizes,
+} from "./measures.ts";
+import { neighboursOf } from "./neighbours.tsx";
+import { PointPanel } from "./point-panel.tsx";
+import { layersOf, nameOf, recipeOf, yaml } from "./recipe.ts";
+import "./tradeoff.css";
+import { rangesOf, TradeoffChart } from "./tradeoff-chart.tsx";
 
 export default function TradeoffPage() {
   return (
@@ -18,270 +36,254 @@ export default function TradeoffPage() {
   );
 }
 
-const sizes = {
-  bytes: { title: "weights, MB", of: (p: TradeoffPoint) => p.sizeBytes / 1e6 },
-  bits: { title: "bits per weight", of: (p: TradeoffPoint) => p.bitsPerWeight },
-  parameters: { title: "parameters, millions", of: (p: TradeoffPoint) => p.parameters / 1e6 },
-} as const;
-
 function Tradeoff() {
   const trpc = useTRPC();
-  const router = useRouter();
-  const params = useSearchParams();
-  const list = useQuery(trpc.runs.list.queryOptions({ kinds: ["tradeoff"], states: ["succeeded"] }));
+  const { get, set } = useAddress();
+  const boards = useQuery(trpc.tradeoff.boards.queryOptions(undefined, { placeholderData: keepPreviousData }));
   // A comparison of many says more than a check of one.
-  const first = list.data?.find((r) => (r.numbers.points ?? 0) > 2) ?? list.data?.[0];
-  const id = params.get("run") ?? first?.id ?? null;
-  const run = useQuery(trpc.runs.get.queryOptions({ id: id ?? "" }, { enabled: id !== null }));
-  const size =
-    params.get("size") === "bits" ? sizes.bits : params.get("size") === "parameters" ? sizes.parameters : sizes.bytes;
-  const budget = Number(params.get("budget")) || null;
-  const summary = run.data?.summary as TradeoffSummary | undefined;
-  const set = useCallback(
-    (name: string, value: string): void => {
-      const next = new URLSearchParams(params);
-      if (value === "") next.delete(name);
-      else next.set(name, value);
-      router.replace(`/tradeoff?${next}`, { scroll: false });
-    },
-    [params, router],
-  );
-  const measure = params.get("measure") ?? summary?.measure ?? "kl";
-  const points = useMemo(() => summary?.points ?? [], [summary]);
-  const isAccuracy = measure === "accuracy" && points.some((p) => p.accuracy);
-  const value = useCallback(
-    (p: TradeoffPoint): number => (isAccuracy ? 100 * (p.accuracy?.value ?? 0) : p.kl.mean),
-    [isAccuracy],
-  );
-  const base = points[0];
-  const within = useCallback((p: TradeoffPoint): boolean => budget === null || size.of(p) <= budget, [budget, size]);
-  const series = useMemo((): Series[] => {
-    const better = (a: number, b: number): boolean => (isAccuracy ? a > b : a < b);
-    const bySize = [...points].sort((a, b) => size.of(a) - size.of(b));
-    let best = isAccuracy ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
-    const front = bySize.filter((p) => {
-      if (!better(value(p), best)) return false;
-      best = value(p);
-      return true;
-    });
-    const errors = (of: TradeoffPoint[]) => ({
-      low: of.map((p) => (isAccuracy ? 100 * (p.accuracy?.interval.low ?? 0) : p.kl.mean - p.kl.standardError)),
-      high: of.map((p) => (isAccuracy ? 100 * (p.accuracy?.interval.high ?? 0) : p.kl.mean + p.kl.standardError)),
-    });
-    const drawn = (name: string, of: TradeoffPoint[], style: number | "reference"): Series => ({
-      name,
-      x: of.map(size.of),
-      y: of.map(value),
-      kind: "points",
-      style,
-      labels: of.map((p) => p.label),
-      error: errors(of),
-    });
-    return [
-      { name: "front", x: front.map(size.of), y: front.map(value), kind: "staircase", style: "reference" },
-      drawn("undominated", front, 0),
-      drawn(
-        "dominated",
-        points.filter((p) => !front.includes(p)),
-        4,
-      ),
-      ...(budget === null
-        ? []
-        : [
-            {
-              name: "budget",
-              x: [budget, budget],
-              y: [Math.min(...points.map(value)), Math.max(...points.map(value))],
-              kind: "line" as const,
-              style: 1,
-            },
-          ]),
-    ];
-  }, [points, size, value, isAccuracy, budget]);
-  const picked =
-    points.find((p) => p.label === params.get("point")) ?? points.find((p) => p.model === summary?.winner) ?? null;
-  const exportRun = useMutation(trpc.runs.submit.mutationOptions());
-  const onPick = useCallback((label: string) => set("point", label), [set]);
-  if (list.data && !first && id === null)
+  const board =
+    boards.data?.find((b) => b.id === get("board")) ??
+    boards.data?.find((b) => b.points.length > 3) ??
+    boards.data?.[0];
+  if (boards.error) return <Frame>{<ErrorNote error={boards.error} />}</Frame>;
+  if (!boards.data) return <Frame>{<Waiting>Gathering what has been evaluated</Waiting>}</Frame>;
+  if (!board || board.points.length === 0)
     return (
-      <>
-        <TopBar title="Trade-off" />
+      <Frame>
         <Empty
-          title="No trade-off has been measured yet"
+          title="Nothing has been evaluated beside a base yet"
           action={
             <Link className="button" href="/">
               To the starter study
             </Link>
           }
         >
-          Accuracy against size over several models appears here once a trade-off run has ended. The starter study makes
-          one.
+          Points appear here once models have been evaluated beside the one they were made from: by a trade-off run, by
+          an evaluation with a base, or by the starter study.
         </Empty>
-      </>
+      </Frame>
     );
   return (
+    <Board
+      key={board.id}
+      board={board}
+      boards={boards.data}
+      onBoard={(id) => set({ board: id, budget: null, point: null, pin: null })}
+    />
+  );
+}
+
+function Frame({ children }: { children: React.ReactNode }) {
+  return (
     <>
-      <TopBar title="Trade-off">
-        <select aria-label="Trade-off run" value={id ?? ""} onChange={(e) => set("run", e.target.value)}>
-          {(list.data ?? []).map((r) => (
-            <option key={r.id} value={r.id}>
-              {r.name} · {new Date(r.createdAt).toLocaleString()}
-            </option>
-          ))}
-        </select>
-        <select
-          aria-label="Measure"
-          value={isAccuracy ? "accuracy" : "kl"}
-          onChange={(e) => set("measure", e.target.value)}
-        >
-          <option value="kl">KL to the base</option>
-          <option value="accuracy">questions right</option>
-        </select>
-        <select aria-label="Size" value={params.get("size") ?? "bytes"} onChange={(e) => set("size", e.target.value)}>
-          <option value="bytes">bytes</option>
-          <option value="bits">bits per weight</option>
-          <option value="parameters">parameters</option>
-        </select>
-        <label className="row">
-          Budget
-          <input
-            type="number"
-            step="any"
-            min={0}
-            style={{ width: 90 }}
-            value={budget ?? ""}
-            onChange={(e) => set("budget", e.target.value)}
-          />
-          <span className="soft">{size.title}</span>
-        </label>
-      </TopBar>
-      {run.error ? <ErrorNote error={run.error} /> : null}
-      {summary && base ? (
-        <div className="split">
-          <section className="region">
-            <Chart
-              title="Accuracy against size"
-              sentence={`${isAccuracy ? "Upper left is better; bars are 95 % Wilson intervals" : "Lower left is better; bars are one standard error"}. ${summary.protocol ?? ""}. Winner: ${points.find((p) => p.model === summary.winner)?.label ?? "none"}, ${summary.reason}.`}
-              series={series}
-              x={{ title: size.title, logarithmic: true }}
-              y={{ title: isAccuracy ? "questions right, %" : "KL to the base, nats per token" }}
-              height={440}
-              onPick={onPick}
-            />
-            <div className="scrolls">
-              <table>
-                <thead>
-                  <tr>
-                    <th>Model</th>
-                    <th className="number">Weights</th>
-                    <th className="number">Bits per weight</th>
-                    <th className="number">Smaller than fp16</th>
-                    <th className="number">KL ± SE</th>
-                    <th className="number">Same top token</th>
-                    <th className="number">Questions right</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {points.map((p) => (
-                    <tr
-                      key={p.model}
-                      style={{
-                        opacity: within(p) ? 1 : 0.5,
-                        background: p === picked ? "var(--signal-soft)" : undefined,
-                      }}
-                    >
-                      <td>
-                        <button type="button" aria-pressed={p === picked} onClick={() => set("point", p.label)}>
-                          {p.label}
-                        </button>
-                        {p.model === summary.winner ? " winner" : ""}
-                      </td>
-                      <td className="number">{bytes(p.sizeBytes)}</td>
-                      <td className="number">{fixed(p.bitsPerWeight, 2)}</td>
-                      <td className="number">{fixed(summary.fp16Bytes / p.sizeBytes, 1)} ×</td>
-                      <td className="number">
-                        {fixed(p.kl.mean, 4)} ± {fixed(p.kl.standardError, 4)}
-                      </td>
-                      <td className="number">{percent(p.agreement.mean)}</td>
-                      <td className="number">{p.accuracy ? percent(p.accuracy.value) : "not asked"}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-          </section>
-          <aside className="region">
-            {picked ? (
-              <>
-                <h2>{picked.label}</h2>
-                <p>
-                  <span className="figure-number">{fixed(summary.fp16Bytes / picked.sizeBytes, 1)} ×</span> smaller than
-                  the base in fp16, {bytes(picked.sizeBytes)} exactly {count(picked.sizeBytes)} bytes.
-                </p>
-                {picked.accuracy ? (
-                  <p>
-                    {percent(picked.accuracy.value)} of {picked.accuracy.items} questions right (95 %{" "}
-                    {percent(picked.accuracy.interval.low)}–{percent(picked.accuracy.interval.high)}),{" "}
-                    {percent(picked.accuracy.keptOfBase)} of the base
-                    {picked.accuracy.pAgainstBase < 0.05
-                      ? `, p ${picked.accuracy.pAgainstBase.toPrecision(2)}`
-                      : ", within noise of the base"}
-                    .
-                  </p>
-                ) : null}
-                <Made id={picked.model} />
-                <button
-                  type="button"
-                  className="primary"
-                  disabled={exportRun.isPending}
-                  onClick={() =>
-                    exportRun.mutate({
-                      kind: "export",
-                      name: `package of ${picked.label}`.slice(0, 120),
-                      config: { model: picked.model, name: picked.label.replaceAll(/[^\w-]/g, "-") },
-                    })
-                  }
-                >
-                  Export as a Core ML package
-                </button>
-                {exportRun.data ? (
-                  <p style={{ marginTop: 8 }}>
-                    <Link href={`/runs/${exportRun.data.id}`}>The export</Link> is on its way.
-                  </p>
-                ) : null}
-                {exportRun.error ? <ErrorNote error={exportRun.error} /> : null}
-              </>
-            ) : (
-              <p className="soft">Pick a point to see what was done to it.</p>
-            )}
-          </aside>
-        </div>
-      ) : null}
+      <TopBar title="Trade-off" />
+      <div className="region">{children}</div>
     </>
   );
 }
 
-/** The steps from the imported model to this one. */
-function Made({ id }: { id: string }) {
-  const trpc = useTRPC();
-  const model = useQuery(trpc.models.get.queryOptions({ id }, { retry: false }));
-  if (!model.data) return null;
+const nameOfBoard = (b: EvaluatedBoard): string => `${b.base} on ${b.text}, ${b.points.length} points`;
+
+function Board(props: { board: EvaluatedBoard; boards: readonly EvaluatedBoard[]; onBoard: (id: string) => void }) {
+  const { board, boards } = props;
+  const { get, set } = useAddress();
+  const { points } = board;
+  const asked = measureIds.find((m) => m === get("measure")) ?? "kl";
+  const measureId: MeasureId = points.some((p) => measures[asked].of(p) !== null) ? asked : "kl";
+  const measure: Measure = measures[measureId];
+  const sizeId = sizeIds.find((s) => s === get("size")) ?? "bytes";
+  const size: Size = sizes[sizeId];
+  const showDominated = get("dominated") !== "off";
+  const showReferences = get("references") !== "off";
+  const front = useMemo(() => frontOf(points, size, measure), [points, size, measure]);
+  const capsules = useMemo(() => capsulesOf(points, front, size, measure), [points, front, size, measure]);
+  const range = useMemo(() => rangesOf(points, size, measure).x, [points, size, measure]);
+
+  // The line follows the hand; the address follows when it rests.
+  const kept = Number(get("budget")) || null;
+  const [moved, setMoved] = useState<number | null>(null);
+  const clamp = (v: number): number => Math.max(range[0], Math.min(range[1], v));
+  const budget = clamp(moved ?? kept ?? firstBudget(points, size));
+  useEffect(() => {
+    if (moved === null) return;
+    const timer = setTimeout(() => {
+      set({ budget: moved, point: null }, { quietly: true });
+      setMoved(null);
+    }, 200);
+    return () => clearTimeout(timer);
+  }, [moved, set]);
+
+  const base = points.find((p) => p.isBase) ?? null;
+  const madeOfBase = base?.made ?? null;
+  const named = useCallback((p: Point) => nameOf(p, madeOfBase), [madeOfBase]);
+  const offered = offeredWithin(front, capsules, size, budget);
+  const chosen = moved === null ? points.find((p) => p.model === get("point")) : undefined;
+  const selected = chosen ?? offered;
+  const pinned = points.find((p) => p.model === get("pin")) ?? null;
+  const pick = useCallback((p: Point | null) => set({ point: p?.model ?? null }), [set]);
+  const onPick = useCallback((model: string) => set({ point: model }), [set]);
+  const step = (steps: number) => () => setMoved(clamp(stepBudget(budget, steps)));
+  useHotkeys({
+    "tradeoff.next": () => pick(walk(front, selected, size, 1)),
+    "tradeoff.previous": () => pick(walk(front, selected, size, -1)),
+    "tradeoff.dominated": () => set({ dominated: showDominated ? "off" : null }),
+    "tradeoff.less": step(-1),
+    "tradeoff.more": step(1),
+  });
+
+  const [copied, setCopied] = useState<string | null>(null);
+  const copy = (as: "YAML" | "JSON"): void => {
+    if (!selected) return;
+    const recipe = recipeOf(selected, { id: board.base, made: madeOfBase });
+    const text = as === "JSON" ? JSON.stringify(recipe, null, 2) : `${yaml(recipe).trimStart()}\n`;
+    void navigator.clipboard.writeText(text).then(() => {
+      setCopied(as);
+      setTimeout(() => setCopied(null), 1500);
+    });
+  };
+  const layers = selected ? layersOf(selected.made, madeOfBase) : null;
   return (
     <>
-      <h2>How it was made</h2>
-      <ol>
-        {[...model.data.ancestors].reverse().map((a) => (
-          <li key={a.id}>
-            {a.runId ? (
-              <Link href={`/runs/${a.runId}`}>
-                {a.kind}: {a.id}
-              </Link>
-            ) : (
-              `${a.id}, imported`
-            )}
-          </li>
-        ))}
-      </ol>
+      <TopBar title="Trade-off" trail={[{ name: board.base, href: `/models?model=${encodeURIComponent(board.base)}` }]}>
+        <ShareButton />
+      </TopBar>
+      <ToolBar provenance={<span title={board.protocol ?? undefined}>{provenanceOf(board)}</span>}>
+        {boards.length > 1 ? (
+          <Picker
+            label="Study"
+            options={boards.map((b) => [b.id, nameOfBoard(b)] as const)}
+            value={board.id}
+            onChange={props.onBoard}
+          />
+        ) : null}
+        <Picker
+          label="Accuracy"
+          options={measureIds
+            .filter((m) => points.some((p) => measures[m].of(p) !== null))
+            .map((m) => [m, measures[m].name] as const)}
+          value={measureId}
+          onChange={(m) => set({ measure: m === "kl" ? null : m })}
+        />
+        <Picker
+          label="Size"
+          options={sizeIds.map((s) => [s, sizes[s].name] as const)}
+          value={sizeId}
+          onChange={(s) => set({ size: s === "bytes" ? null : s, budget: null })}
+        />
+        <span className="divider" aria-hidden="true" />
+        <Check label="Dominated" checked={showDominated} onChange={(on) => set({ dominated: on ? null : "off" })} />
+        <Check label="References" checked={showReferences} onChange={(on) => set({ references: on ? null : "off" })} />
+        <BudgetField key={sizeId} size={size} budget={budget} onChange={(v) => setMoved(clamp(v))} />
+      </ToolBar>
+      <div className="tradeoff">
+        <div className="tradeoff-main">
+          <section className="region">
+            <TradeoffChart
+              points={points}
+              front={front}
+              capsules={capsules}
+              size={size}
+              measure={measure}
+              budget={budget}
+              selected={selected}
+              pinned={pinned}
+              showDominated={showDominated}
+              showReferences={showReferences}
+              nameOf={named}
+              sentence={sentenceOf(offered, measure, size, budget, named)}
+              onBudget={setMoved}
+              onPick={onPick}
+            />
+            <p className="visually-hidden" role="status">
+              {selected && moved === null
+                ? `${named(selected)}, ${size.text(size.of(selected))}, ${measure.name} ${measure.text(selected)} ${measure.error(selected)}`
+                : ""}
+            </p>
+          </section>
+          {selected && layers ? (
+            <Layers point={selected} layers={layers} copied={copied} onCopy={copy} />
+          ) : selected ? (
+            <section className="region">
+              <h2>What was done, layer by layer</h2>
+              <p className="soft">
+                {selected.model} was measured before its layers were kept beside the numbers; “Measure again” fills this
+                in.
+              </p>
+            </section>
+          ) : null}
+        </div>
+        {selected ? (
+          <PointPanel
+            key={selected.model}
+            point={selected}
+            board={board}
+            others={neighboursOf(selected, front, points, pinned, size)}
+            pinned={pinned}
+            isOffered={selected === offered}
+            size={size}
+            measure={measure}
+            base={madeOfBase}
+            nameOf={named}
+            onPick={pick}
+            onPin={() => set({ pin: pinned === selected ? null : selected.model })}
+          />
+        ) : (
+          <aside className="tradeoff-panel">
+            <Empty title="Nothing is this small">
+              No point fits {size.text(budget)}. Drag the line to the right, or prune and quantize further.
+            </Empty>
+          </aside>
+        )}
+      </div>
     </>
   );
+}
+
+/** The same budget, typed. */
+function BudgetField({ size, budget, onChange }: { size: Size; budget: number; onChange: (v: number) => void }) {
+  const [typed, setTyped] = useState<string | null>(null);
+  return (
+    <label className="row small">
+      <span className="soft">Budget</span>
+      <input
+        type="number"
+        step="any"
+        min={0}
+        className="tradeoff-budget"
+        title={size.axis}
+        value={typed ?? Number(budget.toPrecision(4))}
+        onChange={(e) => {
+          setTyped(e.target.value);
+          const value = Number(e.target.value);
+          if (value > 0) onChange(value);
+        }}
+        onBlur={() => setTyped(null)}
+      />
+    </label>
+  );
+}
+
+function sentenceOf(
+  offered: Point | null,
+  measure: Measure,
+  size: Size,
+  budget: number,
+  named: (p: Point) => string,
+): string {
+  const bars = `Bars are 95 % intervals over ${measure === measures.accuracy ? "questions" : "sequences"}.`;
+  if (!offered) return `Nothing measured fits ${size.text(budget)}. ${bars}`;
+  const value =
+    measure === measures.kl
+      ? `stays ${measure.text(offered)} ${measure.error(offered)} nats from the base`
+      : `has ${measure.name.toLowerCase()} ${measure.text(offered)} (${measure.error(offered)})`;
+  return `Within ${size.text(budget)} the best recipe, ${named(offered)}, ${value}. ${bars}`;
+}
+
+function provenanceOf(board: EvaluatedBoard): string {
+  const tokens = board.points.find((p) => p.paired)?.paired?.tokens;
+  const measured = tokens
+    ? `${count(tokens.length)} sequences, ${count(tokens.reduce((n, t) => n + t, 0))} tokens`
+    : board.text;
+  const recipes = board.points.filter((p) => !p.isBase).length;
+  return `${board.split ? `${board.split} split · ` : ""}${measured} · ${recipes} ${recipes === 1 ? "recipe" : "recipes"}`;
 }

@@ -24,8 +24,8 @@ export interface MadeOf {
     neurons: number;
     neuronsOfBase: number | null;
   }[];
-  /** Matrices alone. */
-  readonly tensors: { tensor: string; kind: string; bitsPerWeight: number; sizeBytes: number }[];
+  /** Matrices alone; `bits` are those of a code, `bitsPerWeight` count tables and scales too. */
+  readonly tensors: { tensor: string; kind: string; bits: number; bitsPerWeight: number; sizeBytes: number }[];
 }
 
 export const made = z.object({
@@ -39,7 +39,13 @@ export const made = z.object({
     }),
   ),
   tensors: z.array(
-    z.object({ tensor: z.string(), kind: z.string(), bitsPerWeight: z.number(), sizeBytes: z.number() }),
+    z.object({
+      tensor: z.string(),
+      kind: z.string(),
+      bits: z.number(),
+      bitsPerWeight: z.number(),
+      sizeBytes: z.number(),
+    }),
   ),
 });
 
@@ -63,7 +69,8 @@ export function madeOf(model: Described, base: Described, shipped: ReadonlyMap<s
       const w = shipped.get(name);
       if (!w) return [];
       const tensor = tensorUnit(name);
-      return [{ tensor, kind: w.kind, bitsPerWeight: bitsPerWeight(w), sizeBytes: weightSizeBytes(w) }];
+      const bits = "bits" in w ? w.bits : 16;
+      return [{ tensor, kind: w.kind, bits, bitsPerWeight: bitsPerWeight(w), sizeBytes: weightSizeBytes(w) }];
     }),
   };
 }

@@ -1,0 +1,196 @@
+"use client";
+/** @file The selected point: how small, how good, beside what, and which runs made it. */
+import { useMutation, useQuery } from "@tanstack/react-query";
+import Link from "next/link";
+import { useRouter } from "next/navigation";
+import type { MadeOf } from "../../experiments/tradeoff/made-of.ts";
+import type { EvaluatedBoard } from "../../server/tradeoff/evaluated.ts";
+import { kvCacheBytes } from "../models/kv-cache.ts";
+import { useTRPC } from "../parts/api.tsx";
+import { IconButton, Keys } from "../parts/controls.tsx";
+import { bytes, count, duration, fixed, percent } from "../parts/format.ts";
+import { useHotkeys } from "../parts/hotkeys.ts";
+import { ErrorNote } from "../parts/states.tsx";
+import { type Measure, measures, type Point, type Size } from "./measures.ts";
+import { Neighbours } from "./neighbours.tsx";
+import { layersOf } from "./recipe.ts";
+
+const CACHE_CONTEXT = 512;
+const made = { prune: "Prune", distill: "Distill", quantize: "Quantize" } as const;
+
+export interface PointPanelProps {
+  readonly point: Point;
+  readonly board: EvaluatedBoard;
+  readonly others: readonly Point[];
+  readonly pinned: Point | null;
+  readonly isOffered: boolean;
+  readonly size: Size;
+  readonly measure: Measure;
+  readonly base: MadeOf | null;
+  readonly nameOf: (p: Point) => string;
+  readonly onPick: (p: Point) => void;
+  readonly onPin: () => void;
+}
+
+export function PointPanel(props: PointPanelProps) {
+  const { point, board, pinned, nameOf, base } = props;
+  const trpc = useTRPC();
+  const router = useRouter();
+  const exporting = useMutation(trpc.runs.submit.mutationOptions());
+  const again = useMutation(trpc.runs.clone.mutationOptions());
+  const anatomy = useQuery(
+    trpc.models.anatomy.queryOptions({ id: point.model }, { staleTime: Number.POSITIVE_INFINITY }),
+  );
+  const name = nameOf(point);
+  const exportPoint = (): void => {
+    if (exporting.isPending) return;
+    exporting.mutate({
+      kind: "export",
+      name: `package of ${name}`.slice(0, 120),
+      config: { model: point.model, name: point.model.replaceAll(/[^\w-]/g, "-") },
+    });
+  };
+  const opens = point.measuredBy.runId;
+  useHotkeys({
+    "tradeoff.export": exportPoint,
+    "tradeoff.pin": props.onPin,
+    "tradeoff.open": () => router.push(`/runs/${opens}`),
+  });
+  const dropped = (layersOf(point.made, base) ?? []).flatMap((l) =>
+    l.heads.flatMap((kept, h) => (kept ? [] : [`L${l.layer}.H${h}`])),
+  );
+  const canPair = point.paired !== null;
+  return (
+    <aside className="tradeoff-panel" aria-label="The selected point">
+      <div className="row">
+        <span className="chip selected">{props.isOffered ? "selected, best in the budget" : "selected"}</span>
+        <span className="end row">
+          <IconButton
+            icon="pin"
+            label={point === pinned ? "Unpin" : "Pin for comparison"}
+            pressed={point === pinned}
+            onClick={props.onPin}
+          />
+        </span>
+      </div>
+      <h2>{name}</h2>
+      <p className="soft mono">model {point.model}</p>
+      <div className="tradeoff-numbers">
+        <p>
+          <span className="figure-number">{fixed(board.fp16Bytes / point.sizeBytes, 1)}×</span>
+          <span className="soft">smaller than fp16</span>
+        </p>
+        <p>
+          <span className="figure-number">{percent(point.agreement.mean)}</span>
+          <span className="soft">same top token</span>
+        </p>
+      </div>
+      <table className="tradeoff-table">
+        <tbody>
+          <Fact name="Size on disk" value={`${count(point.sizeBytes)} B`} error="exact" />
+          <Fact name="Bits per weight" value={fixed(point.bitsPerWeight, 2)} error="exact" />
+          <Fact name="Parameters" value={count(point.parameters)} error="exact" />
+          {(["kl", "perplexity", "accuracy"] as const).map((m) => (
+            <Fact key={m} name={measures[m].name} value={measures[m].text(point)} error={measures[m].error(point)} />
+          ))}
+          {anatomy.data ? (
+            <Fact
+              name={`KV cache at ${CACHE_CONTEXT}`}
+              value={bytes(kvCacheBytes(anatomy.data.layers, Math.min(CACHE_CONTEXT, anatomy.data.maxPositions)))}
+              error={anatomy.data.maxPositions < CACHE_CONTEXT ? `at ${anatomy.data.maxPositions}, its most` : "exact"}
+            />
+          ) : null}
+        </tbody>
+      </table>
+      <Neighbours
+        point={point}
+        others={props.others}
+        size={props.size}
+        measure={props.measure}
+        base={base}
+        pinned={pinned}
+        nameOf={nameOf}
+        onPick={props.onPick}
+      />
+      {!canPair && board.tradeoffRun ? (
+        <p className="note warning">
+          This was measured before losses were kept by sequence, so differences cannot be tested.{" "}
+          <button
+            type="button"
+            disabled={again.isPending || again.isSuccess}
+            onClick={() => again.mutate({ id: board.tradeoffRun ?? "" })}
+          >
+            Measure again
+          </button>
+          {again.data ? <Link href={`/runs/${again.data.id}`}> on its way</Link> : null}
+        </p>
+      ) : null}
+      {again.error ? <ErrorNote error={again.error} /> : null}
+      <section>
+        <h3>Made by</h3>
+        <table className="tradeoff-table">
+          <tbody>
+            {point.madeBy.map((s) => (
+              <RunRow
+                key={s.runId}
+                name={s.kind in made ? made[s.kind as keyof typeof made] : s.kind}
+                runId={s.runId}
+                seconds={s.seconds}
+              />
+            ))}
+            <RunRow
+              name={point.measuredBy.kind === "tradeoff" ? "Evaluate, with others" : "Evaluate"}
+              runId={opens}
+              seconds={point.measuredBy.seconds}
+            />
+          </tbody>
+        </table>
+      </section>
+      <div className="tradeoff-actions">
+        <button type="button" className="primary" disabled={exporting.isPending} onClick={exportPoint}>
+          {props.isOffered ? "Export winner" : "Export this point"} <Keys of="tradeoff.export" />
+        </button>
+        <Link
+          className="button"
+          href={`/explore?model=${encodeURIComponent(board.base)}${dropped.length > 0 ? `&drop=${dropped.join(",")}` : ""}`}
+        >
+          Open in Explore
+        </Link>
+      </div>
+      <div role="status">
+        {exporting.data ? (
+          <p>
+            <Link href={`/runs/${exporting.data.id}`}>The export of {name}</Link> is on its way.
+          </p>
+        ) : null}
+      </div>
+      {exporting.error ? <ErrorNote error={exporting.error} /> : null}
+    </aside>
+  );
+}
+
+function Fact({ name, value, error }: { name: string; value: string; error: string }) {
+  return (
+    <tr>
+      <th scope="row">{name}</th>
+      <td className="number">
+        <strong>{value}</strong>
+      </td>
+      <td className="number soft">{error}</td>
+    </tr>
+  );
+}
+
+function RunRow({ name, runId, seconds }: { name: string; runId: string; seconds: number }) {
+  return (
+    <tr>
+      <th scope="row">{name}</th>
+      <td className="number">
+        <Link className="mono" href={`/runs/${runId}`}>
+          {runId.replace(/^run_/, "")}
+        </Link>
+      </td>
+      <td className="number soft">{duration(seconds)}</td>
+    </tr>
+  );
+}
