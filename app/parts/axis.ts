@@ -34,6 +34,23 @@ export function logTicks(low: number, high: number, count = 6): number[] {
   return [];
 }
 
+/** Ticks of a short logarithmic stretch, as of sizes: finer than 1, 2, 5 where there is room. */
+export function fineLogTicks(low: number, high: number, count = 8): number[] {
+  for (const steps of [
+    [1, 1.5, 2, 3, 4, 5, 7.5],
+    [1, 2, 3, 5, 7],
+  ]) {
+    const ticks: number[] = [];
+    for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++)
+      for (const m of steps) {
+        const t = Number((m * 10 ** p).toPrecision(3));
+        if (t >= low && t <= high) ticks.push(t);
+      }
+    if (ticks.length <= count) return ticks;
+  }
+  return logTicks(low, high, count);
+}
+
 /** sign(v) · √(|v| / max) on a linear stretch: small effects stay visible, zero keeps its place. */
 export function signedRootAxis(domain: readonly [number, number], range: readonly [number, number], count = 6): Axis {
   const root = (v: number): number => Math.sign(v) * Math.sqrt(Math.abs(v));

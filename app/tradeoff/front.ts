@@ -62,13 +62,6 @@ export function offeredWithin(
   return capsule?.points[0] ?? best;
 }
 
-/** One per cent a step, to four figures, so that what is read is what is set. */
-export function stepBudget(value: number, steps: number): number {
-  const next = Number((value * 1.01 ** steps).toPrecision(4));
-  // Rounding must not swallow a step.
-  return next === value ? value * 1.01 ** steps : next;
-}
-
 /** Where the budget starts: in the middle of what there is, on a logarithmic axis. */
 export function firstBudget(points: readonly Point[], size: Size): number {
   const values = points.map(size.of).filter((v) => v > 0);

@@ -1,9 +1,10 @@
 "use client";
 /** @file What is ours on the trade-off: the base on its rail, capsules, rings, the budget and its two sides. */
+import { stepBudget } from "../parts/budget.ts";
 import type { ChartFrame } from "../parts/chart.tsx";
 import { fixed } from "../parts/format.ts";
 import { PictureSlider } from "../parts/picture-slider.tsx";
-import { type Capsule, stepBudget } from "./front.ts";
+import type { Capsule } from "./front.ts";
 import type { Measure, Point, Size } from "./measures.ts";
 
 export interface View {

@@ -4,13 +4,14 @@ import Link from "next/link";
 import { Suspense, useCallback, useEffect, useMemo, useState } from "react";
 import type { EvaluatedBoard } from "../../server/tradeoff/evaluated.ts";
 import { useTRPC } from "../parts/api.tsx";
+import { stepBudget } from "../parts/budget.ts";
 import { Check, Picker } from "../parts/controls.tsx";
 import { count } from "../parts/format.ts";
 import { useHotkeys } from "../parts/hotkeys.ts";
 import { ShareButton, ToolBar, TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
 import { useAddress } from "../parts/url-state.ts";
-import { capsulesOf, firstBudget, frontOf, offeredWithin, stepBudget, walk } from "./front.ts";
+import { capsulesOf, firstBudget, frontOf, offeredWithin, walk } from "./front.ts";
 import { Layers } from "./layers.tsx";
 import {
   type Measure,
@@ -144,18 +145,23 @@ function Board(props: { board: EvaluatedBoard; boards: readonly EvaluatedBoard[]
   const layers = selected ? layersOf(selected.made, madeOfBase) : null;
   return (
     <>
-      <TopBar title="Trade-off" trail={[{ name: board.base, href: `/models?model=${encodeURIComponent(board.base)}` }]}>
+      <TopBar
+        title="Trade-off"
+        trail={[{ name: board.base, href: `/models?model=${encodeURIComponent(board.base)}` }]}
+        chips={
+          boards.length > 1 ? (
+            <Picker
+              label="Study"
+              options={boards.map((b) => [b.id, nameOfBoard(b)] as const)}
+              value={board.id}
+              onChange={props.onBoard}
+            />
+          ) : null
+        }
+      >
         <ShareButton />
       </TopBar>
       <ToolBar provenance={<span title={board.protocol ?? undefined}>{provenanceOf(board)}</span>}>
-        {boards.length > 1 ? (
-          <Picker
-            label="Study"
-            options={boards.map((b) => [b.id, nameOfBoard(b)] as const)}
-            value={board.id}
-            onChange={props.onBoard}
-          />
-        ) : null}
         <Picker
           label="Accuracy"
           options={measureIds

@@ -1,7 +1,7 @@
 "use client";
 /** @file Accuracy against size: the staircase of what is worth having, references, and a budget to drag. */
 import { useMemo } from "react";
-import { logTicks } from "../parts/axis.ts";
+import { fineLogTicks, logTicks } from "../parts/axis.ts";
 import { Chart, type Series } from "../parts/chart.tsx";
 import type { FigureTable } from "../parts/save-figure.ts";
 import type { Capsule } from "./front.ts";
@@ -84,7 +84,7 @@ export function TradeoffChart(props: TradeoffChartProps) {
       title="How small before it shows"
       sentence={props.sentence}
       series={series}
-      x={{ title: size.axis, logarithmic: true, range: ranges.x }}
+      x={{ title: size.axis, logarithmic: true, range: ranges.x, ticks: fineLogTicks(...ranges.x) }}
       y={{
         title: measure.axis,
         logarithmic: measure.logarithmic,
@@ -159,6 +159,7 @@ function seriesOf(
             style: "reference",
             hollow: true,
             joined: true,
+            dotted: true,
             markerSize: 9,
             error: bars(palettes),
             direct: "uniform palettes",

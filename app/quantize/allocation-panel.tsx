@@ -1,0 +1,160 @@
+"use client";
+/** @file The allocation in numbers: size, bits, what it is predicted to cost, tensors at each width; and to measure it. */
+import { useMutation } from "@tanstack/react-query";
+import Link from "next/link";
+import { useState } from "react";
+import type { Allocation } from "../../lib/compress/allocate/allocation.ts";
+import type { Width } from "../../lib/compress/quantize/width.ts";
+import { useTRPCClient } from "../parts/api.tsx";
+import { Keys } from "../parts/controls.tsx";
+import { bytes, count, fixed } from "../parts/format.ts";
+import { useHotkeys } from "../parts/hotkeys.ts";
+import { Icon } from "../parts/icons.tsx";
+import { ErrorNote } from "../parts/states.tsx";
+import { type Settings, storageFor, textFor } from "./settings.ts";
+import { type PlacedFinalist, showWidth } from "./sweep-model.ts";
+
+export function AllocationPanel(props: {
+  readonly allocation: Allocation<Width>;
+  readonly widths: readonly Width[];
+  readonly settings: Settings;
+  readonly budget: number;
+  readonly placed: readonly PlacedFinalist[];
+  /** Where points of the trade-off are measured, so that this one joins them; null when that is the sweep's own text. */
+  readonly selectOn: { readonly text: string; readonly separator: string | null } | null;
+}) {
+  const { allocation, widths, settings, budget, placed, selectOn } = props;
+  const client = useTRPCClient();
+  const { tensors, prediction } = allocation;
+  const [copied, setCopied] = useState(false);
+  const recipe = tensors ? { tensors: { ...tensors } } : null;
+  const measure = useMutation({
+    mutationFn: async () => {
+      if (!recipe) throw new Error("there is no allocation to measure");
+      const name = `allocated to ${bytes(allocation.sizeBytes).replaceAll("\u2009", " ")}`;
+      const { model } = settings;
+      const needsText = storageFor(settings).weighting !== "none";
+      const made = await client.runs.submit.mutate({
+        kind: "quantize",
+        name,
+        config: { model, recipe, ...storageFor(settings), ...(needsText ? textFor(settings) : {}) },
+      });
+      const beside = { model: `run:${made.id}`, base: model };
+      const first = await client.runs.submit.mutate({
+        kind: "evaluate",
+        name: `${name}, on the sweep's text`,
+        config: { ...beside, ...textFor(settings) },
+      });
+      if (selectOn)
+        await client.runs.submit.mutate({
+          kind: "evaluate",
+          name: `${name}, for the trade-off`,
+          config: { ...beside, text: selectOn.text, ...(selectOn.separator ? { separator: selectOn.separator } : {}) },
+        });
+      return first;
+    },
+  });
+  const canMeasure = recipe !== null && !measure.isPending && allocation.unmeasured.length === 0;
+  const start = (): void => {
+    if (canMeasure) measure.mutate();
+  };
+  useHotkeys({ "quantize.measure": canMeasure ? start : undefined });
+  const same = placed.find(
+    (f) => tensors && Object.entries(f.recipe).every(([t, w]) => tensors[t] === w) && f.predicted !== null,
+  );
+  return (
+    <aside className="quantize-panel" aria-label="The allocation">
+      {tensors ? (
+        <>
+          <div className="quantize-numbers">
+            <p>
+              <span className="figure-number">{bytes(allocation.sizeBytes)}</span>
+              <span className="soft">{fixed(allocation.bitsPerWeight, 2)} bits per weight, exact</span>
+            </p>
+            <p>
+              <span className="figure-number">{prediction.value.toPrecision(2)}</span>
+              <span className="soft">
+                predicted KL, {prediction.low.toPrecision(2)} to {prediction.high.toPrecision(2)}
+              </span>
+            </p>
+          </div>
+          {same ? (
+            <p>
+              Measured: <strong>{same.kl.toPrecision(3)}</strong>{" "}
+              <span className="soft">
+                ± {same.standardError.toPrecision(1)} nats per token, {same.model}
+              </span>
+            </p>
+          ) : null}
+          <table>
+            <caption className="visually-hidden">Tensors at each width</caption>
+            <thead>
+              <tr>
+                {[...widths, ...(allocation.counts.fp16 ? (["fp16"] as const) : [])].map((w) => (
+                  <th key={w} className="number">
+                    {showWidth(w)}
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              <tr>
+                {[...widths, ...(allocation.counts.fp16 ? (["fp16"] as const) : [])].map((w) => (
+                  <td key={w} className="number">
+                    <strong>{allocation.counts[w] ?? 0}</strong>
+                  </td>
+                ))}
+              </tr>
+            </tbody>
+          </table>
+          <p className="soft">
+            Tensors at each width. Only measured widths are chosen.
+            {allocation.unmeasured.length > 0
+              ? ` ${allocation.unmeasured.length} are not measured yet and stay fp16.`
+              : ""}{" "}
+            {prediction.basis === "calibrated"
+              ? `The prediction is corrected by ${prediction.finalists} allocations that were measured whole; the interval is of 95 %.`
+              : "The interval is of sampling alone until two allocations have been measured whole."}
+          </p>
+        </>
+      ) : (
+        <p className="note warning" role="status">
+          <strong>{bytes(budget)} is out of reach.</strong> The smallest measured widths take{" "}
+          {count(allocation.sizeBytes)} bytes.
+        </p>
+      )}
+      <div role="status">
+        {measure.data ? (
+          <p>
+            <Link href={`/runs/${measure.data.id}`}>Its measurement</Link> is on its way; the point appears on the curve
+            {selectOn ? (
+              <>
+                {" "}
+                and in <Link href="/tradeoff">Trade-off</Link>
+              </>
+            ) : null}
+            .
+          </p>
+        ) : null}
+      </div>
+      {measure.error ? <ErrorNote error={measure.error} /> : null}
+      <div className="quantize-actions">
+        <button type="button" className="primary" disabled={!canMeasure} onClick={start}>
+          Measure this allocation <Keys of="quantize.measure" />
+        </button>
+        <button
+          type="button"
+          disabled={!recipe}
+          onClick={() =>
+            void navigator.clipboard.writeText(JSON.stringify(recipe, null, 2)).then(() => {
+              setCopied(true);
+              setTimeout(() => setCopied(false), 1500);
+            })
+          }
+        >
+          {copied ? <Icon name="check" /> : null} {copied ? "Copied" : "Copy recipe"}
+        </button>
+      </div>
+    </aside>
+  );
+}
