@@ -117,7 +117,7 @@ export function Matrix(props: MatrixProps) {
             g.columns.map((c) => {
               const box = boxes.get(c.tensor);
               return box ? (
-                <text key={c.tensor} x={box.x + box.width / 2} y={lower + 16} textAnchor="middle" aria-hidden="true">
+                <text key={c.tensor} x={box.x + box.width / 2} y={lower + 16} textAnchor="middle">
                   {letterOf(c)}
                 </text>
               ) : null;
@@ -141,7 +141,7 @@ function Heads({
   bold: ReadonlySet<number>;
 }) {
   return (
-    <g role="presentation">
+    <g>
       {groups.map((g) => {
         const [first, last] = [boxes.get(g.columns[0]?.tensor ?? ""), boxes.get(g.columns.at(-1)?.tensor ?? "")];
         if (!first || !last) return null;
@@ -219,7 +219,6 @@ const Cells = memo(function Cells(props: CellsProps) {
                 ? "var(--surface)"
                 : "url(#quantize-waiting)";
             return box ? (
-              // biome-ignore lint/a11y/useSemanticElements: a cell of a drawing
               <rect
                 key={c.tensor}
                 role="gridcell"
@@ -272,7 +271,7 @@ function Kept(props: {
   }));
   const most = Math.max(...kept.filter((k) => k.column.layer !== null).map((k) => k.size), 1);
   return (
-    <g role="presentation">
+    <g>
       <text x={MARGIN - 14} y={top + 12} textAnchor="end">
         kB kept
       </text>

@@ -111,7 +111,7 @@ export function allocationPath(
     if (group.columns[0]?.layer === null) before = null;
     for (const { tensor } of group.columns) {
       const box = boxes.get(tensor);
-      const row = widths.findIndex((w) => w === chosen[tensor]);
+      const row = (widths as readonly string[]).indexOf(chosen[tensor] ?? "");
       if (!box || row < 0) {
         before = null;
         continue;

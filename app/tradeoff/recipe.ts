@@ -110,14 +110,14 @@ export function differences(a: Point, b: Point, base: MadeOf | null): string[] |
     if (layer.neurons !== other.neurons) found.push(`${name} neurons: ${layer.neurons}, there ${other.neurons}`);
     for (const { role, bits } of layer.bits) {
       const there = other.bits.find((t) => t.role === role)?.bits;
-      if (there !== bits) found.push(`${name}.${role}: ${bits}-bit, there ${there ?? "none"}`);
+      if (there !== bits) found.push(`${name}.${role}: ${bits}-bit, there ${there === undefined ? "none" : `${there}-bit`}`);
     }
   }
   const ends = (p: Point): Map<string, number> =>
     new Map(p.made?.tensors.filter((t) => !/^L\d/.test(t.tensor)).map((t) => [t.tensor, t.bits]));
   const there = ends(b);
   for (const [tensor, bits] of ends(a))
-    if (there.get(tensor) !== bits) found.push(`${tensor}: ${bits}-bit, there ${there.get(tensor) ?? "none"}`);
+    if (there.get(tensor) !== bits) found.push(`${tensor}: ${bits}-bit, there ${there.has(tensor) ? `${there.get(tensor)}-bit` : "none"}`);
   return found;
 }
 
