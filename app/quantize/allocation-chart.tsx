@@ -34,7 +34,7 @@ export function AllocationChart(props: {
       series={series}
       x={{ title: "Size on disk, MB", range: x }}
       y={{ title: "KL to the model, nats per token", logarithmic: true }}
-      height={288}
+      height={264}
       under={(frame) => {
         const at = Math.max(frame.left, frame.x(budget / 1e6));
         return (
@@ -95,6 +95,7 @@ function seriesOf(sweep: SweepMatrix, finalists: readonly Finalist[], placed: re
         high: curve.map((p) => p.prediction.high),
       },
       direct: "allocated, predicted",
+      directAt: 0.45,
     },
     ...(uniform.length > 0
       ? [

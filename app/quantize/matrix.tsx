@@ -56,7 +56,7 @@ export function Matrix(props: MatrixProps) {
   const domain = useMemo(() => costDomain(cells, target), [cells, target]);
   const [shown, setShown] = useState("");
   const lower = TOP + ROW * widths.length;
-  const height = lower + 30 + BARS + 26;
+  const height = lower + 26 + (chosen ? BARS + 20 : 0);
   const path = chosen ? allocationPath(groups, boxes, widths, chosen, (row) => TOP + ROW * (row + 0.5)) : "";
   return (
     <Figure
@@ -302,7 +302,7 @@ function Kept(props: {
 
 function Legend({ domain, target, shown }: { domain: readonly [number, number]; target: Target; shown: string }) {
   const stops = Array.from({ length: 24 }, (_, i) => domain[0] * (domain[1] / domain[0]) ** (i / 23));
-  const ticks = [0, 1, 2, 3, 4].map((i) => domain[0] * 10 ** i * 1e3);
+  const ticks = [0, 2, 4, 6].map((i) => domain[0] * 10 ** i * 1e3);
   return (
     <div className="quantize-legend small soft">
       <span className="row">

@@ -5,6 +5,7 @@ import { Suspense, useEffect, useMemo, useState } from "react";
 import type { SweepColumn } from "../../experiments/sensitivity/tensor-sweep.ts";
 import { allocateWidths } from "../../lib/compress/allocate/allocation.ts";
 import { tensorUnit } from "../../lib/ids.ts";
+import type { RunState } from "../../server/db/schema.ts";
 import { useTRPC } from "../parts/api.tsx";
 import { Picker } from "../parts/controls.tsx";
 import { fixed, percent } from "../parts/format.ts";
@@ -38,13 +39,24 @@ export default function QuantizePage() {
 
 const limits = [4, 8, 16, 32, 64, 128] as const;
 const FIRST_LIMIT = 16;
+/** How often a map at work is asked for its news. */
+const LIVE_MS = 700;
+const isAtWork = (state: RunState): boolean => state === "queued" || state === "running" || state === "stopping";
 
 function Quantize() {
   const trpc = useTRPC();
   const { get, set } = useAddress();
   const models = useQuery(trpc.models.list.queryOptions());
   const texts = useQuery(trpc.texts.list.queryOptions());
-  const list = useQuery(trpc.runs.list.queryOptions({ kinds: ["sensitivity"] }, { placeholderData: keepPreviousData }));
+  const list = useQuery(
+    trpc.runs.list.queryOptions(
+      { kinds: ["sensitivity"] },
+      {
+        placeholderData: keepPreviousData,
+        refetchInterval: ({ state }) => (state.data?.some((r) => isAtWork(r.state)) ? LIVE_MS : false),
+      },
+    ),
+  );
   const sweeps = useMemo(
     () =>
       (list.data ?? []).flatMap((run) => {
@@ -113,27 +125,30 @@ function Quantize() {
         </div>
       </>
     );
-  const isAtWork = shown && ["queued", "running", "stopping"].includes(shown.run.state);
   return (
     <>
       <TopBar
         title="Quantize"
         trail={model ? [{ name: model, href: `/models?model=${encodeURIComponent(model)}` }] : []}
         chips={
-          shown ? (
-            <Link className="chip" href={`/runs/${shown.run.id}`}>{`sweep ${shown.run.id.slice(-4)}`}</Link>
-          ) : null
+          <>
+            <Picker
+              label="Model"
+              options={(models.data ?? []).map((m) => [m.id, m.id] as const)}
+              value={model ?? ""}
+              onChange={(m) => set({ model: m, run: null, budget: null })}
+            />
+            {shown ? (
+              <Link className="chip" href={`/runs/${shown.run.id}`}>
+                sweep {shown.run.id.slice(-4)}
+              </Link>
+            ) : null}
+          </>
         }
       >
         <ShareButton />
       </TopBar>
-      <ToolBar>
-        <Picker
-          label="Model"
-          options={(models.data ?? []).map((m) => [m.id, m.id] as const)}
-          value={model ?? ""}
-          onChange={(m) => set({ model: m, run: null, budget: null })}
-        />
+      <ToolBar provenance={shown ? <SweepProgress run={shown.run} /> : null}>
         <Picker
           label="Scheme"
           options={schemeIds.map((s) => [s, schemes[s].name] as const)}
@@ -165,7 +180,7 @@ function Quantize() {
           value={String(limit)}
           onChange={(n) => set({ limit: n })}
         />
-        {isAtWork ? null : (
+        {shown && isAtWork(shown.run.state) ? null : (
           <button
             type="button"
             className={shown ? undefined : "primary"}
@@ -242,7 +257,12 @@ type ListedRun = React.ComponentProps<typeof SweepProgress>["run"];
 function Sweep({ run, settings, target }: { run: ListedRun; settings: Settings; target: Target }) {
   const trpc = useTRPC();
   const { get, set } = useAddress();
-  const sweep = useQuery(trpc.runs.tensors.queryOptions({ id: run.id }, { placeholderData: keepPreviousData }));
+  const sweep = useQuery(
+    trpc.runs.tensors.queryOptions(
+      { id: run.id },
+      { placeholderData: keepPreviousData, refetchInterval: isAtWork(run.state) ? LIVE_MS : false },
+    ),
+  );
   const anatomy = useQuery(
     trpc.models.anatomy.queryOptions({ id: settings.model }, { staleTime: Number.POSITIVE_INFINITY }),
   );
@@ -295,7 +315,6 @@ function Sweep({ run, settings, target }: { run: ListedRun; settings: Settings; 
   return (
     <>
       <section className="region quantize-top">
-        <SweepProgress run={run} done={data.done} total={data.total} />
         <Matrix
           columns={data.columns}
           widths={data.widths}

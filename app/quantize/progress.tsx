@@ -11,7 +11,7 @@ export interface SweepRun {
   readonly id: string;
   readonly state: RunState;
   readonly reason: string | null;
-  readonly progress: ProgressData | null;
+  readonly progress: (ProgressData & { readonly done: number; readonly total: number }) | null;
 }
 
 /** Cells a second, from what is left and how long that is thought to take. */
@@ -20,29 +20,34 @@ export const rateOf = (left: number, seconds: ProgressData["left"]): number | nu
   return mean > 0 && left > 0 ? left / mean : null;
 };
 
-export function SweepProgress({ run, done, total }: { run: SweepRun; done: number; total: number }) {
+export function SweepProgress({ run }: { run: SweepRun }) {
   const trpc = useTRPC();
   const stop = useMutation(trpc.runs.stop.mutationOptions());
   const resume = useMutation(trpc.runs.resume.mutationOptions());
+  const [done, total] = [run.progress?.done ?? 0, run.progress?.total ?? 0];
   const isAtWork = run.state === "running" || run.state === "queued" || run.state === "stopping";
   const rate = isAtWork ? rateOf(total - done, run.progress?.left ?? null) : null;
   const error = stop.error ?? resume.error;
   return (
     <span className="quantize-progress">
       <RunStateMark state={run.state} />
-      <span
-        className={run.state === "lost" ? "bar lost" : "bar"}
-        role="progressbar"
-        aria-label="Cells measured"
-        aria-valuenow={done}
-        aria-valuemin={0}
-        aria-valuemax={total}
-      >
-        <span style={{ width: `${(100 * done) / Math.max(1, total)}%` }} />
-      </span>
-      <span>
-        <strong>{done}</strong> <span className="soft">of {total}</span>
-      </span>
+      {run.state === "succeeded" ? null : (
+        <span
+          className={run.state === "lost" ? "bar lost" : "bar"}
+          role="progressbar"
+          aria-label="Cells measured"
+          aria-valuenow={done}
+          aria-valuemin={0}
+          aria-valuemax={total}
+        >
+          <span style={{ width: `${(100 * done) / Math.max(1, total)}%` }} />
+        </span>
+      )}
+      {total > 0 ? (
+        <span>
+          <strong>{Math.floor(done)}</strong> <span className="soft">of {total}</span>
+        </span>
+      ) : null}
       {rate !== null ? (
         <span className="soft">
           {fixed(rate, rate < 1 ? 2 : 1)} per s · {timeLeft(run.progress?.left ?? null)}

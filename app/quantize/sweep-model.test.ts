@@ -79,9 +79,9 @@ test("arrows move by cells and stop at the edges; pages move by layers", () => {
   expect(movedCell(columns, 3, at, "x")).toBeNull();
 });
 
-test("colours span four decades below the largest cost, and hold still when there is none", () => {
-  expect(costDomain([cell("L0.query", "palette2", 0.03, 1)], "kl")).toEqual([1e-5, 0.1]);
-  expect(costDomain([], "kl")).toEqual([1e-7, 1e-3]);
+test("colours span six decades below the largest cost, and hold still when there is none", () => {
+  expect(costDomain([cell("L0.query", "palette2", 0.03, 1)], "kl")).toEqual([1e-7, 0.1]);
+  expect(costDomain([], "kl")).toEqual([1e-9, 1e-3]);
 });
 
 test("what was measured whole corrects the prediction only when it was stored alike, to the byte", () => {

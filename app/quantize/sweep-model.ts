@@ -62,11 +62,11 @@ export function announce(
 
 export const cellKey = (tensor: string, width: string): string => `${tensor} ${width}`;
 
-/** Four decades up to the largest there is, so that colours hold still while cells come in. */
+/** Six decades up to the largest there is, so that colours hold still while cells come in. */
 export function costDomain(cells: readonly SweepCell[], target: Target): readonly [number, number] {
   const most = Math.max(...cells.map((c) => c[target].mean), 1e-3);
   const high = 10 ** Math.ceil(Math.log10(most) - 1e-9);
-  return [high / 1e4, high];
+  return [high / 1e6, high];
 }
 
 export interface Box {

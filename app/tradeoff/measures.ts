@@ -117,6 +117,8 @@ export interface Size {
   readonly name: string;
   readonly axis: string;
   of(p: Point): number;
+  /** Points that have none are left out. */
+  has(p: Point): boolean;
   /** A value on this axis, with its unit. */
   text(value: number): string;
 }
@@ -126,19 +128,29 @@ export const sizes = {
     name: "Size on disk",
     axis: "Size on disk, MB",
     of: (p) => p.sizeBytes / 1e6,
+    has: () => true,
     text: (v) => bytes(Math.round(v * 1e6)),
   },
   bits: {
     name: "Bits per weight",
     axis: "Bits per weight",
     of: (p) => p.bitsPerWeight,
+    has: () => true,
     text: (v) => `${fixed(v, 2)} bits`,
   },
   parameters: {
     name: "Parameters",
     axis: "Parameters, millions",
     of: (p) => p.parameters / 1e6,
+    has: () => true,
     text: (v) => `${count(v * 1e6)} parameters`,
+  },
+  speed: {
+    name: "Modelled speed",
+    axis: "Modelled time per token on an A17 Pro, ms",
+    of: (p) => (p.modelled ? 1000 / p.modelled.tokensPerSecond : Number.NaN),
+    has: (p) => p.modelled !== null,
+    text: (v) => `${fixed(v, 2)} ms a token, modelled`,
   },
 } as const satisfies Record<string, Size>;
 export type SizeId = keyof typeof sizes;

@@ -37,10 +37,22 @@ export default function TradeoffPage() {
   );
 }
 
+/** New points are looked for this often, should no event tell of them. */
+const RENEWED_MS = 20_000;
+
 function Tradeoff() {
   const trpc = useTRPC();
   const { get, set } = useAddress();
-  const boards = useQuery(trpc.tradeoff.boards.queryOptions(undefined, { placeholderData: keepPreviousData }));
+  const boards = useQuery(
+    trpc.tradeoff.boards.queryOptions(undefined, { placeholderData: keepPreviousData, refetchInterval: RENEWED_MS }),
+  );
+  // What ends while the page is open belongs on it.
+  const ended = useQuery(trpc.runs.list.queryOptions({ kinds: ["evaluate", "tradeoff"], states: ["succeeded"] }));
+  const measured = ended.data?.length;
+  const { refetch } = boards;
+  useEffect(() => {
+    if (measured !== undefined) void refetch();
+  }, [measured, refetch]);
   // A comparison of many says more than a check of one.
   const board =
     boards.data?.find((b) => b.id === get("board")) ??
@@ -88,12 +100,12 @@ const nameOfBoard = (b: EvaluatedBoard): string => `${b.base} on ${b.text}, ${b.
 function Board(props: { board: EvaluatedBoard; boards: readonly EvaluatedBoard[]; onBoard: (id: string) => void }) {
   const { board, boards } = props;
   const { get, set } = useAddress();
-  const { points } = board;
+  const sizeId = sizeIds.find((s) => s === get("size")) ?? "bytes";
+  const size: Size = sizes[sizeId];
+  const points = useMemo(() => board.points.filter(size.has), [board, size]);
   const asked = measureIds.find((m) => m === get("measure")) ?? "kl";
   const measureId: MeasureId = points.some((p) => measures[asked].of(p) !== null) ? asked : "kl";
   const measure: Measure = measures[measureId];
-  const sizeId = sizeIds.find((s) => s === get("size")) ?? "bytes";
-  const size: Size = sizes[sizeId];
   const showDominated = get("dominated") !== "off";
   const showReferences = get("references") !== "off";
   const front = useMemo(() => frontOf(points, size, measure), [points, size, measure]);

@@ -7,7 +7,7 @@ import type { MadeOf } from "../../experiments/tradeoff/made-of.ts";
 import type { EvaluatedBoard } from "../../server/tradeoff/evaluated.ts";
 import { kvCacheBytes } from "../models/kv-cache.ts";
 import { useTRPC } from "../parts/api.tsx";
-import { IconButton, Keys } from "../parts/controls.tsx";
+import { IconButton, Keys, Tag } from "../parts/controls.tsx";
 import { bytes, count, duration, fixed, percent } from "../parts/format.ts";
 import { useHotkeys } from "../parts/hotkeys.ts";
 import { ErrorNote } from "../parts/states.tsx";
@@ -99,6 +99,19 @@ export function PointPanel(props: PointPanelProps) {
               value={bytes(kvCacheBytes(anatomy.data.layers, Math.min(CACHE_CONTEXT, anatomy.data.maxPositions)))}
               error={anatomy.data.maxPositions < CACHE_CONTEXT ? `at ${anatomy.data.maxPositions}, its most` : "exact"}
             />
+          ) : null}
+          {point.modelled ? (
+            <tr>
+              <th scope="row">
+                {point.modelled.device} at {point.modelled.context}
+              </th>
+              <td className="number">
+                <strong>{count(point.modelled.tokensPerSecond)} tok/s</strong>
+              </td>
+              <td className="number">
+                <Tag kind="modelled" />
+              </td>
+            </tr>
           ) : null}
         </tbody>
       </table>

@@ -83,11 +83,11 @@ function pruned(point: Point, base: MadeOf | null): string {
 }
 
 function quantized(point: Point, config: Readonly<Record<string, unknown>>): string {
-  const kind = config.scheme === "affine" ? "int" : "palette ";
   const bits = new Set(point.made?.tensors.map((t) => t.bits));
   if (bits.size > 1) return "mixed";
   const [only] = bits;
-  return `${kind}${only ?? String(config.bits ?? 4)}`;
+  const each = only ?? String(config.bits ?? 4);
+  return config.scheme === "affine" ? `int${each}` : `${each}-bit palettes`;
 }
 
 /** Units in which two points differ: heads by name, neurons by layer, tensors by width. */
@@ -110,14 +110,16 @@ export function differences(a: Point, b: Point, base: MadeOf | null): string[] |
     if (layer.neurons !== other.neurons) found.push(`${name} neurons: ${layer.neurons}, there ${other.neurons}`);
     for (const { role, bits } of layer.bits) {
       const there = other.bits.find((t) => t.role === role)?.bits;
-      if (there !== bits) found.push(`${name}.${role}: ${bits}-bit, there ${there === undefined ? "none" : `${there}-bit`}`);
+      if (there !== bits)
+        found.push(`${name}.${role}: ${bits}-bit, there ${there === undefined ? "none" : `${there}-bit`}`);
     }
   }
   const ends = (p: Point): Map<string, number> =>
     new Map(p.made?.tensors.filter((t) => !/^L\d/.test(t.tensor)).map((t) => [t.tensor, t.bits]));
   const there = ends(b);
   for (const [tensor, bits] of ends(a))
-    if (there.get(tensor) !== bits) found.push(`${tensor}: ${bits}-bit, there ${there.has(tensor) ? `${there.get(tensor)}-bit` : "none"}`);
+    if (there.get(tensor) !== bits)
+      found.push(`${tensor}: ${bits}-bit, there ${there.has(tensor) ? `${there.get(tensor)}-bit` : "none"}`);
   return found;
 }
 

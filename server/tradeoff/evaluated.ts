@@ -22,6 +22,7 @@ import { wilsonInterval } from "../../lib/stats/proportion.ts";
 import type { Core } from "../core.ts";
 import { models, runs, texts } from "../db/schema.ts";
 import { type Model, modelFolder } from "../models/models.ts";
+import { type ModelledSpeed, modelledSpeed } from "./modelled-speed.ts";
 
 export interface MadeBy {
   readonly runId: string;
@@ -52,6 +53,8 @@ export interface EvaluatedPoint {
   /** Null for what was measured before it was kept. */
   readonly made: MadeOf | null;
   readonly paired: PairedLosses | null;
+  /** Not measured: the cost model's speed of decoding. Null where a checkpoint cannot be read. */
+  readonly modelled: ModelledSpeed | null;
   /** The runs from the base to this model, oldest first. */
   readonly madeBy: readonly MadeBy[];
   readonly measuredBy: { readonly runId: string; readonly kind: string; readonly seconds: number };
@@ -100,7 +103,9 @@ export function boardId({ base, text, separator, limit, context, maxTokens, fuse
 }
 
 type Run = typeof runs.$inferSelect;
-type Measured = Omit<EvaluatedPoint, "isBase" | "hash" | "madeBy" | "reference"> & { readonly tasks: string | null };
+type Measured = Omit<EvaluatedPoint, "isBase" | "hash" | "madeBy" | "modelled" | "reference"> & {
+  readonly tasks: string | null;
+};
 
 /** All boards, the one with the newest measurement first. */
 export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
@@ -143,22 +148,22 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
     const counts = new Map<string, number>();
     for (const p of found.values()) if (p.tasks) counts.set(p.tasks, (counts.get(p.tasks) ?? 0) + 1);
     const tasks = [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;
-    const points = [...found.values()].flatMap((p): EvaluatedPoint[] => {
+    const points: EvaluatedPoint[] = [];
+    for (const p of found.values()) {
       const model = known.get(p.model);
-      if (!model) return [];
+      if (!model) continue;
       const { tasks: answered, ...rest } = p;
       const madeBy = stepsFrom(base.id, model, known, makers);
-      return [
-        {
-          ...rest,
-          accuracy: answered === tasks ? p.accuracy : null,
-          isBase: p.model === base.id,
-          hash: model.hash,
-          madeBy,
-          reference: model.parentId === base.id ? referenceOf(madeBy) : null,
-        },
-      ];
-    });
+      points.push({
+        ...rest,
+        accuracy: answered === tasks ? p.accuracy : null,
+        isBase: p.model === base.id,
+        hash: model.hash,
+        madeBy,
+        modelled: await modelledSpeed(core, model, madeBy, rest.bitsPerWeight).catch(() => null),
+        reference: model.parentId === base.id ? referenceOf(madeBy) : null,
+      });
+    }
     const summary = own.find((r) => r.kind === "tradeoff")?.summary as TradeoffSummary | undefined;
     const single = own.find((r) => r.kind === "evaluate")?.summary as EvaluateSummary | undefined;
     boards.push({
