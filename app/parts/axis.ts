@@ -46,6 +46,7 @@ export function fineLogTicks(low: number, high: number, count = 8): number[] {
         const t = Number((m * 10 ** p).toPrecision(3));
         if (t >= low && t <= high) ticks.push(t);
       }
+    if (ticks.length < 3) return scaleLinear().domain([low, high]).ticks(5);
     if (ticks.length <= count) return ticks;
   }
   return logTicks(low, high, count);

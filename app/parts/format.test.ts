@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { bytes, count, duration, percent, plain, signed } from "./format.ts";
+import { bytes, count, duration, percent, plain, signed, small } from "./format.ts";
 
 test("numbers are grouped by thin spaces and negative ones have a true minus", () => {
   expect(count(1905024)).toBe("1\u2009905\u2009024");
@@ -19,4 +19,12 @@ test("bytes are SI, durations are in what people say", () => {
   ]);
   expect([0.25, 42, 600, 9000].map(duration)).toEqual(["0.3\u2009s", "42\u2009s", "10\u2009min", "2.5\u2009h"]);
   expect([3, 1234.5678, 0.01234].map(plain)).toEqual(["3", "1234.6", "0.012340"]);
+});
+
+test("what is very small is a power of ten, with as many figures as are asked for", () => {
+  expect(small(0.0412)).toBe("0.041");
+  expect(small(0.00000724)).toBe("7.2·10⁻⁶");
+  expect(small(1e-5, 1)).toBe("10⁻⁵");
+  expect(small(-2e-12, 1)).toBe("−2·10⁻¹²");
+  expect(small(0)).toBe("0");
 });

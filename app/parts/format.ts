@@ -27,6 +27,18 @@ export function duration(seconds: number): string {
   return seconds < 5400 ? `${Math.round(seconds / 60)}${THIN}min` : `${(seconds / 3600).toFixed(1)}${THIN}h`;
 }
 
+const raised = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
+/** A number that may be very small: two figures, below a thousandth as `7.2·10⁻⁶`. */
+export function small(v: number, figures = 2): string {
+  if (v === 0 || Math.abs(v) >= 1e-3) return Number(v.toPrecision(figures)).toString().replace("-", "−");
+  const [mantissa, exponent] = Math.abs(v)
+    .toExponential(figures - 1)
+    .split("e-");
+  const power = `10⁻${[...(exponent ?? "")].map((d) => raised[Number(d)]).join("")}`;
+  return `${v < 0 ? "−" : ""}${Number(mantissa) === 1 && figures === 1 ? power : `${mantissa}·${power}`}`;
+}
+
 /** Six figures at most, for numbers whose unit the reader knows. */
 export const plain = (v: number): string =>
   Number.isInteger(v) ? count(v) : fixed(v, Math.min(6, Math.max(0, 4 - Math.floor(Math.log10(Math.abs(v) || 1)))));

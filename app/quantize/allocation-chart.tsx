@@ -7,7 +7,7 @@ import { z95 } from "../../lib/stats/proportion.ts";
 import type { SweepMatrix } from "../../server/api/sweep-matrix.ts";
 import { stepBudget } from "../parts/budget.ts";
 import { Chart, type Series } from "../parts/chart.tsx";
-import { bytes } from "../parts/format.ts";
+import { bytes, small } from "../parts/format.ts";
 import { PictureSlider } from "../parts/picture-slider.tsx";
 import type { PlacedFinalist } from "./sweep-model.ts";
 import { showWidth } from "./sweep-model.ts";
@@ -33,7 +33,7 @@ export function AllocationChart(props: {
       sentence={props.solved}
       series={series}
       x={{ title: "Size on disk, MB", range: x }}
-      y={{ title: "KL to the model, nats per token", logarithmic: true }}
+      y={{ title: "KL to the model, nats per token", logarithmic: true, format: (v) => small(v, 1) }}
       height={264}
       under={(frame) => {
         const at = Math.max(frame.left, frame.x(budget / 1e6));
@@ -95,7 +95,7 @@ function seriesOf(sweep: SweepMatrix, finalists: readonly Finalist[], placed: re
         high: curve.map((p) => p.prediction.high),
       },
       direct: "allocated, predicted",
-      directAt: 0.45,
+      directAt: 0.6,
     },
     ...(uniform.length > 0
       ? [

@@ -7,7 +7,7 @@ import type { Allocation } from "../../lib/compress/allocate/allocation.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
 import { useTRPCClient } from "../parts/api.tsx";
 import { Keys } from "../parts/controls.tsx";
-import { bytes, count, fixed } from "../parts/format.ts";
+import { bytes, count, fixed, small } from "../parts/format.ts";
 import { useHotkeys } from "../parts/hotkeys.ts";
 import { Icon } from "../parts/icons.tsx";
 import { ErrorNote } from "../parts/states.tsx";
@@ -72,17 +72,17 @@ export function AllocationPanel(props: {
               <span className="soft">{fixed(allocation.bitsPerWeight, 2)} bits per weight, exact</span>
             </p>
             <p>
-              <span className="figure-number">{prediction.value.toPrecision(2)}</span>
+              <span className="figure-number">{small(prediction.value)}</span>
               <span className="soft">
-                predicted KL, {prediction.low.toPrecision(2)} to {prediction.high.toPrecision(2)}
+                predicted KL, {small(prediction.low)} to {small(prediction.high)}
               </span>
             </p>
           </div>
           {same ? (
             <p>
-              Measured: <strong>{same.kl.toPrecision(3)}</strong>{" "}
+              Measured: <strong>{small(same.kl, 3)}</strong>{" "}
               <span className="soft">
-                ± {same.standardError.toPrecision(1)} nats per token, {same.model}
+                ± {small(same.standardError, 1)} nats per token, {same.model}
               </span>
             </p>
           ) : null}

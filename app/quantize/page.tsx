@@ -27,7 +27,7 @@ import {
   sweepConfig,
   widthsOf,
 } from "./settings.ts";
-import { budgetRange, calibration, placeFinalists, type Target, targets } from "./sweep-model.ts";
+import { budgetRange, calibration, measuringNow, placeFinalists, type Target, targets } from "./sweep-model.ts";
 
 export default function QuantizePage() {
   return (
@@ -149,12 +149,14 @@ function Quantize() {
         <ShareButton />
       </TopBar>
       <ToolBar provenance={shown ? <SweepProgress run={shown.run} /> : null}>
-        <Picker
-          label="Scheme"
-          options={schemeIds.map((s) => [s, schemes[s].name] as const)}
-          value={scheme}
-          onChange={(s) => set({ scheme: s, group: null, run: null, budget: null })}
-        />
+        <span className="quantize-scheme">
+          <Picker
+            label="Scheme"
+            options={schemeIds.map((s) => [s, schemes[s].name] as const)}
+            value={scheme}
+            onChange={(s) => set({ scheme: s, group: null, run: null, budget: null })}
+          />
+        </span>
         <Picker
           label="group"
           options={groups.map((g) => [String(g), g === 0 ? "whole row" : String(g)] as const)}
@@ -167,35 +169,39 @@ function Quantize() {
           value={target}
           onChange={(t) => set({ of: t === "kl" ? null : t })}
         />
-        <span className="divider" aria-hidden="true" />
-        <Picker
-          label="on"
-          options={running.map((t) => [t.id, t.id] as const)}
-          value={text?.id ?? ""}
-          onChange={(t) => set({ text: t })}
-        />
-        <Picker
-          label="sequences"
-          options={[...new Set([...limits, limit])].sort((a, b) => a - b).map((n) => [String(n), String(n)] as const)}
-          value={String(limit)}
-          onChange={(n) => set({ limit: n })}
-        />
         {shown && isAtWork(shown.run.state) ? null : (
-          <button
-            type="button"
-            className={shown ? undefined : "primary"}
-            disabled={settings === null || start.isPending}
-            onClick={() =>
-              settings &&
-              start.mutate({
-                kind: "sensitivity",
-                name: `what each tensor of ${settings.model} loses`.slice(0, 120),
-                config: sweepConfig(settings),
-              })
-            }
-          >
-            {shown ? (isAsked ? "Measure again" : "Measure on this text") : "Measure every tensor"}
-          </button>
+          <>
+            <span className="divider" aria-hidden="true" />
+            <Picker
+              label="on"
+              options={running.map((t) => [t.id, t.id] as const)}
+              value={text?.id ?? ""}
+              onChange={(t) => set({ text: t })}
+            />
+            <Picker
+              label="sequences"
+              options={[...new Set([...limits, limit])]
+                .sort((a, b) => a - b)
+                .map((n) => [String(n), String(n)] as const)}
+              value={String(limit)}
+              onChange={(n) => set({ limit: n })}
+            />
+            <button
+              type="button"
+              className={shown ? undefined : "primary"}
+              disabled={settings === null || start.isPending}
+              onClick={() =>
+                settings &&
+                start.mutate({
+                  kind: "sensitivity",
+                  name: `what each tensor of ${settings.model} loses`.slice(0, 120),
+                  config: sweepConfig(settings),
+                })
+              }
+            >
+              {shown ? (isAsked ? "Measure again" : "Measure on this text") : "Measure every tensor"}
+            </button>
+          </>
         )}
       </ToolBar>
       {error ? <ErrorNote error={error} /> : null}
@@ -320,7 +326,7 @@ function Sweep({ run, settings, target }: { run: ListedRun; settings: Settings; 
           widths={data.widths}
           cells={data.cells}
           target={target}
-          measuring={data.measuring}
+          measuring={run.state === "running" ? measuringNow(data.columns, data.widths, data.cells) : null}
           chosen={solution?.allocation.tensors ?? null}
           bold={bold}
         />

@@ -10,6 +10,7 @@ import {
   columnBoxes,
   costDomain,
   groupsOf,
+  measuringNow,
   movedCell,
   placeFinalists,
 } from "./sweep-model.ts";
@@ -69,6 +70,12 @@ test("a cell is read out with its unit, its width and its cost", () => {
   expect(announce(columns[0] as SweepColumn, "fp16", undefined, "kl", false)).toMatch(/^embedding, fp16/);
 });
 
+test("the cell at work is the first that is missing, most bits first", () => {
+  const known = [...columns.map((c) => cell(c.tensor, "palette8", 1, 1)), cell("embedding", "palette4", 1, 1)];
+  expect(measuringNow(columns, widths, known)).toBe("L0.query palette4");
+  expect(measuringNow(columns, ["palette8"], known)).toBeNull();
+});
+
 test("arrows move by cells and stop at the edges; pages move by layers", () => {
   const at = { column: 1, row: 1 };
   expect(movedCell(columns, 3, at, "ArrowRight")).toEqual({ column: 2, row: 1 });
@@ -80,8 +87,10 @@ test("arrows move by cells and stop at the edges; pages move by layers", () => {
 });
 
 test("colours span six decades below the largest cost, and hold still when there is none", () => {
-  expect(costDomain([cell("L0.query", "palette2", 0.03, 1)], "kl")).toEqual([1e-7, 0.1]);
-  expect(costDomain([], "kl")).toEqual([1e-9, 1e-3]);
+  const [low, high] = costDomain([cell("L0.query", "palette2", 0.03, 1)], "kl");
+  expect(high).toBeCloseTo(0.1, 12);
+  expect(low / high).toBeCloseTo(1e-6, 12);
+  expect(costDomain([], "kl")[1]).toBeCloseTo(1e-3, 12);
 });
 
 test("what was measured whole corrects the prediction only when it was stored alike, to the byte", () => {

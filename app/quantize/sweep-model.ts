@@ -60,6 +60,18 @@ export function announce(
   return `${name}, ${said(width)}, ${sign} ${Math.abs(mean).toFixed(digits)} nats${error}`;
 }
 
+/** The cell at work: cells are measured row by row, most bits first, so it is the first that is missing. */
+export function measuringNow(
+  columns: readonly SweepColumn[],
+  widths: readonly Width[],
+  cells: readonly SweepCell[],
+): string | null {
+  const known = new Set(cells.map((c) => cellKey(c.tensor, c.width)));
+  for (const width of widths)
+    for (const { tensor } of columns) if (!known.has(cellKey(tensor, width))) return cellKey(tensor, width);
+  return null;
+}
+
 export const cellKey = (tensor: string, width: string): string => `${tensor} ${width}`;
 
 /** Six decades up to the largest there is, so that colours hold still while cells come in. */

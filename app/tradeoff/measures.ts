@@ -5,7 +5,7 @@ import { twoSidedP } from "../../lib/stats/normal.ts";
 import { pairedDifference } from "../../lib/stats/paired.ts";
 import { z95 } from "../../lib/stats/proportion.ts";
 import type { EvaluatedPoint } from "../../server/tradeoff/evaluated.ts";
-import { bytes, count, fixed, percent, signed } from "../parts/format.ts";
+import { bytes, count, fixed, percent, signed, small } from "../parts/format.ts";
 
 export type Point = EvaluatedPoint;
 
@@ -55,8 +55,9 @@ export const measures = {
     lowIsBetter: true,
     of: (p) => p.kl.mean,
     interval: (p) => around(p.kl.mean, p.kl.standardError),
-    text: (p) => fixed(p.kl.mean, 4),
-    error: (p) => (p.isBase ? "exact" : `± ${fixed(p.kl.standardError, 4)}`),
+    text: (p) => (p.kl.mean < 0.001 ? small(p.kl.mean) : fixed(p.kl.mean, 4)),
+    error: (p) =>
+      p.isBase ? "exact" : `± ${p.kl.mean < 0.001 ? small(p.kl.standardError, 1) : fixed(p.kl.standardError, 4)}`,
     difference: (d) => `KL ${signed(d, Math.abs(d) < 0.01 ? 4 : 3)}`,
     paired: (a, b) => bySequence(a, b, "kl"),
   },
@@ -150,7 +151,7 @@ export const sizes = {
     axis: "Modelled time per token on an A17 Pro, ms",
     of: (p) => (p.modelled ? 1000 / p.modelled.tokensPerSecond : Number.NaN),
     has: (p) => p.modelled !== null,
-    text: (v) => `${fixed(v, 2)} ms a token, modelled`,
+    text: (v) => `${fixed(v, 2)} ms modelled`,
   },
 } as const satisfies Record<string, Size>;
 export type SizeId = keyof typeof sizes;

@@ -43,7 +43,7 @@ export function Neighbours(props: {
   return (
     <section>
       <h3>Against its neighbours</h3>
-      <table className="tradeoff-table">
+      <table className="tradeoff-table beside">
         <tbody>
           {others.map((q) => (
             <tr key={q.model}>
@@ -80,7 +80,7 @@ export function Neighbours(props: {
 function Relation({ point, other, size, measure }: { point: Point; other: Point; size: Size; measure: Measure }) {
   const ratio = size.of(other) / size.of(point);
   const factor =
-    Math.abs(Math.log(ratio)) < 0.01
+    Math.abs(Math.log(ratio)) < 0.04
       ? ""
       : ratio > 1
         ? `${fixed(ratio, 1)}× smaller, `

@@ -53,7 +53,7 @@ export function Overlay(props: {
   return (
     <>
       {view.capsules.map((c) => (
-        <CapsuleMark key={c.points[0]?.model} capsule={c} frame={frame} view={view} />
+        <CapsuleWords key={c.points[0]?.model} capsule={c} frame={frame} view={view} />
       ))}
       {measure.logarithmic && base ? (
         <>
@@ -109,39 +109,54 @@ export function Overlay(props: {
   );
 }
 
-function CapsuleMark({ capsule, frame, view }: { capsule: Capsule; frame: ChartFrame; view: View }) {
+interface CapsuleProps {
+  readonly capsule: Capsule;
+  readonly frame: ChartFrame;
+  readonly view: View;
+}
+
+function outline({ capsule, frame, view }: CapsuleProps) {
   const places = capsule.points.flatMap((p) => place(frame, view, p) ?? []);
   const xs = places.map((p) => p.x);
   const ys = places.map((p) => p.y);
   const [left, right] = [Math.min(...xs) - 13, Math.max(...xs) + 13];
   const [top, bottom] = [Math.min(...ys) - 13, Math.max(...ys) + 13];
   const isOurs = view.selected !== null && capsule.points.includes(view.selected);
-  const offered = capsule.points[0];
+  return { left, right, top, bottom, isOurs };
+}
+
+/** Drawn behind the points it holds. */
+export function CapsuleMark(props: CapsuleProps) {
+  const { left, right, top, bottom, isOurs } = outline(props);
   return (
-    <g>
-      <rect
-        x={left}
-        y={top}
-        width={right - left}
-        height={bottom - top}
-        rx={13}
-        fill={isOurs ? "var(--signal-soft)" : "none"}
-        fillOpacity={0.45}
-        stroke={isOurs ? "var(--signal)" : "var(--control)"}
-        strokeDasharray="4 3"
-      />
-      {isOurs ? (
-        <text x={left - 2} y={bottom + 16} className="tradeoff-halo" style={{ fill: "var(--ink-2)" }}>
-          <tspan>
-            {capsule.points.length} points here are indistinguishable (least p {fixed(capsule.leastP, 2)})
-          </tspan>
-          <tspan x={left - 2} dy={14}>
-            the smallest is offered{offered ? `, ${view.size.text(view.size.of(offered))}` : ""}
-          </tspan>
-        </text>
-      ) : null}
-    </g>
+    <rect
+      x={left}
+      y={top}
+      width={right - left}
+      height={bottom - top}
+      rx={13}
+      fill={isOurs ? "var(--signal-soft)" : "none"}
+      fillOpacity={0.45}
+      stroke={isOurs ? "var(--signal)" : "var(--control)"}
+      strokeDasharray="4 3"
+    />
   );
+}
+
+function CapsuleWords(props: CapsuleProps) {
+  const { capsule, view } = props;
+  const { right, top, isOurs } = outline(props);
+  const offered = capsule.points[0];
+  return isOurs ? (
+    <text x={right} y={top - 20} textAnchor="end" className="tradeoff-halo" style={{ fill: "var(--ink-2)" }}>
+      <tspan>
+        {capsule.points.length} points here are indistinguishable (least p {fixed(capsule.leastP, 2)})
+      </tspan>
+      <tspan x={right} dy={14}>
+        the smallest is offered{offered ? `, ${view.size.text(view.size.of(offered))}` : ""}
+      </tspan>
+    </text>
+  ) : null;
 }
 
 /** An arrow to the better corner. */

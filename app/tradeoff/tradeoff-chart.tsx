@@ -3,10 +3,11 @@
 import { useMemo } from "react";
 import { fineLogTicks, logTicks } from "../parts/axis.ts";
 import { Chart, type Series } from "../parts/chart.tsx";
+import { small } from "../parts/format.ts";
 import type { FigureTable } from "../parts/save-figure.ts";
 import type { Capsule } from "./front.ts";
 import type { Measure, Point, Size } from "./measures.ts";
-import { Ground, Overlay } from "./overlay.tsx";
+import { CapsuleMark, Ground, Overlay } from "./overlay.tsx";
 
 export interface TradeoffChartProps {
   readonly points: readonly Point[];
@@ -36,7 +37,8 @@ interface Ranges {
 
 export function rangesOf(points: readonly Point[], size: Size, measure: Measure): Ranges {
   const xs = points.map(size.of);
-  const x = [Math.min(...xs) * 0.85, Math.max(...xs) * 1.12] as const;
+  const span = Math.log(Math.max(...xs) / Math.min(...xs)) || 0.2;
+  const x = [Math.min(...xs) * Math.exp(-0.07 * span), Math.max(...xs) * Math.exp(0.06 * span)] as const;
   const ys = points.flatMap((p) => {
     const value = measure.of(p);
     if (value === null || (measure.logarithmic && value <= 0)) return [];
@@ -88,13 +90,21 @@ export function TradeoffChart(props: TradeoffChartProps) {
       y={{
         title: measure.axis,
         logarithmic: measure.logarithmic,
+        ...(measure.logarithmic ? { format: (v: number) => small(v, 1) } : {}),
         range: ranges.y,
         ...(ranges.ticks ? { ticks: ranges.ticks } : {}),
       }}
       height={492}
       table={table}
       onPick={props.onPick}
-      under={(frame) => <Ground frame={frame} budget={budget} />}
+      under={(frame) => (
+        <>
+          <Ground frame={frame} budget={budget} />
+          {capsules.map((c) => (
+            <CapsuleMark key={c.points[0]?.model} capsule={c} frame={frame} view={view} />
+          ))}
+        </>
+      )}
       over={(frame) => <Overlay frame={frame} view={view} onBudget={props.onBudget} />}
     />
   );
