@@ -25,7 +25,9 @@ export function AllocationChart(props: {
   const series = useMemo(() => seriesOf(sweep, finalists, placed), [sweep, finalists, placed]);
   const x = useMemo((): [number, number] => {
     const [low, high] = [range[0] / 1e6, range[1] / 1e6];
-    return [low - (high - low) * 0.03, high + (high - low) * 0.03];
+    // Until two widths are known there is one size.
+    const margin = Math.max((high - low) * 0.03, high * 0.01);
+    return [low - margin, high + margin];
   }, [range]);
   return (
     <Chart

@@ -83,7 +83,13 @@ async function finalistsOf(core: Core, modelId: string, text: string): Promise<S
     .select()
     .from(runs)
     .where(and(eq(runs.kind, "quantize"), eq(runs.state, "succeeded")));
-  const own = made.filter((r) => r.config.model === modelId && r.outputModelId !== null);
+  // Configs name a model by its id, or by the run that makes it.
+  const isNamed = (reference: unknown, by: (typeof made)[number]): boolean =>
+    reference === by.outputModelId || reference === `run:${by.id}`;
+  const [origin] = await core.db.select({ runId: models.runId }).from(models).where(eq(models.id, modelId));
+  const isOwn = (reference: unknown): boolean =>
+    reference === modelId || (origin?.runId != null && reference === `run:${origin.runId}`);
+  const own = made.filter((r) => isOwn(r.config.model) && r.outputModelId !== null);
   if (own.length === 0) return [];
   const measured = await core.db
     .select()
@@ -92,7 +98,7 @@ async function finalistsOf(core: Core, modelId: string, text: string): Promise<S
   return own.flatMap((r) => {
     const recipe = withRecipe.safeParse(r.summary);
     const by = measured.find(
-      (m) => m.config.model === r.outputModelId && m.config.base === modelId && String(m.config.text) === text,
+      (m) => isNamed(m.config.model, r) && isOwn(m.config.base) && String(m.config.text) === text,
     );
     const kl = withKl.safeParse(by?.summary);
     if (!recipe.success || !kl.success || r.outputModelId === null) return [];

@@ -126,9 +126,12 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
   const splits = new Map(
     (await core.db.select({ id: texts.id, split: texts.split }).from(texts)).map((t) => [t.id, t.split]),
   );
+  // Configs name a model by its id, or by the run that makes it.
+  const madeIn = new Map<string, string>([...known.values()].flatMap((m) => (m.runId ? [[`run:${m.runId}`, m.id] as const] : [])));
+  const idOf = (reference: unknown): string => madeIn.get(String(reference)) ?? String(reference);
   const gathered = new Map<string, { on: MeasuredOn; runs: Run[] }>();
   for (const run of measured) {
-    const on = measuredOn.safeParse(run.config);
+    const on = measuredOn.safeParse({ ...run.config, base: idOf(run.config.base) });
     if (!on.success || !known.has(on.data.base)) continue;
     const id = boardId(on.data);
     const board = gathered.get(id) ?? { on: on.data, runs: [] };
@@ -141,7 +144,7 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
     if (!base) continue;
     const found = new Map<string, Measured>();
     for (const run of own)
-      for (const point of await pointsOf(core, run, base, known)) {
+      for (const point of await pointsOf(core, run, base, known.get(idOf(run.config.model)))) {
         const before = found.get(point.model);
         found.set(point.model, before ? completed(before, point) : point);
       }
@@ -189,7 +192,7 @@ const completed = (newer: Measured, older: Measured): Measured => ({
   ...(newer.accuracy ? {} : { accuracy: older.accuracy, tasks: older.tasks }),
 });
 
-async function pointsOf(core: Core, run: Run, base: Model, known: ReadonlyMap<string, Model>): Promise<Measured[]> {
+async function pointsOf(core: Core, run: Run, base: Model, model: Model | undefined): Promise<Measured[]> {
   const tasks = typeof run.config.tasks === "string" ? run.config.tasks : null;
   if (run.kind === "tradeoff") {
     const { points } = run.summary as TradeoffSummary;
@@ -213,7 +216,6 @@ async function pointsOf(core: Core, run: Run, base: Model, known: ReadonlyMap<st
     );
   }
   const score = run.summary as EvaluateSummary;
-  const model = known.get(String(run.config.model));
   if (!model || !score.text?.kl || !score.text.agreement) return [];
   return [
     {
