@@ -28,6 +28,7 @@ function point(model: string, sizeBytes: number, kl: readonly number[], more: Pa
     },
     madeBy: [],
     modelled: null,
+    reported: [],
     measuredBy: { runId: "run_x", kind: "evaluate", seconds: 1 },
     reference: null,
     ...more,

@@ -16,6 +16,8 @@ export interface View {
   readonly pinned: Point | null;
   readonly capsules: readonly Capsule[];
   readonly range: readonly [number, number];
+  /** Points a phone has reported on; empty while they are not shown. */
+  readonly reported: readonly Point[];
 }
 
 /** How far above the lower edge the rail of the base runs. */
@@ -87,6 +89,17 @@ export function Overlay(props: {
           </text>
         </g>
       ) : null}
+      {view.reported.map((p) => {
+        const at = place(frame, view, p);
+        return at ? (
+          <g key={p.model}>
+            <rect x={at.x - 4} y={at.y - 25} width={8} height={13} rx={2} fill="var(--surface)" stroke="var(--ink-2)">
+              <title>reported by {[...new Set(p.reported.map((r) => r.device))].join(", ")}</title>
+            </rect>
+            <path d={`M${at.x - 1.5} ${at.y - 14.5}h3`} stroke="var(--ink-2)" />
+          </g>
+        ) : null;
+      })}
       {ring(view.pinned, "var(--ink-2)", "3 2")}
       {ring(view.selected, "var(--signal)")}
       <Better frame={frame} isLow={measure.lowIsBetter} raised={measure.logarithmic} />

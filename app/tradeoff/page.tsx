@@ -108,6 +108,8 @@ function Board(props: { board: EvaluatedBoard; boards: readonly EvaluatedBoard[]
   const measure: Measure = measures[measureId];
   const showDominated = get("dominated") !== "off";
   const showReferences = get("references") !== "off";
+  const hasReports = board.points.some((p) => p.reported.length > 0);
+  const showReports = hasReports && get("reports") !== "off";
   const front = useMemo(() => frontOf(points, size, measure), [points, size, measure]);
   const capsules = useMemo(() => capsulesOf(points, front, size, measure), [points, front, size, measure]);
   const range = useMemo(() => rangesOf(points, size, measure).x, [points, size, measure]);
@@ -191,6 +193,9 @@ function Board(props: { board: EvaluatedBoard; boards: readonly EvaluatedBoard[]
         <span className="divider" aria-hidden="true" />
         <Check label="Dominated" checked={showDominated} onChange={(on) => set({ dominated: on ? null : "off" })} />
         <Check label="References" checked={showReferences} onChange={(on) => set({ references: on ? null : "off" })} />
+        {hasReports ? (
+          <Check label="iPhone reports" checked={showReports} onChange={(on) => set({ reports: on ? null : "off" })} />
+        ) : null}
         <BudgetField key={sizeId} size={size} budget={budget} onChange={(v) => setMoved(clamp(v))} />
       </ToolBar>
       <div className="tradeoff">
@@ -207,6 +212,7 @@ function Board(props: { board: EvaluatedBoard; boards: readonly EvaluatedBoard[]
               pinned={pinned}
               showDominated={showDominated}
               showReferences={showReferences}
+              showReports={showReports}
               nameOf={named}
               sentence={sentenceOf(offered, measure, size, budget, named)}
               onBudget={setMoved}

@@ -100,6 +100,21 @@ export function PointPanel(props: PointPanelProps) {
               error={anatomy.data.maxPositions < CACHE_CONTEXT ? `at ${anatomy.data.maxPositions}, its most` : "exact"}
             />
           ) : null}
+          {point.reported.flatMap((r) =>
+            r.decode.map((d) => (
+              <tr key={`${r.reportId} ${r.computeUnits} ${d.context}`}>
+                <th scope="row">
+                  {r.device} at {d.context}
+                </th>
+                <td className="number">
+                  <strong>{count(1000 / d.perToken.median)} tok/s</strong>
+                </td>
+                <td className="number">
+                  <Tag kind="reported" />
+                </td>
+              </tr>
+            )),
+          )}
           {point.modelled ? (
             <tr>
               <th scope="row">

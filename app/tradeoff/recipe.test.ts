@@ -45,6 +45,7 @@ const point = (more: Partial<Point>): Point => ({
   paired: null,
   madeBy: [step("prune"), step("distill"), step("quantize", { scheme: "palette" })],
   modelled: null,
+  reported: [],
   measuredBy: { runId: "run_e", kind: "evaluate", seconds: 1 },
   reference: null,
   ...more,

@@ -20,6 +20,7 @@ export interface TradeoffChartProps {
   readonly pinned: Point | null;
   readonly showDominated: boolean;
   readonly showReferences: boolean;
+  readonly showReports: boolean;
   readonly sentence: string;
   readonly nameOf: (p: Point) => string;
   readonly onBudget: (value: number) => void;
@@ -64,7 +65,8 @@ export function TradeoffChart(props: TradeoffChartProps) {
     () => seriesOf(points, front, size, measure, ranges, { showDominated, showReferences }),
     [points, front, size, measure, ranges, showDominated, showReferences],
   );
-  const view = { size, measure, budget, base, selected, pinned, capsules, range: ranges.x };
+  const reported = props.showReports ? points.filter((p) => p.reported.length > 0) : [];
+  const view = { reported, size, measure, budget, base, selected, pinned, capsules, range: ranges.x };
   const table = (): FigureTable => ({
     columns: ["model", "recipe", "kind", size.axis, measure.axis, "95 % low", "95 % high", "on the front"],
     rows: points.map((p) => {

@@ -18,10 +18,13 @@ import type { TradeoffPoint, TradeoffSummary } from "../../experiments/tradeoff/
 import type { CompressedWeight } from "../../lib/compress/weight.ts";
 import { weightList } from "../../lib/decoder/weights.ts";
 import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
+import type { MeasuredFigures } from "../../lib/report/figures.ts";
 import { wilsonInterval } from "../../lib/stats/proportion.ts";
 import type { Core } from "../core.ts";
 import { models, runs, texts } from "../db/schema.ts";
 import { type Model, modelFolder } from "../models/models.ts";
+import { listPackages } from "../packages/packages.ts";
+import { figuresOfPackage } from "../reports/reports.ts";
 import { type ModelledSpeed, modelledSpeed } from "./modelled-speed.ts";
 
 export interface MadeBy {
@@ -55,6 +58,8 @@ export interface EvaluatedPoint {
   readonly paired: PairedLosses | null;
   /** Not measured: the cost model's speed of decoding. Null where a checkpoint cannot be read. */
   readonly modelled: ModelledSpeed | null;
+  /** What devices measured of its packages. */
+  readonly reported: readonly MeasuredFigures[];
   /** The runs from the base to this model, oldest first. */
   readonly madeBy: readonly MadeBy[];
   readonly measuredBy: { readonly runId: string; readonly kind: string; readonly seconds: number };
@@ -103,7 +108,7 @@ export function boardId({ base, text, separator, limit, context, maxTokens, fuse
 }
 
 type Run = typeof runs.$inferSelect;
-type Measured = Omit<EvaluatedPoint, "isBase" | "hash" | "madeBy" | "modelled" | "reference"> & {
+type Measured = Omit<EvaluatedPoint, "isBase" | "hash" | "madeBy" | "modelled" | "reported" | "reference"> & {
   readonly tasks: string | null;
 };
 
@@ -127,8 +132,13 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
     (await core.db.select({ id: texts.id, split: texts.split }).from(texts)).map((t) => [t.id, t.split]),
   );
   // Configs name a model by its id, or by the run that makes it.
-  const madeIn = new Map<string, string>([...known.values()].flatMap((m) => (m.runId ? [[`run:${m.runId}`, m.id] as const] : [])));
+  const madeIn = new Map<string, string>(
+    [...known.values()].flatMap((m) => (m.runId ? [[`run:${m.runId}`, m.id] as const] : [])),
+  );
   const idOf = (reference: unknown): string => madeIn.get(String(reference)) ?? String(reference);
+  const reported = new Map<string, MeasuredFigures[]>();
+  for (const row of await listPackages(core))
+    reported.set(row.modelId, [...(reported.get(row.modelId) ?? []), ...(await figuresOfPackage(core, row))]);
   const gathered = new Map<string, { on: MeasuredOn; runs: Run[] }>();
   for (const run of measured) {
     const on = measuredOn.safeParse({ ...run.config, base: idOf(run.config.base) });
@@ -164,6 +174,7 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
         hash: model.hash,
         madeBy,
         modelled: await modelledSpeed(core, model, madeBy, rest.bitsPerWeight).catch(() => null),
+        reported: reported.get(model.id) ?? [],
         reference: model.parentId === base.id ? referenceOf(madeBy) : null,
       });
     }
