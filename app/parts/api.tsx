@@ -82,7 +82,8 @@ export function ApiProvider({ children }: { children: ReactNode }) {
       if ([...events.values()].some((e) => states.get(e.id) !== e.state)) {
         for (const e of events.values()) states.set(e.id, e.state);
         void queries.invalidateQueries({ queryKey: [["system"]] });
-        for (const other of ["curves", "compare", "log", "paired"])
+        void queries.invalidateQueries({ queryKey: [["tradeoff"]] });
+        for (const other of ["curves", "compare", "log", "paired", "tensors"])
           void queries.invalidateQueries({ queryKey: [["runs", other]] });
       }
       events.clear();

@@ -37,22 +37,10 @@ export default function TradeoffPage() {
   );
 }
 
-/** New points are looked for this often, should no event tell of them. */
-const RENEWED_MS = 20_000;
-
 function Tradeoff() {
   const trpc = useTRPC();
   const { get, set } = useAddress();
-  const boards = useQuery(
-    trpc.tradeoff.boards.queryOptions(undefined, { placeholderData: keepPreviousData, refetchInterval: RENEWED_MS }),
-  );
-  // What ends while the page is open belongs on it.
-  const ended = useQuery(trpc.runs.list.queryOptions({ kinds: ["evaluate", "tradeoff"], states: ["succeeded"] }));
-  const measured = ended.data?.length;
-  const { refetch } = boards;
-  useEffect(() => {
-    if (measured !== undefined) void refetch();
-  }, [measured, refetch]);
+  const boards = useQuery(trpc.tradeoff.boards.queryOptions(undefined, { placeholderData: keepPreviousData }));
   // A comparison of many says more than a check of one.
   const board =
     boards.data?.find((b) => b.id === get("board")) ??
@@ -132,15 +120,24 @@ function Board(props: { board: EvaluatedBoard; boards: readonly EvaluatedBoard[]
   const madeOfBase = base?.made ?? null;
   const named = useCallback((p: Point) => nameOf(p, madeOfBase), [madeOfBase]);
   const offered = offeredWithin(front, capsules, size, budget);
-  const chosen = moved === null ? points.find((p) => p.model === get("point")) : undefined;
+  // Keys may come faster than the address changes.
+  const [ahead, setAhead] = useState<string | null>(null);
+  const asks = get("point");
+  useEffect(() => setAhead((a) => (a === asks ? null : a)), [asks]);
+  const chosen = moved === null ? points.find((p) => p.model === (ahead ?? asks)) : undefined;
   const selected = chosen ?? offered;
   const pinned = points.find((p) => p.model === get("pin")) ?? null;
   const pick = useCallback((p: Point | null) => set({ point: p?.model ?? null }), [set]);
   const onPick = useCallback((model: string) => set({ point: model }), [set]);
+  const walkBy = (steps: number) => () => {
+    const to = walk(front, selected, size, steps)?.model ?? null;
+    setAhead(to === asks ? null : to);
+    set({ point: to }, { quietly: true });
+  };
   const step = (steps: number) => () => setMoved(clamp(stepBudget(budget, steps)));
   useHotkeys({
-    "tradeoff.next": () => pick(walk(front, selected, size, 1)),
-    "tradeoff.previous": () => pick(walk(front, selected, size, -1)),
+    "tradeoff.next": walkBy(1),
+    "tradeoff.previous": walkBy(-1),
     "tradeoff.dominated": () => set({ dominated: showDominated ? "off" : null }),
     "tradeoff.less": step(-1),
     "tradeoff.more": step(1),

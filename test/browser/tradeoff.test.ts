@@ -35,7 +35,7 @@ test("before anything is measured the map waits, and says what would fill it", a
   const { page, url } = bench;
   await page.goto(`${url}/quantize?limit=4`);
   await page.getByText("Nothing is measured yet with these settings").waitFor();
-  expect(await page.getByRole("gridcell").count()).toBe(57 * 5);
+  await expect.poll(() => page.getByRole("gridcell").count(), { timeout: 30_000 }).toBe(57 * 5);
   expect(await page.locator("[data-measured]").count()).toBe(0);
   await page.goto(`${url}/tradeoff`);
   await page.getByText("Nothing has been evaluated beside a base yet").waitFor();
