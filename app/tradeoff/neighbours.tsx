@@ -100,7 +100,7 @@ function Relation({ point, other, size, measure }: { point: Point; other: Point;
         {factor}
         {measure.difference(test.difference)}
       </strong>{" "}
-      <span className="soft">{showP(test.p)}</span>
+      <span className="soft tradeoff-p">{showP(test.p)}</span>
     </span>
   );
 }
