@@ -86,7 +86,7 @@ test("the study ends with a winner on the trade-off and a package that can be do
   await page.goto(`${url}/runs`);
   await shot("runs");
   await page.goto(`${url}/tradeoff`);
-  await page.getByText("smaller than the base in fp16").waitFor();
+  await page.getByText("smaller than fp16").waitFor();
   await page.locator(".scatterlayer .points path").first().waitFor();
   await shot("tradeoff");
   await page.goto(`${url}/runs?q=kind:distill`);
@@ -113,6 +113,7 @@ test.each(["light", "dark"])("every page is sound for assistive technology, %s",
     "/",
     "/models",
     "/explore",
+    "/quantize",
     "/quantize",
     "/tradeoff",
     "/runs",
