@@ -11,6 +11,7 @@ import { useHotkeys } from "../parts/hotkeys.ts";
 import { ShareButton, ToolBar, TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
 import { useAddress } from "../parts/url-state.ts";
+import { BudgetField } from "./budget-field.tsx";
 import { capsulesOf, firstBudget, frontOf, offeredWithin, walk } from "./front.ts";
 import { Layers } from "./layers.tsx";
 import {
@@ -257,30 +258,6 @@ function Board(props: { board: EvaluatedBoard; boards: readonly EvaluatedBoard[]
         )}
       </div>
     </>
-  );
-}
-
-/** The same budget, typed. */
-function BudgetField({ size, budget, onChange }: { size: Size; budget: number; onChange: (v: number) => void }) {
-  const [typed, setTyped] = useState<string | null>(null);
-  return (
-    <label className="row small">
-      <span className="soft">Budget</span>
-      <input
-        type="number"
-        step="any"
-        min={0}
-        className="tradeoff-budget"
-        title={size.axis}
-        value={typed ?? Number(budget.toPrecision(4))}
-        onChange={(e) => {
-          setTyped(e.target.value);
-          const value = Number(e.target.value);
-          if (value > 0) onChange(value);
-        }}
-        onBlur={() => setTyped(null)}
-      />
-    </label>
   );
 }
 
