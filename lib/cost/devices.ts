@@ -114,3 +114,10 @@ const m1MaxGpu: Device = {
 };
 
 export const deviceById = (id: string): Device | undefined => [...devices, m1MaxGpu].find((d) => d.id === id);
+
+/** The device of the table with the chip a report names, as `A17 Pro` or `Apple M3 Max`; undefined for one nobody published on. */
+export function deviceOfChip(chip: string | null): Device | undefined {
+  const name = (chip ?? "").toLowerCase().replace(/^apple /, "");
+  const family = /^m\d+/.exec(name)?.[0];
+  return devices.find((d) => d.id === (family ?? name.replaceAll(" ", "-")));
+}

@@ -78,36 +78,11 @@ export function estimateProgram(program: Program, options: EstimateOptions): Mod
       const view = viewFunction(fn);
       return { view, context: attendedPositions(view), ...programWorkload(view, units, calls) };
     });
-  const call = (device: Device, fn: (typeof built)[number]): ModelledCall => {
-    const ms = callTime(fn.workload, device, parameters);
-    const speed = tokensPerSecond(fn.workload, ms);
-    const decode = fn.workload.positions === 1;
-    return {
-      function: fn.view.fn.name,
-      context: fn.context,
-      positions: fn.workload.positions,
-      tokensPerSecond: speed,
-      ms,
-      sustainedTokensPerSecond: decode && device.family === "iPhone" ? speed * SUSTAINED_SHARE : null,
-      millijoulesPerToken: decode && device.engineW !== null ? device.engineW * ms.totalMs : null,
-    };
-  };
-  const byContext = (a: ModelledCall, b: ModelledCall): number => a.context - b.context || a.positions - b.positions;
+  const functions = built.map(({ view, context, workload }) => ({ function: view.fn.name, context, workload }));
   return {
     kind: "modelled",
     units,
-    devices: devices.map((device) => ({
-      device: device.id,
-      name: device.name,
-      decode: built
-        .filter((b) => b.workload.positions === 1)
-        .map((b) => call(device, b))
-        .sort(byContext),
-      prefill: built
-        .filter((b) => b.workload.positions > 1)
-        .map((b) => call(device, b))
-        .sort(byContext),
-    })),
+    devices: modelDevices(functions, () => parameters, devices),
     functions: built.map((b) => describe(b)),
     peakMemoryBytes:
       options.weightBytes +
@@ -119,6 +94,47 @@ export function estimateProgram(program: Program, options: EstimateOptions): Mod
         }),
       ),
   };
+}
+
+/** A function as far as its speed goes. */
+export interface TimedFunction {
+  readonly function: string;
+  readonly context: number;
+  readonly workload: Workload;
+}
+
+/** Speed of functions on each device, with parameters that may differ by device. */
+export function modelDevices(
+  functions: readonly TimedFunction[],
+  parametersOf: (device: Device) => CostParameters = () => publishedParameters,
+  devices: readonly Device[] = allDevices,
+): ModelledDevice[] {
+  const call = (device: Device, fn: TimedFunction): ModelledCall => {
+    const ms = callTime(fn.workload, device, parametersOf(device));
+    const speed = tokensPerSecond(fn.workload, ms);
+    const decode = fn.workload.positions === 1;
+    return {
+      function: fn.function,
+      context: fn.context,
+      positions: fn.workload.positions,
+      tokensPerSecond: speed,
+      ms,
+      sustainedTokensPerSecond: decode && device.family === "iPhone" ? speed * SUSTAINED_SHARE : null,
+      millijoulesPerToken: decode && device.engineW !== null ? device.engineW * ms.totalMs : null,
+    };
+  };
+  const byContext = (a: ModelledCall, b: ModelledCall): number => a.context - b.context || a.positions - b.positions;
+  const on = (device: Device, which: (f: TimedFunction) => boolean): ModelledCall[] =>
+    functions
+      .filter(which)
+      .map((f) => call(device, f))
+      .sort(byContext);
+  return devices.map((device) => ({
+    device: device.id,
+    name: device.name,
+    decode: on(device, (f) => f.workload.positions === 1),
+    prefill: on(device, (f) => f.workload.positions > 1),
+  }));
 }
 
 function describe(b: {

@@ -36,6 +36,12 @@ export interface Fit {
   readonly steps: number;
 }
 
+/** Half of the figures lie within this factor of what is modelled, either way: the median of max(r, 1 / r). */
+export function typicalFactor(ratios: readonly number[]): number {
+  const errors = ratios.map((r) => Math.abs(Math.log(r))).sort((a, b) => a - b);
+  return Math.exp(errors[Math.floor(errors.length / 2)] ?? 0);
+}
+
 const STEP = 1e-5;
 const MAX_STEPS = 200;
 

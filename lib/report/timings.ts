@@ -7,7 +7,7 @@
  */
 
 import type { ReceivedReport } from "./figures.ts";
-import { type ComputeUnits, parityFailures } from "./report.ts";
+import { type ComputeUnits, parityFailures, type Report } from "./report.ts";
 
 export interface FunctionTiming {
   /** Of the report, the unit and the function: the same report gives the same ids. */
@@ -27,10 +27,16 @@ export interface FunctionTiming {
   readonly callMs: number;
 }
 
+/** Why nothing of a report counts, in words; null when its runs may. */
+export function whyNotTimed({ device, tools }: Report): string | null {
+  if (device.kind === "simulated") return "a simulated phone";
+  if (tools.configuration !== "release") return "a Debug build";
+  return device.lowPowerMode ? "low power mode" : null;
+}
+
 export function functionTimings(reports: readonly ReceivedReport[]): FunctionTiming[] {
   return reports
-    .filter(({ body }) => body.device.kind !== "simulated" && body.tools.configuration === "release")
-    .filter(({ body }) => !body.device.lowPowerMode)
+    .filter(({ body }) => whyNotTimed(body) === null)
     .flatMap(({ id, body }) => {
       const failed = new Set(parityFailures(body).map((f) => f.computeUnits));
       return body.runs

@@ -2,16 +2,18 @@
 import { stat } from "node:fs/promises";
 import { eq } from "drizzle-orm";
 import { z } from "zod";
-import type { ExportCard } from "../../experiments/export/export.ts";
 import { weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { PackageSummary } from "../../lib/formats/coreml/inspect.ts";
 import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import { elementCount } from "../../lib/mil/types.ts";
+import { computeUnits } from "../../lib/report/report.ts";
 import { models, runs } from "../db/schema.ts";
 import type { HubImports } from "../models/hub-import.ts";
 import { getModel, listModels, modelFolder, registerModel } from "../models/models.ts";
+import { modelledPackage, packageSpeeds, placementOf } from "../packages/modelled.ts";
 import { getPackage, listPackages, packageFolder } from "../packages/packages.ts";
+import type { KeptCard } from "../packages/profile.ts";
 import { figuresOfPackage, listReports } from "../reports/reports.ts";
 import { addText, getText, listTexts } from "../texts/texts.ts";
 import { type ApiContext, procedure, router } from "./trpc.ts";
@@ -31,7 +33,7 @@ function hubImports(ctx: ApiContext): HubImports {
 /** What a package says without its card's and contents' types lost. */
 const typedPackage = (row: Awaited<ReturnType<typeof getPackage>>) => ({
   ...row,
-  card: row.card as ExportCard,
+  card: row.card as KeptCard,
   contents: row.contents as PackageSummary,
 });
 
@@ -165,6 +167,21 @@ export const packagesRouter = router({
       measured: await figuresOfPackage(ctx.core, row),
     };
   }),
+  /** Speed by chip and context with the parameters in use now, which reports may have moved. */
+  modelled: procedure
+    .input(id)
+    .query(async ({ ctx, input }) => modelledPackage(ctx.core, await getPackage(ctx.core, input.id))),
+  /** Where operations run, by function, row of the decoder and layer: modelled, and as a report says. */
+  placement: procedure
+    .input(
+      id.extend({
+        report: z.string().min(1).max(60).optional().describe("A report on this package"),
+        units: z.enum(computeUnits).optional().describe("Which of its runs; default: the first"),
+      }),
+    )
+    .query(async ({ ctx, input }) => placementOf(ctx.core, await getPackage(ctx.core, input.id), input)),
+  /** Tokens per second of every package by model: measured where a phone reported, and modelled. */
+  speeds: procedure.query(({ ctx }) => packageSpeeds(ctx.core)),
   /** The package, its card and tokenizer as a folder on the server's machine. */
   folder: procedure.input(id).query(async ({ ctx, input }) => ({ folder: await packageFolder(ctx.core, input.id) })),
 });

@@ -247,6 +247,21 @@ export const reports = pgTable(
   (t) => [index("reports_package").on(t.packageSha256), index("reports_device").on(t.deviceId)],
 );
 
+/** What the cost model reads of a package, by the hash of its files: made when somebody asks, and made anew by a newer version. */
+export const packageProfiles = pgTable("package_profiles", {
+  packageSha256: text("package_sha256").primaryKey(),
+  version: integer("version").notNull(),
+  profile: jsonb("profile").$type<unknown>().notNull(),
+});
+
+/** Parameters of the cost model, fitted to what devices of one chip reported; modelled figures of that chip use them. */
+export const costFits = pgTable("cost_fits", {
+  /** Of the cost model's table of devices, as `a17-pro`. */
+  chip: text("chip").primaryKey(),
+  fit: jsonb("fit").$type<unknown>().notNull(),
+  fittedAt: at("fitted_at").notNull(),
+});
+
 /** Permissions for one report each. Only hashes of the secrets are kept. */
 export const pairings = pgTable("pairings", {
   id: text("id").primaryKey(),

@@ -55,7 +55,7 @@ export async function receiveReport(core: Core, secret: string, body: () => Prom
       .from(reports)
       .where(eq(reports.sha256, digestOf(report)));
     if (!before || before.id !== pairing.reportId) throw alreadyUsed();
-    return { report: typed(before), packages: await namesOf(core, before.packageSha256), isNew: false };
+    return { report: typedReport(before), packages: await namesOf(core, before.packageSha256), isNew: false };
   }
   const paired = await getPackage(core, pairing.packageId);
   const expected = await packageHashOf(core, paired);
@@ -107,7 +107,7 @@ async function receive(
     throw new EspalierError("store/exists", "the same report is just being taken in", { hint: "Send it again." });
   });
   if (isNew) await core.events.publish("packages", { id: known[0]?.id, report: row.id });
-  return { report: typed(row), packages: known.map(({ id, name }) => ({ id, name })), isNew };
+  return { report: typedReport(row), packages: known.map(({ id, name }) => ({ id, name })), isNew };
 }
 
 async function deviceOf(db: Db, report: Report, now: Date): Promise<string> {
@@ -125,10 +125,10 @@ async function deviceOf(db: Db, report: Report, now: Date): Promise<string> {
 const digestOf = (report: Report): string => createHash("sha256").update(canonical(report)).digest("hex");
 
 /** The parse boundary was passed when it was taken in. */
-const typed = (row: typeof reports.$inferSelect): ReportRow => ({ ...row, body: row.body as Report });
+export const typedReport = (row: typeof reports.$inferSelect): ReportRow => ({ ...row, body: row.body as Report });
 
 /** Packages of this hash. Rows from before there were reports get theirs from the manifest of their folder. */
-async function packagesWith(core: Core, sha256: string): Promise<Package[]> {
+export async function packagesWith(core: Core, sha256: string): Promise<Package[]> {
   for (const row of await core.db.select().from(packages).where(isNull(packages.packageSha256)))
     await packageHashOf(core, row);
   return core.db.select().from(packages).where(eq(packages.packageSha256, sha256)).orderBy(desc(packages.createdAt));
@@ -161,7 +161,7 @@ export async function listReports(core: Core, packageId?: string): Promise<Repor
   const named =
     hashes.length === 0 ? [] : await core.db.select().from(packages).where(inArray(packages.packageSha256, hashes));
   return rows.map((row) => {
-    const { body, ...rest } = typed(row);
+    const { body, ...rest } = typedReport(row);
     return {
       ...rest,
       device: body.device.identifier,
@@ -176,17 +176,14 @@ export async function getReport(core: Core, id: string): Promise<ReportRow> {
   const [row] = await core.db.select().from(reports).where(eq(reports.id, id));
   if (!row)
     throw new EspalierError("input/invalid", `there is no report ${id}`, { hint: "The list of reports names them." });
-  return typed(row);
+  return typedReport(row);
 }
-
-export const listDevices = (core: Core): Promise<Device[]> =>
-  core.db.select().from(devices).orderBy(desc(devices.lastSeenAt));
 
 /** What devices measured of this very package, newest per device and compute unit. */
 export async function figuresOfPackage(core: Core, row: Package): Promise<MeasuredFigures[]> {
   const hash = await packageHashOf(core, row);
   const rows = await core.db.select().from(reports).where(eq(reports.packageSha256, hash));
   return measuredFigures(
-    rows.map(typed).map((r) => ({ id: r.id, receivedAtMs: r.receivedAt.getTime(), body: r.body })),
+    rows.map(typedReport).map((r) => ({ id: r.id, receivedAtMs: r.receivedAt.getTime(), body: r.body })),
   );
 }

@@ -1,0 +1,30 @@
+/** @file What the cost model reads of a package, kept in the database under the hash of its files, so that packages are opened once. */
+import { join } from "node:path";
+import { eq } from "drizzle-orm";
+import type { ExportCard } from "../../experiments/export/card.ts";
+import { type PackageProfile, PROFILE_VERSION, profileProgram } from "../../lib/cost/profile.ts";
+import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
+import type { Core } from "../core.ts";
+import { packageProfiles } from "../db/schema.ts";
+import { packageHashOf } from "../reports/reports.ts";
+import { type Package, packageFolder } from "./packages.ts";
+
+type Newer = "layout" | "embeddingBytes" | "contexts" | "states" | "headroom" | "scaling" | "lint" | "modelled";
+/** A card as it was kept: those from before there was lint say nothing of these. */
+export type KeptCard = Omit<ExportCard, Newer> & Partial<Pick<ExportCard, Newer>>;
+
+export async function profileOf(core: Core, row: Package): Promise<PackageProfile> {
+  const packageSha256 = await packageHashOf(core, row);
+  const [kept] = await core.db.select().from(packageProfiles).where(eq(packageProfiles.packageSha256, packageSha256));
+  if (kept?.version === PROFILE_VERSION) return kept.profile as PackageProfile;
+  const card = row.card as KeptCard;
+  const folder = await packageFolder(core, row.id);
+  const { program } = await readPackage(join(folder, card.ready ? card.package : `not-ready-${card.package}`));
+  const profile = profileProgram(program, card.modelled?.units ?? "all");
+  const value = { version: PROFILE_VERSION, profile };
+  await core.db
+    .insert(packageProfiles)
+    .values({ packageSha256, ...value })
+    .onConflictDoUpdate({ target: packageProfiles.packageSha256, set: value });
+  return profile;
+}
