@@ -1,129 +1,140 @@
 "use client";
+/** @file All packages: ready or not, how large, for what, how fast by model or by phone. */
 import { useQuery } from "@tanstack/react-query";
 import Link from "next/link";
-import { useState } from "react";
 import { useTRPC } from "../parts/api.tsx";
+import { Tag } from "../parts/controls.tsx";
 import { bytes, count, fixed } from "../parts/format.ts";
+import { Icon } from "../parts/icons.tsx";
 import { TopBar } from "../parts/shell.tsx";
-import { Empty, ErrorNote } from "../parts/states.tsx";
+import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
+import { layoutWords, type PackageEntry, systemOf } from "./card.ts";
+import "./packages.css";
+
+const CHIP = "a17-pro";
 
 export default function Packages() {
   const trpc = useTRPC();
   const packages = useQuery(trpc.packages.list.queryOptions());
-  const [picked, setPicked] = useState<string | null>(null);
-  const p = packages.data?.find((x) => x.id === picked) ?? packages.data?.[0];
+  const speeds = useQuery(trpc.packages.speeds.queryOptions());
+  const reports = useQuery(trpc.reports.list.queryOptions({}));
+  const speedOf = (p: PackageEntry) => {
+    const own = speeds.data?.find((s) => s.packageId === p.id);
+    const measured = own?.measured.find((m) => m.replacesModelled && m.decode.length > 0);
+    const largest = [...(measured?.decode ?? [])].sort((a, b) => b.context - a.context)[0];
+    if (largest) return { kind: "reported" as const, value: 1000 / largest.perToken.median, context: largest.context };
+    const modelled = own?.modelled.find((m) => m.chip === CHIP)?.decode.at(-1);
+    return modelled
+      ? { kind: "modelled" as const, value: modelled.tokensPerSecond, context: modelled.context }
+      : undefined;
+  };
   return (
     <>
       <TopBar title="Packages" />
-      {packages.error ? <ErrorNote error={packages.error} /> : null}
-      {packages.data && !p ? (
-        <Empty
-          title="No package yet"
-          action={
-            <Link className="button" href="/tradeoff">
-              To the trade-off
-            </Link>
-          }
-        >
-          Pick a winner on the trade-off and export it; it is read back and executed before it is called ready.
-        </Empty>
-      ) : null}
-      {p ? (
-        <div className="split">
-          <section className="region">
-            <h2>
-              {p.name}{" "}
-              <span style={{ color: p.ready ? "var(--ok)" : "var(--bad)" }}>{p.ready ? "✓ ready" : "✕ not ready"}</span>
-            </h2>
-            <p className="soft">
-              From <Link href={`/explore?model=${p.modelId}`}>{p.modelId}</Link> by{" "}
-              <Link href={`/runs/${p.runId}`}>this run</Link>. Checked here: read back, executed with fp16 rounding
-              after every operation, compared with fp32. Not checked: {p.card.notChecked.join("; ")}.
-            </p>
-            <p>
-              <a className="button" href={`/api/packages/${p.id}.zip`}>
-                Download as zip, {bytes(p.sizeBytes)}
-              </a>
-            </p>
-            <table>
+      <section className="region" style={{ borderBottom: 0 }}>
+        {packages.error ? <ErrorNote error={packages.error} /> : null}
+        {packages.isPending ? <Waiting>Reading the packages</Waiting> : null}
+        {packages.data?.length === 0 ? (
+          <Empty
+            title="No package yet"
+            action={
+              <Link className="button" href="/tradeoff">
+                To the trade-off
+              </Link>
+            }
+          >
+            Pick a winner on the trade-off and export it; it is read back and executed before it is called ready.
+          </Empty>
+        ) : null}
+        {packages.data && packages.data.length > 0 ? (
+          <div className="scrolls">
+            <table className="package-list">
+              <thead>
+                <tr>
+                  <th>Package</th>
+                  <th>State</th>
+                  <th>Model</th>
+                  <th className="number">Size</th>
+                  <th className="number">Bits per weight</th>
+                  <th>For</th>
+                  <th>Contexts</th>
+                  <th className="number">Tokens per second</th>
+                  <th />
+                  <th className="number">Lint</th>
+                  <th className="number">Reports</th>
+                  <th>Made</th>
+                </tr>
+              </thead>
               <tbody>
-                <tr>
-                  <td>Package</td>
-                  <td className="number">{bytes(p.card.sizeBytes)}</td>
-                </tr>
-                <tr>
-                  <td>Weights</td>
-                  <td className="number">{bytes(p.card.weightBytes)}</td>
-                </tr>
-                <tr>
-                  <td>Bits per weight</td>
-                  <td className="number">{fixed(p.card.bitsPerWeight, 2)}</td>
-                </tr>
-                <tr>
-                  <td>Smaller than fp16</td>
-                  <td className="number">{fixed(p.card.timesSmallerThanFp16, 1)} ×</td>
-                </tr>
-                <tr>
-                  <td>Greedy tokens identical</td>
-                  <td className="number">
-                    {p.card.parity.greedyIdentical
-                      ? `${p.card.parity.greedyTokens} of ${p.card.parity.greedyTokens}`
-                      : `until ${p.card.parity.greedyFirstDifference}`}
-                  </td>
-                </tr>
-                <tr>
-                  <td>Largest logit difference</td>
-                  <td className="number">
-                    {fixed(p.card.parity.maxLogitDifference, 4)} of {fixed(p.card.parity.largestLogit, 1)}
-                  </td>
-                </tr>
-                <tr>
-                  <td>KL to fp32, nats</td>
-                  <td className="number">{p.card.parity.meanKl.toExponential(1)}</td>
-                </tr>
-                <tr>
-                  <td>Same top token</td>
-                  <td className="number">{fixed(100 * p.card.parity.topAgreement, 1)} %</td>
-                </tr>
+                {packages.data.map((p) => {
+                  const speed = speedOf(p);
+                  const own = reports.data?.filter((r) => r.packages.some((q) => q.id === p.id)) ?? [];
+                  const { lint } = p.card;
+                  return (
+                    <tr key={p.id}>
+                      <td>
+                        <Link href={`/packages/${p.id}`}>{p.name}</Link>
+                      </td>
+                      <td>
+                        <span className="state" style={{ color: p.ready ? "var(--ok)" : "var(--bad)" }}>
+                          <Icon name={p.ready ? "check" : "cross"} size={14} /> {p.ready ? "ready" : "not ready"}
+                        </span>
+                      </td>
+                      <td>
+                        <Link className="mono plain" href={`/models?model=${p.modelId}`}>
+                          {p.modelId}
+                        </Link>
+                      </td>
+                      <td className="number">{bytes(p.card.sizeBytes)}</td>
+                      <td className="number">{fixed(p.card.bitsPerWeight, 2)}</td>
+                      <td>
+                        {systemOf(p.contents.opset)}, {layoutWords(p.card.layout)}
+                      </td>
+                      <td>{p.card.contexts ? p.card.contexts.map(count).join(" · ") : "one"}</td>
+                      <td className="number">
+                        {speed ? (
+                          <>
+                            {count(speed.value)} <span className="soft">at {speed.context}</span>
+                          </>
+                        ) : (
+                          <span className="soft">{speeds.isPending ? "…" : "unknown"}</span>
+                        )}
+                      </td>
+                      <td>{speed ? <Tag kind={speed.kind} /> : null}</td>
+                      <td className="number">
+                        {lint ? (
+                          lint.counts.errors > 0 ? (
+                            <span className="bad">{lint.counts.errors} errors</span>
+                          ) : lint.counts.warnings > 0 ? (
+                            <span className="warn">{lint.counts.warnings} warnings</span>
+                          ) : (
+                            "clean"
+                          )
+                        ) : (
+                          <span className="soft">not linted</span>
+                        )}
+                      </td>
+                      <td className="number">
+                        {own.length === 0 ? (
+                          <span className="soft">none</span>
+                        ) : own.every((r) => r.device === "simulated") ? (
+                          <span className="soft">{own.length} simulated</span>
+                        ) : (
+                          own.length
+                        )}
+                      </td>
+                      <td className="soft">{new Date(p.createdAt).toLocaleString()}</td>
+                    </tr>
+                  );
+                })}
               </tbody>
             </table>
-            <h2 style={{ marginTop: 16 }}>Says</h2>
-            <p>{p.card.sample}</p>
-          </section>
-          <aside className="region">
-            <h2>Functions</h2>
-            {p.contents.functions.map((f) => (
-              <details key={f.name} open={p.contents.functions.length === 1}>
-                <summary>
-                  <strong>{f.name}</strong> {count(Object.values(f.operations).reduce((a, b) => a + b, 0))} operations
-                </summary>
-                <p className="small mono">{[...f.inputs, ...f.states, ...f.outputs.map((o) => `→ ${o}`)].join(" ")}</p>
-              </details>
-            ))}
-            <h2 style={{ marginTop: 16 }}>Weights by scheme</h2>
-            <table>
-              <tbody>
-                {p.contents.weights.map((w) => (
-                  <tr key={w.scheme}>
-                    <td>{w.scheme}</td>
-                    <td className="number">{w.tensors}</td>
-                    <td className="number">{bytes(w.sizeBytes)}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-            <h2 style={{ marginTop: 16 }}>All packages</h2>
-            {(packages.data ?? []).map((x) => (
-              <p key={x.id} style={{ marginBottom: 4 }}>
-                <button type="button" aria-pressed={x.id === p.id} onClick={() => setPicked(x.id)}>
-                  {x.name}
-                </button>{" "}
-                <span className="soft">{new Date(x.createdAt).toLocaleString()}</span>
-              </p>
-            ))}
-          </aside>
-        </div>
-      ) : null}
+            <p className="soft small" style={{ marginTop: 8 }}>
+              Modelled speeds are of an A17 Pro (iPhone 15 Pro) at the largest context; a phone’s report replaces them.
+            </p>
+          </div>
+        ) : null}
+      </section>
     </>
   );
 }

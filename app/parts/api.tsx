@@ -105,6 +105,8 @@ export function ApiProvider({ children }: { children: ReactNode }) {
               if (isRunEvent(data.payload)) events.set(data.payload.id, data.payload);
               void queries.invalidateQueries({ queryKey: [["whatIf", "importance"]] });
             } else if (topics.includes(data.topic)) touched.add(data.topic);
+            // A report comes in as news of its package.
+            if (data.topic === "packages") touched.add("reports").add("devices").add("system");
             if (data.topic === "hosts") touched.add("system");
           },
           onError: () => setLive(false),

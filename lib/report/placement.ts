@@ -1,7 +1,7 @@
 /**
  * @file Where operations were expected to run beside where Core ML said it would rather run them, by row of the decoder and layer.
  *
- * A cell holds several operations. Either side shows the unit of most of them; where any operation is reported on another unit than
+ * A cell holds several operations. Either side shows the unit of most of them, of equally many the one farther from the Neural Engine; where any operation is reported on another unit than
  * modelled the cell differs, and the reported side shows the unit of those. Operations that a plan does not name, or whose unit it
  * does not know, say nothing.
  */
@@ -64,5 +64,5 @@ export function comparePlacement(
 function mostly(units: readonly Unit[]): Unit | null {
   const count = (unit: Unit): number => units.filter((u) => u === unit).length;
   const [first, ...others] = (["ANE", "GPU", "CPU"] as const).filter((u) => count(u) > 0);
-  return first ? others.reduce<Unit>((best, u) => (count(u) > count(best) ? u : best), first) : null;
+  return first ? others.reduce<Unit>((best, u) => (count(u) >= count(best) ? u : best), first) : null;
 }

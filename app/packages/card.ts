@@ -1,0 +1,169 @@
+/** @file What the card of a package says, as lines: which check came out how, and lint findings brought together. */
+import type { inferRouterOutputs } from "@trpc/server";
+import type { CallTime } from "../../lib/cost/model.ts";
+import type { ComputeUnits } from "../../lib/report/report.ts";
+import type { AppRouter } from "../../server/api/router.ts";
+import { bytes, count, fixed } from "../parts/format.ts";
+
+type Outputs = inferRouterOutputs<AppRouter>;
+export type PackageDetail = Outputs["packages"]["get"];
+export type PackageEntry = Outputs["packages"]["list"][number];
+export type Modelled = Outputs["packages"]["modelled"];
+export type Placed = Outputs["packages"]["placement"][number];
+export type ReportDetail = Outputs["reports"]["get"];
+export type ReportRun = ReportDetail["body"]["runs"][number];
+type Card = PackageEntry["card"];
+
+export const unitWords: Record<ComputeUnits, string> = {
+  cpuOnly: "CPU alone",
+  cpuAndGPU: "CPU and GPU",
+  cpuAndNeuralEngine: "CPU and Neural Engine",
+  all: "all units",
+};
+
+const systems: Readonly<Record<string, string>> = { CoreML7: "iOS 17", CoreML8: "iOS 18", CoreML9: "iOS 26" };
+export const systemOf = (opset: string): string => systems[opset] ?? opset;
+
+export const layoutWords = (layout: Card["layout"]): string =>
+  layout === "neural-engine" ? "Neural Engine layout" : "plain layout";
+
+/** What export holds every position to, relative to the largest logit. */
+const LOGIT_TOLERANCE = 0.02;
+
+export interface CheckLine {
+  /** `noted`: told, with no bound it is held to; or not checked. */
+  readonly state: "passed" | "failed" | "noted";
+  readonly name: string;
+  readonly value: string;
+  /** More of it, on hover and in the table. */
+  readonly more?: string;
+}
+
+export function parityLines(card: Card, operations: number): CheckLine[] {
+  const { parity, headroom } = card;
+  const state = (passed: boolean): CheckLine["state"] => (passed ? "passed" : "failed");
+  const tolerance = LOGIT_TOLERANCE * parity.largestLogit;
+  const lines: CheckLine[] = [
+    // A package that cannot be read back is never kept.
+    { state: "passed", name: "Read back and type-checked", value: `${count(operations)} ops` },
+    {
+      state: state(parity.maxLogitDifference <= tolerance),
+      name: "Largest logit difference",
+      value: fixed(parity.maxLogitDifference, 4),
+      more: `of ${fixed(parity.largestLogit, 1)}; ${fixed(tolerance, 2)} is allowed`,
+    },
+    {
+      state: "noted",
+      name: "KL to the fp32 recipe, nats",
+      value: scientific(parity.meanKl),
+      more: `same top token at ${fixed(100 * parity.topAgreement, 1)} % of ${count(parity.positions)} positions`,
+    },
+    {
+      state: state(parity.greedyIdentical),
+      name: `Greedy text, ${count(parity.greedyTokens)} tokens`,
+      value: parity.greedyIdentical ? "identical" : `differs at ${parity.greedyFirstDifference ?? "?"}`,
+    },
+  ];
+  if (parity.prefillMaxDifference !== null)
+    lines.push({
+      state: state(parity.prefillMaxDifference <= tolerance),
+      name: "Prefill + decode = one prefill",
+      value: parity.prefillMaxDifference === 0 ? "identical" : `within ${fixed(parity.prefillMaxDifference, 4)}`,
+    });
+  if (headroom) {
+    const tightest = headroom.layers.reduce((at, l, i) => (l.inside > (headroom.layers[at]?.inside ?? 0) ? i : at), 0);
+    const where = headroom.layers[tightest];
+    lines.push({
+      state: state(headroom.worst >= 1),
+      name: `fp16 headroom, tightest L${tightest}`,
+      value: `×${headroom.worst >= 100 ? count(headroom.worst) : fixed(headroom.worst, 1)}`,
+      more: `${where ? `largest inside: ${where.insideAt}; ` : ""}on ${count(headroom.positions)} positions`,
+    });
+  }
+  return [
+    ...lines,
+    {
+      state: "noted",
+      name: "Size of the weights",
+      value: bytes(card.weightBytes),
+      more: `${count(card.weightBytes)} bytes in the file`,
+    },
+    { state: "noted", name: "Apple’s parser", value: "not at hand", more: card.notChecked.join("; ") },
+  ];
+}
+
+/** `3.2 · 10⁻⁶` */
+export function scientific(v: number): string {
+  if (v === 0) return "0";
+  const [mantissa = "", exponent = "0"] = v.toExponential(1).split("e");
+  const digits = [...String(Math.abs(Number(exponent)))].map((d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(d)]).join("");
+  return Number(exponent) === 0 ? mantissa : `${mantissa} · 10${Number(exponent) < 0 ? "⁻" : ""}${digits}`;
+}
+
+type Finding = NonNullable<Card["lint"]>["findings"][number];
+export interface LintGroup {
+  readonly rule: string;
+  readonly severity: Finding["severity"];
+  readonly title: string;
+  readonly fix: string;
+  /** Each once, with the functions it was said of. */
+  readonly messages: readonly { readonly text: string; readonly functions: readonly string[] }[];
+  readonly operations: readonly string[];
+}
+
+const order: Record<Finding["severity"], number> = { error: 0, warning: 1, info: 2 };
+
+/** One entry a rule, the gravest first: a rule speaks once for every function it looks at. */
+export function lintGroups(findings: readonly Finding[]): LintGroup[] {
+  const groups = new Map<string, Finding[]>();
+  for (const f of findings)
+    groups.set(`${f.rule} ${f.severity}`, [...(groups.get(`${f.rule} ${f.severity}`) ?? []), f]);
+  return [...groups.values()]
+    .flatMap((found): LintGroup[] => {
+      const [first] = found;
+      if (!first) return [];
+      const messages = [...new Set(found.map((f) => f.message))].map((text) => ({
+        text,
+        functions: found.flatMap((f) => (f.message === text && f.function !== null ? [f.function] : [])),
+      }));
+      const { rule, severity, title, fix } = first;
+      return [{ rule, severity, title, fix, messages, operations: [...new Set(found.flatMap((f) => f.operations))] }];
+    })
+    .sort((a, b) => order[a.severity] - order[b.severity]);
+}
+
+export interface TimeRow {
+  readonly name: string;
+  /** Milliseconds; null where the model says nothing of it. */
+  readonly modelled: number | null;
+  /** Null where the probe cannot tell it apart. */
+  readonly reported: number | null;
+  readonly isSum?: boolean;
+}
+
+/** Where the time of a token goes: parts of the model, and what a probe can tell apart. */
+export function timeRows(ms: CallTime | null, reported: { totalMs: number; hostMs: number | null } | null): TimeRow[] {
+  const part = (name: string, value: number | undefined): TimeRow[] =>
+    value === undefined || value === 0 ? [] : [{ name, modelled: value, reported: null }];
+  const rows = [
+    ...part("Weights from memory", ms?.weightsMs),
+    ...part("Arithmetic", ms?.arithmeticMs),
+    ...part("Palette tables", ms?.tablesMs),
+    ...part("Cache", ms?.cacheMs),
+    ...part("On other units", ms?.elsewhereMs),
+    ...part("Hand-overs", ms?.handOversMs),
+    ...part("The call itself", ms?.callsMs),
+  ];
+  const host = reported?.hostMs ?? null;
+  return [
+    ...rows,
+    {
+      name: "Prediction",
+      modelled: ms?.totalMs ?? null,
+      reported: reported && host !== null ? reported.totalMs - host : null,
+      isSum: true,
+    },
+    { name: "Host: tables, choice of token", modelled: null, reported: host },
+    { name: "All", modelled: null, reported: reported?.totalMs ?? null, isSum: true },
+  ];
+}

@@ -1,0 +1,110 @@
+/** @file What is in a package: weights by scheme, functions with their interfaces, operations by type, where it comes from. */
+import Link from "next/link";
+import { bytes, count, fixed } from "../parts/format.ts";
+import type { PackageDetail } from "./card.ts";
+
+export function Contents({ detail }: { detail: PackageDetail }) {
+  const { card, contents } = detail;
+  const histogram = new Map<string, number>();
+  for (const f of contents.functions)
+    for (const [type, n] of Object.entries(f.operations)) histogram.set(type, (histogram.get(type) ?? 0) + n);
+  const operations = [...histogram].sort((a, b) => b[1] - a[1]);
+  const most = operations[0]?.[1] ?? 1;
+  return (
+    <section className="region package-contents" aria-labelledby="package-contents">
+      <h2 id="package-contents">What is in it</h2>
+      <div className="package-contents-columns">
+        <div>
+          <h3>Weights by scheme</h3>
+          <table>
+            <thead>
+              <tr>
+                <th>Scheme</th>
+                <th className="number">Tensors</th>
+                <th className="number">Elements</th>
+                <th className="number">Size</th>
+              </tr>
+            </thead>
+            <tbody>
+              {contents.weights.map((w) => (
+                <tr key={w.scheme}>
+                  <td>{w.scheme}</td>
+                  <td className="number">{count(w.tensors)}</td>
+                  <td className="number">{count(w.elements)}</td>
+                  <td className="number">{bytes(w.sizeBytes)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          <dl className="facts" style={{ marginTop: 16 }}>
+            <dt>Package</dt>
+            <dd>{count(card.sizeBytes)} bytes</dd>
+            <dt>Program</dt>
+            <dd>{count(contents.modelBytes)} bytes</dd>
+            <dt>Weight file</dt>
+            <dd>{count(card.weightBytes)} bytes</dd>
+            {card.embeddingBytes ? (
+              <>
+                <dt>Embedding beside it</dt>
+                <dd>{count(card.embeddingBytes)} bytes</dd>
+              </>
+            ) : null}
+            <dt>Smaller than fp16</dt>
+            <dd>{fixed(card.timesSmallerThanFp16, 1)} ×</dd>
+            <dt>Engine of the checks</dt>
+            <dd>{card.provenance.engine}</dd>
+            <dt>Made by</dt>
+            <dd>
+              <Link href={`/runs/${detail.runId}`}>the export run</Link>, Espalier {card.provenance.espalier}
+            </dd>
+            <dt>Not checked</dt>
+            <dd>{card.notChecked.join("; ")}</dd>
+          </dl>
+        </div>
+        <div>
+          <h3>Functions</h3>
+          {contents.functions.map((f) => (
+            <details key={f.name} open={contents.functions.length === 1}>
+              <summary>
+                <strong>{f.name}</strong>{" "}
+                <span className="soft">
+                  {count(Object.values(f.operations).reduce((a, b) => a + b, 0))} operations
+                  {f.states.length > 0 ? `, ${f.states.length} ${f.states.length === 1 ? "state" : "states"}` : ""}
+                </span>
+              </summary>
+              <ul className="mono small package-interface">
+                {f.inputs.map((i) => (
+                  <li key={`in ${i}`}>{i}</li>
+                ))}
+                {f.states.map((s) => (
+                  <li key={`state ${s}`}>{s}</li>
+                ))}
+                {f.outputs.map((o) => (
+                  <li key={`out ${o}`}>→ {o}</li>
+                ))}
+              </ul>
+            </details>
+          ))}
+          <h3 style={{ marginTop: 16 }}>Says</h3>
+          <p>{card.sample}</p>
+        </div>
+        <div>
+          <h3>Operations, all functions</h3>
+          <table>
+            <tbody>
+              {operations.map(([type, n]) => (
+                <tr key={type}>
+                  <td className="mono small">{type}</td>
+                  <td style={{ width: "45%" }} aria-hidden="true">
+                    <div className="package-bar" style={{ width: `${(100 * n) / most}%` }} />
+                  </td>
+                  <td className="number">{count(n)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      </div>
+    </section>
+  );
+}
