@@ -15,7 +15,7 @@ export function Checks({ detail }: { detail: PackageDetail }) {
   return (
     <section className="package-column" aria-labelledby="package-checks">
       <h2 id="package-checks">Checked before it left</h2>
-      <h3>Parity, {card.parity.positions} held-out positions</h3>
+      <h3>Parity, {card.parity.positions} positions</h3>
       <ul className="package-lines">
         {parityLines(card, operations).map((line) => (
           <Line key={line.name} line={line} />

@@ -3,7 +3,7 @@
 import { deviceName } from "../../lib/report/device-names.ts";
 import { Chart, type Series } from "../parts/chart.tsx";
 import { Picker, Segments } from "../parts/controls.tsx";
-import { bytes, count, duration, fixed, percent, signed } from "../parts/format.ts";
+import { bytes, count, duration, fixed, moment, percent, signed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { type Modelled, type ReportDetail, type ReportRun, unitWords } from "./card.ts";
 import { decodeSpeeds, thermalStretches } from "./figures.ts";
@@ -28,7 +28,7 @@ export function DeviceReport({ reports, report, run, onReport, onUnits, device }
         <span className="soft">
           {isSimulated ? null : `${body.device.chip ?? "chip unknown"}, `}
           {isSimulated ? "an engine on this machine" : `${body.device.system} ${body.device.systemVersion}`},{" "}
-          {new Date(report.receivedAt).toLocaleString()}
+          {moment(report.receivedAt)}
         </span>
       </div>
       <div className="row package-pickers">
@@ -54,9 +54,7 @@ export function DeviceReport({ reports, report, run, onReport, onUnits, device }
           <Picker
             label="report"
             value={report.id}
-            options={reports.map(
-              (r) => [r.id, `${deviceName(r.device)}, ${new Date(r.receivedAt).toLocaleString()}`] as const,
-            )}
+            options={reports.map((r) => [r.id, `${deviceName(r.device)}, ${moment(r.receivedAt)}`] as const)}
             onChange={onReport}
           />
         ) : null}
@@ -146,7 +144,7 @@ function Decode({
       title="Decode, tokens per second"
       sentence={
         largest
-          ? `${count(largest.median)} at ${largest.context} positions; bars are single tokens, p5 to p95${device ? `, the band half of what the model was checked on` : ""}.`
+          ? `${count(largest.median)} at ${largest.context} positions; bars are single tokens, p5 to p95${device ? `, the band holds half of what the model was checked on` : ""}.`
           : "Decoding was not timed."
       }
       level={3}

@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import Link from "next/link";
 import { useTRPC } from "../parts/api.tsx";
 import { Tag } from "../parts/controls.tsx";
-import { bytes, count, fixed } from "../parts/format.ts";
+import { bytes, count, fixed, moment } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
@@ -123,7 +123,7 @@ export default function Packages() {
                           own.length
                         )}
                       </td>
-                      <td className="soft">{new Date(p.createdAt).toLocaleString()}</td>
+                      <td className="soft">{moment(p.createdAt)}</td>
                     </tr>
                   );
                 })}

@@ -1,14 +1,17 @@
 "use client";
 /** @file Where each operation runs: rows of the decoder by layers, in pairs, modelled left and reported right, differences ringed. */
-import type { Unit } from "../../lib/cost/placement.ts";
+import type { Row, Unit } from "../../lib/cost/placement.ts";
 import { Figure } from "../parts/figure.tsx";
 import type { Placed } from "./card.ts";
 
 const names: Record<Unit, string> = { ANE: "Neural Engine", GPU: "GPU", CPU: "CPU" };
+/** Rows as they are short enough to stand beside squares. */
+const rowNames: Partial<Record<Row, string>> = { "query, key, value": "q k v", head: "vocabulary" };
+const nameOf = (row: Row): string => rowNames[row] ?? row;
 type Cell = Placed["rows"][number]["cells"][number];
 
 /** Left of the cells, for the names of the rows. */
-const NAMES = 104;
+const NAMES = 84;
 const ROW = 23;
 const HEAD = 20;
 /** A square is this wide at most, and at least; below that the drawing scrolls. */
@@ -80,7 +83,7 @@ export function Placement({ placed, reportedBy }: PlacementProps) {
           {inLayers.map((r, i) => (
             <g key={r.row} transform={`translate(0 ${HEAD + i * ROW})`}>
               <text x={NAMES - 12} y={12} textAnchor="end">
-                {r.row}
+                {nameOf(r.row)}
               </text>
               {layers.map((l, at) => {
                 const cell = r.cells.find((c) => c.layer === l);
@@ -96,7 +99,7 @@ export function Placement({ placed, reportedBy }: PlacementProps) {
             return (
               <g key={r.row} transform={`translate(0 ${outsideTop + i * ROW})`}>
                 <text x={NAMES - 12} y={12} textAnchor="end">
-                  {r.row}
+                  {nameOf(r.row)}
                 </text>
                 {cell ? <Pair cell={cell} row={r.row} x={NAMES} square={SQUARE.most} /> : null}
               </g>

@@ -10,12 +10,14 @@ export interface TimePerTokenProps {
   readonly context: number;
   readonly onContext: (context: number) => void;
   readonly run: ReportRun | null;
+  /** Times of this machine, not of a phone. */
+  readonly isSimulated: boolean;
 }
 
 const milliseconds = (v: number | null): string =>
   v === null ? "" : v >= 1000 ? duration(v / 1000) : `${fixed(v, v < 0.1 ? 3 : 2)} ms`;
 
-export function TimePerToken({ modelled, chip, onChip, context, onContext, run }: TimePerTokenProps) {
+export function TimePerToken({ modelled, chip, onChip, context, onContext, run, isSimulated }: TimePerTokenProps) {
   const device = modelled.devices.find((d) => d.device === chip) ?? modelled.devices[0];
   const call = device?.decode.find((c) => c.context === context);
   const measured = run?.decode.find((d) => d.context === context);
@@ -48,7 +50,7 @@ export function TimePerToken({ modelled, chip, onChip, context, onContext, run }
             <th className="number">
               <Tag kind="modelled" />
             </th>
-            <th className="number">{measured ? <Tag kind="reported" /> : "reported"}</th>
+            <th className="number">{measured ? isSimulated ? "simulated" : <Tag kind="reported" /> : "reported"}</th>
           </tr>
         </thead>
         <tbody>
@@ -63,7 +65,7 @@ export function TimePerToken({ modelled, chip, onChip, context, onContext, run }
       </table>
       <p className="soft small package-basis">
         {device ? <Basis basis={device.basis} /> : null}
-        {measured
+        {measured && !isSimulated
           ? " A probe tells the host’s part from the prediction, and nothing inside it."
           : " The host’s part is not modelled."}
       </p>

@@ -39,6 +39,10 @@ export function small(v: number, figures = 2): string {
   return `${v < 0 ? "−" : ""}${Number(mantissa) === 1 && figures === 1 ? power : `${mantissa}·${power}`}`;
 }
 
+/** A day and a time, as short as the reader's language has it. */
+export const moment = (at: string | Date): string =>
+  new Date(at).toLocaleString(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+
 /** Six figures at most, for numbers whose unit the reader knows. */
 export const plain = (v: number): string =>
   Number.isInteger(v) ? count(v) : fixed(v, Math.min(6, Math.max(0, 4 - Math.floor(Math.log10(Math.abs(v) || 1)))));

@@ -123,6 +123,7 @@ function OnePackage() {
                 context={context}
                 onContext={set("context")}
                 run={run}
+                isSimulated={body?.device.kind === "simulated"}
               />
             ) : null}
             {reports.length > 0 ? <Pairing packageId={id} title="Test on another iPhone" atOnce={false} /> : null}
