@@ -81,6 +81,7 @@ function Fit({ fit, name }: { fit: NonNullable<ChipState["fit"]>; name: string }
   const measured = fit.points.map((p) => p.measuredMs);
   const all = [...measured, ...fit.points.flatMap((p) => [p.publishedMs, p.fittedMs])];
   const [low, high] = [Math.min(...all) * 0.8, Math.max(...all) * 1.25];
+  const isWide = high > 10 * low;
   const moved = (Object.keys(publishedParameters) as (keyof CostParameters)[]).map((key) => ({
     key,
     published: publishedParameters[key],
@@ -88,6 +89,7 @@ function Fit({ fit, name }: { fit: NonNullable<ChipState["fit"]>; name: string }
     times: fit.parameters[key] / publishedParameters[key],
   }));
   const isMoved = (times: number): boolean => Math.abs(times - 1) >= 0.005;
+  const kept = moved.filter((m) => !isMoved(m.times));
   return (
     <div className="device-fit">
       <Chart
@@ -109,8 +111,8 @@ function Fit({ fit, name }: { fit: NonNullable<ChipState["fit"]>; name: string }
           { name: "fitted", kind: "points", style: 0, x: measured, y: fit.points.map((p) => p.fittedMs), labels },
         ]}
         legend
-        x={{ title: "measured, ms", logarithmic: true, range: [low, high] }}
-        y={{ title: "modelled, ms", logarithmic: true, range: [low, high] }}
+        x={{ title: "measured, ms", logarithmic: isWide, range: [low, high] }}
+        y={{ title: "modelled, ms", logarithmic: isWide, range: [low, high] }}
       />
       <div className="scrolls">
         <table>
@@ -123,16 +125,24 @@ function Fit({ fit, name }: { fit: NonNullable<ChipState["fit"]>; name: string }
             </tr>
           </thead>
           <tbody>
-            {moved.map((m) => (
-              <tr key={m.key}>
-                <td>{parameterWords[m.key]}</td>
-                <td className="number soft-2">{plain(m.published)}</td>
-                <td className="number">{isMoved(m.times) ? plain(m.fitted) : <span className="soft">kept</span>}</td>
-                <td className="number">{isMoved(m.times) ? `×${fixed(m.times, 2)}` : ""}</td>
-              </tr>
-            ))}
+            {moved
+              .filter((m) => isMoved(m.times))
+              .map((m) => (
+                <tr key={m.key}>
+                  <td>{parameterWords[m.key]}</td>
+                  <td className="number soft-2">{plain(m.published)}</td>
+                  <td className="number">{plain(m.fitted)}</td>
+                  <td className="number">×{fixed(m.times, 2)}</td>
+                </tr>
+              ))}
           </tbody>
         </table>
+        {kept.length > 0 ? (
+          <p className="soft small" style={{ marginTop: 8 }}>
+            Kept as published, because these calls hardly depend on them:{" "}
+            {kept.map((m) => parameterWords[m.key]).join("; ")}.
+          </p>
+        ) : null}
       </div>
     </div>
   );

@@ -36,7 +36,6 @@ export function DeviceTable({ devices, current, onPick }: DeviceTableProps) {
             <th>Device</th>
             <th>Chip</th>
             <th>System</th>
-            <th className="number">Memory</th>
             <th>Golden vectors</th>
             <th className="number">Reports</th>
             <th>Last seen</th>
@@ -60,11 +59,9 @@ export function DeviceTable({ devices, current, onPick }: DeviceTableProps) {
               </td>
               <td>
                 {d.kind === "simulated" ? <span className="soft">none: an engine here</span> : (d.chip ?? "unknown")}
+                {d.memoryBytes > 0 ? <span className="soft">, {bytes(d.memoryBytes)}</span> : null}
               </td>
               <td>{d.system}</td>
-              <td className="number">
-                {d.memoryBytes > 0 ? bytes(d.memoryBytes) : <span className="soft">not reported</span>}
-              </td>
               <td>
                 {verdicts(d).map((v) => (
                   <span

@@ -144,7 +144,7 @@ function Decode({
       title="Decode, tokens per second"
       sentence={
         largest
-          ? `${count(largest.median)} at ${largest.context} positions; bars are single tokens, p5 to p95${device ? `, the band holds half of what the model was checked on` : ""}.`
+          ? `${count(largest.median)} at ${largest.context} positions; bars are single tokens, p5 to p95${device ? `; the band holds half of ${device.basis.kind === "refitted" ? "the calls the model is fitted to" : "what the model was checked on"}` : ""}.${run.decode.some((d) => d.hostPerToken) ? " Reported counts the host’s part, modelled does not." : ""}`
           : "Decoding was not timed."
       }
       level={3}
@@ -214,7 +214,8 @@ function AlsoMeasured({ report, run }: { report: ReportDetail; run: ReportRun })
     const known = values.filter((v): v is number => v !== null);
     return known.length > 0 ? Math.max(...known) : null;
   };
-  const seconds = (ms: number | null): string => (ms === null ? "not reported" : duration(ms / 1000));
+  const seconds = (ms: number | null): string =>
+    ms === null ? "not reported" : ms < 1000 ? `${Math.round(ms)} ms` : duration(ms / 1000);
   const first = most(run.loads.map((l) => l.firstMs));
   const warm = most(run.loads.map((l) => l.warmMs));
   return (
