@@ -57,7 +57,7 @@ export interface ChipTimings {
 }
 
 export async function timingsOfChip(core: Core, chip: string): Promise<ChipTimings> {
-  const rows = (await core.db.select().from(reports)).map(typedReport);
+  const rows = (await core.db.select().from(reports).orderBy(reports.receivedAt)).map(typedReport);
   const own = rows.filter((r) => deviceOfChip(r.body.device.chip)?.id === chip);
   const usable: UsableTiming[] = [];
   const unused: { reportId: string; why: string }[] = [];

@@ -95,9 +95,11 @@ test("the study ends with a winner on the trade-off and a package that can be do
   await page.locator(".scatterlayer .lines path").first().waitFor();
   await shot("run");
   await page.goto(`${url}/packages`);
+  await page.locator(".package-list a").first().click();
+  await page.getByRole("heading", { name: "Checked before it left" }).waitFor();
   const [download] = await Promise.all([
     page.waitForEvent("download"),
-    page.getByRole("link", { name: /Download as zip/ }).click(),
+    page.getByRole("link", { name: /Download zip/ }).click(),
   ]);
   const file = await download.path();
   expect((await readFile(file)).subarray(0, 2).toString()).toBe("PK");
