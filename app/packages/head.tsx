@@ -2,6 +2,7 @@
 /** @file The head of a package: is it ready, what is it for, its few numbers, the zip and the way to Xcode. */
 import Link from "next/link";
 import { useRef } from "react";
+import { deviceName } from "../../lib/report/device-names.ts";
 import { Keys, Tag } from "../parts/controls.tsx";
 import { bytes, count, fixed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
@@ -76,7 +77,8 @@ export function Head({ detail, speed }: { detail: PackageDetail; speed: Headline
             {count(speed.tokensPerSecond)} tok/s <Tag kind={speed.kind} />
           </strong>
           <span>
-            at {speed.context}, {speed.kind === "modelled" ? speed.on.replace(/ \(.*/, "") : "by a phone"}
+            at {speed.context},{" "}
+            {speed.kind === "modelled" ? speed.on.replace(/ \(.*/, "") : `by ${deviceName(speed.on)}`}
           </span>
         </div>
       ) : null}

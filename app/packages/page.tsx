@@ -59,7 +59,9 @@ export default function Packages() {
                   <th>For</th>
                   <th>Contexts</th>
                   <th className="number">Tokens per second</th>
-                  <th />
+                  <th>
+                    <span className="visually-hidden">Modelled or reported</span>
+                  </th>
                   <th className="number">Lint</th>
                   <th className="number">Reports</th>
                   <th>Made</th>

@@ -15,7 +15,7 @@ export interface TimePerTokenProps {
 }
 
 const milliseconds = (v: number | null): string =>
-  v === null ? "" : v >= 1000 ? duration(v / 1000) : `${fixed(v, v < 0.1 ? 3 : 2)} ms`;
+  v === null ? "" : v < 0.0005 ? "< 0.001 ms" : v >= 1000 ? duration(v / 1000) : `${fixed(v, v < 0.1 ? 3 : 2)} ms`;
 
 export function TimePerToken({ modelled, chip, onChip, context, onContext, run, isSimulated }: TimePerTokenProps) {
   const device = modelled.devices.find((d) => d.device === chip) ?? modelled.devices[0];

@@ -52,7 +52,8 @@ palette tables, the allocated cache, weights on other units, hand-overs between 
 Operations are placed by what was published of placement, and scheduled so that borders are crossed as rarely as data allows. Memory
 is weights, states and the most activations alive at once. Energy is given where an engine's power was published, a sustained
 speed for iPhones from the one published ten-minute run. Everything is labelled modelled. \`refit\` moves the parameters to measured
-reports by least squares on logarithms, with these values as priors. \`architectureWorkload\` gives the same counts from an
+reports by least squares on logarithms, with these values as priors. The workbench
+keeps such a fit per chip (\`devices refit\`) and models that chip with it from then on. \`architectureWorkload\` gives the same counts from an
 architecture alone, for what-ifs.
 
 **When it misleads.** Held-out figures are met within 2.5 times, half of them within 1.35 times: good enough to rank recipes on one device,
