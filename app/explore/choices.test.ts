@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { publishedParameters } from "../../lib/cost/parameters.ts";
 import { costOf, layerParts, weightBytes } from "./cost.ts";
 import { smallAnatomy } from "./fixture.ts";
 import { histogram } from "./histogram.ts";
@@ -114,4 +115,9 @@ test("less to read is modelled to be faster, and nothing dropped changes nothing
   const layer = modelledSpeed(anatomy, costOf(anatomy, new Set(["L0"])).kept);
   expect(fewer?.now).toBeGreaterThan(fewer?.base ?? 0);
   expect(layer?.now).toBeGreaterThan(fewer?.now ?? 0);
+  // A chip that is refitted to reports is modelled with what they gave.
+  const fitted = { "a17-pro": { ...publishedParameters, callMs: publishedParameters.callMs / 2 } };
+  const refitted = modelledSpeed(anatomy, costOf(anatomy, new Set()).kept, fitted);
+  expect(refitted?.base).toBeGreaterThan(same?.base ?? 0);
+  expect(refitted?.note).toContain("refitted to reports");
 });

@@ -3,6 +3,7 @@
  */
 import { modelledTokensPerSecond } from "../../lib/cost/architecture-workload.ts";
 import { deviceById } from "../../lib/cost/devices.ts";
+import type { CostParameters } from "../../lib/cost/model.ts";
 import type { Kept } from "./cost.ts";
 import type { Anatomy } from "./units.ts";
 
@@ -17,13 +18,22 @@ const DEVICE = "a17-pro";
 const CONTEXT = 256;
 const choice = { bitsPerWeight: 6, scheme: "palette", channelsPerTable: 16 } as const;
 
-/** Null when the device is not known. */
-export function modelledSpeed(anatomy: Anatomy, kept: readonly Kept[]): Speed | null {
+/** `fitted` holds parameters refitted to reports, by device. Null when the device is not known. */
+export function modelledSpeed(
+  anatomy: Anatomy,
+  kept: readonly Kept[],
+  fitted: Readonly<Record<string, CostParameters>> = {},
+): Speed | null {
   const device = deviceById(DEVICE);
   if (!device) return null;
   const context = Math.min(CONTEXT, anatomy.maxPositions);
   const of = (layers: Anatomy["layers"]): number =>
-    modelledTokensPerSecond({ hidden: anatomy.hidden, vocab: anatomy.vocab, layers }, { ...choice, context }, device);
+    modelledTokensPerSecond(
+      { hidden: anatomy.hidden, vocab: anatomy.vocab, layers },
+      { ...choice, context },
+      device,
+      fitted[DEVICE],
+    );
   const left = anatomy.layers.flatMap((layer, l) => {
     const k = kept[l];
     if (!k) return [layer];
@@ -34,6 +44,6 @@ export function modelledSpeed(anatomy: Anatomy, kept: readonly Kept[]): Speed | 
   return {
     base: of(anatomy.layers),
     now: of(left),
-    note: `${device.name}, decode at ${context}, 6-bit palettes of 16 channels.`,
+    note: `${device.name}, decode at ${context}, 6-bit palettes of 16 channels${fitted[DEVICE] ? ", refitted to reports" : ""}.`,
   };
 }

@@ -1,7 +1,9 @@
 "use client";
 /** @file The page once its data is there: bars, picture, what-if, dock, inspector, and the keys that go through them. */
+import { useQuery } from "@tanstack/react-query";
 import { type RefObject, useCallback, useMemo, useRef, useState } from "react";
 import type { Importance } from "../../server/what-if/importance.ts";
+import { useTRPC } from "../parts/api.tsx";
 import { IconButton } from "../parts/controls.tsx";
 import { useHotkeys } from "../parts/hotkeys.ts";
 import { ShareButton, TopBar, type TopBarProps } from "../parts/shell.tsx";
@@ -43,6 +45,7 @@ export interface WorkbenchProps {
 export function Workbench(props: WorkbenchProps) {
   const { state, anatomy, importance, texts } = props;
   const { kind, metric, target, overlay } = state;
+  const trpc = useTRPC();
   const [hover, setHover] = useState<string | null>(null);
   const picture = useRef<HTMLElement>(null);
 
@@ -75,7 +78,8 @@ export function Workbench(props: WorkbenchProps) {
     () => predict(effects, selection, whatIf.predicted),
     [effects, selection, whatIf.predicted],
   );
-  const speed = useMemo(() => modelledSpeed(anatomy, cost.kept), [anatomy, cost]);
+  const fitted = useQuery(trpc.devices.parameters.queryOptions(undefined, { staleTime: 60_000 }));
+  const speed = useMemo(() => modelledSpeed(anatomy, cost.kept, fitted.data), [anatomy, cost, fitted.data]);
 
   const candidates = useMemo(() => candidatesOf(grid, worth), [grid, worth]);
   const stepThreshold = (by: number): void => {

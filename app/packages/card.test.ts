@@ -32,12 +32,18 @@ test("a check that failed says so with what was found; an older card has no head
   const lines = parityLines(card, 1204);
   expect(lines.map((l) => [l.state, l.value])).toEqual([
     ["passed", "1\u2009204 ops"],
+    ["noted", "9"],
     ["failed", "0.5000"],
     ["noted", "3.2 · 10⁻⁶"],
     ["failed", "differs at 26"],
-    ["noted", "9\u2009B"],
     ["noted", "not at hand"],
   ]);
+});
+
+test("bytes that were predicted have to be the ones that were written", () => {
+  const line = (predictedBytes: number) => parityLines({ ...card, predictedBytes, packageBytes: 12 }, 1)[1];
+  expect(line(12)).toMatchObject({ state: "passed", value: "12" });
+  expect(line(13)).toMatchObject({ state: "failed", more: "13 predicted, 9 of them weights" });
 });
 
 test("the tightest layer is the one with the largest value inside", () => {

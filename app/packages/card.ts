@@ -3,7 +3,7 @@ import type { inferRouterOutputs } from "@trpc/server";
 import type { CallTime } from "../../lib/cost/model.ts";
 import type { ComputeUnits } from "../../lib/report/report.ts";
 import type { AppRouter } from "../../server/api/router.ts";
-import { bytes, count, fixed } from "../parts/format.ts";
+import { count, fixed } from "../parts/format.ts";
 
 type Outputs = inferRouterOutputs<AppRouter>;
 export type PackageDetail = Outputs["packages"]["get"];
@@ -46,6 +46,7 @@ export function parityLines(card: Card, operations: number): CheckLine[] {
   const lines: CheckLine[] = [
     // A package that cannot be read back is never kept.
     { state: "passed", name: "Read back and type-checked", value: `${count(operations)} ops` },
+    sizeLine(card),
     {
       state: state(parity.maxLogitDifference <= tolerance),
       name: "Largest logit difference",
@@ -80,16 +81,24 @@ export function parityLines(card: Card, operations: number): CheckLine[] {
       more: `${where ? `largest inside: ${where.insideAt}; ` : ""}on ${count(headroom.positions)} positions`,
     });
   }
-  return [
-    ...lines,
-    {
+  return [...lines, { state: "noted", name: "Apple’s parser", value: "not at hand", more: card.notChecked.join("; ") }];
+}
+
+function sizeLine({ predictedBytes, packageBytes, weightBytes }: Card): CheckLine {
+  if (typeof predictedBytes !== "number" || typeof packageBytes !== "number")
+    return {
       state: "noted",
-      name: "Size of the weights",
-      value: bytes(card.weightBytes),
-      more: `${count(card.weightBytes)} bytes in the file`,
-    },
-    { state: "noted", name: "Apple’s parser", value: "not at hand", more: card.notChecked.join("; ") },
-  ];
+      name: "Bytes of the weight file",
+      value: count(weightBytes),
+      more: "not predicted before",
+    };
+  const isEqual = predictedBytes === packageBytes;
+  return {
+    state: isEqual ? "passed" : "failed",
+    name: isEqual ? "Predicted bytes equal the files" : "Predicted bytes differ from the files",
+    value: count(packageBytes),
+    more: `${count(predictedBytes)} predicted, ${count(weightBytes)} of them weights`,
+  };
 }
 
 /** `3.2 · 10⁻⁶` */

@@ -15,6 +15,10 @@ export const cardSchema = z.object({
   package: z.string(),
   layout: z.enum(["neural-engine", "plain"]),
   sizeBytes: z.number(),
+  /** What the package was to have, counted before it was written; null in cards from before it was. */
+  predictedBytes: z.number().nullable().default(null),
+  /** What the .mlpackage has; `sizeBytes` counts an embedding beside it too. */
+  packageBytes: z.number().nullable().default(null),
   weightBytes: z.number(),
   /** Of the embedding beside the package; null where it is inside. */
   embeddingBytes: z.number().nullable(),

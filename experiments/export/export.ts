@@ -3,7 +3,7 @@
  *
  * A package is called ready only when it was read and type-checked by our own reader, executed by an engine with fp16 rounding
  * after every operation, said the same greedy text as the fp32 model with the same compressed weights, and its logits lay
- * within fp16's reach, and that no lint rule calls an error. The card records all of it, with modelled speeds. Checked here is
+ * within fp16's reach, that has the bytes it was predicted to have, and that no lint rule calls an error. The card records all of it, with modelled speeds. Checked here is
  * everything but the device.
  */
 import { cp, mkdir, rename, stat, writeFile } from "node:fs/promises";
@@ -23,7 +23,7 @@ import { withOutputDirectory } from "../../lib/files/atomic.ts";
 import { roundToFloat16 } from "../../lib/float16.ts";
 import { type PackageSummary, summarizePackage } from "../../lib/formats/coreml/inspect.ts";
 import { type ReadPackage, readPackage } from "../../lib/formats/coreml/package-reader.ts";
-import { writePackage } from "../../lib/formats/coreml/package-writer.ts";
+import { predictPackage, writePackage } from "../../lib/formats/coreml/package-writer.ts";
 import { targets as coremlTargets } from "../../lib/formats/coreml/targets.ts";
 import { f32 } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
@@ -114,6 +114,7 @@ async function exportPackage(
       };
       const program = { ...layout.program, opset: coremlTargets[config.target].opset };
       const compute = sizes.layout === "neural-engine" ? "neural-engine" : "gpu";
+      const predicted = await predictPackage(program, metadata, { compute });
       const written = await writePackage(unchecked, program, metadata, { compute });
       const embeddingPath = sizes.embedding === "host" ? join(folder, embeddingFile(config.name)) : null;
       if (embeddingPath) await writeEmbedding(embeddingPath, weights.get("embedding") as CompressedWeight);
@@ -133,6 +134,7 @@ async function exportPackage(
       });
       const ready =
         checks.lint.counts.errors === 0 &&
+        predicted.sizeBytes === written.sizeBytes &&
         parity.greedyIdentical &&
         parity.maxLogitDifference <= LOGIT_TOLERANCE * parity.largestLogit &&
         (layout.headroom === null || layout.headroom.worst >= 1);
@@ -144,6 +146,8 @@ async function exportPackage(
         package: file,
         layout: sizes.layout,
         sizeBytes,
+        predictedBytes: predicted.sizeBytes,
+        packageBytes: written.sizeBytes,
         weightBytes: written.weightBytes,
         embeddingBytes,
         parameters: elements,

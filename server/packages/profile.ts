@@ -9,7 +9,17 @@ import { packageProfiles } from "../db/schema.ts";
 import { packageHashOf } from "../reports/reports.ts";
 import { type Package, packageFolder } from "./packages.ts";
 
-type Newer = "layout" | "embeddingBytes" | "contexts" | "states" | "headroom" | "scaling" | "lint" | "modelled";
+type Newer =
+  | "predictedBytes"
+  | "packageBytes"
+  | "layout"
+  | "embeddingBytes"
+  | "contexts"
+  | "states"
+  | "headroom"
+  | "scaling"
+  | "lint"
+  | "modelled";
 /** A card as it was kept: those from before there was lint say nothing of these. */
 export type KeptCard = Omit<ExportCard, Newer> & Partial<Pick<ExportCard, Newer>>;
 
