@@ -83,9 +83,11 @@ export function Head({ detail, speed }: { detail: PackageDetail; speed: Headline
         </div>
       ) : null}
       <div className="row">
-        <button type="button" onClick={() => dialog.current?.showModal()}>
-          <Icon name="upload" /> Xcode project
-        </button>
+        {card.layout ? (
+          <button type="button" onClick={() => dialog.current?.showModal()}>
+            <Icon name="upload" /> Xcode project
+          </button>
+        ) : null}
         <a className={detail.ready ? "button primary" : "button"} href={zipHref(detail.id)} download>
           Download zip <Keys of="package.download" />
         </a>

@@ -8,8 +8,10 @@ import { bytes, count, fixed, moment } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
-import { layoutWords, type PackageEntry, systemOf } from "./card.ts";
+import { layoutWords, lintGroups, type PackageEntry, systemOf } from "./card.ts";
 import "./packages.css";
+
+const plural = (n: number, word: string): string => `${n} ${word}${n === 1 ? "" : "s"}`;
 
 const CHIP = "a17-pro";
 
@@ -71,7 +73,8 @@ export default function Packages() {
                 {packages.data.map((p) => {
                   const speed = speedOf(p);
                   const own = reports.data?.filter((r) => r.packages.some((q) => q.id === p.id)) ?? [];
-                  const { lint } = p.card;
+                  const found = p.card.lint ? lintGroups(p.card.lint.findings) : null;
+                  const of = (severity: string): number => found?.filter((g) => g.severity === severity).length ?? 0;
                   return (
                     <tr key={p.id}>
                       <td>
@@ -104,11 +107,11 @@ export default function Packages() {
                       </td>
                       <td>{speed ? <Tag kind={speed.kind} /> : null}</td>
                       <td className="number">
-                        {lint ? (
-                          lint.counts.errors > 0 ? (
-                            <span className="bad">{lint.counts.errors} errors</span>
-                          ) : lint.counts.warnings > 0 ? (
-                            <span className="warn">{lint.counts.warnings} warnings</span>
+                        {found ? (
+                          of("error") > 0 ? (
+                            <span className="bad">{plural(of("error"), "error")}</span>
+                          ) : of("warning") > 0 ? (
+                            <span className="warn">{plural(of("warning"), "warning")}</span>
                           ) : (
                             "clean"
                           )

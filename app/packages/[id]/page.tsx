@@ -145,7 +145,7 @@ function OnePackage() {
                 report.error ? null : (
                   <Waiting>Reading the report</Waiting>
                 )
-              ) : p.packageSha256 === null && !p.card.layout ? (
+              ) : !p.card.layout ? (
                 <Empty title="This package has no probe">
                   It was exported before packages came with one. Export it again to test it on an iPhone.
                 </Empty>
