@@ -14,6 +14,10 @@ import { argumentsOf } from "../../mil/op.ts";
 import type { MilFunction, Operation, Value } from "../../mil/program.ts";
 import type { Tensor, TensorData } from "../../mil/tensor.ts";
 import { elementCount, showType, type TensorType } from "../../mil/types.ts";
+import { causalAttention } from "./fusion/causal-attention.ts";
+import { type Fusion, findFusions } from "./fusion/pattern.ts";
+import { rmsNorm } from "./fusion/rms-norm.ts";
+import { rotaryEmbedding } from "./fusion/rotary-embedding.ts";
 import { OnnxGraph, onnxType } from "./graph.ts";
 import type { Lowering, LoweringContext } from "./lowering/context.ts";
 import { elementwise } from "./lowering/elementwise.ts";
@@ -31,6 +35,8 @@ const lowerings: Record<string, Lowering> = {
   ...gatherScatter,
   ...quantization,
 };
+
+const fusions: readonly Fusion[] = [causalAttention, rmsNorm, rotaryEmbedding];
 
 /** Ops whose every result element is an operand element, a representable bound, or an integer. */
 const exact = new Set([
@@ -71,6 +77,8 @@ export interface LoweringOptions {
   readonly threads: number;
   /** Constants of a function that hold more than this together are inputs of the graph, given at every run. */
   readonly embeddedLimitBytes: number;
+  /** Patterns of `fusion/` are used unless fp16 is rounded; `false` lowers every operation by itself. */
+  readonly fuse?: boolean;
 }
 
 /** Throws `program/unsupported-op` naming an op that has no lowering. */
@@ -122,9 +130,16 @@ export function lowerFunction(fn: MilFunction, options: LoweringOptions): Lowere
     return state;
   };
 
+  const fuses = options.fuse !== false && options.float16 === "widen";
+  const { matches, covered } = findFusions(fn, fuses ? fusions : []);
   for (const op of fn.operations) {
     const result = op.outputs[0];
-    if (op.constant && result) {
+    const match = matches.get(op);
+    if (match && result) {
+      names.set(result, match.emit(g, nameOf));
+    } else if (covered.has(op)) {
+      // The last operation of the match stands for it.
+    } else if (op.constant && result) {
       addConstant(result, op.constant);
     } else if (op.type.startsWith("constexpr_") && result?.type.kind === "tensor") {
       const operands: Record<string, Tensor> = {};
