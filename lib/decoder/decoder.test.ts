@@ -91,6 +91,36 @@ test("leave-one-out equals a plain loop over pruned models", async () => {
   }
 });
 
+test.each(["gemma3", "gemma4"] as const)(
+  "%s: leave-one-out of heads and groups equals a forward pass with gates",
+  async (family) => {
+    const weights = tinyModel(family, 5);
+    const runner = new DecoderRunner(engine, weights);
+    const sequences = [sequence(14, 1), sequence(20, 3)];
+    const units = weights.arch.layers.flatMap((_, layer) => [
+      { layer, kind: "heads" as const, index: 2 },
+      { layer, kind: "groups" as const, index: 1 },
+      { layer, kind: "groups" as const, index: 0 },
+    ]);
+    const found = await leaveOneOut(runner, sequences, units);
+    for (const { unit, perSequence } of found.units) {
+      for (const [s, seq] of sequences.entries()) {
+        const length = seq.ids.length - 1;
+        let x = await runner.embed(seq.ids.slice(0, length), { batch: 1, length });
+        const width = unit.kind === "heads" ? 4 : (weights.arch.layers[unit.layer]?.kvGroups ?? 0);
+        const gate = f32(
+          [1, width],
+          Float32Array.from({ length: width }, (_, i) => (i === unit.index ? 0 : 1)),
+        );
+        for (let l = 0; l < weights.arch.layers.length; l++)
+          x = await runner.block(l, x, l === unit.layer ? { [unit.kind]: gate } : {});
+        const gone = (await runner.nll(x, seq.ids.slice(1))).reduce((t, v) => t + v, 0) / length;
+        expect(perSequence[s]).toBeCloseTo(gone - (found.base[s] as number), 4);
+      }
+    }
+  },
+);
+
 test("leave-one-out of a layer skips attention and MLP alike", async () => {
   const weights = tinyModel("llama", 4);
   const runner = new DecoderRunner(engine, weights);

@@ -182,6 +182,41 @@ const heard = (listen: (kv: KeysAndValues) => void): KvStore => ({
 
 const outputsOf = (kv: KeysAndValues | undefined): Record<string, Value> => (kv ? { keys: kv.k, values: kv.v } : {});
 
+/**
+ * The first half of a block without some of its heads, `copies` times side by side: `x` (batch, length, hidden), `attended`
+ * (batch, length, queryHeads · headDim), weights, `without` (copies · each) the heads that each copy lacks, `each` of them → `y`
+ * (copies · batch, length, hidden).
+ *
+ *   y_c = x + post(Σ_h a_h O_hᵀ − Σ_{h lacking in c} a_h O_hᵀ)
+ *
+ * Attention and its projection run once for all copies.
+ */
+export function withoutHeadsProgram(
+  arch: DecoderArchitecture,
+  index: number,
+  { batch, length }: SequenceShape,
+  copies: number,
+  each: number,
+): MilFunction {
+  const layer = arch.layers[index];
+  invariant(layer, `no layer ${index}`);
+  const { queryHeads: heads, headDim } = layer;
+  const b = new Builder("without_heads");
+  const x = b.input("x", fp32(batch, length, arch.hidden));
+  const attended = b.input("attended", fp32(batch, length, heads * headDim));
+  const without = b.input("without", int32(copies * each));
+  const output = b.input("output", fp32(arch.hidden, heads * headDim));
+  const whole = b.linear(attended, output);
+  const byHead = (v: Value, rows: number): Value =>
+    b.gather(b.transpose(b.reshape(v, [rows, heads, headDim]), [1, 0, 2]), without, 0);
+  const parts = b.matmul(byHead(attended, batch * length), byHead(output, arch.hidden), { transposeY: true });
+  const grouped = b.reshape(parts, [copies, each, batch, length, arch.hidden]);
+  const lacking = each === 1 ? b.squeeze(grouped, [1]) : b.sum(grouped, [1]);
+  let left = b.sub(whole, lacking);
+  if (layer.sandwichNorms) left = rmsNorm(b, left, b.input("postAttentionNorm", fp32(arch.hidden)), arch);
+  return b.build({ y: b.reshape(b.add(x, left), [copies * batch, length, arch.hidden]) });
+}
+
 /** `x` (rows, hidden), `finalNorm`, `head` → `logits` (rows, vocab). */
 export function logitsProgram(arch: DecoderArchitecture, rows: number): MilFunction {
   const b = new Builder("head");
@@ -195,12 +230,13 @@ export function headInputProgram(arch: DecoderArchitecture, rows: number): MilFu
   return b.build({ n: rmsNorm(b, x, b.input("finalNorm", fp32(arch.hidden)), arch) });
 }
 
-/** As `logitsProgram`, with `targets` (rows): → `nll` (rows) = logsumexp(z) − z[target], `top1` (rows). */
-export function lossProgram(arch: DecoderArchitecture, rows: number): MilFunction {
+/** As `logitsProgram`, with `targets` (rows): → `nll` (rows) = logsumexp(z) − z[target], and `top1` (rows) where the choice is asked for. */
+export function lossProgram(arch: DecoderArchitecture, rows: number, choice = true): MilFunction {
   const b = new Builder("loss");
   const targets = b.input("targets", int32(rows));
   const logits = headFromInputs(b, arch, rows);
-  return b.build({ nll: negativeLogLikelihood(b, logits, targets), top1: b.argmax(logits) });
+  const nll = negativeLogLikelihood(b, logits, targets);
+  return b.build(choice ? { nll, top1: b.argmax(logits) } : { nll });
 }
 
 /**

@@ -22,6 +22,7 @@ import {
   lossProgram,
   partOfRole,
   type SequenceShape,
+  withoutHeadsProgram,
 } from "./programs.ts";
 import { alongFirstAxis, atBatch, type Stream } from "./stream.ts";
 import { type DecoderWeights, headWeight, layerWeights, perLayerRows, weight } from "./weights.ts";
@@ -29,8 +30,11 @@ import { type DecoderWeights, headWeight, layerWeights, perLayerRows, weight } f
 /** Gates of one layer, each (batch, …) as `gateShape` says. */
 export type Gates = Partial<Record<GateKind, Tensor>>;
 
-/** Logits kept in memory at once by the head, in elements. */
-const HEAD_ELEMENTS = 1 << 23;
+/** Rows of logits the head makes at once: few enough for the cache, enough for an efficient product, and never 2^23 elements. */
+function headRows(vocab: number): number {
+  const [cached, efficient, most] = [2 ** 18 / vocab, 128, 2 ** 23 / vocab];
+  return Math.max(1, Math.floor(Math.min(most, Math.max(cached, efficient))));
+}
 
 export class DecoderRunner {
   readonly weights: DecoderWeights;
@@ -134,6 +138,41 @@ export class DecoderRunner {
     return y;
   }
 
+  /**
+   * The stream between attention and MLP of layer `index`, once for every list of heads that the layer is to lack, side by side
+   * along the batch axis. `attended` is the tap of that name on the same stream; the lists are of equal length.
+   */
+  async withoutHeads(
+    index: number,
+    { x, ...rest }: Stream,
+    attended: Tensor,
+    lists: readonly (readonly number[])[],
+  ): Promise<Stream> {
+    const { arch } = this.weights;
+    const [batch, length] = x.shape as [number, number, number];
+    const [copies, each] = [lists.length, lists[0]?.length ?? 0];
+    const layer = arch.layers[index];
+    const key = `without heads|${this.archKey()}|${JSON.stringify(layer)}|${batch}x${length}|${copies}x${each}`;
+    const exe = await this.executable(key, () => withoutHeadsProgram(arch, index, { batch, length }, copies, each));
+    const { output, postAttentionNorm } = layerWeights(this.weights, index);
+    const { y } = await exe.run({
+      x,
+      attended,
+      without: i32([copies * each], Int32Array.from(lists.flat())),
+      output: output as Tensor,
+      ...(postAttentionNorm ? { postAttentionNorm } : {}),
+    });
+    return { ...rest, x: y as Tensor };
+  }
+
+  /** Loss at every position, (batch · length). Targets of positions without one may be 0. */
+  async nll({ x }: Stream, targets: Int32Array): Promise<Float32Array> {
+    const nll = new Float32Array(targets.length);
+    const make = (rows: number): MilFunction => lossProgram(this.weights.arch, rows, false);
+    await this.headChunks(x, "nll", make, targets, {}, (out, at) => nll.set(float(out.nll), at));
+    return nll;
+  }
+
   /** Loss and choice at every position: nll, top1 (batch · length). Targets of positions without one may be 0. */
   async loss({ x }: Stream, targets: Int32Array): Promise<{ nll: Float32Array; top1: Int32Array }> {
     const nll = new Float32Array(targets.length);
@@ -199,7 +238,7 @@ export class DecoderRunner {
     take: (out: Record<string, Tensor>, at: number) => void,
   ): Promise<void> {
     const total = rowsOf(x);
-    const limit = Math.max(1, Math.floor(HEAD_ELEMENTS / this.weights.arch.vocab));
+    const limit = headRows(this.weights.arch.vocab);
     for (let at = 0; at < total; at += limit) {
       const rows = Math.min(limit, total - at);
       const exe = await this.executable(`${kind}|${this.archKey()}|${rows}`, () => make(rows));

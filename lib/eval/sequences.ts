@@ -119,7 +119,7 @@ export interface PaddedBatch {
 }
 
 /** Sequences of similar length side by side, at most `tokensPerBatch` positions each, lengths rounded up to `bucket`. */
-export function padIntoBatches(sequences: readonly TokenSequence[], tokensPerBatch = 2048, bucket = 64): PaddedBatch[] {
+export function padIntoBatches(sequences: readonly TokenSequence[], tokensPerBatch = 1024, bucket = 32): PaddedBatch[] {
   const byLength = new Map<number, number[]>();
   for (const [i, s] of sequences.entries()) {
     // The last token is only a target, so it needs no position of its own.
@@ -131,7 +131,8 @@ export function padIntoBatches(sequences: readonly TokenSequence[], tokensPerBat
   const batches: PaddedBatch[] = [];
   for (const [length, members] of [...byLength].sort((x, y) => x[0] - y[0])) {
     const most = Math.max(1, Math.floor(tokensPerBatch / length));
-    const batch = Math.min(most, members.length);
+    // Batches of one size, so that the last is not padded with empty rows.
+    const batch = Math.ceil(members.length / Math.ceil(members.length / most));
     for (let at = 0; at < members.length; at += batch) {
       const rows = members.slice(at, at + batch);
       batches.push({ shape: { batch, length }, ...padded(sequences, rows, batch, length), rows });

@@ -4,13 +4,13 @@
  *   I_u,s = NLL_s(gate_u = 0) − NLL_s(all gates 1), per sequence s, in nats per token
  *
  * The ground truth that cheaper metrics approximate; paired by sequence, so its standard error is that of a
- * difference. Three savings make it cheap: the stream entering each layer is kept, so a unit of layer ℓ re-runs only
- * layers ≥ ℓ; a block of neurons or an MLP starts from the stream behind attention; and all units of a layer run side
- * by side along the batch axis with gates of their own. Negative values are legitimate. Left out: mean ablation,
- * interactions of units.
+ * difference. What makes it cheap: the stream entering each layer is kept, so a unit of layer ℓ re-runs only layers ≥ ℓ; a
+ * block of neurons or an MLP starts from the stream behind attention; so does a head, because attention's output is a
+ * sum over heads, from which a head's part is taken away without running attention again; and all units of a layer run side by
+ * side along the batch axis. Negative values are legitimate. Left out: mean ablation, interactions of units.
  */
 
-import type { DecoderArchitecture } from "../../decoder/architecture.ts";
+import { type DecoderArchitecture, isKvSource } from "../../decoder/architecture.ts";
 import { type GateKind, gateShape } from "../../decoder/programs.ts";
 import type { DecoderRunner, Gates } from "../../decoder/runner.ts";
 import { repeatStream, type Stream } from "../../decoder/stream.ts";
@@ -57,7 +57,7 @@ export async function leaveOneOut(
   const base = new Float64Array(sequences.length);
   const differences = units.map((unit) => ({ unit, perSequence: new Float64Array(sequences.length) }));
   const byLayer = Array.from({ length: layers }, (_, l) => differences.filter((d) => d.unit.layer === l));
-  const tokensPerBatch = options.tokensPerBatch ?? 4096;
+  const tokensPerBatch = options.tokensPerBatch ?? 2048;
   // Few sequences at a time leave room on the batch axis for the units of a layer.
   const batches = padIntoBatches(sequences, Math.max(256, tokensPerBatch / 8));
   const work = batches.length * units.length;
@@ -69,7 +69,7 @@ export async function leaveOneOut(
     for (let l = 0; l < layers; l++) boundary.push(await runner.block(l, boundary[l] as Stream));
     const meanNll = async (x: Stream, copies: number): Promise<Float64Array[]> => {
       const targets = repeat(batch.targets, copies);
-      const { nll } = await runner.loss(x, targets);
+      const nll = await runner.nll(x, targets);
       return Array.from({ length: copies }, (_, c) =>
         Float64Array.from(batch.rows, (index, row) => {
           const s = sequences[index] as TokenSequence;
@@ -85,22 +85,25 @@ export async function leaveOneOut(
 
     const perRun = Math.max(1, Math.floor(tokensPerBatch / (batch.shape.batch * batch.shape.length)));
     for (let l = 0; l < layers; l++) {
-      // The stream between attention and MLP, for units that only touch the MLP.
-      let middle: Stream | null = null;
+      const entering = boundary[l] as Stream;
+      // The stream between attention and MLP, and the heads side by side: for units that leave attention's inside alone.
+      const halves = once(() => runner.part("attention", l, entering, { taps: ["attended"] as const }));
       for (const group of groupsOf(byLayer[l] ?? [], perRun, arch)) {
         throwIfCancelled(options.signal);
         const copies = group.length;
-        const gates = gatesFor(
-          group.map((d) => d.unit),
-          runner,
-          batch.shape.batch,
-        );
-        const half = group.every((d) => d.unit.kind === "neurons" || d.unit.kind === "mlp");
-        if (half) middle ??= (await runner.part("attention", l, boundary[l] as Stream)).stream;
-        let x =
-          half && middle
-            ? (await runner.part("mlp", l, repeatStream(middle, copies), { gates })).stream
-            : await runner.block(l, repeatStream(boundary[l] as Stream, copies), gates);
+        const changed = group.map((d) => d.unit);
+        const heads = headsLacking(changed, arch);
+        let x: Stream;
+        if (heads) {
+          const { stream, attended } = await halves();
+          x = await runner.withoutHeads(l, { ...stream, x: entering.x }, attended, heads);
+          x = (await runner.part("mlp", l, x)).stream;
+        } else {
+          const gates = gatesFor(changed, runner, batch.shape.batch);
+          x = changed.every((u) => u.kind === "neurons" || u.kind === "mlp")
+            ? (await runner.part("mlp", l, repeatStream((await halves()).stream, copies), { gates })).stream
+            : await runner.block(l, repeatStream(entering, copies), gates);
+        }
         x = await runner.blocks(x, l + 1);
         const losses = await meanNll(x, copies);
         for (const [c, d] of group.entries()) {
@@ -114,6 +117,29 @@ export async function leaveOneOut(
     }
   }
   return { base, units: differences };
+}
+
+/**
+ * The query heads that each unit takes away, where that is all it does: heads, and KV groups of which no other layer reads the values.
+ * Null where it is not, or the lists differ in length.
+ */
+function headsLacking(units: readonly GateUnit[], arch: DecoderArchitecture): number[][] | null {
+  const lists: number[][] = [];
+  for (const { layer: index, kind, index: first, count = 1 } of units) {
+    const layer = arch.layers[index];
+    if (!layer || (kind !== "heads" && (kind !== "groups" || isKvSource(arch, index)))) return null;
+    const of = kind === "heads" ? layer.headToGroup.map((_, h) => h) : layer.headToGroup;
+    lists.push(of.flatMap((g, h) => (g >= first && g < first + count ? [h] : [])));
+  }
+  return lists.every((l) => l.length > 0 && l.length === lists[0]?.length) ? lists : null;
+}
+
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | null = null;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }
 
 /** Runs of equal size and of units that use the same gate inputs, so that few programs are compiled. */
