@@ -11,11 +11,19 @@ import { modelSession } from "../experiments/models.ts";
 import { unitsOf } from "../experiments/sensitivity/sensitivity.ts";
 import { leaveOneOut } from "../lib/compress/importance/leave-one-out.ts";
 import { palettize } from "../lib/compress/quantize/palettize.ts";
+import { architectureOf } from "../lib/decoder/families/registry.ts";
+import { causalMask } from "../lib/decoder/mask.ts";
 import { packageProgram } from "../lib/decoder/package-program.ts";
+import { blockProgram } from "../lib/decoder/programs.ts";
 import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
+import { tilesOf } from "../lib/engines/onnxruntime/fusion/causal-attention.ts";
 import { sequenceLosses } from "../lib/eval/perplexity.ts";
 import type { TokenSequence } from "../lib/eval/sequences.ts";
 import { writePackage } from "../lib/formats/coreml/package-writer.ts";
+import { Builder } from "../lib/mil/builder.ts";
+import type { MilFunction } from "../lib/mil/program.ts";
+import { f32, float32Data, type Tensor } from "../lib/mil/tensor.ts";
+import { elementCount, fp32 } from "../lib/mil/types.ts";
 import { createRng } from "../lib/random.ts";
 import { Trainer } from "../lib/train/trainer.ts";
 import { textObjective } from "../lib/train/training-program.ts";
@@ -48,6 +56,58 @@ async function least(work: () => Promise<unknown> | unknown, rounds: number): Pr
 const evaluate = await least(() => sequenceLosses(model.runner, sequences), 3);
 const heads = unitsOf(model.weights.arch, ["heads"]).map((u) => u.gate);
 const loo = await least(() => leaveOneOut(model.runner, sequences.slice(0, 8), heads), 1);
+/** Seconds of a program on one thread, fused and unfused, in turns; its inputs are noise. */
+async function oneThread(fn: MilFunction, rounds: number): Promise<{ fused: number; plain: number }> {
+  const inputs: Record<string, Tensor> = {};
+  for (const { name, type } of fn.inputs) {
+    const of = type.kind === "tensor" ? type.shape : [];
+    inputs[name] = f32(
+      of,
+      Float32Array.from({ length: elementCount(of) }, () => 0.1 * rng.normal()),
+    );
+  }
+  const [fused, plain] = await Promise.all(
+    [true, false].map(async (fuse) => (await createOnnxRuntimeEngine({ threads: 1, fuse })).compile(fn)),
+  );
+  const best = { fused: Number.POSITIVE_INFINITY, plain: Number.POSITIVE_INFINITY };
+  for (let i = 0; i < rounds; i++) {
+    best.fused = Math.min(best.fused, await least(() => fused?.run(inputs), 1));
+    best.plain = Math.min(best.plain, await least(() => plain?.run(inputs), 1));
+  }
+  return best;
+}
+
+/** The goal's block, and a product of the size of its largest, in GFLOP/s of what is carried out. */
+async function blockSpeed() {
+  const [batch, length, hidden, heads, neurons] = [8, 256, 288, 6, 768];
+  const arch = architectureOf({
+    model_type: "llama",
+    vocab_size: 32,
+    hidden_size: hidden,
+    intermediate_size: neurons,
+    num_hidden_layers: 1,
+    num_attention_heads: heads,
+    num_key_value_heads: heads,
+    max_position_embeddings: length,
+  });
+  const found = await oneThread(blockProgram(arch, 0, { batch, length }), 10);
+  const starterBlock = await oneThread(blockProgram(model.weights.arch, 0, { batch: 8, length: 160 }), 10);
+  const b = new Builder("product");
+  const product = b.linear(b.input("x", fp32(batch * length, hidden)), b.input("w", fp32(neurons, hidden)));
+  const bare = await oneThread(b.build({ product }), 10);
+  const projections = 2 * batch * length * (4 * hidden * hidden + 3 * hidden * neurons);
+  const scores = (pairs: number): number => 4 * batch * pairs * hidden;
+  const tiles = tilesOf(float32Data(causalMask(length, null)), length) ?? [];
+  const seen = tiles.reduce((n, t) => n + (t.rows[1] - t.rows[0]) * (t.keys[1] - t.keys[0]), 0);
+  return {
+    fused: (projections + scores(seen)) / found.fused / 1e9,
+    plain: (projections + scores(length * length)) / found.plain / 1e9,
+    times: found.plain / found.fused,
+    starterTimes: starterBlock.plain / starterBlock.fused,
+    bare: (2 * batch * length * hidden * neurons) / bare.fused / 1e9,
+  };
+}
+const speed = await blockSpeed();
 const matrix = Float32Array.from({ length: 512 * 512 }, () => rng.normal());
 const palette = await least(() => palettize(matrix, [512, 512], { bits: 4, rowsPerTable: 16 }), 3);
 const scratch = mkdtempSync(join(tmpdir(), "espalier-bench-"));
@@ -134,6 +194,12 @@ console.log(
       row("export the starter", exported, "export", 10),
     ],
   ),
+);
+console.log(
+  `\na block of 8 × 256 tokens, width 288, one thread: ${speed.fused.toFixed(0)} GFLOP/s of what is carried out, ` +
+    `${speed.times.toFixed(2)} × as fast as unfused (${speed.plain.toFixed(0)} GFLOP/s); a bare product: ${speed.bare.toFixed(0)}; ` +
+    `goal 100: ${speed.fused >= 100 ? "met" : "MISSED"}\n` +
+    `a block of the starter, 8 × 160 tokens, one thread: ${speed.starterTimes.toFixed(2)} × as fast as unfused`,
 );
 if (memory.length > 0) {
   const rows = memory.map(({ name, times }) => [

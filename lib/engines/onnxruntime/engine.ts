@@ -35,6 +35,8 @@ export interface OnnxRuntimeOptions {
    * whose bytes cannot exceed 2 GiB; 1 GiB unless given. Embedded ones are packed once for small products.
    */
   readonly embeddedLimitBytes?: number;
+  /** `false` lowers every operation by itself, to compare with. */
+  readonly fuse?: boolean;
 }
 
 /** Throws `engine/unavailable` where the package cannot be loaded. */
@@ -53,12 +55,15 @@ export async function createOnnxRuntimeEngine(options: OnnxRuntimeOptions = {}):
         float16: compileOptions.float16 ?? "widen",
         threads,
         embeddedLimitBytes: options.embeddedLimitBytes ?? 2 ** 30,
+        fuse: options.fuse ?? true,
       });
       const session = await ort.InferenceSession.create(lowered.model, {
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
         executionMode: "sequential",
         graphOptimizationLevel: "all",
+        // A plan of all intermediates for every shape costs memory and gained no time.
+        enableMemPattern: false,
         logSeverityLevel: 3,
         // Spinning between operations costs other processes a core, and ran slower whenever the machine was shared.
         extra: { session: { set_denormal_as_zero: "1", intra_op: { allow_spinning: "0" } } },
