@@ -20,7 +20,7 @@ export const cardSchema = z.object({
   /** What the .mlpackage has; `sizeBytes` counts an embedding beside it too. */
   packageBytes: z.number().nullable().default(null),
   weightBytes: z.number(),
-  /** Of the embedding beside the package; null where it is inside. */
+  /** Of the tables beside the package, embedding and per-layer embeddings; null where there are none. */
   embeddingBytes: z.number().nullable(),
   parameters: z.number(),
   bitsPerWeight: z.number(),
@@ -44,7 +44,12 @@ export const cardSchema = z.object({
   scaling: z
     .object({
       stream: z.number(),
-      layers: z.array(z.object({ attention: z.number(), inner: z.number(), mlp: z.number() })),
+      /** Of per-layer inputs: their projection of the embedding, and the vectors. */
+      perLayerContext: z.number().default(1),
+      perLayerVectors: z.number().default(1),
+      layers: z.array(
+        z.object({ attention: z.number(), inner: z.number(), mlp: z.number(), perLayer: z.number().default(1) }),
+      ),
       /** The smallest headroom without them. */
       worstWithout: z.number(),
     })

@@ -23,8 +23,12 @@ test("sizes follow from the model, its windows and its vocabulary", () => {
     contexts: [32, 64],
     prefill: [4, 16],
   });
-  // Gemma 4 has parts this layout has no place for yet.
-  expect(sizes(tinyModel("gemma4").arch).layout).toBe("plain");
+  expect(sizes({ ...tinyModel("gemma4").arch, maxPositions: 128 })).toEqual({
+    layout: "neural-engine",
+    contexts: [128],
+    prefill: [32],
+    embedding: "inside",
+  });
   expect(sizes(llama, { layout: "plain", prefill: [8, 16] })).toMatchObject({ contexts: [64], prefill: [8] });
 });
 

@@ -7,12 +7,12 @@
  * everything but the device.
  */
 import { cp, mkdir, rename, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { z } from "zod";
 import { bitsPerWeight, decodeWeight } from "../../lib/compress/decode.ts";
 import type { CompressedWeight } from "../../lib/compress/weight.ts";
 import { generate, type StepModel } from "../../lib/decoder/generate.ts";
-import { readEmbedding, writeEmbedding } from "../../lib/decoder/neural-engine/embedding.ts";
+import { openEmbedding, writeEmbedding } from "../../lib/decoder/neural-engine/embedding.ts";
 import { INTERFACE_KEY } from "../../lib/decoder/package-interface.ts";
 import { packageModel } from "../../lib/decoder/package-model.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";
@@ -35,7 +35,7 @@ import { cardSchema, type ExportCard } from "./card.ts";
 import { type ExportConfig, exportConfig, exportSizes } from "./config.ts";
 import { deviceChecks } from "./device-checks.ts";
 import { GOLDEN_TOKENS, goldenPrompt, goldenVectors } from "./golden.ts";
-import { buildLayout, embeddingFile } from "./layout.ts";
+import { buildLayout, embeddingFile, perLayerFile } from "./layout.ts";
 import { type ComparedText, compareWithModel } from "./parity.ts";
 
 export type { ExportCard } from "./card.ts";
@@ -118,12 +118,21 @@ async function exportPackage(
       const written = await writePackage(unchecked, program, metadata, { compute });
       const embeddingPath = sizes.embedding === "host" ? join(folder, embeddingFile(config.name)) : null;
       if (embeddingPath) await writeEmbedding(embeddingPath, weights.get("embedding") as CompressedWeight);
+      const perLayerPath =
+        arch.perLayer && sizes.layout === "neural-engine" ? join(folder, perLayerFile(config.name)) : null;
+      if (perLayerPath) await writeEmbedding(perLayerPath, weights.get("perLayerEmbedding") as CompressedWeight);
+      const outside = [embeddingPath, perLayerPath].filter((path) => path !== null);
       onShare(0.35);
       const read = await readPackage(unchecked);
-      checkWeightsShipped(summarizePackage(read), weights, sizes.embedding === "host" && !arch.tiedHead);
+      checkWeightsShipped(summarizePackage(read), weights, [
+        ...(embeddingPath && !arch.tiedHead ? ["embedding"] : []),
+        ...(perLayerPath ? ["perLayerEmbedding"] : []),
+      ]);
       onShare(0.4);
-      const embedding = embeddingPath ? await readEmbedding(embeddingPath) : null;
-      const shipped = await packageModel(context.engine, read, "round", embedding);
+      const shipped = await packageModel(context.engine, read, "round", {
+        embedding: embeddingPath ? await openEmbedding(embeddingPath) : null,
+        perLayer: perLayerPath ? await openEmbedding(perLayerPath) : null,
+      });
       const { parity, sample } = await compareWithModel(reference, shipped, text, model.tokenizer, {
         signal: context.signal,
         onShare: (share) => onShare(0.4 + 0.55 * share),
@@ -139,7 +148,8 @@ async function exportPackage(
         parity.maxLogitDifference <= LOGIT_TOLERANCE * parity.largestLogit &&
         (layout.headroom === null || layout.headroom.worst >= 1);
       const elements = [...weights.values()].reduce((n, w) => n + elementCount(w.shape), 0);
-      const embeddingBytes = embeddingPath ? (await stat(embeddingPath)).size : null;
+      const outsideBytes = await Promise.all(outside.map(async (path) => (await stat(path)).size));
+      const embeddingBytes = outside.length > 0 ? outsideBytes.reduce((n, size) => n + size, 0) : null;
       const sizeBytes = written.sizeBytes + (embeddingBytes ?? 0);
       const card: ExportCard = {
         ready,
@@ -192,7 +202,7 @@ async function exportPackage(
           signal: context.signal,
         }),
         tokenizer: model.tokenizer,
-        companions: embeddingPath ? [embeddingFile(config.name)] : [],
+        companions: outside.map((path) => basename(path)),
       });
       await rename(unchecked, join(folder, final));
       return card;
@@ -232,10 +242,10 @@ async function comparedText(
 function checkWeightsShipped(
   summary: PackageSummary,
   weights: ReadonlyMap<string, CompressedWeight>,
-  embeddingIsOutside: boolean,
+  outside: readonly string[],
 ): void {
   const matrices = [...weights]
-    .filter(([name, w]) => w.shape.length > 1 && !(embeddingIsOutside && name === "embedding"))
+    .filter(([name, w]) => w.shape.length > 1 && !outside.includes(name))
     .reduce((n, [, w]) => n + elementCount(w.shape), 0);
   const found = summary.weights.reduce((n, w) => n + w.elements, 0);
   if (found < matrices)

@@ -12,6 +12,7 @@ import { neuralEngineProgram } from "../../lib/decoder/neural-engine/program.ts"
 import { isUnscaled, scalingFor } from "../../lib/decoder/neural-engine/scaling.ts";
 import type { NeuralEngineInterface, PackageInterface } from "../../lib/decoder/package-interface.ts";
 import { packageProgram } from "../../lib/decoder/package-program.ts";
+import type { RowTable } from "../../lib/decoder/weights.ts";
 import type { Program } from "../../lib/mil/program.ts";
 import type { ExperimentContext } from "../definition.ts";
 import type { OpenModel } from "../models.ts";
@@ -76,10 +77,16 @@ async function neuralEngineLayout(request: LayoutRequest): Promise<Layout> {
     beginToken: beginToken(model),
     stopTokens: model.tokenizer.eosIds,
     embeddingFile: embeddingFile(config.name),
+    perLayerFile: perLayerFile(config.name),
   });
-  const embedding = sizes.embedding === "host" ? hostEmbedding(weights.get("embedding") as CompressedWeight) : null;
+  const outside = (name: string, isOutside: boolean): RowTable | null =>
+    isOutside ? hostEmbedding(weights.get(name) as CompressedWeight) : null;
+  const tables = {
+    embedding: outside("embedding", sizes.embedding === "host"),
+    perLayer: outside("perLayerEmbedding", arch.perLayer !== null),
+  };
   const measure = (program: Program, description: NeuralEngineInterface): Promise<Headroom> =>
-    measureHeadroom(context.engine, program, description, sequences, { embedding, signal: context.signal });
+    measureHeadroom(context.engine, program, description, sequences, { ...tables, signal: context.signal });
 
   const program = neuralEngineProgram(arch, weights, plan);
   const headroom = await measure(program, plan.interface);
@@ -97,11 +104,13 @@ async function neuralEngineLayout(request: LayoutRequest): Promise<Layout> {
 }
 
 export const embeddingFile = (name: string): string => `${name}.embedding.safetensors`;
+export const perLayerFile = (name: string): string => `${name}.per-layer.safetensors`;
 
-function reported({ worst, embedding, head, layers, positions }: Headroom): NonNullable<ExportCard["headroom"]> {
+function reported(headroom: Headroom): NonNullable<ExportCard["headroom"]> {
+  const { worst, embedding, perLayerContext, perLayerVectors, head, layers, positions } = headroom;
   return {
     worst,
-    embedding,
+    embedding: Math.max(embedding, perLayerContext, perLayerVectors),
     head,
     positions,
     layers: layers.map(({ stream, inside, insideAt }) => ({ stream, inside, insideAt })),

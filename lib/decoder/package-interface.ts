@@ -59,6 +59,8 @@ const neuralEngine = z.object({
     z.object({ location: z.literal("inside") }),
     z.object({ location: z.literal("host"), file: z.string(), scale: z.number() }),
   ]),
+  /** The table of per-layer embeddings, always outside; absent for models without. */
+  perLayer: z.object({ input: z.string(), file: z.string(), channels: count, scale: z.number() }).optional(),
   logits: z.array(z.object({ output: z.string(), from: tokenId, to: count })).min(1),
   finalSoftcap: z.object({ cap: z.number().positive(), applied: z.boolean() }).nullable(),
   maskedValue: z.number().negative(),

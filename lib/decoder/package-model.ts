@@ -12,8 +12,8 @@ import { isPipeline, readPipeline } from "../formats/coreml/pipeline.ts";
 import type { MilFunction, Program } from "../mil/program.ts";
 import type { StepModel } from "./generate.ts";
 import { openNeuralEngineModel } from "./neural-engine/driver.ts";
-import { type HostEmbedding, readEmbedding } from "./neural-engine/embedding.ts";
-import { readInterface } from "./package-interface.ts";
+import { type HostTables, openEmbedding } from "./neural-engine/embedding.ts";
+import { type PackageInterface, readInterface } from "./package-interface.ts";
 import { plainStepModel } from "./plain-session.ts";
 
 export interface LoadedPackage {
@@ -26,11 +26,11 @@ export async function packageModel(
   engine: Engine,
   { program, userDefined }: LoadedPackage,
   float16: "round" | "widen",
-  embedding: HostEmbedding | null = null,
+  tables: HostTables = {},
 ): Promise<StepModel> {
   const description = readInterface(userDefined);
   if (description?.layout === "neural-engine")
-    return openNeuralEngineModel(engine, program, description, { float16, embedding });
+    return openNeuralEngineModel(engine, program, description, { float16, ...tables });
   return plainPackage(engine, program, float16);
 }
 
@@ -39,13 +39,21 @@ export async function openPackage(engine: Engine, path: string, float16: "round"
   const parts = (await isPipeline(path)) ? await readPipeline(path) : null;
   if (parts) {
     const joined = pipelineEngine(engine, parts);
-    return packageModel(joined.engine, joined, float16);
+    return packageModel(joined.engine, joined, float16, await tablesIn(path, readInterface(joined.userDefined)));
   }
   const read = await readPackage(path);
-  const description = readInterface(read.userDefined);
-  const table = description?.layout === "neural-engine" ? description.embedding : null;
-  const outside = table?.location === "host" ? await readEmbedding(join(path, "..", basename(table.file))) : null;
-  return packageModel(engine, read, float16, outside);
+  return packageModel(engine, read, float16, await tablesIn(join(path, ".."), readInterface(read.userDefined)));
+}
+
+/** The tables that lie in `folder`, as far as the package has any outside. */
+async function tablesIn(folder: string, description: PackageInterface | null): Promise<HostTables> {
+  if (description?.layout !== "neural-engine") return {};
+  const { embedding, perLayer } = description;
+  const open = (file: string): ReturnType<typeof openEmbedding> => openEmbedding(join(folder, basename(file)));
+  return {
+    embedding: embedding.location === "host" ? await open(embedding.file) : null,
+    perLayer: perLayer ? await open(perLayer.file) : null,
+  };
 }
 
 async function plainPackage(engine: Engine, program: Program, float16: "round" | "widen"): Promise<StepModel> {

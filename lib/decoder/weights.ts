@@ -25,6 +25,24 @@ export interface RowTable {
   rows(indices: ArrayLike<number>): Promise<Float32Array>;
 }
 
+/** Each row is read once, however often it is asked for: texts repeat their tokens. */
+export async function distinctRows(
+  indices: ArrayLike<number>,
+  columns: number,
+  row: (index: number) => Promise<Float32Array>,
+): Promise<Float32Array> {
+  const out = new Float32Array(indices.length * columns);
+  const places = new Map<number, number>();
+  for (let i = 0; i < indices.length; i++) {
+    const index = indices[i] as number;
+    const before = places.get(index);
+    if (before === undefined) out.set(await row(index), i * columns);
+    else out.copyWithin(i * columns, before * columns, (before + 1) * columns);
+    places.set(index, before ?? i);
+  }
+  return out;
+}
+
 export interface DecoderWeights {
   readonly arch: DecoderArchitecture;
   /** The inputs of the programs. */

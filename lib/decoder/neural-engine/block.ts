@@ -3,16 +3,20 @@
  *
  *   x += post(O · attend(rope(norm(Q n)), rope(norm(K n)), V n)),  n = norm(x)
  *   x += post(D · (act(G n) ⊙ U n)),                               n = norm(x)
+ *   x += norm(W · (act(Wg x) ⊙ e)),  x = σ x                       Gemma 4's per-layer input and layer scalar
  *
- * with every product a 1×1 convolution. The attention scale sits in the query norm's gain where there is one. Left out:
- * gates, which are for experiments.
+ * with every product a 1×1 convolution. The attention scale sits in the query norm's gain where there is one. A layer that reads
+ * another's keys and values attends to the very entries that one saw, in the cache and beside it. σ is a product of its own:
+ * folded into the weights that write to the stream it would round each of them anew. Left out: gates, which are for experiments.
  */
-import type { Builder } from "../../mil/builder.ts";
+import { float16FromFloat32 } from "../../float16.ts";
+import { type Builder, typeOf } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
+import { tensor } from "../../mil/tensor.ts";
 import type { DecoderArchitecture, LayerArchitecture, LayerTensor } from "../architecture.ts";
 import { rotate } from "../rope.ts";
 import { attend, toChannels, toHeads } from "./attention.ts";
-import type { FunctionCacheValues } from "./cache.ts";
+import type { FunctionCacheValues, SeenEntries } from "./cache.ts";
 import { mirrorNorm } from "./norm.ts";
 import type { LayerScaling } from "./scaling.ts";
 import type { LayoutWeights } from "./weights.ts";
@@ -28,6 +32,12 @@ export interface NeuralEngineBlock {
   readonly cache: FunctionCacheValues;
   /** The first of the layer's rows in its cache. */
   readonly row: number;
+  /** What the layer sees whose keys and values this one reads; null for its own. */
+  readonly shared: SeenEntries | null;
+  /** The tokens' vectors for this layer, (1, P, 1, S), times η; null for models without. */
+  readonly perLayer: Value | null;
+  /** η of those vectors. */
+  readonly perLayerVectors: number;
   /** α of the stream. */
   readonly stream: number;
   readonly scaling: LayerScaling;
@@ -44,7 +54,19 @@ export const pointwise = (b: Builder, x: Value, weight: Value, name = "projectio
 
 const add = (b: Builder, x: Value, y: Value): Value => b.op("add", { x, y }, {}, "stream")[0] as Value;
 
-export function neuralEngineBlock(b: Builder, x: Value, c: NeuralEngineBlock): Value {
+/** The stream times one number. */
+function times(b: Builder, x: Value, factor: number): Value {
+  const { dtype } = typeOf(x);
+  const data = dtype === "fp16" ? float16FromFloat32(Float32Array.of(factor)) : Float32Array.of(factor);
+  const y = b.constant(tensor(dtype, [], data), "layer_scalar");
+  return b.op("mul", { x, y }, {}, "stream")[0] as Value;
+}
+
+const activate = (b: Builder, x: Value, layer: LayerArchitecture): Value =>
+  layer.activation === "silu" ? b.silu(x) : b.gelu(x, "TANH_APPROXIMATION");
+
+/** The stream behind the block, and what its queries saw. */
+export function neuralEngineBlock(b: Builder, x: Value, c: NeuralEngineBlock): { x: Value; seen: SeenEntries } {
   const { arch, layer, weights, stream, scaling } = c;
   const channelGain = (role: LayerTensor, factor = 1): Value =>
     weights.gain(b, c.name(role), [1, arch.hidden, 1, 1], factor);
@@ -54,13 +76,21 @@ export function neuralEngineBlock(b: Builder, x: Value, c: NeuralEngineBlock): V
   const behind = (y: Value, role: LayerTensor, factor: number): Value =>
     layer.sandwichNorms ? mirrorNorm(b, y, 1, arch.normEpsilon * factor ** 2, channelGain(role, stream)) : y;
 
-  const attended = b.scope("attention", () => attention(b, read(x, "attentionNorm"), c));
-  const middle = add(b, x, behind(attended, "postAttentionNorm", scaling.attention));
+  const { out, seen } = b.scope("attention", () => attention(b, read(x, "attentionNorm"), c));
+  const middle = add(b, x, behind(out, "postAttentionNorm", scaling.attention));
   const transformed = b.scope("mlp", () => mlp(b, read(middle, "mlpNorm"), c));
-  return add(b, middle, behind(transformed, "postMlpNorm", scaling.mlp));
+  let y = add(b, middle, behind(transformed, "postMlpNorm", scaling.mlp));
+  if (c.perLayer) {
+    const vectors = c.perLayer;
+    const given = b.scope("per_layer", () => perLayerInput(b, y, vectors, c));
+    const gain = channelGain("perLayerNorm", stream);
+    y = add(b, y, mirrorNorm(b, given, 1, arch.normEpsilon * scaling.perLayer ** 2, gain));
+  }
+  const scalar = layer.layerScalar ? weights.scalar(c.name("layerScalar")) : 1;
+  return { x: scalar === 1 ? y : times(b, y, scalar), seen };
 }
 
-function attention(b: Builder, x: Value, c: NeuralEngineBlock): Value {
+function attention(b: Builder, x: Value, c: NeuralEngineBlock): { out: Value; seen: SeenEntries } {
   const { arch, layer, weights } = c;
   const { queryHeads, kvGroups, headDim, attentionScale } = layer;
   const project = (role: LayerTensor, heads: number): Value =>
@@ -69,27 +99,35 @@ function attention(b: Builder, x: Value, c: NeuralEngineBlock): Value {
     mirrorNorm(b, y, 3, arch.normEpsilon, weights.gain(b, c.name(role), [1, 1, 1, headDim], factor));
   const turned = (y: Value): Value => (c.rope ? rotate(b, y, c.rope.cos, c.rope.sin) : y);
 
-  let q = project("query", queryHeads);
-  let k = project("key", kvGroups);
-  const v = project("value", kvGroups);
-  if (layer.qkNorm) {
-    q = headNorm(q, "queryNorm", attentionScale);
-    k = headNorm(k, "keyNorm", 1);
-  } else {
-    q = b.mul(q, attentionScale);
-  }
-  const seen = c.cache.update({ k: turned(k), v, groups: kvGroups, headDim, row: c.row });
-  const out = toChannels(b, attend(b, turned(q), seen, c.mask, layer));
+  const q = project("query", queryHeads);
+  const scaled = layer.qkNorm ? headNorm(q, "queryNorm", attentionScale) : b.mul(q, attentionScale);
+  const update = (): SeenEntries => {
+    const given = project("key", kvGroups);
+    const k = layer.qkNorm ? headNorm(given, "keyNorm", 1) : given;
+    const own = layer.valueIsKey ? given : project("value", kvGroups);
+    const v = layer.valueNorm ? mirrorNorm(b, own, 3, arch.normEpsilon, null) : own;
+    return c.cache.update({ k: turned(k), v, groups: kvGroups, headDim, row: c.row });
+  };
+  const seen = c.shared ?? update();
+  const out = toChannels(b, attend(b, turned(scaled), seen, c.mask, layer));
   const factor = layer.sandwichNorms ? c.scaling.attention : c.stream;
-  return pointwise(b, out, weights.pointwise(b, c.name("output"), factor), "output");
+  return { out: pointwise(b, out, weights.pointwise(b, c.name("output"), factor), "output"), seen };
 }
 
 function mlp(b: Builder, x: Value, c: NeuralEngineBlock): Value {
   const { layer, weights, scaling, stream } = c;
-  const gate = pointwise(b, x, weights.pointwise(b, c.name("gate")), "gate");
-  const active = layer.activation === "silu" ? b.silu(gate) : b.gelu(gate, "TANH_APPROXIMATION");
+  const active = activate(b, pointwise(b, x, weights.pointwise(b, c.name("gate")), "gate"), layer);
   const up = pointwise(b, x, weights.pointwise(b, c.name("up"), scaling.inner), "up");
   const inner = b.op("mul", { x: active, y: up }, {}, "inner")[0] as Value;
   const factor = (layer.sandwichNorms ? scaling.mlp : stream) / scaling.inner;
   return pointwise(b, inner, weights.pointwise(b, c.name("down"), factor), "down");
+}
+
+/** What the tokens' vectors add to the stream x, before its norm. The gate reads x as it is, which is α times itself. */
+function perLayerInput(b: Builder, x: Value, vectors: Value, c: NeuralEngineBlock): Value {
+  const { layer, weights, scaling, stream, perLayerVectors } = c;
+  const gate = pointwise(b, x, weights.pointwise(b, c.name("perLayerGate"), 1 / stream), "gate");
+  const inner = b.op("mul", { x: activate(b, gate, layer), y: vectors }, {}, "inner")[0] as Value;
+  const factor = scaling.perLayer / perLayerVectors;
+  return pointwise(b, inner, weights.pointwise(b, c.name("perLayerProjection"), factor), "output");
 }

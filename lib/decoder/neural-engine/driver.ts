@@ -13,13 +13,12 @@ import { showType, type TensorType } from "../../mil/types.ts";
 import { logitValues, type StepModel, type StepSession } from "../generate.ts";
 import type { NeuralEngineFunction, NeuralEngineInterface } from "../package-interface.ts";
 import { checkTokens } from "../runner.ts";
-import type { HostEmbedding } from "./embedding.ts";
-import { chooseFunction, fits, type HostArray, hostInputs } from "./host.ts";
+import type { RowTable } from "../weights.ts";
+import type { HostTables } from "./embedding.ts";
+import { chooseFunction, fits, type HostArray, hostInputs, rowColumns } from "./host.ts";
 
-export interface DriverOptions {
+export interface DriverOptions extends HostTables {
   readonly float16: "round" | "widen";
-  /** Needed where the embedding is outside the model. */
-  readonly embedding?: HostEmbedding | null;
   /** Watches every call: functions may be changed before they are compiled, as long as they keep their interface. */
   readonly observe?: {
     change(fn: MilFunction): MilFunction;
@@ -53,10 +52,25 @@ export function openNeuralEngineModel(
     if (!fn) throw new EspalierError("format/malformed", `the metadata names a function ${name}, the package has none`);
     functions.set(name, fn);
   }
-  if (description.embedding.location === "host" && !options.embedding) {
-    throw new EspalierError("model/missing-file", `the embedding ${description.embedding.file} is needed`, {
-      hint: "It travels beside the package.",
-    });
+  const { embedding, perLayer, vocab, hidden } = description;
+  const tables = [
+    embedding.location === "host" ? { file: embedding.file, channels: hidden, table: options.embedding } : null,
+    perLayer ? { ...perLayer, table: options.perLayer } : null,
+  ];
+  for (const needed of tables) {
+    if (needed === null) continue;
+    const { file, channels, table } = needed;
+    if (!table)
+      throw new EspalierError("model/missing-file", `the table ${file} is needed`, {
+        hint: "It travels beside the package.",
+      });
+    const [rows = 0, columns] = table.shape;
+    if (rows < vocab || columns !== channels)
+      throw new EspalierError(
+        "format/malformed",
+        `${file} has a table [${table.shape.join(", ")}], the package needs ${vocab} rows of ${channels}`,
+        { hint: "It belongs to another package." },
+      );
   }
   const compiled = new Map<string, Promise<Executable>>();
   const loaded: LoadedFunctions = {
@@ -140,7 +154,7 @@ class NeuralEngineSession implements StepSession {
     }
     const executable = await this.loaded.executable(fn.name);
     await this.grow(fn, executable);
-    const inputs: Record<string, Tensor> = { ...this.caches, ...this.tokenInput(fn, tokens) };
+    const inputs: Record<string, Tensor> = { ...this.caches, ...(await this.tokenInputs(fn, tokens)) };
     for (const [name, array] of Object.entries(hostInputs(description, fn, call)))
       inputs[name] = this.input(fn, name, array);
     const out = await executable.run(inputs, this.state ?? undefined);
@@ -183,20 +197,23 @@ class NeuralEngineSession implements StepSession {
     }
   }
 
-  private tokenInput(fn: NeuralEngineFunction, tokens: readonly number[]): Record<string, Tensor> {
-    const { embedding, hidden } = this.loaded.description;
-    if (embedding.location === "inside") {
-      const ids = new Int32Array(fn.width);
+  /** The tokens, and what is looked up for them in tables outside. */
+  private async tokenInputs(fn: NeuralEngineFunction, tokens: readonly number[]): Promise<Record<string, Tensor>> {
+    const { width } = fn;
+    const { description, options } = this.loaded;
+    const { embedding, perLayer, hidden } = description;
+    const inputs: Record<string, Tensor> = {};
+    const lookUp = async (name: string, table: RowTable | null | undefined, channels: number, scale: number) => {
+      if (table) inputs[name] = this.input(fn, name, rowColumns(await table.rows(tokens), channels, width, scale));
+    };
+    if (embedding.location === "host") await lookUp("hidden", options.embedding, hidden, embedding.scale);
+    else {
+      const ids = new Int32Array(width);
       ids.set(tokens);
-      return { ids: this.input(fn, "ids", { shape: [1, fn.width], values: ids }) };
+      inputs.ids = this.input(fn, "ids", { shape: [1, width], values: ids });
     }
-    const table = this.loaded.options.embedding as HostEmbedding;
-    const values = new Float32Array(hidden * fn.width);
-    for (const [c, token] of tokens.entries()) {
-      const row = table.row(token);
-      for (let i = 0; i < hidden; i++) values[i * fn.width + c] = (row[i] as number) * embedding.scale;
-    }
-    return { hidden: this.input(fn, "hidden", { shape: [1, hidden, 1, fn.width], values }) };
+    if (perLayer) await lookUp(perLayer.input, options.perLayer, perLayer.channels, perLayer.scale);
+    return inputs;
   }
 
   private input(fn: NeuralEngineFunction, name: string, { shape, values }: HostArray): Tensor {

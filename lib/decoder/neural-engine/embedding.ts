@@ -1,5 +1,6 @@
 /**
- * @file The embedding outside the model: a safetensors file beside the package, from which the host looks rows up.
+ * @file An embedding outside the model, of tokens or per layer: a safetensors file beside the package, from which the host
+ * looks rows up.
  *
  *   dense     `embedding` F16 (V, C)
  *   affine    `codes` (V, C), `scales` F16 (V / a, C / b), perhaps `offsets` I8 like them; w = scale · (code − offset)
@@ -11,7 +12,7 @@
  */
 import { z } from "zod";
 import { decodeWeight } from "../../compress/decode.ts";
-import type { CompressedWeight } from "../../compress/weight.ts";
+import type { CompressedWeight, WeightForm } from "../../compress/weight.ts";
 import { rowsOf } from "../../compress/weight-views.ts";
 import { EspalierError } from "../../errors.ts";
 import { float16FromFloat32 } from "../../float16.ts";
@@ -23,22 +24,27 @@ import {
   type TensorToWrite,
   writeSafetensors,
 } from "../../formats/safetensors.ts";
-import { elementCount } from "../../mil/types.ts";
+import { distinctRows, type RowTable } from "../weights.ts";
 
-export interface HostEmbedding {
-  readonly vocab: number;
-  readonly hidden: number;
-  row(token: number): Float32Array;
+/** Tables of a package that a host looks rows up in. */
+export interface HostTables {
+  /** Needed where the embedding is outside the model. */
+  readonly embedding?: RowTable | null | undefined;
+  /** Needed where the model has per-layer embeddings. */
+  readonly perLayer?: RowTable | null | undefined;
 }
 
 /** The table as a host sees it, before it is written. */
-export function hostEmbedding(w: CompressedWeight): HostEmbedding {
-  const [vocab, hidden] = w.shape as [number, number];
-  if (w.kind === "sparse") {
-    const values = decodeWeight(w);
-    return { vocab, hidden, row: (token) => values.subarray(token * hidden, (token + 1) * hidden) };
-  }
-  return { vocab, hidden, row: (token) => decodedRow(w, token) };
+export function hostEmbedding(w: CompressedWeight): RowTable {
+  const columns = w.shape[1] as number;
+  const row = w.kind === "sparse" ? wholeRows(w) : (index: number) => decodedRow(w, index);
+  return { shape: w.shape, rows: (indices) => distinctRows(indices, columns, async (index) => row(index)) };
+}
+
+function wholeRows(w: CompressedWeight): (index: number) => Float32Array {
+  const columns = w.shape[1] as number;
+  const values = decodeWeight(w);
+  return (index) => values.subarray(index * columns, (index + 1) * columns);
 }
 
 /** One row, decoded by the very rule that decodes whole weights. */
@@ -100,14 +106,26 @@ export async function writeEmbedding(path: string, w: CompressedWeight): Promise
   } else await writeSafetensors(path, [half("embedding", w.shape, decodeWeight(w))], { kind: "dense", bits: "16" });
 }
 
-/** Opens what `writeEmbedding` wrote. Throws `format/malformed` for other contents. */
-export async function readEmbedding(path: string): Promise<HostEmbedding> {
-  const file = await openSafetensors(path);
-  try {
-    return hostEmbedding(await readWeight(file, path));
-  } finally {
-    await file.close();
-  }
+/**
+ * The table that `writeEmbedding` wrote, of which a call reads the rows it needs by byte range: the file is open only then, and
+ * never in memory as a whole. Throws `format/malformed` for other contents.
+ */
+export async function openEmbedding(path: string): Promise<RowTable> {
+  const within = async <T>(use: (file: SafetensorsFile) => Promise<T>): Promise<T> => {
+    const file = await openSafetensors(path);
+    try {
+      return await use(file);
+    } finally {
+      await file.close();
+    }
+  };
+  const stored = await within(async (file) => storedTable(file, path));
+  const columns = stored.shape[1] as number;
+  return {
+    shape: stored.shape,
+    rows: (indices) =>
+      within((file) => distinctRows(indices, columns, async (row) => decodeWeight(await storedRow(file, stored, row)))),
+  };
 }
 
 const header = z.discriminatedUnion("kind", [
@@ -119,9 +137,12 @@ const header = z.discriminatedUnion("kind", [
 const codeBits = { "4": 4, "8": 8 } as const;
 const indexBits = { "1": 1, "2": 2, "3": 3, "4": 4, "6": 6, "8": 8 } as const;
 
-async function readWeight(file: SafetensorsFile, path: string): Promise<CompressedWeight> {
+/** What a file holds, without its data. */
+type StoredTable = Exclude<WeightForm, { kind: "sparse" | "scaled" }>;
+
+function storedTable(file: SafetensorsFile, path: string): StoredTable {
   const malformed = (what: string): EspalierError =>
-    new EspalierError("format/malformed", `${path}: ${what}`, { hint: "It is not the embedding an export wrote." });
+    new EspalierError("format/malformed", `${path}: ${what}`, { hint: "It is not the table an export wrote." });
   const parsed = header.safeParse(file.metadata);
   if (!parsed.success) throw malformed("no kind and bits of a table in its metadata");
   const matrix = (name: string): [number, number] => {
@@ -130,34 +151,46 @@ async function readWeight(file: SafetensorsFile, path: string): Promise<Compress
     return [rows, columns];
   };
   const { data } = parsed;
-  if (data.kind === "dense") {
-    const shape = matrix("embedding");
-    return { kind: "dense", dtype: "fp16", shape, values: await file.readFloat32("embedding") };
-  }
+  if (data.kind === "dense") return { kind: "dense", dtype: "fp16", shape: matrix("embedding") };
   if (data.kind === "affine") {
     const bits = codeBits[data.bits];
-    const [vocab, stored] = matrix("codes");
-    const shape = [vocab, (stored * 8) / bits];
-    const values = unpackBits(await file.readBytes("codes"), bits, elementCount(shape), true);
-    const offsets = file.tensors.has("offsets")
-      ? new Int8Array((await file.readBytes("offsets")).slice().buffer)
-      : null;
-    const scales = await file.readFloat32("scales");
-    return { kind: "affine", bits, shape, codes: values, scales, scaleShape: matrix("scales"), offsets };
+    const [vocab, bytes] = matrix("codes");
+    const shape = [vocab, (bytes * 8) / bits] as const;
+    const scaleShape = matrix("scales");
+    if (shape.some((d, axis) => d % (scaleShape[axis] as number) !== 0))
+      throw malformed(`scales [${scaleShape.join(", ")}] do not divide [${shape.join(", ")}]`);
+    return { kind: "affine", bits, shape, scaleShape, offsets: file.tensors.has("offsets") };
   }
   const bits = indexBits[data.bits];
-  const [vocab, stored] = matrix("indices");
+  const [vocab, bytes] = matrix("indices");
   const [groups, entries] = matrix("tables");
   if (vocab % groups !== 0 || entries !== 2 ** bits)
     throw malformed(`${groups} tables of ${entries} for ${vocab} rows`);
-  const shape = [vocab, (stored * 8) / bits];
-  const indices = unpackBits(await file.readBytes("indices"), bits, elementCount(shape), false);
+  return { kind: "palette", bits, shape: [vocab, (bytes * 8) / bits], rowsPerTable: vocab / groups };
+}
+
+/** One row with its scales or its table. */
+async function storedRow(file: SafetensorsFile, stored: StoredTable, row: number): Promise<CompressedWeight> {
+  const columns = stored.shape[1] as number;
+  const shape = [1, columns];
+  if (stored.kind === "dense") return { ...stored, shape, values: await file.readFloat32Row("embedding", row) };
+  const rowBytes = (columns * stored.bits) / 8;
+  const codesOf = (name: string): Promise<Uint8Array> => file.readRange(name, row * rowBytes, rowBytes);
+  if (stored.kind === "palette") {
+    const group = Math.floor(row / stored.rowsPerTable);
+    const indices = unpackBits(await codesOf("indices"), stored.bits, columns, false);
+    return { ...stored, shape, rowsPerTable: 1, indices, tables: await file.readFloat32Row("tables", group) };
+  }
+  const [scaleRows, scaleColumns] = stored.scaleShape as [number, number];
+  const group = Math.floor((row * scaleRows) / (stored.shape[0] as number));
   return {
-    kind: "palette",
-    bits,
+    ...stored,
     shape,
-    indices,
-    tables: await file.readFloat32("tables"),
-    rowsPerTable: vocab / groups,
+    codes: unpackBits(await codesOf("codes"), stored.bits, columns, true),
+    scales: await file.readFloat32Row("scales", group),
+    scaleShape: [1, scaleColumns],
+    offsets: stored.offsets
+      ? new Int8Array((await file.readRange("offsets", group * scaleColumns, scaleColumns)).buffer)
+      : null,
   };
 }

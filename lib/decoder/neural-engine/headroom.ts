@@ -11,8 +11,8 @@ import { observePeaks } from "../../mil/passes/observe-peaks.ts";
 import { type MilFunction, type Operation, operandValues, type Program } from "../../mil/program.ts";
 import type { NeuralEngineInterface } from "../package-interface.ts";
 import { openNeuralEngineModel } from "./driver.ts";
-import type { HostEmbedding } from "./embedding.ts";
-import { FLOAT16_MAX, type LayerPeaks } from "./scaling.ts";
+import type { HostTables } from "./embedding.ts";
+import { type DecoderPeaks, FLOAT16_MAX, type LayerPeaks } from "./scaling.ts";
 
 export interface LayerHeadroom extends LayerPeaks {
   /** The largest value inside the layer's blocks, and the operation that gives it. */
@@ -20,10 +20,9 @@ export interface LayerHeadroom extends LayerPeaks {
   readonly insideAt: string;
 }
 
-export interface Headroom {
+export interface Headroom extends DecoderPeaks {
   readonly layers: readonly LayerHeadroom[];
-  /** Largest before the first layer, and after the last one with the logits. */
-  readonly embedding: number;
+  /** Largest after the last layer, with the logits. */
   readonly head: number;
   /** 65504 over the largest of all. */
   readonly worst: number;
@@ -44,13 +43,14 @@ export async function measureHeadroom(
   program: Program,
   description: NeuralEngineInterface,
   sequences: readonly (readonly number[])[],
-  options: { embedding?: HostEmbedding | null; signal?: AbortSignal | undefined } = {},
+  options: HostTables & { signal?: AbortSignal | undefined } = {},
 ): Promise<Headroom> {
   const found = new Map<string, number>();
   const watched = new Map<string, ReadonlyMap<string, Operation>>();
   const model = openNeuralEngineModel(engine, program, description, {
     float16: "widen",
-    embedding: options.embedding ?? null,
+    embedding: options.embedding,
+    perLayer: options.perLayer,
     observe: {
       change(fn: MilFunction) {
         const observed = observePeaks(fn, isObserved);
@@ -87,36 +87,57 @@ export async function measureHeadroom(
 
 const layerValue = /^L(\d+)_(.+?)(_\d+)?$/;
 
+/** The values inside a layer that a factor reaches, by the name of their operation. */
+const reached: Readonly<Record<string, keyof LayerPeaks>> = {
+  attention_output: "attentionOutput",
+  mlp_inner: "inner",
+  mlp_down: "mlpOutput",
+  per_layer_inner: "perLayerInner",
+  per_layer_output: "perLayerOutput",
+};
+const quiet: LayerHeadroom = {
+  stream: 0,
+  attentionOutput: 0,
+  inner: 0,
+  mlpOutput: 0,
+  perLayerInner: 0,
+  perLayerOutput: 0,
+  inside: 0,
+  insideAt: "",
+};
+
 function byLayer(found: ReadonlyMap<string, number>): Omit<Headroom, "positions"> {
-  const layers: {
-    stream: number;
-    attentionOutput: number;
-    inner: number;
-    mlpOutput: number;
-    inside: number;
-    insideAt: string;
-  }[] = [];
+  const layers: { -readonly [K in keyof LayerHeadroom]: LayerHeadroom[K] }[] = [];
   let embedding = 0;
   let head = 0;
+  let perLayerContext = 0;
+  let perLayerVectors = 0;
   for (const [name, peak] of found) {
     const match = layerValue.exec(name);
     if (!match) {
-      if (layers.length === 0) embedding = Math.max(embedding, peak);
+      if (name.startsWith("per_layer_context")) perLayerContext = Math.max(perLayerContext, peak);
+      else if (name.startsWith("per_layer_")) perLayerVectors = Math.max(perLayerVectors, peak);
+      else if (layers.length === 0) embedding = Math.max(embedding, peak);
       else head = Math.max(head, peak);
       continue;
     }
     const index = Number(match[1]);
-    layers[index] ??= { stream: 0, attentionOutput: 0, inner: 0, mlpOutput: 0, inside: 0, insideAt: "" };
+    layers[index] ??= { ...quiet };
     const layer = layers[index];
-    const what = match[2];
+    const what = match[2] ?? "";
     if (what === "stream") layer.stream = Math.max(layer.stream, peak);
     else {
       if (peak > layer.inside) Object.assign(layer, { inside: peak, insideAt: name });
-      if (what === "attention_output") layer.attentionOutput = Math.max(layer.attentionOutput, peak);
-      if (what === "mlp_inner") layer.inner = Math.max(layer.inner, peak);
-      if (what === "mlp_down") layer.mlpOutput = Math.max(layer.mlpOutput, peak);
+      const at = reached[what];
+      if (at) layer[at] = Math.max(layer[at], peak);
     }
   }
-  const largest = Math.max(embedding, head, ...layers.flatMap((l) => [l.stream, l.inside]));
-  return { layers, embedding, head, worst: FLOAT16_MAX / largest };
+  const largest = Math.max(
+    embedding,
+    head,
+    perLayerContext,
+    perLayerVectors,
+    ...layers.flatMap((l) => [l.stream, l.inside]),
+  );
+  return { layers, embedding, perLayerContext, perLayerVectors, head, worst: FLOAT16_MAX / largest };
 }

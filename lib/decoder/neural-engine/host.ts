@@ -111,7 +111,16 @@ export function blendTables(
   return { write, keep };
 }
 
-/** Every input of a function but the tokens (or hidden states) and, for caches that are arguments, the caches. */
+/** Rows (v, C) of a table outside the package, times `scale`, as columns (1, C, 1, S); 0 beyond the last. */
+export function rowColumns(rows: Float32Array, channels: number, width: number, scale: number): HostArray {
+  const values = new Float32Array(channels * width);
+  for (let c = 0; c * channels < rows.length; c++) {
+    for (let i = 0; i < channels; i++) values[i * width + c] = (rows[c * channels + i] as number) * scale;
+  }
+  return { shape: [1, channels, 1, width], values };
+}
+
+/** Every input of a function but the tokens, what is looked up for them in tables and, for caches that are arguments, the caches. */
 export function hostInputs(
   description: NeuralEngineInterface,
   fn: NeuralEngineFunction,

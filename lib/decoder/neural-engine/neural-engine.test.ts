@@ -1,35 +1,28 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import {
-  type TinyFamily,
-  temporaryFolder,
-  tinyConfigs,
-  tinyIds,
-  tinyModel,
-} from "../../../test/fixtures/tiny-model.ts";
+import { decoded, dense, difference, largest, rounded, wholeSequence } from "../../../test/fixtures/shipped-decoder.ts";
+import { type TinyFamily, temporaryFolder, tinyConfigs, tinyIds } from "../../../test/fixtures/tiny-model.ts";
 import { decodeWeight } from "../../compress/decode.ts";
 import { pruneHeads } from "../../compress/prune/slice.ts";
 import { palettize } from "../../compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../compress/quantize/round-to-nearest.ts";
 import type { CompressedWeight } from "../../compress/weight.ts";
 import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
-import { roundToFloat16 } from "../../float16.ts";
 import { readPackage } from "../../formats/coreml/package-reader.ts";
 import { writePackage } from "../../formats/coreml/package-writer.ts";
 import { f32, float32Data } from "../../mil/tensor.ts";
 import { createRng } from "../../random.ts";
 import type { DecoderArchitecture } from "../architecture.ts";
 import { architectureOf } from "../families/registry.ts";
-import { generate, type StepModel } from "../generate.ts";
+import { generate } from "../generate.ts";
 import { initializeWeights } from "../initialize.ts";
 import { INTERFACE_KEY } from "../package-interface.ts";
 import { packageModel } from "../package-model.ts";
-import { DecoderRunner } from "../runner.ts";
 import { stepModel } from "../step-model.ts";
 import type { DecoderWeights } from "../weights.ts";
 import { headRuns } from "./attention.ts";
 import { openNeuralEngineModel } from "./driver.ts";
-import { hostEmbedding, readEmbedding, writeEmbedding } from "./embedding.ts";
+import { hostEmbedding, openEmbedding, writeEmbedding } from "./embedding.ts";
 import { measureHeadroom } from "./headroom.ts";
 import { type NeuralEngineOptions, type NeuralEnginePlan, neuralEnginePlan, scaledPlan } from "./plan.ts";
 import { neuralEngineProgram } from "./program.ts";
@@ -100,28 +93,15 @@ const cases: [string, DecoderWeights, Partial<NeuralEngineOptions>][] = [
   ["gemma 3, only the last logits", model("gemma3"), { prefillLogits: "last" }],
 ];
 
-const dense = ({ tensors }: DecoderWeights, dtype: "fp32" | "fp16" = "fp32"): Map<string, CompressedWeight> =>
-  new Map([...tensors].map(([n, t]) => [n, { kind: "dense", dtype, shape: t.shape, values: float32Data(t) }]));
-
-/** Logits of the whole sequence at once, without a final soft cap, which packages leave to the host. */
-async function wholeSequence(weights: DecoderWeights, ids: readonly number[]): Promise<Float32Array> {
-  const runner = new DecoderRunner(engine, { ...weights, arch: { ...weights.arch, finalSoftcap: null } });
-  const x = await runner.blocks(await runner.embed(Int32Array.from(ids), { batch: 1, length: ids.length }));
-  return float32Data(await runner.logits(x));
-}
-
-const difference = (a: Float32Array, b: Float32Array): number =>
-  a.reduce((worst, v, i) => Math.max(worst, Math.abs(v - (b[i] as number))), 0);
-
 const ids = [...tinyIds(90, 48)];
 
 test.each(cases)(
   "%s: fp32 logits are those of the whole sequence, prefilled, padded, grown and decoded",
   async (_n, weights, change) => {
     const plan = neuralEnginePlan(weights.arch, { ...options, ...change });
-    const program = neuralEngineProgram(weights.arch, dense(weights), plan, "fp32");
+    const program = neuralEngineProgram(weights.arch, await dense(weights), plan, "fp32");
     const found = openNeuralEngineModel(engine, program, plan.interface, { float16: "widen" });
-    const expected = await wholeSequence(weights, ids);
+    const expected = await wholeSequence(engine, weights, ids);
     const { vocab } = weights.arch;
     const session = found.open();
     // 50 tokens as they come in chunks of 16, a padded one last; then one by one; then another padded chunk; then to the end.
@@ -146,25 +126,13 @@ test.each(cases)(
 test("the plain layout with a cache says the same", async () => {
   const weights = ragged(model("gemma3"));
   const plan = neuralEnginePlan(weights.arch, { ...options, contexts: [64] });
-  const program = neuralEngineProgram(weights.arch, dense(weights), plan, "fp32");
+  const program = neuralEngineProgram(weights.arch, await dense(weights), plan, "fp32");
   const session = openNeuralEngineModel(engine, program, plan.interface, { float16: "widen" }).open();
   const plain = (await stepModel(engine, weights, { context: 64 })).open();
   for (let i = 0; i < 60; i++) {
     const token = [ids[i] as number];
     expect(difference(await plain.feed(token, i), await session.feed(token, i))).toBeLessThan(1e-4);
   }
-});
-
-test("a model with parts this layout does not know is refused whole", () => {
-  const { arch } = tinyModel("gemma4");
-  expect(() => neuralEnginePlan(arch, { ...options, contexts: [32] })).toThrow(
-    "no place for the weight perLayerEmbedding",
-  );
-  const shared = {
-    ...model("llama").arch,
-    layers: model("llama").arch.layers.map((l, i) => (i === 1 ? { ...l, kvSource: 0 } : l)),
-  };
-  expect(() => neuralEnginePlan(shared, options)).toThrow("layer 1 without its own key");
 });
 
 test("runs of heads follow groups of any size", () => {
@@ -177,33 +145,10 @@ test("runs of heads follow groups of any size", () => {
   ]);
 });
 
-/** fp16 weights as they ship, and the fp32 model that has exactly those. */
-function rounded(weights: DecoderWeights): { shipped: Map<string, CompressedWeight>; exact: DecoderWeights } {
-  const shipped = new Map(
-    [...weights.tensors].map(([n, t]): [string, CompressedWeight] => [
-      n,
-      { kind: "dense", dtype: "fp16", shape: t.shape, values: float32Data(t).map(roundToFloat16) },
-    ]),
-  );
-  const tensors = new Map([...shipped].map(([n, w]) => [n, f32(w.shape, decodeWeight(w))]));
-  return { shipped, exact: { ...weights, tensors } };
-}
-
-/** Logits after every token, decoded one by one. */
-async function decoded(m: StepModel, tokens: readonly number[]): Promise<Float32Array> {
-  const session = m.open();
-  const all = new Float32Array(tokens.length * m.vocab);
-  for (const [i, token] of tokens.entries()) all.set(await session.feed([token], i), i * m.vocab);
-  session.dispose();
-  return all;
-}
-
-const largest = (v: Float32Array): number => v.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
-
 test.each(["llama", "gemma3"] as const)(
   "%s: rounded to fp16 after every operation, logits and text stay the model's",
   async (family) => {
-    const { shipped, exact } = rounded(ragged(model(family)));
+    const { shipped, exact } = await rounded(ragged(model(family)));
     const plan = neuralEnginePlan(exact.arch, { ...options, prefillLogits: "last" });
     const path = join(await temporaryFolder(), "Tiny.mlpackage");
     await writePackage(path, neuralEngineProgram(exact.arch, shipped, plan), {
@@ -228,7 +173,7 @@ test.each(["llama", "gemma3"] as const)(
 );
 
 test("prefill in short chunks and decode give the logits of one long prefill", async () => {
-  const { shipped, exact } = rounded(model("gemma3"));
+  const { shipped, exact } = await rounded(model("gemma3"));
   const plan = neuralEnginePlan(exact.arch, { ...options, contexts: [96], prefill: [8, 32], prefillLogits: "last" });
   const program = neuralEngineProgram(exact.arch, shipped, plan);
   const m = openNeuralEngineModel(engine, program, plan.interface, { float16: "widen" });
@@ -267,7 +212,7 @@ test.each([
   ["gemma3", "inside"],
   ["gemma3", "host"],
 ] as const)("%s, embedding %s: a stream beyond fp16 fails as it is and works scaled", async (family, embedding) => {
-  const { shipped, exact } = rounded(loud(model(family), 60000));
+  const { shipped, exact } = await rounded(loud(model(family), 60000));
   const plan = neuralEnginePlan(exact.arch, { ...options, embedding });
   const outside = embedding === "host" ? hostEmbedding(shipped.get("embedding") as CompressedWeight) : null;
   const tokens = ids.slice(0, 40);
@@ -304,7 +249,7 @@ test.each(["llama", "gemma3"] as const)("%s: overflow inside a block is scaled a
         : t,
     ]),
   );
-  const { shipped, exact } = rounded({ ...quiet, tensors });
+  const { shipped, exact } = await rounded({ ...quiet, tensors });
   const plan = neuralEnginePlan(exact.arch, options);
   const tokens = ids.slice(0, 24);
   const program = neuralEngineProgram(exact.arch, shipped, plan);
@@ -313,7 +258,7 @@ test.each(["llama", "gemma3"] as const)("%s: overflow inside a block is scaled a
   expect(before.layers[1]?.insideAt).toMatch(/^L1_mlp_/);
   const scaling = scalingFor(exact.arch.layers, before);
   expect(scaling.layers[1]?.inner).toBeLessThan(1);
-  expect(scaling.layers[0]).toEqual({ attention: 1, inner: 1, mlp: 1 });
+  expect(scaling.layers[0]).toEqual({ attention: 1, inner: 1, mlp: 1, perLayer: 1 });
   const scaled = neuralEngineProgram(exact.arch, shipped, scaledPlan(plan, scaling));
   const found = await decoded(openNeuralEngineModel(engine, scaled, plan.interface, { float16: "round" }), tokens);
   const expected = await decoded(await stepModel(engine, exact, { context: 64 }), tokens);
@@ -333,7 +278,7 @@ test.each([
 test("an embedding looked up by the host, of any kind, gives the model's logits", async () => {
   const folder = await temporaryFolder();
   for (const kind of ["fp16", "int8", "int4", "palette"] as const) {
-    const { shipped, exact } = rounded(model("gemma3"));
+    const { shipped, exact } = await rounded(model("gemma3"));
     const dense = shipped.get("embedding") as CompressedWeight;
     const v = decodeWeight(dense);
     const table = {
@@ -350,10 +295,11 @@ test("an embedding looked up by the host, of any kind, gives the model's logits"
     const program = neuralEngineProgram(exact.arch, shipped, plan);
     expect(program.functions[0]?.inputs.map((i) => i.name)).not.toContain("ids");
     expect(() => openNeuralEngineModel(engine, program, plan.interface, { float16: "widen" })).toThrow("is needed");
-    const embedding = await readEmbedding(path);
+    const embedding = await openEmbedding(path);
     const whole = decodeWeight(table);
-    expect([0, 17, 47].map((t) => embedding.row(t))).toEqual(
-      [0, 17, 47].map((t) => whole.subarray(t * 32, t * 32 + 32)),
+    const picked = [0, 17, 47, 17];
+    expect([...(await embedding.rows(picked))]).toEqual(
+      picked.flatMap((t) => [...whole.subarray(t * 32, t * 32 + 32)]),
     );
     const m = openNeuralEngineModel(engine, program, plan.interface, { float16: "widen", embedding });
     const session = m.open();
@@ -364,7 +310,7 @@ test("an embedding looked up by the host, of any kind, gives the model's logits"
 });
 
 test("a package without states carries its caches through the host", async () => {
-  const { shipped, exact } = rounded(ragged(model("gemma3")));
+  const { shipped, exact } = await rounded(ragged(model("gemma3")));
   const plan = neuralEnginePlan(exact.arch, { ...options, cacheForm: "arguments", prefillLogits: "last" });
   const program = neuralEngineProgram(exact.arch, shipped, plan);
   for (const fn of program.functions) {
@@ -377,8 +323,8 @@ test("a package without states carries its caches through the host", async () =>
   expect(await generate(m, prompt, { maxTokens: 48 })).toEqual(text);
 });
 
-test("graphs keep to what the engine takes: fp16, rank 4, no integers computed, nothing compared, no infinities", () => {
-  const { shipped, exact } = rounded(ragged(model("gemma3")));
+test("graphs keep to what the engine takes: fp16, rank 4, no integers computed, nothing compared, no infinities", async () => {
+  const { shipped, exact } = await rounded(ragged(model("gemma3")));
   for (const cacheForm of ["state", "arguments"] as const) {
     const plan = neuralEnginePlan(exact.arch, { ...options, cacheForm });
     for (const fn of neuralEngineProgram(exact.arch, shipped, plan).functions) {

@@ -3,15 +3,17 @@
  * operation is built.
  *
  * Layers that see everything share the cache `kv_full`, layers with a window the cache `kv_ring`: two states, which is what
- * devices take. A cache is (1, R, n, D): R rows of n slots, layer after layer the keys and then the values of each KV group;
- * D the largest head dimension, rounded up to a multiple of 32 because states of other widths fail on the engine. The slot
- * of position q is q mod n; a ring has n = the window rounded up to 32 slots, or the context where that is smaller.
+ * devices take. Where all layers see alike but their heads have two dimensions, there is a cache for each. A cache is
+ * (1, R, n, D): R rows of n slots, layer after layer the keys and then the values of each KV group; D the largest head
+ * dimension, rounded up to a multiple of 32 because states of other widths fail on the engine. A layer that reads another's keys
+ * and values has no rows. The slot of position q is q mod n; a ring has n = the widest window rounded up to 32 slots, or the
+ * context where that is smaller.
  *
  * A call with one position writes before it reads. So does a chunk where nothing it needs is overwritten; a chunk on a
  * full ring sees the ring as it was and the chunk beside it.
  */
 import { EspalierError } from "../../errors.ts";
-import type { DecoderArchitecture, GlobalTensor, LayerTensor, RopeSpec } from "../architecture.ts";
+import type { DecoderArchitecture, GlobalTensor, LayerArchitecture, LayerTensor, RopeSpec } from "../architecture.ts";
 import { MASKED } from "../block.ts";
 import type { FunctionCache, NeuralEngineFunction, NeuralEngineInterface } from "../package-interface.ts";
 import { weightList } from "../weights.ts";
@@ -21,6 +23,8 @@ import { type DecoderScaling, unscaled } from "./scaling.ts";
 export const STATE_MULTIPLE = 32;
 /** The widest output of one convolution that every engine takes. */
 export const LARGEST_HEAD_PART = 16384;
+/** The input of the rows of the per-layer table. */
+export const PER_LAYER_INPUT = "per_layer";
 
 export interface NeuralEngineOptions {
   /** Positions a function can look at; one set of functions for each. Multiples of 32. */
@@ -36,6 +40,8 @@ export interface NeuralEngineOptions {
   readonly stopTokens: readonly number[];
   /** Name of the file beside the package that holds the embedding, where the host looks it up. */
   readonly embeddingFile?: string;
+  /** Name of the file with the per-layer table of a model that has one. */
+  readonly perLayerFile?: string;
 }
 
 export interface CachePlan {
@@ -62,6 +68,10 @@ export interface NeuralEnginePlan {
   readonly caches: readonly CachePlan[];
   readonly layers: readonly LayerPlan[];
 }
+
+/** A window on a cache that has a slot for every position is another mask than one on a ring. */
+const maskName = (window: number | null, isRing: boolean): string =>
+  window === null ? "mask_full" : `mask_${isRing ? "" : "full_"}${window}`;
 
 export const roundUp = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
 
@@ -106,6 +116,7 @@ export function neuralEnginePlan(arch: DecoderArchitecture, options: NeuralEngin
         options.embedding === "inside"
           ? { location: "inside" }
           : { location: "host", file: options.embeddingFile ?? "embedding.safetensors", scale: arch.embeddingScale },
+      ...perLayerOf(arch, options.perLayerFile ?? "per-layer.safetensors"),
       logits: headParts(arch.vocab, options.largestHeadPart ?? LARGEST_HEAD_PART),
       finalSoftcap: arch.finalSoftcap === null ? null : { cap: arch.finalSoftcap, applied: false },
       maskedValue: MASKED,
@@ -117,7 +128,7 @@ export function neuralEnginePlan(arch: DecoderArchitecture, options: NeuralEngin
       })),
       caches: caches.map(({ name }) => ({ name })),
       masks: masks.map(({ cache, window }) => ({
-        input: window === null ? "mask_full" : `mask_${window}`,
+        input: maskName(window, caches[cache]?.ringSlots !== null),
         cache: caches[cache]?.name ?? "",
         window,
       })),
@@ -126,31 +137,51 @@ export function neuralEnginePlan(arch: DecoderArchitecture, options: NeuralEngin
   };
 }
 
-/** The plan with these factors. A host that looks embeddings up writes to the stream too, so α is in its scale. */
+/** Rows of the per-layer table are part of e = (norm(W x / √C) + √P · row) / √2; the host applies the factor in front of them. */
+function perLayerOf({ perLayer, layers }: DecoderArchitecture, file: string): Pick<NeuralEngineInterface, "perLayer"> {
+  if (!perLayer) return {};
+  const { width } = perLayer;
+  return { perLayer: { input: PER_LAYER_INPUT, file, channels: layers.length * width, scale: Math.sqrt(width / 2) } };
+}
+
+/** The plan with these factors. What a host looks up has α or η in its scale. */
 export function scaledPlan(plan: NeuralEnginePlan, scaling: DecoderScaling): NeuralEnginePlan {
-  const { embedding } = plan.interface;
-  const relative = scaling.stream / plan.scaling.stream;
-  const scaled = embedding.location === "inside" ? embedding : { ...embedding, scale: embedding.scale * relative };
-  return { ...plan, scaling, interface: { ...plan.interface, embedding: scaled } };
+  const { embedding, perLayer } = plan.interface;
+  const alpha = scaling.stream / plan.scaling.stream;
+  const eta = scaling.perLayerVectors / plan.scaling.perLayerVectors;
+  const description = {
+    ...plan.interface,
+    embedding: embedding.location === "inside" ? embedding : { ...embedding, scale: embedding.scale * alpha },
+    ...(perLayer ? { perLayer: { ...perLayer, scale: perLayer.scale * eta } } : {}),
+  };
+  return { ...plan, scaling, interface: description };
 }
 
 /** What this lowering reads. A model with other weights has parts it knows nothing of, and is refused rather than cut. */
-const loweredGlobals: ReadonlySet<string> = new Set<GlobalTensor>(["embedding", "finalNorm", "head"]);
-const everyLayerHas: readonly LayerTensor[] = ["query", "key", "value", "output", "gate", "up", "down"];
+const loweredGlobals: ReadonlySet<string> = new Set<GlobalTensor>([
+  ...(["embedding", "finalNorm", "head"] as const),
+  ...(["perLayerEmbedding", "perLayerContext", "perLayerContextNorm"] as const),
+]);
 const loweredLayers: ReadonlySet<string> = new Set<LayerTensor>([
-  ...everyLayerHas,
+  ...(["query", "key", "value", "output", "gate", "up", "down"] as const),
   ...(["attentionNorm", "postAttentionNorm", "mlpNorm", "postMlpNorm", "queryNorm", "keyNorm"] as const),
+  ...(["perLayerGate", "perLayerProjection", "perLayerNorm", "layerScalar"] as const),
 ]);
 
 /** What of a model this lowering has no place for, in words; null when it takes the model whole. */
 export function neuralEngineGap(arch: DecoderArchitecture): string | null {
-  const list = weightList(arch);
-  const unknown = list.find((w) => !(w.layer === null ? loweredGlobals : loweredLayers).has(w.role));
+  const unknown = weightList(arch).find((w) => !(w.layer === null ? loweredGlobals : loweredLayers).has(w.role));
   if (unknown) return `the weight ${unknown.name}`;
   for (const [index, layer] of arch.layers.entries()) {
-    const missing = everyLayerHas.find((role) => !list.some((w) => w.layer === index && w.role === role));
-    if (missing) return `layer ${index} without its own ${missing}`;
-    if (layer.valueNorm) return `the value norm of layer ${index}`;
+    if (layer.attentionBias) return `the biases of layer ${index}`;
+    if (layer.kvSource === null) continue;
+    const source = arch.layers[layer.kvSource];
+    if (!source || source.kvSource !== null || layer.kvSource >= index)
+      return `layer ${index}, which reads the keys of layer ${layer.kvSource}, where there are none`;
+    if (source.headDim !== layer.headDim || source.kvGroups !== layer.kvGroups)
+      return `layer ${index}, whose heads are not those of layer ${layer.kvSource} that it reads`;
+    if (source.window !== null && (layer.window === null || layer.window > source.window))
+      return `layer ${index}, which looks farther back than layer ${layer.kvSource} that it reads`;
   }
   return null;
 }
@@ -182,36 +213,72 @@ function checkSizes(arch: DecoderArchitecture, contexts: readonly number[], widt
   }
 }
 
+interface CacheDraft {
+  readonly name: string;
+  readonly isRing: boolean;
+  rows: number;
+  dimension: number;
+}
+
 function planLayers(arch: DecoderArchitecture, largestContext: number) {
   const ropes: RopeSpec[] = [];
   const masks: { cache: number; window: number | null }[] = [];
-  const drafts: { name: string; rows: number; dimension: number; window: number | null }[] = [];
-  const layers = arch.layers.map((layer): LayerPlan => {
-    const window = layer.window !== null && layer.window < largestContext ? layer.window : null;
-    const name = window === null ? "kv_full" : "kv_ring";
-    let cache = drafts.findIndex((c) => c.name === name);
-    if (cache < 0) cache = drafts.push({ name, rows: 0, dimension: 0, window: null }) - 1;
-    const draft = drafts[cache] as (typeof drafts)[number];
-    const row = draft.rows;
-    draft.rows += 2 * layer.kvGroups;
-    draft.dimension = Math.max(draft.dimension, roundUp(layer.headDim, STATE_MULTIPLE));
-    if (window !== null) draft.window = Math.max(draft.window ?? 0, window);
-    return {
-      cache,
-      row,
-      mask: indexOf(masks, { cache, window }),
-      rope: layer.rope === null ? null : indexOf(ropes, layer.rope),
-    };
-  });
+  const windowOf = ({ window }: LayerArchitecture): number | null =>
+    window !== null && window < largestContext ? window : null;
+  const own = arch.layers.filter((l) => l.kvSource === null);
+  const widest = own.reduce((most, l) => Math.max(most, windowOf(l) ?? 0), 0);
+  const cacheName = cacheNames(own.map((l) => ({ isRing: windowOf(l) !== null, dimension: dimensionOf(l) })));
+  const drafts: CacheDraft[] = [];
+  const layers: LayerPlan[] = [];
+  for (const layer of arch.layers) {
+    const window = windowOf(layer);
+    const rope = layer.rope === null ? null : indexOf(ropes, layer.rope);
+    const shared = layer.kvSource === null ? undefined : layers[layer.kvSource];
+    const at = shared ?? reserveRows(drafts, cacheName, layer, window !== null);
+    // Caches of the same kind have the same slots, so one mask serves them.
+    const isRing = drafts[at.cache]?.isRing === true;
+    const seenIn = drafts.findIndex((d) => d.isRing === isRing);
+    layers.push({ cache: at.cache, row: at.row, mask: indexOf(masks, { cache: seenIn, window }), rope });
+  }
   const caches = drafts.map(
-    ({ name, rows, dimension, window }): CachePlan => ({
+    ({ name, rows, dimension, isRing }): CachePlan => ({
       name,
       rows,
       dimension,
-      ringSlots: window === null ? null : roundUp(window, STATE_MULTIPLE),
+      ringSlots: isRing ? roundUp(widest, STATE_MULTIPLE) : null,
     }),
   );
   return { caches, layers, masks, ropes };
+}
+
+const dimensionOf = (layer: LayerArchitecture): number => roundUp(layer.headDim, STATE_MULTIPLE);
+
+type CacheKind = { readonly isRing: boolean; readonly dimension: number };
+
+/** The name of the cache for each kind of layer: one for each kind where that makes no more than two, else one for rings and one for the rest. */
+function cacheNames(layers: readonly CacheKind[]): (kind: CacheKind) => string {
+  const kinds = new Set(layers.map(({ isRing, dimension }) => `${isRing} ${dimension}`));
+  const bySight = new Set(layers.map((l) => l.isRing));
+  const byDimension = kinds.size === 2 && bySight.size === 1;
+  return ({ isRing, dimension }) => `${isRing ? "kv_ring" : "kv_full"}${byDimension ? `_${dimension}` : ""}`;
+}
+
+/** Rows for a layer's own keys and values, behind those of the layers before it. */
+function reserveRows(
+  drafts: CacheDraft[],
+  nameOf: (kind: CacheKind) => string,
+  layer: LayerArchitecture,
+  isRing: boolean,
+): { cache: number; row: number } {
+  const dimension = dimensionOf(layer);
+  const name = nameOf({ isRing, dimension });
+  let cache = drafts.findIndex((d) => d.name === name);
+  if (cache < 0) cache = drafts.push({ name, isRing, rows: 0, dimension: 0 }) - 1;
+  const draft = drafts[cache] as CacheDraft;
+  const row = draft.rows;
+  draft.rows += 2 * layer.kvGroups;
+  draft.dimension = Math.max(draft.dimension, dimension);
+  return { cache, row };
 }
 
 /** The index of an equal entry, which is added where there is none. */

@@ -15,8 +15,9 @@ import type { DecoderArchitecture } from "../architecture.ts";
 import type { NeuralEngineFunction } from "../package-interface.ts";
 import { layerName } from "../programs.ts";
 import { neuralEngineBlock, pointwise } from "./block.ts";
-import { FunctionCacheValues } from "./cache.ts";
+import { FunctionCacheValues, type SeenEntries } from "./cache.ts";
 import { mirrorNorm } from "./norm.ts";
+import { perLayerVectors } from "./per-layer.ts";
 import type { NeuralEnginePlan } from "./plan.ts";
 import type { DecoderScaling } from "./scaling.ts";
 import { LayoutWeights } from "./weights.ts";
@@ -61,9 +62,11 @@ function neuralEngineFunction(arch: DecoderArchitecture, context: FunctionContex
     (cache) => new FunctionCacheValues(b, { plan: cache, entry: cacheOf(entry, cache.name), width, dtype, form }),
   );
 
+  const vectorsOf = perLayerVectors(b, x, { arch, plan, source, width, dtype });
+  const seen: SeenEntries[] = [];
   for (const [index, layer] of arch.layers.entries()) {
     const at = plan.layers[index] as NeuralEnginePlan["layers"][number];
-    x = b.scope(`L${index}`, () =>
+    const done = b.scope(`L${index}`, () =>
       neuralEngineBlock(b, x, {
         arch,
         layer,
@@ -73,10 +76,15 @@ function neuralEngineFunction(arch: DecoderArchitecture, context: FunctionContex
         mask: masks[at.mask] as Value,
         cache: caches[at.cache] as FunctionCacheValues,
         row: at.row,
+        shared: layer.kvSource === null ? null : (seen[layer.kvSource] ?? null),
+        perLayer: vectorsOf(index),
+        perLayerVectors: scaling.perLayerVectors,
         stream: scaling.stream,
         scaling: scaling.layers[index] as DecoderScaling["layers"][number],
       }),
     );
+    x = done.x;
+    seen.push(done.seen);
   }
 
   if (entry.logits === "last") {

@@ -35,14 +35,22 @@ export class LayoutWeights {
     return this.constant(b, name, `pointwise ${factor}`, (w) => asPointwise(timesPowerOfTwo(w, factor)));
   }
 
-  /** The rows `from` … `to` − 1 of a matrix as a kernel. */
-  pointwiseRows(b: Builder, name: string, label: string, from: number, to: number): Value {
-    return this.constant(b, name, `rows ${from} ${to}`, (w) => asPointwise(rowsOf(w, from, to)), label);
+  /** The rows `from` … `to` − 1 of a matrix as a kernel, times a power of two. */
+  pointwiseRows(b: Builder, name: string, label: string, from: number, to: number, factor = 1): Value {
+    const view = (w: CompressedWeight): CompressedWeight => asPointwise(timesPowerOfTwo(rowsOf(w, from, to), factor));
+    return this.constant(b, name, `rows ${from} ${to} ${factor}`, view, label);
   }
 
   /** The matrix as it is, (rows, columns). */
   table(b: Builder, name: string): Value {
     return this.constant(b, name, "table", (w) => w);
+  }
+
+  /** The value of a weight that is a single number. */
+  scalar(name: string): number {
+    const w = this.find(name);
+    if (w.kind !== "dense") throw new EspalierError("export/unsupported", `the number ${name} is ${w.kind}`);
+    return w.values[0] as number;
   }
 
   /** `factor` · (offset + gain) in `shape`, rounded once. */

@@ -17,7 +17,7 @@ import {
   tensorName,
 } from "../../decoder/architecture.ts";
 import { architectureOf, configFor } from "../../decoder/families/registry.ts";
-import { type RowTable, type WeightEntry, weightList } from "../../decoder/weights.ts";
+import { distinctRows, type RowTable, type WeightEntry, weightList } from "../../decoder/weights.ts";
 import { EspalierError, invariant } from "../../errors.ts";
 import { withOutputDirectory } from "../../files/atomic.ts";
 import { bfloat16FromFloat32, float16FromFloat32 } from "../../float16.ts";
@@ -314,24 +314,6 @@ function checkedCheckpoint(
       for (const f of files) await f.close();
     },
   };
-}
-
-/** Each row is read once, however often it is asked for: texts repeat their tokens. */
-async function distinctRows(
-  indices: ArrayLike<number>,
-  columns: number,
-  row: (index: number) => Promise<Float32Array>,
-): Promise<Float32Array> {
-  const out = new Float32Array(indices.length * columns);
-  const places = new Map<number, number>();
-  for (let i = 0; i < indices.length; i++) {
-    const index = indices[i] as number;
-    const before = places.get(index);
-    if (before === undefined) out.set(await row(index), i * columns);
-    else out.copyWithin(i * columns, before * columns, (before + 1) * columns);
-    places.set(index, before ?? i);
-  }
-  return out;
 }
 
 /** The Hugging Face name of a weight. */
