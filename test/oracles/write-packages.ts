@@ -8,7 +8,7 @@ import { palettize } from "../../lib/compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../lib/compress/quantize/round-to-nearest.ts";
 import { palettizeScaled } from "../../lib/compress/quantize/scaled-palette.ts";
 import type { CompressedWeight, PaletteWeight } from "../../lib/compress/weight.ts";
-import { type NeuralEngineOptions, neuralEngineGap, neuralEnginePlan } from "../../lib/decoder/neural-engine/plan.ts";
+import { type NeuralEngineOptions, neuralEnginePlan } from "../../lib/decoder/neural-engine/plan.ts";
 import { neuralEngineProgram } from "../../lib/decoder/neural-engine/program.ts";
 import { INTERFACE_KEY } from "../../lib/decoder/package-interface.ts";
 import { packageProgram } from "../../lib/decoder/package-program.ts";
@@ -134,7 +134,6 @@ for (const family of tinyFamilies) {
     }
     writeFileSync(`${file}.json`, JSON.stringify(hashes));
 
-    if (neuralEngineGap(weights.arch) !== null) continue;
     const forms: Record<string, Partial<NeuralEngineOptions>> = name === "dense"
       ? { ne: {}, ne_arguments: { cacheForm: "arguments" }, ne_host: { embedding: "host", largestHeadPart: 20 } }
       : { ne: {} };
@@ -147,8 +146,8 @@ for (const family of tinyFamilies) {
         version: "1",
         userDefined: { [INTERFACE_KEY]: JSON.stringify(plan.interface) },
       });
-      // The head is the embedding again, or a constant named otherwise.
-      const { head: _, ...named } = hashes;
+      // The head is the embedding again, or a constant named otherwise; the per-layer table stays with the host.
+      const { head: _, perLayerEmbedding: __, ...named } = hashes;
       writeFileSync(`${file}_${form}.json`, JSON.stringify(named));
     }
   }

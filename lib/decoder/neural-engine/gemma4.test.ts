@@ -264,7 +264,8 @@ test.each([
     const reference = await stepModel(engine, uncapped, { context: 96 });
     const expected = await decoded(reference, ids.slice(0, 60));
     const found = await decoded(read, ids.slice(0, 60));
-    expect(difference(expected, found) / largest(expected)).toBeLessThan(0.01);
+    // As far as the plain layout is, rounded likewise: 1.3 % of the largest logit in the deeper of these models.
+    expect(difference(expected, found) / largest(expected)).toBeLessThan(0.02);
 
     const prompt = ids.slice(0, 25);
     const text = await generate(reference, prompt, { maxTokens: 64 });
@@ -288,33 +289,60 @@ test("prefill in short chunks and decode give the logits of one long prefill", a
   expect(difference(one, two)).toBeLessThan(2e-4 * largest(one));
 });
 
-/** The model with some weights multiplied. */
-const times = (
-  { arch, ...all }: DecoderWeights,
-  which: RegExp,
-  factor: number,
-  values: ReadonlyMap<string, CompressedWeight>,
-): DecoderWeights =>
-  inMemoryWeights(
-    arch,
-    new Map(
-      [...values].map(([n, w]) => [
-        n,
-        f32(w.shape, which.test(n) ? decodeWeight(w).map((v) => v * factor) : decodeWeight(w)),
-      ]),
-    ),
-  );
+/** The model with the weights of these names multiplied. */
+async function louder(
+  weights: DecoderWeights,
+  factors: readonly (readonly [RegExp, number])[],
+): Promise<DecoderWeights> {
+  const all = [...(await dense(weights))].map(([name, w]) => {
+    const factor = factors.find(([which]) => which.test(name))?.[1] ?? 1;
+    return [
+      name,
+      f32(
+        w.shape,
+        decodeWeight(w).map((v) => v * factor),
+      ),
+    ] as const;
+  });
+  return inMemoryWeights(weights.arch, new Map(all));
+}
 
-test.each<
-  [string, RegExp, number, (h: Headroom) => number, "stream" | "perLayerContext" | "perLayerVectors" | "layer"]
->([
-  ["the stream", /_(postAttentionNorm|postMlpNorm|perLayerNorm)$/, 60_000, (h) => h.layers[5]?.stream ?? 0, "stream"],
-  ["the projection to all layers' vectors", /^perLayerContext$/, 60_000, (h) => h.perLayerContext, "perLayerContext"],
-  ["the vectors", /^perLayerContextNorm$/, 60_000, (h) => h.perLayerVectors, "perLayerVectors"],
-  ["a layer's per-layer input", /^L4_perLayerProjection$/, 60_000, (h) => h.layers[4]?.perLayerOutput ?? 0, "layer"],
-])("%s beyond fp16 fails as it is and works scaled", async (_name, which, factor, peak, reached) => {
-  const quiet = await golden("gemma4");
-  const { shipped, exact } = await rounded(times(quiet, which, factor, await dense(quiet)));
+type Reached = "stream" | "perLayerContext" | "perLayerVectors" | "layer";
+test.each<[string, (readonly [RegExp, number])[], (h: Headroom) => number, Reached]>([
+  [
+    "the stream",
+    // The gate reads the stream as it is; one that was taught on a loud stream has small weights.
+    [
+      [/_(postAttentionNorm|postMlpNorm|perLayerNorm)$/, 20_000],
+      [/_perLayerGate$/, 2 ** -12],
+    ],
+    (h) => h.layers[5]?.stream ?? 0,
+    "stream",
+  ],
+  [
+    "the projection to all layers' vectors",
+    [[/^perLayerContext$/, 60_000]],
+    (h) => h.perLayerContext,
+    "perLayerContext",
+  ],
+  ["the vectors", [[/^perLayerContextNorm$/, 25_000]], (h) => h.perLayerVectors, "perLayerVectors"],
+  [
+    "gate times vector",
+    [
+      [/^L4_perLayerGate$/, 1000],
+      [/^perLayerContextNorm$/, 300],
+    ],
+    (h) => h.layers[4]?.perLayerInner ?? 0,
+    "perLayerVectors",
+  ],
+  [
+    "a layer's per-layer input",
+    [[/^L4_perLayerProjection$/, 60_000]],
+    (h) => h.layers[4]?.perLayerOutput ?? 0,
+    "layer",
+  ],
+])("%s beyond fp16 fails as it is and works scaled", async (_name, factors, peak, reached) => {
+  const { shipped, exact } = await rounded(await louder(await golden("gemma4"), factors));
   const plan = neuralEnginePlan(exact.arch, { ...options, embedding: "host" });
   const tokens = ids.slice(0, 40);
   const uncapped = { ...exact, arch: { ...exact.arch, finalSoftcap: null } };

@@ -43,7 +43,8 @@ export function perLayerVectors(b: Builder, x: Value, c: PerLayerContext): (laye
   const parts: Value[] = [];
   for (let from = 0; from < count; from += step) {
     const to = Math.min(count, from + step);
-    const kernel = source.pointwiseRows(b, "perLayerContext", `perLayerContext_${from}`, from * size, to * size, kappa);
+    const label = step === count ? "perLayerContext" : `perLayerContext_${from}`;
+    const kernel = source.pointwiseRows(b, "perLayerContext", label, from * size, to * size, kappa);
     const projected = pointwise(b, x, kernel, "per_layer_context");
     const normed = toChannels(b, mirrorNorm(b, toHeads(b, projected, to - from, size), 3, epsilon, gain));
     parts.push(b.op("add", { x: normed, y: slice(rows, from, to) }, {}, "per_layer_vectors")[0] as Value);
