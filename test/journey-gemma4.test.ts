@@ -1,4 +1,5 @@
 /** A small Gemma 4, written by the generator of large ones, through the experiments: pruned, taught, quantized, packaged. */
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { writeSyntheticCheckpoint } from "../bench/synthetic-checkpoint.ts";
@@ -6,9 +7,12 @@ import { type ExperimentContext, memoryStore, runExperiment } from "../experimen
 import { distill, distillConfig } from "../experiments/distill/distill.ts";
 import { exportConfig, exportExperiment } from "../experiments/export/export.ts";
 import { modelSession } from "../experiments/models.ts";
+import { simulatePhone } from "../experiments/probe/simulate.ts";
 import { prune, pruneConfig } from "../experiments/prune/prune.ts";
 import { quantize, quantizeConfig } from "../experiments/quantize/quantize.ts";
 import { heldOutDocuments, SEPARATOR } from "../experiments/starter/corpus.ts";
+import { generate } from "../lib/decoder/generate.ts";
+import { openPackage } from "../lib/decoder/package-model.ts";
 import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
 import { writeFileAtomic } from "../lib/files/atomic.ts";
 import { openCheckpoint } from "../lib/formats/hugging-face/checkpoint.ts";
@@ -77,7 +81,7 @@ test("a multimodal Gemma 4 becomes a checked package", async () => {
     exportConfig.parse({
       model: path("small"),
       out: path("package"),
-      contexts: [48],
+      contexts: [64],
       prefill: [16],
       checkTokens: 16,
       ...texts,
@@ -86,6 +90,26 @@ test("a multimodal Gemma 4 becomes a checked package", async () => {
   );
   expect(card.parity.greedyIdentical).toBe(true);
   expect(card.ready).toBe(true);
-  expect(card.layout).toBe("plain");
+  expect(card.layout).toBe("neural-engine");
+  // Ring and full cache: three layers have keys of their own, of which pruning left one group or two.
+  expect(new Set(card.states.map((s) => s.name))).toEqual(new Set(["kv_ring", "kv_full"]));
+  // The per-layer table travels beside the package, at its 4 bits, and the probe takes it along.
+  const table = join(path("package"), "Model.per-layer.safetensors");
+  const perLayer = (await stat(table)).size;
+  expect(card.embeddingBytes).toBe(perLayer);
+  expect(perLayer).toBeLessThan((384 * 6 * 8 * 4) / 8 + 384 * 32 + 1000);
+
+  // From the folder alone, as the command line and the simulated phone do.
+  const model = await openPackage(engine, join(path("package"), "Model.mlpackage"), "round");
+  const text8 = await generate(model, [5, 9, 2, 30], { maxTokens: 8 });
+  expect(text8).toHaveLength(8);
+  const report = await simulatePhone(path("package"), {
+    engine,
+    clock: context.clock,
+    timedTokens: 2,
+    timedCalls: 1,
+    memoryBytes: () => 0,
+  });
+  expect(report.runs[0]?.parity.every((p) => p.passed)).toBe(true);
   await context.models.close();
 }, 120_000);

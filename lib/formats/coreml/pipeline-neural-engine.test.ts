@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { temporaryFolder, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { palettizeScaled } from "../../compress/quantize/scaled-palette.ts";
 import type { CompressedWeight } from "../../compress/weight.ts";
+import { writeEmbedding } from "../../decoder/neural-engine/embedding.ts";
 import { neuralEnginePlan } from "../../decoder/neural-engine/plan.ts";
 import { neuralEngineProgram } from "../../decoder/neural-engine/program.ts";
 import { INTERFACE_KEY } from "../../decoder/package-interface.ts";
@@ -15,7 +16,7 @@ import { writePipeline } from "./pipeline.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
 
-test.each(["llama", "gemma3"] as const)(
+test.each(["llama", "gemma3", "gemma4", "gemma4_dense"] as const)(
   "%s in the Neural Engine layout, scales on the outputs, is cut the same way",
   async (family) => {
     const model = tinyModel(family, 4);
@@ -49,10 +50,13 @@ test.each(["llama", "gemma3"] as const)(
     const folder = await temporaryFolder();
     await writePackage(join(folder, "Whole.mlpackage"), program, metadata, { compute: "neural-engine" });
     const description = await writePipeline(join(folder, "parts"), program, metadata, {
-      limitBytes: 9000,
+      limitBytes: family === "gemma4" ? 20_000 : 9000,
       compute: "neural-engine",
     });
     expect(description.packages.length).toBeGreaterThanOrEqual(3);
+    const table = weights.get("perLayerEmbedding");
+    if (table)
+      for (const at of [folder, join(folder, "parts")]) await writeEmbedding(join(at, "per-layer.safetensors"), table);
     const whole = await openPackage(engine, join(folder, "Whole.mlpackage"), "round");
     const parts = await openPackage(engine, join(folder, "parts"), "round");
     const ids = [...tinyIds(20, 48)];

@@ -21,7 +21,7 @@ import { DeferredTensor, i32, type Tensor } from "../tensor.ts";
 import { elementCount, showType, stateType, tensorType } from "../types.ts";
 import { removeDeadCode } from "./dead-code.ts";
 import { constantsOf, splitWeights, storedBytesOf } from "./split-weights.ts";
-import { type Rows, stateRows } from "./state-rows.ts";
+import { boundStretches, type Rows, stateRows } from "./state-rows.ts";
 
 /** Constants below this share of the limit may be in several parts. */
 const SMALL_SHARE = 64;
@@ -173,10 +173,12 @@ class Crossing {
   private readonly made = new Map<Value, number>();
   private readonly lastUse = new Map<Value, number>();
   private readonly cheap: (v: Value) => boolean;
+  private readonly bound: ReturnType<typeof boundStretches>;
 
   constructor(fn: MilFunction, smallBytes: number) {
     this.operations = computing(fn);
     this.cheap = recomputable(smallBytes);
+    this.bound = boundStretches(this.operations);
     this.operations.forEach((op, i) => {
       for (const o of op.outputs) this.made.set(o, i);
       for (const v of operandValues(op)) this.lastUse.set(v, i);
@@ -196,6 +198,8 @@ class Crossing {
   }
 
   private bytesAt(at: number): number {
+    // Rows that are written and read again belong to one part, however little crosses between.
+    if (this.bound.some(({ first, last }) => first < at && at <= last)) return Number.POSITIVE_INFINITY;
     let bytes = 0;
     for (const [v, made] of this.made) {
       const crosses = made < at && (this.lastUse.get(v) ?? -1) >= at && !this.cheap(v);

@@ -60,3 +60,45 @@ export function stateRows(operations: readonly Operation[], state: Value, axis: 
   }
   return rows;
 }
+
+interface Access {
+  readonly at: number;
+  readonly state: Value;
+  /** By axis; null where the rows are not known. */
+  readonly rows: readonly (Rows | null)[];
+}
+
+/**
+ * From the first to the last operation, by position, that touch the same rows of a state: a cut between them would leave
+ * the rows in two parts.
+ */
+export function boundStretches(operations: readonly Operation[]): { readonly first: number; readonly last: number }[] {
+  const stateOf = new Map<Value, Value>();
+  const updated = new Map<Value, Access["rows"]>();
+  const accesses: Access[] = [];
+  for (const [at, op] of operations.entries()) {
+    const [result] = op.outputs;
+    const state = op.inputs.input as Value | undefined;
+    if (op.type === "read_state" && state && result) stateOf.set(result, state);
+    if (op.type === "write_state" && state) {
+      const rows = updated.get(op.inputs.data as Value);
+      if (rows) accesses.push({ at, state, rows });
+    }
+    const source = op.inputs.x as Value | undefined;
+    const read = source && stateOf.get(source);
+    if (read?.type.kind !== "state") continue;
+    const rows = read.type.wrapped.shape.map((_, axis) => rowsTouched(op, axis));
+    accesses.push({ at, state: read, rows });
+    if (op.type !== "slice_update" || !result) continue;
+    stateOf.set(result, read);
+    updated.set(result, rows);
+  }
+  const apart = (a: Rows | null | undefined, b: Rows | null | undefined): boolean =>
+    a != null && b != null && (a.to <= b.from || b.to <= a.from);
+  return accesses.flatMap((first, i) => {
+    const last = accesses.findLast(
+      (a) => a.state === first.state && !first.rows.some((r, axis) => apart(r, a.rows[axis])),
+    );
+    return last && accesses.indexOf(last) > i ? [{ first: first.at, last: last.at }] : [];
+  });
+}
