@@ -1,10 +1,11 @@
 /**
  * @file The workload of a decoder that was not built: from its architecture, bits per weight and context, in no time.
  *
- * For what-ifs in a browser: the counts of `programWorkload` on the Neural Engine layout, without a program. Embedding rows come
- * from the host; norms, rotations and masks weigh nothing. Left out: weights the engine refuses.
+ * For what-ifs in a browser: the counts of `programWorkload` on the Neural Engine layout, without a program. Rows of embeddings
+ * come from the host; norms, rotations and masks weigh nothing; layers that share a cache each read it. Left out: weights
+ * the engine refuses.
  */
-import type { LayerArchitecture } from "../decoder/architecture.ts";
+import type { LayerArchitecture, PerLayerInput } from "../decoder/architecture.ts";
 import type { Device } from "./devices.ts";
 import { type CostParameters, callTime, tokensPerSecond } from "./model.ts";
 import { publishedParameters } from "./parameters.ts";
@@ -14,8 +15,13 @@ import type { Product, Scheme, Workload } from "./workload.ts";
 export interface WorkloadShape {
   readonly hidden: number;
   readonly vocab: number;
-  readonly layers: readonly Pick<LayerArchitecture, "queryHeads" | "kvGroups" | "headDim" | "neurons" | "window">[];
+  /** Gemma 4's: absent for models without. */
+  readonly perLayer?: Pick<PerLayerInput, "width"> | null;
+  readonly layers: readonly LayerShape[];
 }
+
+type LayerShape = Pick<LayerArchitecture, "queryHeads" | "kvGroups" | "headDim" | "neurons" | "window"> &
+  Partial<Pick<LayerArchitecture, "kvSource" | "valueIsKey">>;
 
 export interface ArchitectureChoice {
   /** Stored, all counted. */
@@ -35,17 +41,23 @@ export interface ArchitectureChoice {
 const OPERATIONS_PER_LAYER = 70;
 
 /** (out, in) of every matrix of a layer. */
-function matrices(arch: WorkloadShape, l: WorkloadShape["layers"][number]): [number, number][] {
-  const { hidden } = arch;
+function matrices({ hidden, perLayer }: WorkloadShape, l: LayerShape): [number, number][] {
   const [q, kv] = [l.queryHeads * l.headDim, l.kvGroups * l.headDim];
+  const ownKv = (l.kvSource ?? null) === null ? (l.valueIsKey ? 1 : 2) : 0;
+  const p = perLayer?.width ?? null;
   return [
     [q, hidden],
-    [kv, hidden],
-    [kv, hidden],
+    ...Array.from({ length: ownKv }, (): [number, number] => [kv, hidden]),
     [hidden, q],
     [l.neurons, hidden],
     [l.neurons, hidden],
     [hidden, l.neurons],
+    ...(p === null
+      ? []
+      : ([
+          [p, hidden],
+          [hidden, p],
+        ] satisfies [number, number][])),
   ];
 }
 
@@ -69,6 +81,8 @@ export function architectureWorkload(arch: WorkloadShape, choice: ArchitectureCh
     products.push({ scheme: "fp16", weightBytes: 0, flops: 4 * positions * seen * l.queryHeads * l.headDim });
     cacheBytes += 2 * 2 * seen * l.kvGroups * l.headDim;
   }
+  // The projection to per-layer vectors; the rows beside it are the host's.
+  if (arch.perLayer) weight([arch.layers.length * arch.perLayer.width, arch.hidden], positions);
   // Prefill returns the last position's logits at most.
   weight([arch.vocab, arch.hidden], 1);
   return {

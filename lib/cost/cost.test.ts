@@ -1,9 +1,12 @@
 import { expect, test } from "vitest";
 import { denseWeight, engineProgram, paletteWeight, product } from "../../test/fixtures/neural-engine-program.ts";
-import { tinyConfigs } from "../../test/fixtures/tiny-model.ts";
+import { rounded } from "../../test/fixtures/shipped-decoder.ts";
+import { tinyConfigs, tinyModel } from "../../test/fixtures/tiny-model.ts";
 import type { CompressedWeight } from "../compress/weight.ts";
 import type { DecoderArchitecture } from "../decoder/architecture.ts";
 import { architectureOf } from "../decoder/families/registry.ts";
+import { neuralEnginePlan } from "../decoder/neural-engine/plan.ts";
+import { neuralEngineProgram } from "../decoder/neural-engine/program.ts";
 import { packageProgram } from "../decoder/package-program.ts";
 import { weightList } from "../decoder/weights.ts";
 import { EspalierError } from "../errors.ts";
@@ -223,6 +226,28 @@ test("an architecture's workload is its program's", () => {
   });
   expect(weightBytes(drawn)).toBeCloseTo(weightBytes(built), 6);
   expect(drawn.tables).toBe(built.tables);
+});
+
+test("a Gemma 4 streams no keys for layers that have none, and its table of per-layer rows not at all", async () => {
+  const { shipped, exact } = await rounded(tinyModel("gemma4"));
+  const arch = { ...exact.arch, maxPositions: 128 };
+  const plan = neuralEnginePlan(arch, {
+    contexts: [64],
+    prefill: [],
+    embedding: "host",
+    cacheForm: "state",
+    prefillLogits: "last",
+    beginToken: null,
+    stopTokens: [],
+  });
+  const program = neuralEngineProgram(arch, shipped, plan);
+  const built = programWorkload(fn(program, "decode_64"), "cpuAndNeuralEngine").workload;
+  const drawn = architectureWorkload(arch, { bitsPerWeight: 16, scheme: "fp16", context: 64 });
+  expect(weightBytes(drawn)).toBe(weightBytes(built));
+  // Layers 3 to 5 of 6 have no key and value projection: 4 · 8 · 32 weights fewer for a sliding one, 4 · 16 · 32 for the full one.
+  const own = { ...arch, layers: arch.layers.map((l) => ({ ...l, kvSource: null })) };
+  const more = weightBytes(architectureWorkload(own, { bitsPerWeight: 16, scheme: "fp16", context: 64 }));
+  expect(more - weightBytes(drawn)).toBe(2 * (2 * 4 * 8 * 32 + 4 * 16 * 32));
 });
 
 test("what-ifs rank as they should: fewer bits, shorter caches, faster phones", () => {
