@@ -33,13 +33,19 @@ struct HostArray: Equatable {
 
 /// Rows of an embedding that is kept outside the package.
 protocol EmbeddingRows {
-    /// The row of a token, scaled and rounded to fp16; `hidden` numbers.
+    /// The row of a token, scaled and rounded to fp16.
     func row(_ token: Int) throws -> [Float16]
+}
+
+/// The tables outside the package: the embedding where the host looks it up, and per-layer embeddings.
+struct RowTables {
+    let embedding: EmbeddingRows?
+    let perLayer: EmbeddingRows?
 }
 
 struct HostTables {
     let interface: PackageInterface
-    let embedding: EmbeddingRows?
+    let rows: RowTables
 
     /// Inputs by name for `tokens` at `position`. Throws `ProbeError` for tokens that do not fit.
     func inputs(_ function: PackageFunction, tokens: [Int], position: Int) throws -> [String: HostArray] {
@@ -81,19 +87,32 @@ struct HostTables {
     }
 
     private func tokenInputs(_ function: PackageFunction, _ tokens: [Int]) throws -> [String: HostArray] {
-        guard interface.embedding?.location == "host" else {
-            return ["ids": HostArray([1, function.width], padded(tokens, function.width))]
+        var made: [String: HostArray] = [:]
+        if interface.embedding?.location == "host" {
+            made["hidden"] = try columns(rows.embedding, interface.hidden ?? 0, tokens, function.width)
+        } else {
+            made["ids"] = HostArray([1, function.width], padded(tokens, function.width))
         }
-        guard let embedding, let hidden = interface.hidden else {
-            throw ProbeError("the embedding of this package lies in a file of its own, which is not here")
+        if let perLayer = interface.perLayer {
+            made[perLayer.input] = try columns(rows.perLayer, perLayer.channels, tokens, function.width)
         }
-        // (1, hidden, 1, width): one column per token.
-        var columns = [Float16](repeating: 0, count: hidden * function.width)
+        return made
+    }
+
+    /// (1, channels, 1, width): the row of each token as a column.
+    private func columns(_ table: EmbeddingRows?, _ channels: Int, _ tokens: [Int], _ width: Int) throws -> HostArray {
+        guard let table else {
+            throw ProbeError("an embedding of this package lies in a file of its own, which is not here")
+        }
+        var values = [Float16](repeating: 0, count: channels * width)
         for (c, token) in tokens.enumerated() {
-            let row = try embedding.row(token)
-            for channel in 0..<hidden { columns[channel * function.width + c] = row[channel] }
+            let row = try table.row(token)
+            guard row.count == channels else {
+                throw ProbeError("an embedding has rows of \(row.count), the package needs \(channels)")
+            }
+            for channel in 0..<channels { values[channel * width + c] = row[channel] }
         }
-        return ["hidden": HostArray([1, hidden, 1, function.width], columns)]
+        return HostArray([1, channels, 1, width], values)
     }
 
     private func rotation(_ rope: PackageInterface.Rope, _ width: Int, _ position: Int) -> [String: HostArray] {

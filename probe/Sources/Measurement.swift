@@ -90,7 +90,7 @@ struct Measurement {
         var comparison = GoldenComparison(payload.golden, goldenCase)
         let sequence = comparison.sequence
         let ids = sequence.prompt + sequence.greedy.dropLast()
-        let forced = try TextSession(package, decode: decode, embedding: payload.embedding)
+        let forced = try TextSession(package, decode: decode, rows: payload.rows)
         while forced.position < ids.count {
             let at = forced.position
             let left = sequence.prompt.count - at
@@ -99,7 +99,7 @@ struct Measurement {
             let rows = try forced.feed(Array(ids[at..<at + count]), through: wide ?? decode)
             for (index, row) in rows.rows.enumerated() { comparison.add(at + row, try rows.row(index)) }
         }
-        let free = try TextSession(package, decode: decode, embedding: payload.embedding)
+        let free = try TextSession(package, decode: decode, rows: payload.rows)
         var logits = try free.feedPrompt(sequence.prompt, prefill: prefill)
         var greedy: [Int] = []
         while greedy.count < sequence.greedy.count, let next = argmax(logits) {
@@ -119,7 +119,7 @@ struct Measurement {
     private func decodeSpeed(
         _ decode: PackageFunction, _ filled: Int, _ package: LoadedPackage
     ) throws -> Report.Decode? {
-        let session = try TextSession(package, decode: decode, embedding: payload.embedding)
+        let session = try TextSession(package, decode: decode, rows: payload.rows)
         var logits = try session.feedPrompt(filler(filled), prefill: interface.prefill(for: decode))
         var totals: [Double] = []
         var hosts: [Double] = []
@@ -146,7 +146,7 @@ struct Measurement {
     ) throws -> Report.Prefill? {
         var times: [Double] = []
         for call in 0..<settings.warmUp + settings.timedPrefills where !progress.isCancelled() {
-            let session = try TextSession(package, decode: decode, embedding: payload.embedding)
+            let session = try TextSession(package, decode: decode, rows: payload.rows)
             _ = try session.feed(filler(prefill.width), through: prefill)
             if call >= settings.warmUp { times.append(session.timing.totalMs) }
         }
@@ -161,13 +161,13 @@ struct Measurement {
         let windowSeconds = 10.0
         let started = ContinuousClock.now
         var windows: [Report.Window] = []
-        var session = try TextSession(package, decode: decode, embedding: payload.embedding)
+        var session = try TextSession(package, decode: decode, rows: payload.rows)
         var logits = try session.feedPrompt(filler(1), prefill: nil)
         var opened = milliseconds(since: started)
         var tokens = 0
         while milliseconds(since: started) < settings.sustainedMinutes * 60_000, !progress.isCancelled() {
             if session.room == 0 {
-                session = try TextSession(package, decode: decode, embedding: payload.embedding)
+                session = try TextSession(package, decode: decode, rows: payload.rows)
                 logits = try session.feedPrompt(filler(1), prefill: nil)
             }
             guard let next = argmax(logits) else { throw ProbeError("a logit at position \(session.position) is not finite") }

@@ -62,6 +62,13 @@ struct PackageInterface: Codable {
         let scale: Float?
     }
 
+    struct PerLayer: Codable {
+        let input: String
+        let file: String
+        let channels: Int
+        let scale: Float
+    }
+
     let version: Int
     let layout: Layout
     let vocab: Int
@@ -70,6 +77,7 @@ struct PackageInterface: Codable {
     let beginToken: Int?
     let stopTokens: [Int]?
     let embedding: Embedding?
+    let perLayer: PerLayer?
     let logits: [LogitPart]?
     let finalSoftcap: Softcap?
     let maskedValue: Double?

@@ -9,7 +9,8 @@ struct Payload {
     let package: URL
     /// Nil where the tokenizer is of a form that the probe does not know, or is not there.
     let tokenizer: BpeTokenizer?
-    let embedding: EmbeddingFile?
+    /// The tables beside the package.
+    let rows: RowTables
 
     static func open() throws -> Payload {
         let bundled = Bundle.main.resourceURL?.appendingPathComponent("Payload")
@@ -32,16 +33,12 @@ struct Payload {
         let golden = try decoder.decode(Golden.self, from: Data(contentsOf: need("golden.json", rebuild)))
         let package = try need(manifest.package, "probe.sh sends packages that are too large for an app.")
         let tokenizer = manifest.tokenizer.canEncode ? find("tokenizer/tokenizer.json") : nil
-        let embedding = manifest.interface.embedding
-        let embeddingFile = embedding?.location == "host" ? embedding?.file : nil
         return Payload(
             manifest: manifest,
             golden: golden,
             package: package,
             tokenizer: try tokenizer.map { try BpeTokenizer(json: Data(contentsOf: $0)) },
-            embedding: try embeddingFile.map {
-                try EmbeddingFile(url: need($0, rebuild), factor: embedding?.scale ?? 1)
-            }
+            rows: try RowTables(manifest.interface) { try need($0, rebuild) }
         )
     }
 }

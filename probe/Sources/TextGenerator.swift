@@ -50,7 +50,7 @@ final class TextGenerator: @unchecked Sendable {
         guard let decode = contexts.first(where: { $0.context >= ids.count + limit }) ?? contexts.last, !ids.isEmpty,
             ids.count < decode.context
         else { throw ProbeError("the text is too long: \(ids.count) tokens", hint: "Shorten it.") }
-        let session = try TextSession(package, decode: decode, embedding: payload.embedding)
+        let session = try TextSession(package, decode: decode, rows: payload.rows)
         var logits = try session.feedPrompt(ids, prefill: interface.prefill(for: decode))
         var made: [Int] = []
         let started = ContinuousClock.now

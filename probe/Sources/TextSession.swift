@@ -19,10 +19,10 @@ final class TextSession {
     private(set) var position = 0
     private(set) var timing = Timing(totalMs: 0, hostMs: 0)
 
-    init(_ package: LoadedPackage, decode: PackageFunction, embedding: EmbeddingRows?) throws {
+    init(_ package: LoadedPackage, decode: PackageFunction, rows: RowTables) throws {
         self.package = package
         self.decode = decode
-        tables = HostTables(interface: package.interface, embedding: embedding)
+        tables = HostTables(interface: package.interface, rows: rows)
         let model = try package.model(decode)
         if package.interface.cacheForm == .arguments {
             state = nil

@@ -30,7 +30,7 @@ final class HostTests: XCTestCase {
     func testInputsHaveTheShapesOfTheInterface() throws {
         let payload = try Payload.open()
         let interface = payload.manifest.interface
-        let tables = HostTables(interface: interface, embedding: payload.embedding)
+        let tables = HostTables(interface: interface, rows: payload.rows)
         for function in interface.functions {
             let inputs = try tables.inputs(function, tokens: [0], position: 0)
             for (name, array) in inputs {

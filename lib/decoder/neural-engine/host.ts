@@ -114,8 +114,9 @@ export function blendTables(
 /** Rows (v, C) of a table outside the package, times `scale`, as columns (1, C, 1, S); 0 beyond the last. */
 export function rowColumns(rows: Float32Array, channels: number, width: number, scale: number): HostArray {
   const values = new Float32Array(channels * width);
+  const factor = Math.fround(scale);
   for (let c = 0; c * channels < rows.length; c++) {
-    for (let i = 0; i < channels; i++) values[i * width + c] = (rows[c * channels + i] as number) * scale;
+    for (let i = 0; i < channels; i++) values[i * width + c] = (rows[c * channels + i] as number) * factor;
   }
   return { shape: [1, channels, 1, width], values };
 }

@@ -103,6 +103,7 @@ function allCalls(): { call: Call; expected: Arrays | "refused" }[] {
         const fits = count <= fn.width && position + count <= context && position + fn.width <= context;
         made.push({ call, expected: fits ? replay(fn, tokens, position) : "refused" });
       }
+  made.push(...outsideCalls());
   made.push({
     call: { interface: plain, function: "prefill", tokens: [3, 4], position: 6 },
     expected: {
@@ -120,6 +121,39 @@ function allCalls(): { call: Call; expected: Arrays | "refused" }[] {
       call: { interface: plain, function: "prefill", tokens: [...tokens], position },
       expected: "refused",
     });
+  return made;
+}
+
+/** Rows looked up in two files: of the embedding, and of a table of per-layer embeddings. */
+function outsideCalls(): { call: Call; expected: Arrays | "refused" }[] {
+  const [hidden, layers] = [embeddings[0], embeddings[2]] as const;
+  if (!hidden || !layers) throw new Error("no tables");
+  const outside = {
+    ...neural,
+    vocab: 5,
+    hidden: 6,
+    embedding: { location: "host", file: hidden.name, scale: hidden.factor },
+    perLayer: { input: "per_layer", file: layers.name, channels: 8, scale: layers.factor },
+  };
+  const columns = (rows: readonly (readonly number[])[], width: number): Arrays[string] => {
+    const channels = rows[0]?.length ?? 0;
+    const values = Array.from({ length: channels * width }, (_, i) => rows[i % width]?.[Math.floor(i / width)] ?? 0);
+    return { shape: [1, channels, 1, width], kind: "fp16", values };
+  };
+  const made: { call: Call; expected: Arrays | "refused" }[] = functions.slice(0, 2).map((fn) => {
+    const tokens = hidden.tokens.slice(0, fn.width);
+    const { ids: _, ...others } = replay(fn, tokens, 2);
+    return {
+      call: { interface: outside, function: fn.name, tokens, position: 2 },
+      expected: {
+        ...others,
+        hidden: columns(hidden.expected.slice(0, tokens.length), fn.width),
+        per_layer: columns(layers.expected.slice(0, tokens.length), fn.width),
+      },
+    };
+  });
+  const wrong = { ...outside, perLayer: { ...outside.perLayer, channels: 16 } };
+  made.push({ call: { interface: wrong, function: "decode_13", tokens: [1], position: 0 }, expected: "refused" });
   return made;
 }
 
@@ -362,11 +396,44 @@ function embeddingFiles(): {
   const pick = (of: (i: number, token: number) => number): number[][] =>
     tokens.map((t) => half(Array.from({ length: hidden }, (_, c) => of(t * hidden + c, t))));
   const bytesOf = (values: readonly number[]): Uint8Array => new Uint8Array(Uint16Array.from(values).buffer);
+  const scale = (value: number): number => f32(value * f32(factor));
+  const rounded = (value: number): number => widened(half([value])[0] as number);
+  /** Numbers of `bits` bits, written into one long number bit by bit, the lowest first. */
+  const packed = (values: readonly number[], bits: number): Uint8Array => {
+    const all = values.reduce((n, v, i) => n | ((BigInt(v) & ((1n << BigInt(bits)) - 1n)) << BigInt(i * bits)), 0n);
+    return Uint8Array.from({ length: (values.length * bits) / 8 }, (_, i) => Number((all >> BigInt(8 * i)) & 255n));
+  };
+  // Two rows and four columns to a scale.
+  const nibbles = Array.from({ length: 6 * 8 }, () => rng.integer(16) - 8);
+  const blocks = half(Array.from({ length: 6 }, () => 0.01 + 0.02 * rng.uniform()));
+  const shifts = Int8Array.from({ length: 6 }, () => rng.integer(16) - 8);
+  const inBlock = (t: number, c: number): number => Math.floor(t / 2) * 2 + Math.floor(c / 4);
+  const palettes = ([1, 3, 6, 8] as const).map((bits) => {
+    // Eight columns, so that rows end with a byte; three rows to a table.
+    const indices = Array.from({ length: 6 * 8 }, () => rng.integer(2 ** bits));
+    const tables = half(Array.from({ length: 2 * 2 ** bits }, () => rng.normal()));
+    return {
+      name: `palette${bits}.safetensors`,
+      bytes: file([
+        ["tables", "F16", [2, 2 ** bits], bytesOf(tables)],
+        ["indices", "U8", [6, bits], packed(indices, bits)],
+      ]),
+      expected: tokens.map((t) =>
+        half(
+          Array.from({ length: 8 }, (_, c) =>
+            scale(widened(tables[Math.floor(t / 3) * 2 ** bits + (indices[t * 8 + c] as number)] as number)),
+          ),
+        ),
+      ),
+      factor,
+      tokens,
+    };
+  });
   return [
     {
       name: "plain.safetensors",
       bytes: file([["embedding", "F16", [vocab, hidden], bytesOf(rows)]]),
-      expected: pick((i) => f32(widened(rows[i] as number) * f32(factor))),
+      expected: pick((i) => scale(widened(rows[i] as number))),
       factor,
       tokens,
     },
@@ -376,10 +443,30 @@ function embeddingFiles(): {
         ["codes", "I8", [vocab, hidden], new Uint8Array(codes.buffer)],
         ["scales", "F16", [vocab, 1], bytesOf(scales)],
       ]),
-      expected: pick((i, t) => f32(f32((codes[i] as number) * widened(scales[t] as number)) * f32(factor))),
+      expected: pick((i, t) => scale(rounded(f32((codes[i] as number) * widened(scales[t] as number))))),
       factor,
       tokens,
     },
+    {
+      name: "nibbles.safetensors",
+      bytes: file([
+        ["scales", "F16", [3, 2], bytesOf(blocks)],
+        ["codes", "U8", [6, 4], packed(nibbles, 4)],
+        ["offsets", "I8", [3, 2], new Uint8Array(shifts.buffer)],
+      ]),
+      expected: tokens.map((t) =>
+        half(
+          Array.from({ length: 8 }, (_, c) => {
+            const block = inBlock(t, c);
+            const code = (nibbles[t * 8 + c] as number) - (shifts[block] as number);
+            return scale(rounded(f32(widened(blocks[block] as number) * code)));
+          }),
+        ),
+      ),
+      factor,
+      tokens,
+    },
+    ...palettes,
   ];
 }
 
@@ -400,9 +487,9 @@ const links = [
 ];
 const times = Array.from({ length: 37 }, () => 1 + rng.uniform());
 
+const embeddings = embeddingFiles();
 const calls = allCalls();
 const compared = comparisons();
-const embeddings = embeddingFiles();
 const starter = JSON.parse(await readFile("experiments/starter/model/tokenizer.json", "utf8")) as object;
 const tokenizers: Record<string, object> = { starter, ...syntheticTokenizers() };
 

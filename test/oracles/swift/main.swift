@@ -76,9 +76,12 @@ func shown(_ array: HostArray) -> Array16 {
 let cases = try JSONDecoder().decode(Cases.self, from: Data(contentsOf: URL(fileURLWithPath: "cases.json")))
 var results = Results()
 
+/// Tables that the cases name lie beside them.
+func beside(_ file: String) -> URL { URL(fileURLWithPath: file) }
+
 for call in cases.calls {
-    let tables = HostTables(interface: call.interface, embedding: nil)
     do {
+        let tables = HostTables(interface: call.interface, rows: try RowTables(call.interface, find: beside))
         let inputs = try tables.inputs(try call.interface.function(call.function), tokens: call.tokens, position: call.position)
         results.calls.append(inputs.mapValues(shown))
         results.refusals.append("")
@@ -95,7 +98,7 @@ else { fatalError("golden.json and probe.json do not belong together") }
 for function in manifest.interface.functions {
     for position in [0, 1, 17, function.context - function.width] {
         for count in Set([1, function.width]).sorted() where function.takes(count, at: position) {
-            let tables = HostTables(interface: manifest.interface, embedding: nil)
+            let tables = HostTables(interface: manifest.interface, rows: try RowTables(manifest.interface, find: beside))
             let inputs = try tables.inputs(function, tokens: Array(repeating: 3, count: count), position: position)
             results.exported.append(Results.Exported(
                 function: function.name, position: position, count: count, inputs: inputs.mapValues(shown)))
