@@ -90,7 +90,9 @@ function fromText(text: string, p: PropertySchema): unknown {
       .filter((t) => t !== "");
     return p.items?.type === "number" || p.items?.type === "integer" ? items.map(Number) : items;
   }
-  return text.replaceAll("\\n", "\n");
+  // `ios18` is as good as `iOS18`.
+  const choice = p.enum?.find((e) => typeof e === "string" && e.toLowerCase() === text.toLowerCase());
+  return choice ?? text.replaceAll("\\n", "\n");
 }
 
 function fromFile(path: string): string {

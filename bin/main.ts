@@ -97,7 +97,7 @@ async function main(argv: string[]): Promise<number> {
   });
   try {
     await buildProgram().parseAsync(argv, { from: "user" });
-    return 0;
+    return Number(process.exitCode ?? 0);
   } catch (thrown) {
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2;
     cleanUpTemporaryOutput();

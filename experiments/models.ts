@@ -11,19 +11,25 @@ import { type Checkpoint, openCheckpoint } from "../lib/formats/hugging-face/che
 import { f32, type Tensor } from "../lib/mil/tensor.ts";
 import { loadTokenizer, type Tokenizer } from "../lib/tokenizer/tokenizer.ts";
 
-export interface OpenModel {
+/** A model none of whose weights has been read. */
+export interface ModelFiles {
   readonly reference: string;
   readonly directory: string;
   readonly checkpoint: Checkpoint;
   /** SHA-256 over config and weights. */
   readonly hash: string;
   readonly tokenizer: Tokenizer;
+}
+
+export interface OpenModel extends ModelFiles {
   readonly weights: DecoderWeights;
   readonly runner: DecoderRunner;
 }
 
 export interface ModelSession {
   open(reference: string): Promise<OpenModel>;
+  /** As `open`, without reading the weights: for what streams them. */
+  files(reference: string): Promise<ModelFiles>;
   close(): Promise<void>;
 }
 
@@ -33,31 +39,40 @@ export function modelSession(engine: Engine, resolve: (reference: string) => Pro
   // Programs hold no weights, so models of one architecture share what is compiled.
   const compiled = new Map<string, Promise<Executable>>();
 
-  const load = async (reference: string): Promise<OpenModel> => {
+  const seen = new Map<string, Promise<ModelFiles>>();
+  const look = async (reference: string): Promise<ModelFiles> => {
     const directory = await resolve(reference);
     const checkpoint = await openCheckpoint(directory);
     const tokenizer = await loadTokenizer(directory);
-    const weights = await loadWeights(checkpoint);
-    const runner = new DecoderRunner(engine, weights, compiled);
-    return { reference, directory, checkpoint, hash: await checkpoint.hash(), tokenizer, weights, runner };
+    return { reference, directory, checkpoint, hash: await checkpoint.hash(), tokenizer };
+  };
+  const load = async (reference: string): Promise<OpenModel> => {
+    const model = await kept(seen, reference, look);
+    const weights = await loadWeights(model.checkpoint);
+    return { ...model, weights, runner: new DecoderRunner(engine, weights, compiled) };
   };
   return {
-    open(reference) {
-      let model = opened.get(reference);
-      if (!model) {
-        model = load(reference);
-        opened.set(reference, model);
-        model.catch(() => opened.delete(reference));
-      }
-      return model;
-    },
+    open: (reference) => kept(opened, reference, load),
+    files: (reference) => kept(seen, reference, look),
     async close() {
-      for (const model of opened.values()) await (await model).checkpoint.close();
+      for (const model of seen.values()) await (await model).checkpoint.close();
       for (const exe of compiled.values()) await (await exe).dispose();
+      seen.clear();
       opened.clear();
       compiled.clear();
     },
   };
+}
+
+/** What is known under `key`, or is made now; a failure is not kept. */
+function kept<T>(known: Map<string, Promise<T>>, key: string, make: (key: string) => Promise<T>): Promise<T> {
+  let found = known.get(key);
+  if (!found) {
+    found = make(key);
+    known.set(key, found);
+    found.catch(() => known.delete(key));
+  }
+  return found;
 }
 
 /** All weights as fp32, compressed ones decoded, one tensor at a time; of per-layer embeddings the rows that are asked for. */

@@ -56,6 +56,8 @@ export interface ExperimentCommand<C, U extends Unit, R, S> {
   print(summary: S, config: C): string;
   /** What goes to standard output with --json. */
   json(summary: S, config: C): unknown;
+  /** What is wrong with a result that was nevertheless made: told after it, and the command fails. */
+  failure?(summary: S, config: C): EspalierError | null;
 }
 
 export function addExperimentCommand<C, U extends Unit, R, S>(
@@ -82,6 +84,11 @@ export function addExperimentCommand<C, U extends Unit, R, S>(
         () => definition.print(result, config),
         () => definition.json(result, config),
       );
+      const failure = definition.failure?.(result, config);
+      // The one object on standard output says it already.
+      if (failure && options.json) process.stderr.write(`${failure.message}\n`);
+      if (failure && options.json) process.exitCode = 1;
+      else if (failure) throw failure;
     } finally {
       await session.close();
     }

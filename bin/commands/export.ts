@@ -1,25 +1,43 @@
 /** @file `espalier export`. */
 import type { Command } from "commander";
 import { type ExportCard, exportExperiment } from "../../experiments/export/export.ts";
+import { EspalierError } from "../../lib/errors.ts";
 import { lintCounts, modelledLines } from "../device-text.ts";
 import { bytes, count, fixed, percent } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
 
+const verdicts: Readonly<Record<ExportCard["status"], string>> = {
+  ready: "ready",
+  "not-ready": "NOT READY",
+  unexecuted: "NOT RUN HERE",
+};
+
 export function cardText(card: ExportCard): string {
-  const p = card.parity;
+  const several =
+    card.kind === "package" ? [] : card.parts.map((p) => `  ${p.file}: ${p.holds}, weights ${bytes(p.weightBytes)}`);
   return [
-    `${card.ready ? "ready" : "NOT READY"}: ${card.package}`,
-    `size             ${bytes(card.sizeBytes)}, weights ${bytes(card.weightBytes)}, ${fixed(card.bitsPerWeight, 3)} bits per weight`,
+    `${verdicts[card.status]}: ${card.file}`,
+    ...card.reasons.map((reason) => `why not          ${reason}`),
+    `size             ${bytes(card.sizeBytes)}, as predicted; weights ${bytes(card.weightBytes)}, ${fixed(card.bitsPerWeight, 3)} bits per weight`,
     `against fp16     ${fixed(card.timesSmallerThanFp16, 2)} times smaller (${count(card.parameters)} weights, ${bytes(card.fp16Bytes)})`,
-    `functions        ${card.functions.join(", ")}, ${card.layout} layout`,
-    `greedy text      ${p.greedyIdentical ? `${p.greedyTokens} tokens identical` : `differs at token ${p.greedyFirstDifference}`} to the fp32 model with the same weights`,
-    `logits           largest difference ${p.maxLogitDifference.toExponential(1)} of ${fixed(p.largestLogit, 1)} over ${p.positions} positions`,
-    `KL, same top     ${p.meanKl.toExponential(1)} nats, ${percent(p.topAgreement)}`,
+    `functions        ${card.functions.join(", ")}, ${card.layout} layout, ${card.target}`,
+    ...(several.length > 0 ? [`packages         ${several.length}`, ...several] : []),
+    `run here         ${{ whole: "yes", "by-parts": "yes, part by part", none: "NO" }[card.execution.kind]}: ${card.execution.explanation}`,
+    ...(card.execution.kind === "none" ? [] : parityText(card)),
     ...headroomText(card),
+    `read back        ${count(card.constantsCompared)} constants, bit for bit`,
     `lint             ${lintCounts(card.lint)}; \`espalier inspect --lint\` names them`,
     ...modelledLines(card.modelled),
     `not checked here ${card.notChecked.join("; ")}`,
   ].join("\n");
+}
+
+function parityText({ parity: p }: ExportCard): string[] {
+  return [
+    `greedy text      ${p.greedyIdentical ? `${p.greedyTokens} tokens identical` : `differs at token ${p.greedyFirstDifference}`} to the fp32 model with the same weights`,
+    `logits           largest difference ${p.maxLogitDifference.toExponential(1)} of ${fixed(p.largestLogit, 1)} over ${p.positions} positions`,
+    `KL, same top     ${p.meanKl.toExponential(1)} nats, ${percent(p.topAgreement)}`,
+  ];
 }
 
 function headroomText({ headroom, scaling }: ExportCard): string[] {
@@ -39,5 +57,11 @@ export function addExport(program: Command, signal: AbortSignal): void {
     experiment: exportExperiment,
     print: (s) => `${cardText(s.card)}\nwritten to       ${s.out}`,
     json: (s) => s.card,
+    failure: ({ card }) =>
+      card.status === "not-ready"
+        ? new EspalierError("export/parity", `the package is not ready and was kept as ${card.file}`, {
+            hint: card.reasons.join("; "),
+          })
+        : null,
   });
 }

@@ -2,18 +2,21 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { readFiles } from "../../experiments/export/package-files.ts";
 import { estimateProgram } from "../../lib/cost/estimate.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { type ComputeUnits, computeUnits } from "../../lib/formats/coreml/compute-units.ts";
 import { summarizePackage } from "../../lib/formats/coreml/inspect.ts";
 import { lintPackage } from "../../lib/formats/coreml/lint/lint.ts";
-import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
+import type { ReadPackage } from "../../lib/formats/coreml/package-reader.ts";
+import { isPipeline } from "../../lib/formats/coreml/pipeline.ts";
 import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import { openSafetensors } from "../../lib/formats/safetensors.ts";
 import { printProgram } from "../../lib/mil/print.ts";
 import { lintText, modelledLines } from "../device-text.ts";
 import { bytes, count, fixed, table } from "../numbers.ts";
+import { isPackage, packageAt } from "../packages.ts";
 import { exists } from "../session.ts";
 import { printResult } from "./experiment-command.ts";
 
@@ -36,7 +39,10 @@ function unitsOf(given: string | undefined): ComputeUnits {
 export function addInspect(program: Command): void {
   program
     .command("inspect")
-    .argument("<path>", "an .mlpackage, a checkpoint folder or a .safetensors file")
+    .argument(
+      "<path>",
+      "an .mlpackage, a folder of packages or of an export, a checkpoint folder or a .safetensors file",
+    )
     .option("--json", "Print one JSON object on standard output and nothing else")
     .option("--program", "Print the whole program of a package")
     .option("--lint", "Check a package against the known traps of the Neural Engine")
@@ -51,7 +57,8 @@ export function addInspect(program: Command): void {
       const found = await stat(path).catch((cause: unknown) => {
         throw new EspalierError("model/missing-file", `there is nothing at ${path}`, { cause });
       });
-      if (path.replace(/\/$/, "").endsWith(".mlpackage")) await inspectPackage(path, options);
+      const packaged = await packageAt(path);
+      if (await isPackage(packaged)) await inspectPackages(packaged, options);
       else if (found.isFile()) await inspectSafetensors(path, options);
       else if (await exists(join(path, "config.json"))) await inspectCheckpoint(path, options);
       else
@@ -62,28 +69,40 @@ export function addInspect(program: Command): void {
     });
 }
 
-async function inspectPackage(path: string, options: InspectOptions): Promise<void> {
+/** A package, or each of several with the name of its file above it. */
+async function inspectPackages(path: string, options: InspectOptions): Promise<void> {
   const units = unitsOf(options.units);
+  const files = await readFiles(path);
+  const texts: string[] = [];
+  const objects: unknown[] = [];
+  for (const { file, path: own, read } of files) {
+    const { text, json } = await inspected(own, read, units, options);
+    const heading = file === "" ? [] : [`== ${file}`];
+    texts.push([...heading, text].join("\n"));
+    objects.push(file === "" ? json : { file, ...json });
+  }
+  const kind = (await isPipeline(path)) ? "pipeline" : "functions";
+  printResult(
+    options,
+    () => texts.join("\n\n"),
+    () => (files.length === 1 && files[0]?.file === "" ? objects[0] : { kind, packages: objects }),
+  );
+}
+
+async function inspected(
+  path: string,
+  read: ReadPackage,
+  units: ComputeUnits,
+  options: InspectOptions,
+): Promise<{ text: string; json: object }> {
   if (options.lint) {
     const lint = await lintPackage(path, { units });
-    printResult(
-      options,
-      () => lintText(lint),
-      () => lint,
-    );
-    return;
+    return { text: lintText(lint), json: lint };
   }
   if (options.modelled) {
-    const { program, weightBytes } = await readPackage(path);
-    const modelled = estimateProgram(program, { units, weightBytes });
-    printResult(
-      options,
-      () => modelledLines(modelled).join("\n"),
-      () => modelled,
-    );
-    return;
+    const modelled = estimateProgram(read.program, { units, weightBytes: read.weightBytes });
+    return { text: modelledLines(modelled).join("\n"), json: modelled };
   }
-  const read = await readPackage(path);
   const s = summarizePackage(read);
   const text = (): string => {
     const parts = [
@@ -114,7 +133,7 @@ async function inspectPackage(path: string, options: InspectOptions): Promise<vo
     if (options.program) parts.push("", printProgram(read.program));
     return parts.join("\n");
   };
-  printResult(options, text, () => s);
+  return { text: text(), json: s };
 }
 
 async function inspectSafetensors(path: string, options: { json?: boolean }): Promise<void> {

@@ -7,6 +7,7 @@ import { openPackage } from "../../lib/decoder/package-model.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { loadTokenizer } from "../../lib/tokenizer/tokenizer.ts";
 import { addFlags, parseFlags } from "../flags.ts";
+import { packageAt, tokenizerBeside } from "../packages.ts";
 import { exists } from "../session.ts";
 import { addCommonFlags, printResult, withSession } from "./experiment-command.ts";
 
@@ -24,17 +25,18 @@ const runPackageConfig = z.object({
 export function addRunPackage(program: Command, signal: AbortSignal): void {
   const command = program
     .command("run-package")
-    .argument("<package>", "an .mlpackage that `export` wrote")
+    .argument("<package>", "an .mlpackage, a folder of packages, or the folder that `export` wrote")
     .description("Execute a Core ML package here and continue a text with it");
   addFlags(command, runPackageConfig);
   addCommonFlags(command).addHelpText(
     "after",
     "\nExample:\n  espalier run-package package/Model.mlpackage --prompt 'Once upon a time'",
   );
-  command.action(async (path: string) => {
+  command.action(async (named: string) => {
+    const path = await packageAt(named);
     const given: Record<string, unknown> = command.opts();
     const config = parseFlags(runPackageConfig, given);
-    const folder = config.tokenizer ?? join(path, "..", "tokenizer");
+    const folder = config.tokenizer ?? (await tokenizerBeside(path));
     if (!(await exists(join(folder, "tokenizer.json")))) {
       throw new EspalierError("model/missing-file", `there is no tokenizer.json in ${folder}`, {
         hint: "Give the folder of the tokenizer as --tokenizer.",

@@ -1,5 +1,6 @@
 /** @file The export card: what a package is, and what was checked before it was called ready. */
 import { z } from "zod";
+import { targetNames } from "../../lib/formats/coreml/targets.ts";
 import { deviceChecksShape } from "./device-checks.ts";
 
 const layerHeadroom = z.object({
@@ -10,14 +11,34 @@ const layerHeadroom = z.object({
   insideAt: z.string(),
 });
 
+/** `unexecuted`: well-formed, but not run here, so that nobody can say whether it is right. */
+export const verdicts = ["ready", "not-ready", "unexecuted"] as const;
+
+const part = z.object({
+  file: z.string(),
+  /** What a part of a pipeline holds, or the function of a package for one. */
+  holds: z.string(),
+  sizeBytes: z.number(),
+  weightBytes: z.number(),
+});
+
 export const cardSchema = z.object({
   ready: z.boolean(),
+  status: z.enum(verdicts),
+  /** In words, why the package is not ready; empty when it is. */
+  reasons: z.array(z.string()),
   package: z.string(),
+  /** What lies beside this card: `package`, with the verdict in front of it unless it is ready. */
+  file: z.string(),
+  /** One package; packages that follow each other; or a package for each function. */
+  kind: z.enum(["package", "pipeline", "functions"]),
+  parts: z.array(part),
+  target: z.enum(targetNames),
   layout: z.enum(["neural-engine", "plain"]),
   sizeBytes: z.number(),
-  /** What the package was to have, counted before it was written; null in cards from before it was. */
+  /** What the packages were to have, counted before they were written; null in cards from before it was. */
   predictedBytes: z.number().nullable().default(null),
-  /** What the .mlpackage has; `sizeBytes` counts an embedding beside it too. */
+  /** What they have, the same or nothing is kept; `sizeBytes` counts an embedding beside them too. */
   packageBytes: z.number().nullable().default(null),
   weightBytes: z.number(),
   /** Of the tables beside the package, embedding and per-layer embeddings; null where there are none. */
@@ -54,6 +75,16 @@ export const cardSchema = z.object({
       worstWithout: z.number(),
     })
     .nullable(),
+  /** Which constants of the written files were compared, bit for bit, with what was to be written. */
+  constantsCompared: z.number(),
+  execution: z.object({
+    /** `by-parts`: some weights at a time, model and package alike; `none`: type-checked, linted and compared, not run. */
+    kind: z.enum(["whole", "by-parts", "none"]),
+    /** Of the model in fp32, and up to which models are held in memory. */
+    modelBytes: z.number(),
+    heldUpToBytes: z.number(),
+    explanation: z.string(),
+  }),
   parity: z.object({
     positions: z.number(),
     greedyTokens: z.number(),

@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { LARGEST_HEAD_PART, neuralEngineGap, STATE_MULTIPLE } from "../../lib/decoder/neural-engine/plan.ts";
 import { EspalierError } from "../../lib/errors.ts";
+import { PACKAGE_LIMIT_BYTES } from "../../lib/formats/coreml/pipeline.ts";
 import { targetNames } from "../../lib/formats/coreml/targets.ts";
 
 export const targets = ["coreml"] as const;
@@ -15,7 +16,12 @@ export const exportConfig = z.object({
     .enum(["neural-engine", "plain"])
     .optional()
     .describe("For the Neural Engine, or plain, for CPU and GPU; default: the first where it takes the model whole"),
-  target: z.enum(targetNames).default("iOS18").describe("The oldest system the package is for"),
+  target: z
+    .enum(targetNames)
+    .default("iOS18")
+    .describe(
+      "The oldest system the package is for; on iOS 17 caches are inputs and outputs, and each function a package",
+    ),
   contexts: z
     .array(z.number().int().min(16))
     .min(1)
@@ -39,7 +45,24 @@ export const exportConfig = z.object({
     .describe("Held-out text for the comparison; default: the model's own greedy text")
     .meta({ role: "text" }),
   separator: z.string().optional().describe("Documents in the text are split at this string"),
-  checkTokens: z.number().int().min(16).default(64).describe("Tokens of greedy text that must be identical"),
+  checkTokens: z
+    .number()
+    .int()
+    .min(4)
+    .optional()
+    .describe("Tokens of greedy text that must be identical; default: 64, for a streamed model 8"),
+  streamAboveBytes: z
+    .number()
+    .int()
+    .min(0)
+    .default(1_000_000_000)
+    .describe("Models of more fp32 bytes are streamed: written and compared some weights at a time"),
+  maxPackageBytes: z
+    .number()
+    .int()
+    .min(1000)
+    .default(PACKAGE_LIMIT_BYTES)
+    .describe("Weights one package may hold; a larger model becomes several packages that follow each other"),
   name: z
     .string()
     .regex(/^[\w-]+$/)

@@ -8,10 +8,11 @@ import { estimateProgram, type Modelled } from "../../lib/cost/estimate.ts";
 import type { CallTime, CostParameters } from "../../lib/cost/model.ts";
 import { rows, type Unit } from "../../lib/cost/placement.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
+import { invariant } from "../../lib/errors.ts";
 import { type ComputeUnits, computeUnits } from "../../lib/formats/coreml/compute-units.ts";
 import { type LintResult, lintPackage } from "../../lib/formats/coreml/lint/lint.ts";
 import { severities } from "../../lib/formats/coreml/lint/rule.ts";
-import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
+import type { Program } from "../../lib/mil/program.ts";
 
 export const lintSchema = z.object({
   units: z.enum(computeUnits),
@@ -94,15 +95,48 @@ export interface DeviceCheckOptions {
   readonly parameters?: CostParameters;
 }
 
-/** Throws what the reader throws for a package that cannot be read. */
-export async function deviceChecks(path: string, options: DeviceCheckOptions): Promise<DeviceChecks> {
-  const { program, weightBytes } = await readPackage(path);
+/**
+ * Lints every package at `paths`, and models the program they are together, of which a phone holds `weightBytes`. Throws what the
+ * reader throws for a package that cannot be read.
+ */
+export async function deviceChecks(
+  packages: readonly { readonly file: string; readonly path: string }[],
+  { program, weightBytes }: { program: Program; weightBytes: number },
+  options: DeviceCheckOptions,
+): Promise<DeviceChecks> {
   const { units, parameters } = options;
+  const results: LintResult[] = [];
+  for (const { file, path } of packages) results.push(inFile(file, await lintPackage(path, options)));
   // Through the schema: a card keeps mutable copies.
   return {
-    lint: lintSchema.parse(await lintPackage(path, options)),
+    lint: lintSchema.parse(mergedLint(results)),
     modelled: modelledSchema.parse(
       estimateProgram(program, { units, weightBytes, ...(parameters ? { parameters } : {}) }),
     ),
+  };
+}
+
+/** Findings that say in which of several packages they are. */
+const inFile = (file: string, lint: LintResult): LintResult =>
+  file === ""
+    ? lint
+    : { ...lint, findings: lint.findings.map((f) => ({ ...f, function: [file, f.function ?? []].flat().join(" ") })) };
+
+/** The findings of all; a rule passed where it passed in every package. */
+function mergedLint(results: readonly LintResult[]): LintResult {
+  const [first] = results;
+  invariant(first, "an export has a package");
+  const sum = (count: "errors" | "warnings" | "infos"): number => results.reduce((n, r) => n + r.counts[count], 0);
+  const least = (count: "passed" | "notApplicable"): number => Math.min(...results.map((r) => r.counts[count]));
+  return {
+    units: first.units,
+    counts: {
+      errors: sum("errors"),
+      warnings: sum("warnings"),
+      infos: sum("infos"),
+      passed: least("passed"),
+      notApplicable: least("notApplicable"),
+    },
+    findings: results.flatMap((r) => r.findings),
   };
 }

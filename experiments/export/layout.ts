@@ -4,20 +4,27 @@
  * For the Neural Engine headroom is measured first on the unscaled program; where a value comes near fp16's largest the
  * program is built again with the factors that bring it back.
  */
-import type { CompressedWeight } from "../../lib/compress/weight.ts";
 import { hostEmbedding } from "../../lib/decoder/neural-engine/embedding.ts";
 import { type Headroom, measureHeadroom } from "../../lib/decoder/neural-engine/headroom.ts";
-import { neuralEnginePlan, scaledPlan } from "../../lib/decoder/neural-engine/plan.ts";
+import {
+  type NeuralEngineOptions,
+  type NeuralEnginePlan,
+  neuralEnginePlan,
+  scaledPlan,
+} from "../../lib/decoder/neural-engine/plan.ts";
 import { neuralEngineProgram } from "../../lib/decoder/neural-engine/program.ts";
 import { isUnscaled, scalingFor } from "../../lib/decoder/neural-engine/scaling.ts";
-import type { NeuralEngineInterface, PackageInterface } from "../../lib/decoder/package-interface.ts";
+import type { PackageInterface } from "../../lib/decoder/package-interface.ts";
 import { packageProgram } from "../../lib/decoder/package-program.ts";
+import { shippedTable } from "../../lib/decoder/streamed-weights.ts";
 import type { RowTable } from "../../lib/decoder/weights.ts";
+import { stagedEngine } from "../../lib/engines/staged.ts";
+import { targets as coremlTargets } from "../../lib/formats/coreml/targets.ts";
 import type { Program } from "../../lib/mil/program.ts";
 import type { ExperimentContext } from "../definition.ts";
-import type { OpenModel } from "../models.ts";
 import type { ExportCard } from "./card.ts";
 import type { ExportConfig, ExportSizes } from "./config.ts";
+import { type ExportSource, weightOf } from "./source.ts";
 
 export interface Layout {
   readonly program: Program;
@@ -29,35 +36,38 @@ export interface Layout {
 export interface LayoutRequest {
   readonly config: ExportConfig;
   readonly sizes: ExportSizes;
-  readonly model: OpenModel;
-  readonly weights: ReadonlyMap<string, CompressedWeight>;
-  /** Text to measure headroom on. */
-  readonly sequences: readonly (readonly number[])[];
+  /** With text to measure headroom on. */
+  readonly source: ExportSource;
   readonly context: ExperimentContext;
 }
+
+/** Weights that are in memory at once, as they are stored, while a program larger than memory is run. */
+export const STAGE_BYTES = 100_000_000;
 
 export async function buildLayout(request: LayoutRequest): Promise<Layout> {
   return request.sizes.layout === "plain" ? plainLayout(request) : neuralEngineLayout(request);
 }
 
-const beginToken = (model: OpenModel): number | null => model.tokenizer.encode("", { bos: true })[0] ?? null;
+const beginToken = ({ model }: ExportSource): number | null => model.tokenizer.encode("", { bos: true })[0] ?? null;
 
-function plainLayout({ sizes, model, weights }: LayoutRequest): Layout {
-  const { arch } = model.weights;
+function plainLayout({ config, sizes, source }: LayoutRequest): Layout {
+  const { arch, weights } = source;
   const context = sizes.contexts[0] as number;
+  const cacheForm = coremlTargets[config.target].states ? "state" : "arguments";
   const prefillLength = sizes.prefill[0] ?? null;
   const prefill =
     prefillLength === null ? [] : [{ name: "prefill", role: "prefill" as const, width: prefillLength, context }];
   return {
-    program: packageProgram(arch, weights, { context, prefillLength }),
+    program: packageProgram(arch, weights, { context, prefillLength, cacheForm }),
     interface: {
       version: 1,
       layout: "plain",
       family: arch.family,
       hidden: arch.hidden,
       vocab: arch.vocab,
-      beginToken: beginToken(model),
-      stopTokens: [...model.tokenizer.eosIds],
+      cacheForm,
+      beginToken: beginToken(source),
+      stopTokens: [...source.model.tokenizer.eosIds],
       functions: [{ name: "decode", role: "decode", width: 1, context }, ...prefill],
     },
     headroom: null,
@@ -66,41 +76,65 @@ function plainLayout({ sizes, model, weights }: LayoutRequest): Layout {
 }
 
 async function neuralEngineLayout(request: LayoutRequest): Promise<Layout> {
-  const { config, sizes, model, weights, sequences, context } = request;
-  const { arch } = model.weights;
-  const plan = neuralEnginePlan(arch, {
+  const { config, sizes, source, context } = request;
+  const { arch, weights } = source;
+  const options: NeuralEngineOptions = {
     contexts: sizes.contexts,
     prefill: sizes.prefill,
     embedding: sizes.embedding,
-    cacheForm: "state",
+    cacheForm: coremlTargets[config.target].states ? "state" : "arguments",
     prefillLogits: "last",
-    beginToken: beginToken(model),
-    stopTokens: model.tokenizer.eosIds,
+    beginToken: beginToken(source),
+    stopTokens: source.model.tokenizer.eosIds,
     embeddingFile: embeddingFile(config.name),
     perLayerFile: perLayerFile(config.name),
-  });
-  const outside = (name: string, isOutside: boolean): RowTable | null =>
-    isOutside ? hostEmbedding(weights.get(name) as CompressedWeight) : null;
-  const tables = {
-    embedding: outside("embedding", sizes.embedding === "host"),
-    perLayer: outside("perLayerEmbedding", arch.perLayer !== null),
   };
-  const measure = (program: Program, description: NeuralEngineInterface): Promise<Headroom> =>
-    measureHeadroom(context.engine, program, description, sequences, { ...tables, signal: context.signal });
-
-  const program = neuralEngineProgram(arch, weights, plan);
-  const headroom = await measure(program, plan.interface);
+  const plan = neuralEnginePlan(arch, options);
+  // Peaks are those of the same graph with states, which can be run in stages.
+  const measured = source.held ? plan : neuralEnginePlan(arch, { ...options, cacheForm: "state" });
+  const headroom = await measure(source, measured, sizes, context);
   const scaling = scalingFor(arch.layers, headroom);
-  if (isUnscaled(scaling)) return { program, interface: plan.interface, headroom: reported(headroom), scaling: null };
+  if (isUnscaled(scaling))
+    return {
+      program: neuralEngineProgram(arch, weights, plan),
+      interface: plan.interface,
+      headroom: reported(headroom),
+      scaling: null,
+    };
   const quiet = scaledPlan(plan, scaling);
-  const scaled = neuralEngineProgram(arch, weights, quiet);
-  const after = await measure(scaled, quiet.interface);
+  const after = await measure(source, scaledPlan(measured, scaling), sizes, context);
   return {
-    program: scaled,
+    program: neuralEngineProgram(arch, weights, quiet),
     interface: quiet.interface,
     headroom: reported(after),
     scaling: { ...scaling, layers: [...scaling.layers], worstWithout: headroom.worst },
   };
+}
+
+/** Headroom of the plan's program on the compared text, in stages where the model is not held. */
+async function measure(
+  source: ExportSource,
+  plan: NeuralEnginePlan,
+  sizes: ExportSizes,
+  { engine, signal }: ExperimentContext,
+): Promise<Headroom> {
+  const { sequences } = source.text;
+  const program = neuralEngineProgram(source.arch, source.weights, plan);
+  const outside = (name: string, isOutside: boolean): RowTable | null => {
+    if (!isOutside) return null;
+    return source.held ? hostEmbedding(weightOf(source, name)) : shippedTable(source.model.checkpoint, name);
+  };
+  const tables = {
+    embedding: outside("embedding", sizes.embedding === "host"),
+    perLayer: outside("perLayerEmbedding", source.arch.perLayer !== null),
+  };
+  if (source.held) return measureHeadroom(engine, program, plan.interface, sequences, { ...tables, signal });
+  const staged = stagedEngine(engine, STAGE_BYTES);
+  const walk = (): Promise<Headroom> =>
+    measureHeadroom(staged, program, plan.interface, sequences, { ...tables, signal });
+  await walk();
+  await staged.execute(signal);
+  return walk();
 }
 
 export const embeddingFile = (name: string): string => `${name}.embedding.safetensors`;

@@ -2,9 +2,11 @@
  * @file A package read back, against the fp32 model with the same compressed weights: logits, KL, greedy text, every function.
  *
  * The package is driven through its metadata alone, with fp16 rounding after every operation. The first decode function walks
- * all the text; every other function the first sequence.
+ * all the text; every other function the first sequence. Greedy text is followed, not generated: where the package would choose as
+ * the model did at every position, it says the same text. So no call depends on what another gave, and a package larger than
+ * memory is compared by the same walk, made twice (`lib/engines/staged.ts`).
  */
-import { argmax, generate, type StepModel, type StepSession } from "../../lib/decoder/generate.ts";
+import { argmax, consume, generate, type StepModel, type StepSession } from "../../lib/decoder/generate.ts";
 import type { NeuralEngineModel } from "../../lib/decoder/neural-engine/driver.ts";
 import { throwIfCancelled } from "../../lib/eval/perplexity.ts";
 import type { Tokenizer } from "../../lib/tokenizer/tokenizer.ts";
@@ -17,6 +19,20 @@ export interface ComparedText {
   readonly seed: readonly number[];
   readonly checkTokens: number;
 }
+
+/** For a package that was not run: nothing was compared, and nothing is claimed. */
+export const notCompared: ExportCard["parity"] = {
+  positions: 0,
+  greedyTokens: 0,
+  greedyIdentical: false,
+  greedyFirstDifference: null,
+  maxLogitDifference: 0,
+  largestLogit: 0,
+  meanKl: 0,
+  topAgreement: 0,
+  prefillMaxDifference: null,
+  functions: [],
+};
 
 export interface Parity {
   readonly parity: ExportCard["parity"];
@@ -35,9 +51,9 @@ export async function compareWithModel(
   const tokens = Math.min(text.checkTokens, Math.min(reference.context, shipped.context) - seed.length);
   const greedy = await generate(reference, seed, { maxTokens: tokens, signal });
   onShare(0.3);
-  const again = await generate(shipped, seed, { maxTokens: tokens, signal });
+  const chosen = await choicesAlong(shipped, seed, greedy, signal);
   onShare(0.5);
-  const difference = greedy.findIndex((id, i) => again[i] !== id);
+  const difference = greedy.findIndex((id, i) => chosen[i] !== id);
 
   const walkers = walkersOf(shipped);
   const totals = { positions: 0, kl: 0, agreed: 0, worst: 0, largest: 0 };
@@ -75,7 +91,7 @@ export async function compareWithModel(
     parity: {
       positions: totals.positions,
       greedyTokens: tokens,
-      greedyIdentical: difference < 0 && greedy.length === again.length,
+      greedyIdentical: difference < 0,
       greedyFirstDifference: difference < 0 ? null : difference,
       maxLogitDifference: Math.max(totals.worst, ...[...perFunction.values()].map((f) => f.worst)),
       largestLogit: totals.largest,
@@ -86,6 +102,27 @@ export async function compareWithModel(
     },
     sample: tokenizer.decode(greedy),
   };
+}
+
+/** What a model chooses after the seed and after each token of `greedy` but the last. */
+async function choicesAlong(
+  model: StepModel,
+  seed: readonly number[],
+  greedy: readonly number[],
+  signal: AbortSignal | undefined,
+): Promise<number[]> {
+  const session = model.open();
+  try {
+    const chosen = [argmax(await consume(model, session, seed, signal))];
+    for (const [i, id] of greedy.slice(0, -1).entries()) {
+      throwIfCancelled(signal);
+      const rows = await session.feed([id], seed.length + i);
+      chosen.push(argmax(rows.subarray(rows.length - model.vocab)));
+    }
+    return chosen;
+  } finally {
+    session.dispose();
+  }
 }
 
 /** One function of a package, going along a text on its own cache. */

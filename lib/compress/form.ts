@@ -99,12 +99,18 @@ export function formOfRows(form: Exclude<WeightForm, { kind: "sparse" }>, from: 
   const cut = (shape: readonly number[]): number[] => [to - from, ...shape.slice(1)];
   if (form.kind === "affine") {
     const [scaleRows = 1, ...rest] = form.scaleShape;
-    const share = scaleRows / (form.shape[0] ?? 1);
-    return { ...form, shape: cut(form.shape), scaleShape: [scaleRows === 1 ? 1 : (to - from) * share, ...rest] };
+    const rowsPerScale = (form.shape[0] ?? 1) / scaleRows;
+    return { ...form, shape: cut(form.shape), scaleShape: [groupCount(rowsPerScale, from, to), ...rest] };
   }
-  if (form.kind === "scaled") {
-    const inner: PaletteForm = { ...form.inner, shape: cut(form.inner.shape) };
-    return { ...form, shape: cut(form.shape), inner };
-  }
+  const cutPalette = (palette: PaletteForm): PaletteForm => {
+    const { rowsPerTable } = palette;
+    const single = groupCount(rowsPerTable, from, to) === 1;
+    return { ...palette, shape: cut(palette.shape), rowsPerTable: single ? to - from : rowsPerTable };
+  };
+  if (form.kind === "palette") return cutPalette(form);
+  if (form.kind === "scaled") return { ...form, shape: cut(form.shape), inner: cutPalette(form.inner) };
   return { ...form, shape: cut(form.shape) };
 }
+
+/** The groups of `size` rows that rows `from` … `to` − 1 lie in. */
+const groupCount = (size: number, from: number, to: number): number => Math.ceil(to / size) - Math.floor(from / size);

@@ -9,6 +9,7 @@ import { elementCount } from "../mil/types.ts";
 import { palettize } from "./quantize/palettize.ts";
 import { quantizeAffine } from "./quantize/round-to-nearest.ts";
 import type { CompressedWeight, DeferredWeight, PaletteWeight, WeightForm } from "./weight.ts";
+import { rowsOf } from "./weight-views.ts";
 
 export interface RowCompression {
   form(shape: readonly number[]): WeightForm;
@@ -52,10 +53,14 @@ export function deferredWeight(
   return {
     kind: "deferred",
     form: compression.form(shape),
-    async *pieces() {
-      for (let from = 0; from < rows; from += step) {
-        const to = Math.min(rows, from + step);
-        yield compression.compress(await readRows(from, to), [to - from, ...shape.slice(1)]);
+    async *pieces(wanted = { from: 0, to: rows }) {
+      // Rows inside a group are compressed with it.
+      const first = Math.floor(wanted.from / rowStep) * rowStep;
+      for (let from = first; from < wanted.to; from += step) {
+        const to = Math.min(rows, from + step, Math.ceil(wanted.to / rowStep) * rowStep);
+        const piece = compression.compress(await readRows(from, to), [to - from, ...shape.slice(1)]);
+        const [begin, end] = [Math.max(wanted.from, from) - from, Math.min(wanted.to, to) - from];
+        yield begin === 0 && end === to - from ? piece : rowsOf(piece, begin, end);
       }
     },
   };

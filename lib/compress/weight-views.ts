@@ -6,20 +6,58 @@
  */
 import { EspalierError } from "../errors.ts";
 import { roundToFloat16 } from "../float16.ts";
-import type { AffineWeight, CompressedWeight, PaletteWeight, SparseWeight } from "./weight.ts";
+import { formOfRows } from "./form.ts";
+import type {
+  AffineWeight,
+  CompressedWeight,
+  DeferredWeight,
+  PaletteWeight,
+  SparseWeight,
+  WeightForm,
+} from "./weight.ts";
+
+type Weight = CompressedWeight | DeferredWeight;
+
+/** The same view of every piece of a weight that is made late. */
+const ofPieces = (
+  w: DeferredWeight,
+  form: WeightForm,
+  view: (piece: CompressedWeight) => CompressedWeight,
+): DeferredWeight => ({
+  kind: "deferred",
+  form,
+  async *pieces(rows) {
+    for await (const piece of w.pieces(rows)) yield view(piece);
+  },
+});
+
+const pointwiseShape = (shape: readonly number[]): number[] => [...shape, 1, 1];
+
+export function pointwiseForm<T extends WeightForm>(form: T): T {
+  const shape = pointwiseShape(form.shape);
+  if (form.kind === "affine") return { ...form, shape, scaleShape: pointwiseShape(form.scaleShape) };
+  if (form.kind === "scaled") return { ...form, shape, inner: { ...form.inner, shape } };
+  return { ...form, shape };
+}
 
 /** (out, in) as the (out, in, 1, 1) of a pointwise convolution. */
-export function asPointwise(w: CompressedWeight): CompressedWeight {
-  const shape = [...w.shape, 1, 1];
+export function asPointwise(w: CompressedWeight): CompressedWeight;
+export function asPointwise(w: Weight): Weight;
+export function asPointwise(w: Weight): Weight {
+  if (w.kind === "deferred") return ofPieces(w, pointwiseForm(w.form), asPointwise);
+  const shape = pointwiseShape(w.shape);
+  if (w.kind === "affine") return { ...w, shape, scaleShape: pointwiseShape(w.scaleShape) };
   if (w.kind === "scaled") return { ...w, shape, inner: { ...w.inner, shape } };
-  return w.kind === "affine" ? { ...w, shape, scaleShape: [...w.scaleShape, 1, 1] } : { ...w, shape };
+  return { ...w, shape };
 }
 
 const times = (values: Float32Array, factor: number, half: boolean): Float32Array =>
   values.map((v) => (half ? roundToFloat16(v * factor) : v * factor));
 
 /** factor · w. Throws `input/invalid` unless the factor is a power of two. */
-export function timesPowerOfTwo(w: CompressedWeight, factor: number): CompressedWeight {
+export function timesPowerOfTwo(w: CompressedWeight, factor: number): CompressedWeight;
+export function timesPowerOfTwo(w: Weight, factor: number): Weight;
+export function timesPowerOfTwo(w: Weight, factor: number): Weight {
   if (factor === 1) return w;
   if (!(factor > 0) || !Number.isInteger(Math.log2(factor)))
     throw new EspalierError("input/invalid", `a weight is scaled by a power of two, found ${factor}`);
@@ -34,6 +72,8 @@ export function timesPowerOfTwo(w: CompressedWeight, factor: number): Compressed
       return { ...w, nonzeros: times(w.nonzeros, factor, true) };
     case "scaled":
       return { ...w, rowScales: times(w.rowScales, factor, true) };
+    case "deferred":
+      return ofPieces(w, w.form, (piece) => timesPowerOfTwo(piece, factor));
   }
 }
 
@@ -41,8 +81,10 @@ export function timesPowerOfTwo(w: CompressedWeight, factor: number): Compressed
  * Rows `from` … `to` − 1 of a (rows, columns) weight. Throws `export/unsupported` where they cut through a palette's or a
  * scale's group of rows.
  */
-export function rowsOf(w: CompressedWeight, from: number, to: number): CompressedWeight {
-  const [rows, columns] = w.shape as [number, number];
+export function rowsOf(w: CompressedWeight, from: number, to: number): CompressedWeight;
+export function rowsOf(w: Weight, from: number, to: number): Weight;
+export function rowsOf(w: Weight, from: number, to: number): Weight {
+  const [rows, columns] = (w.kind === "deferred" ? w.form.shape : w.shape) as [number, number];
   if (from === 0 && to === rows) return w;
   const shape = [to - from, columns];
   switch (w.kind) {
@@ -56,7 +98,25 @@ export function rowsOf(w: CompressedWeight, from: number, to: number): Compresse
       return sparseRows(w, from, to, shape);
     case "scaled":
       return { ...w, shape, inner: paletteRows(w.inner, from, to, shape), rowScales: w.rowScales.subarray(from, to) };
+    case "deferred":
+      return deferredRows(w, from, to);
   }
+}
+
+/** Rows of a weight that is made late: made alone. */
+function deferredRows(w: DeferredWeight, from: number, to: number): DeferredWeight {
+  const { form } = w;
+  if (form.kind === "sparse")
+    throw new EspalierError("export/unsupported", "some rows of a sparse weight that is made late", {
+      hint: "How many of its values fall into them is not known beforehand.",
+    });
+  const table = form.kind === "palette" ? form : form.kind === "scaled" ? form.inner : null;
+  if (table) groupsOf("palette", table.rowsPerTable, from, to);
+  return {
+    kind: "deferred",
+    form: formOfRows(form, from, to),
+    pieces: (rows = { from: 0, to: to - from }) => w.pieces({ from: from + rows.from, to: from + rows.to }),
+  };
 }
 
 /** The groups of `size` rows that rows `from` … `to` − 1 are; one shared group where they all lie in one. */

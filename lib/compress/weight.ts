@@ -93,6 +93,12 @@ export interface PaletteForm {
 export interface DeferredWeight {
   readonly kind: "deferred";
   readonly form: WeightForm;
-  /** Consecutive rows of the weight, each a weight of the same kind; made one at a time, anew at every call. */
-  pieces(): AsyncIterable<CompressedWeight>;
+  /** Consecutive rows of the weight, or of `rows`, each a weight of the same kind; made one at a time, anew at every call. */
+  pieces(rows?: RowRange): AsyncIterable<CompressedWeight>;
+}
+
+/** Rows `from` … `to` − 1. */
+export interface RowRange {
+  readonly from: number;
+  readonly to: number;
 }

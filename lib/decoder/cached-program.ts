@@ -7,7 +7,8 @@
  * that reads another's keys and values has no rows. S is 1 for decode and the chunk width for prefill; both share one state
  * and one set of weights. Keys are kept after RoPE. Positions of a padded chunk beyond the text are written and later
  * overwritten before any query can see them. This is the plain layout; the Neural Engine's (B, C, 1, S) is another lowering
- * of the same decoder.
+ * of the same decoder. Without states (iOS 17) a cache is an input and an output `<name>_out`, written by a one-hot product:
+ * keep ⊙ old + write · new.
  */
 import { EspalierError, invariant } from "../errors.ts";
 import { float16FromFloat32 } from "../float16.ts";
@@ -41,6 +42,8 @@ export interface CachedShape {
   /** Positions the cache holds. */
   readonly context: number;
   readonly dtype: FloatDType;
+  /** Default `state`. */
+  readonly cacheForm?: "state" | "arguments";
   /** Whether the rows of the per-layer table are gathered inside, or given as the input `perLayerRows` (1, S, L · P). */
   readonly perLayerRows: "gather" | "input";
 }
@@ -78,17 +81,20 @@ export function cachedProgram(
   if (context < length)
     throw new EspalierError("export/unsupported", `a cache of ${context} cannot take ${length} positions at once`);
   const b = new Builder(name);
+  const asArguments = shape.cacheForm === "arguments";
   const ids = b.input("ids", int32(1, length));
   const position = b.input("position", int32(1));
   const caches = new Map(
     cacheStates(arch, context).map((state) => {
-      const input = b.input(state.name, stateType(tensorType(dtype, state.shape)));
-      return [state.headDim, { input, nextRow: 0 }];
+      const type = tensorType(dtype, state.shape);
+      const input = b.input(state.name, asArguments ? type : stateType(type));
+      return [state.headDim, { name: state.name, input, nextRow: 0, leaving: [] as Value[] }];
     }),
   );
 
   const positions = b.add(b.constant(i32([length], range(length)), "offsets"), position); // (S)
   const table = weights(b, "embedding", [arch.vocab, arch.hidden]);
+  const placing = asArguments ? oneHotWrite(b, positions, context, dtype) : null;
   let x = embed(b, ids, table, arch);
   const vectors = arch.perLayer ? perLayerOf(b, ids, x, arch, shape, weights) : [];
   const kvOf: KeysAndValues[] = [];
@@ -114,10 +120,10 @@ export function cachedProgram(
     invariant(cache || layer.kvSource !== null, `layer ${index} has no cache`);
     const kv: KvStore | undefined = cache && {
       update(k, v) {
-        const all = cacheRows(b, cache.input, position, cache.nextRow, layer.kvGroups, shape, layer.headDim).update(
-          k,
-          v,
-        );
+        const at = { row: cache.nextRow, groups: layer.kvGroups, headDim: layer.headDim };
+        const all = placing
+          ? blendRows(b, cache, placing, at, context).update(k, v)
+          : cacheRows(b, cache.input, position, at, shape).update(k, v);
         cache.nextRow += 2 * layer.kvGroups;
         kvOf[index] = all;
         return all;
@@ -140,7 +146,10 @@ export function cachedProgram(
   const norm = weights(b, "finalNorm", [arch.hidden]);
   const projection = arch.tiedHead ? table : weights(b, "head", [arch.vocab, arch.hidden]);
   const logits = head(b, b.reshape(x, [length, arch.hidden]), norm, projection, arch);
-  return removeDeadCode(b.build({ logits }));
+  const outputs: Record<string, Value> = { logits };
+  for (const { name, leaving } of caches.values())
+    if (asArguments) outputs[`${name}_out`] = leaving.length === 1 ? (leaving[0] as Value) : b.concat(leaving, 1);
+  return removeDeadCode(b.build(outputs));
 }
 
 /** The tokens' vectors for each layer, (1, S, P). */
@@ -175,14 +184,47 @@ function cacheMask(b: Builder, positions: Value, context: number, window: number
   return b.mul(b.sub(b.cast(seen, dtype), 1), -MASKED);
 }
 
+/** Where a layer's keys and values lie in a cache: the keys' rows, then the values'. */
+interface LayerRows {
+  readonly row: number;
+  readonly groups: number;
+  readonly headDim: number;
+}
+
+/** write (1, 1, T, S), 1 where the slot is that of the new position; keep (1, 1, T, 1), 0 for slots that are written. */
+function oneHotWrite(b: Builder, positions: Value, context: number, dtype: FloatDType): { write: Value; keep: Value } {
+  const length = typeOf(positions).shape[0] as number;
+  const slots = b.constant(i32([context, 1], range(context)), "cache_slots");
+  const write = b.cast(b.equal(slots, b.reshape(positions, [1, length])), dtype);
+  const keep = b.sub(1, b.sum(write, [1], true));
+  return { write: b.reshape(write, [1, 1, context, length]), keep: b.reshape(keep, [1, 1, context, 1]) };
+}
+
+/** The rows of a cache that is an input, as they leave. */
+function blendRows(
+  b: Builder,
+  cache: { readonly input: Value; readonly leaving: Value[] },
+  { write, keep }: { write: Value; keep: Value },
+  { row, groups, headDim }: LayerRows,
+  context: number,
+): KvStore {
+  return {
+    update(k, v) {
+      const old = b.slice(cache.input, [0, row, 0, 0], [1, row + 2 * groups, context, headDim]);
+      const fresh = b.add(b.mul(old, keep), b.matmul(write, b.concat([k, v], 1)));
+      cache.leaving.push(fresh);
+      const part = (from: number): Value => b.slice(fresh, [0, from, 0, 0], [1, from + groups, context, headDim]);
+      return { k: part(0), v: part(groups) };
+    },
+  };
+}
+
 function cacheRows(
   b: Builder,
   cache: Value,
   position: Value,
-  row: number,
-  groups: number,
+  { row, groups, headDim }: LayerRows,
   { length, context }: CachedShape,
-  headDim: number,
 ): KvStore {
   return {
     update(k, v) {

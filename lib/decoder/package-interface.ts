@@ -73,7 +73,13 @@ const neuralEngine = z.object({
   functions: z.array(neuralEngineFunction).min(1),
 });
 
-const plain = z.object({ ...common, layout: z.literal("plain"), functions: z.array(functionEntry).min(1) });
+const plain = z.object({
+  ...common,
+  layout: z.literal("plain"),
+  /** `state` in packages of earlier versions, which do not say. */
+  cacheForm: z.enum(["state", "arguments"]).default("state"),
+  functions: z.array(functionEntry).min(1),
+});
 
 export const packageInterface = z.discriminatedUnion("layout", [neuralEngine, plain]);
 export type PackageInterface = z.infer<typeof packageInterface>;

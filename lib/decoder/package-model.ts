@@ -3,18 +3,23 @@
  *
  * A package without Espalier's interface is taken for one in the plain layout when it has a function `decode` of that kind.
  */
+import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Engine } from "../engines/engine.ts";
 import { pipelineEngine } from "../engines/pipeline.ts";
+import { type StagedEngine, stagedEngine } from "../engines/staged.ts";
 import { EspalierError } from "../errors.ts";
+import { isFunctionSet, type ReadFunctionSet, readFunctionSet } from "../formats/coreml/function-set.ts";
 import { readPackage } from "../formats/coreml/package-reader.ts";
 import { isPipeline, readPipeline } from "../formats/coreml/pipeline.ts";
 import type { MilFunction, Program } from "../mil/program.ts";
+import { zeros } from "../mil/tensor.ts";
 import type { StepModel } from "./generate.ts";
 import { openNeuralEngineModel } from "./neural-engine/driver.ts";
 import { type HostTables, openEmbedding } from "./neural-engine/embedding.ts";
-import { type PackageInterface, readInterface } from "./package-interface.ts";
+import { INTERFACE_KEY, type PackageInterface, packageInterface, readInterface } from "./package-interface.ts";
 import { plainStepModel } from "./plain-session.ts";
+import type { RowTable } from "./weights.ts";
 
 export interface LoadedPackage {
   readonly program: Program;
@@ -31,34 +36,102 @@ export async function packageModel(
   const description = readInterface(userDefined);
   if (description?.layout === "neural-engine")
     return openNeuralEngineModel(engine, program, description, { float16, ...tables });
-  return plainPackage(engine, program, float16);
+  const named = (role: "decode" | "prefill"): string =>
+    description?.functions.find((f) => f.role === role)?.name ?? role;
+  return plainPackage(engine, program, float16, { decode: named("decode"), prefill: named("prefill") });
 }
 
-/** Reads the package at `path`, or the folder of a pipeline of packages, and what travels beside it. */
-export async function openPackage(engine: Engine, path: string, float16: "round" | "widen"): Promise<StepModel> {
-  const parts = (await isPipeline(path)) ? await readPipeline(path) : null;
-  if (parts) {
-    const joined = pipelineEngine(engine, parts);
-    return packageModel(joined.engine, joined, float16, await tablesIn(path, readInterface(joined.userDefined)));
+/** A package as its files say it, with the engine that runs its functions: those of a pipeline part by part. */
+export interface OpenedPackage extends LoadedPackage {
+  readonly engine: Engine;
+}
+
+/** Reads the package at `path`, or the folder of a pipeline or of packages for single functions. */
+export async function loadPackage(engine: Engine, path: string): Promise<OpenedPackage> {
+  if (await isPipeline(path)) return pipelineEngine(engine, await readPipeline(path));
+  if (await isFunctionSet(path)) return joinedFunctions(engine, await readFunctionSet(path));
+  const { program, userDefined } = await readPackage(path);
+  return { engine, program, userDefined };
+}
+
+/** As `loadPackage`, for packages larger than memory: run stage by stage, `limitBytes` of weights at a time. */
+export async function loadStaged(
+  engine: Engine,
+  path: string,
+  limitBytes: number,
+): Promise<LoadedPackage & { readonly engine: StagedEngine }> {
+  if (await isPipeline(path)) {
+    const parts = await readPipeline(path, { deferred: true });
+    const { program, userDefined } = pipelineEngine(engine, parts);
+    return { program, userDefined, engine: stagedEngine(engine, limitBytes, parts.programs) };
   }
-  const read = await readPackage(path);
-  return packageModel(engine, read, float16, await tablesIn(join(path, ".."), readInterface(read.userDefined)));
+  const { program, userDefined } = await readPackage(path, { deferred: true });
+  return { program, userDefined, engine: stagedEngine(engine, limitBytes) };
 }
 
-/** The tables that lie in `folder`, as far as the package has any outside. */
-async function tablesIn(folder: string, description: PackageInterface | null): Promise<HostTables> {
+/** Reads the package and what travels beside it, as a step model. */
+export async function openPackage(engine: Engine, path: string, float16: "round" | "widen"): Promise<StepModel> {
+  const loaded = await loadPackage(engine, path);
+  return packageModel(loaded.engine, loaded, float16, await tablesOf(path, readInterface(loaded.userDefined)));
+}
+
+/** The tables a package has outside: in its folder of packages, or beside it. */
+async function tablesOf(path: string, description: PackageInterface | null): Promise<HostTables> {
   if (description?.layout !== "neural-engine") return {};
   const { embedding, perLayer } = description;
-  const open = (file: string): ReturnType<typeof openEmbedding> => openEmbedding(join(folder, basename(file)));
+  const open = async (file: string): Promise<RowTable> => {
+    const places = [path, join(path, ".."), join(path, "..", "..")].map((folder) => join(folder, basename(file)));
+    for (const place of places) if (await stat(place).catch(() => null)) return openEmbedding(place);
+    return openEmbedding(places[1] as string);
+  };
   return {
     embedding: embedding.location === "host" ? await open(embedding.file) : null,
     perLayer: perLayer ? await open(perLayer.file) : null,
   };
 }
 
-async function plainPackage(engine: Engine, program: Program, float16: "round" | "widen"): Promise<StepModel> {
+/** Packages that each hold one function as `main`, as one program under the functions' own names. */
+function joinedFunctions(engine: Engine, { description, entries }: ReadFunctionSet): OpenedPackage {
+  const opened = entries.map((entry, i) => {
+    const own = "programs" in entry ? pipelineEngine(engine, entry) : { ...entry, engine };
+    const main = own.program.functions[0] as MilFunction;
+    return { own, main, named: { ...main, name: description.packages[i]?.function ?? "" } };
+  });
+  const interfaces = opened.map(({ own, named }) => {
+    const found = readInterface(own.userDefined);
+    return found && renamed(found, named.name);
+  });
+  const [first] = interfaces;
+  const joined = first && { ...first, functions: interfaces.flatMap((d) => d?.functions ?? []) };
+  return {
+    program: {
+      opset: opened[0]?.own.program.opset ?? "",
+      functions: opened.map((o) => o.named),
+      defaultFunction: description.defaultFunction,
+    },
+    userDefined: { ...opened[0]?.own.userDefined, ...(joined ? { [INTERFACE_KEY]: JSON.stringify(joined) } : {}) },
+    engine: {
+      name: engine.name,
+      description: engine.description,
+      compile(fn, options) {
+        const found = opened.find((o) => o.named === fn);
+        return found ? found.own.engine.compile(found.main, options) : engine.compile(fn, options);
+      },
+    },
+  };
+}
+
+const renamed = (description: PackageInterface, name: string): PackageInterface =>
+  packageInterface.parse({ ...description, functions: description.functions.map((f) => ({ ...f, name })) });
+
+async function plainPackage(
+  engine: Engine,
+  program: Program,
+  float16: "round" | "widen",
+  names: { decode: string; prefill: string },
+): Promise<StepModel> {
   const find = (name: string): MilFunction | undefined => program.functions.find((f) => f.name === name);
-  const decode = find("decode");
+  const decode = find(names.decode);
   if (!decode) {
     throw new EspalierError(
       "format/unsupported",
@@ -68,16 +141,18 @@ async function plainPackage(engine: Engine, program: Program, float16: "round" |
       },
     );
   }
-  const cache = decode.inputs.find((i) => i.type.kind === "state" && i.name.startsWith("kv_cache"));
-  const prefill = find("prefill");
+  const caches = decode.inputs.filter((i) => i.name.startsWith("kv_cache"));
+  const given = caches.flatMap((c) => (c.type.kind === "tensor" ? [[c.name, zeros(c.type)] as const] : []));
+  const prefill = find(names.prefill);
   return plainStepModel({
     vocab: extent(decode, "logits", -1),
-    context: extent(decode, cache?.name ?? "kv_cache", 2),
+    context: extent(decode, caches[0]?.name ?? "kv_cache", 2),
     decode: await engine.compile(decode, { float16 }),
     prefill: prefill
       ? { executable: await engine.compile(prefill, { float16 }), length: extent(prefill, "ids", 1) }
       : undefined,
     inputs: {},
+    ...(given.length > 0 ? { caches: Object.fromEntries(given) } : {}),
   });
 }
 

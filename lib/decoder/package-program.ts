@@ -21,13 +21,15 @@ export interface PackageShape {
   readonly prefillLength: number | null;
   /** Core ML opset; default CoreML8, iOS 18. */
   readonly opset?: string;
+  /** Default `state`; `arguments` for systems without states (iOS 17). */
+  readonly cacheForm?: "state" | "arguments";
 }
 
 /** `weights` by flat name; matrices of any kind, norm gains dense. */
 export function packageProgram(
   arch: DecoderArchitecture,
   weights: ReadonlyMap<string, CompressedWeight | DeferredWeight>,
-  { context, prefillLength, opset = "CoreML8" }: PackageShape,
+  { context, prefillLength, opset = "CoreML8", cacheForm = "state" }: PackageShape,
 ): Program {
   const folded: DecoderArchitecture = { ...arch, normOffset: 0 };
   // Made once, so that functions share them.
@@ -52,7 +54,7 @@ export function packageProgram(
       }
       return value;
     };
-    const shape = { length, context, dtype: "fp16", perLayerRows: "gather" } as const;
+    const shape = { length, context, dtype: "fp16", perLayerRows: "gather", cacheForm } as const;
     return scaleOutputs(cachedProgram(name, folded, shape, values));
   };
   const functions = [build("decode", 1), ...(prefillLength === null ? [] : [build("prefill", prefillLength)])];
@@ -70,8 +72,8 @@ function gain(w: CompressedWeight | DeferredWeight, offset: number): CompressedW
   return {
     kind: "deferred",
     form,
-    async *pieces() {
-      for await (const piece of w.pieces()) yield folded(piece);
+    async *pieces(rows) {
+      for await (const piece of w.pieces(rows)) yield folded(piece);
     },
   };
 }

@@ -1,5 +1,6 @@
 /**
- * @file A text on the plain layout: functions that take `ids` (1, S) and the `position` (1) of the first, and keep `kv_cache`.
+ * @file A text on the plain layout: functions that take `ids` (1, S) and the `position` (1) of the first, and keep `kv_cache`,
+ * as a state or, on systems without, as inputs whose next values they give as `<name>_out`.
  */
 import type { Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
@@ -14,6 +15,8 @@ export interface PlainFunctions {
   readonly prefill?: { readonly executable: Executable; readonly length: number } | undefined;
   /** Inputs every call needs besides `ids` and `position`: the weights, when they are inputs. */
   readonly inputs: Record<string, Tensor>;
+  /** Caches that are inputs, as they begin; none where they are states. */
+  readonly caches?: Readonly<Record<string, Tensor>>;
   /** Inputs that depend on the tokens of a call: the rows of a per-layer table that is not in the program. */
   inputsOf?(tokens: readonly number[]): Promise<Record<string, Tensor>>;
 }
@@ -24,7 +27,8 @@ export function plainStepModel(functions: PlainFunctions): StepModel {
     vocab,
     context,
     open(): StepSession {
-      const state = decode.makeState();
+      const state = functions.caches ? undefined : decode.makeState();
+      let caches: Record<string, Tensor> = { ...functions.caches };
       return {
         chunk: (_, remaining) => (prefill && remaining >= prefill.length ? prefill.length : 1),
         async feed(tokens, position) {
@@ -35,14 +39,23 @@ export function plainStepModel(functions: PlainFunctions): StepModel {
           const executable = whole ? prefill.executable : decode;
           const call = {
             ...functions.inputs,
+            ...caches,
             ...(await functions.inputsOf?.(tokens)),
             ids: i32([1, tokens.length], tokens),
             position: i32([1], [position]),
           };
-          return logitValues((await executable.run(call, state)).logits, position);
+          const out = await executable.run(call, state);
+          caches = Object.fromEntries(Object.keys(caches).map((name) => [name, nextCache(out, name)]));
+          return logitValues(out.logits, position);
         },
-        dispose: () => state.dispose(),
+        dispose: () => state?.dispose(),
       };
     },
   };
+}
+
+function nextCache(out: Readonly<Record<string, Tensor>>, name: string): Tensor {
+  const next = out[`${name}_out`];
+  if (!next) throw new EspalierError("format/malformed", `the package gives no ${name}_out`);
+  return next;
 }

@@ -5,9 +5,30 @@
  * model. Weights the checkpoint holds compressed ship as they are, read whole, one at a time.
  */
 import { deferredWeight, float16Rows, type RowCompression } from "../compress/row-compression.ts";
-import type { DeferredWeight } from "../compress/weight.ts";
+import type { CompressedWeight, DeferredWeight } from "../compress/weight.ts";
+import { rowsOf } from "../compress/weight-views.ts";
+import { roundToFloat16 } from "../float16.ts";
 import type { Checkpoint } from "../formats/hugging-face/checkpoint.ts";
-import { type WeightEntry, weightList } from "./weights.ts";
+import { type RowTable, type WeightEntry, weightList } from "./weights.ts";
+
+/** The rows of a table as they will ship, read by range. */
+export function shippedTable(checkpoint: Checkpoint, name: string): RowTable {
+  const table = checkpoint.table(name);
+  if (checkpoint.form(name).kind !== "dense") return table;
+  return { shape: table.shape, rows: async (indices) => (await table.rows(indices)).map(roundToFloat16) };
+}
+
+/** `weights` with norm gains read at once: they are small, and equal ones are stored once. */
+export async function withGains(
+  weights: ReadonlyMap<string, DeferredWeight>,
+): Promise<Map<string, CompressedWeight | DeferredWeight>> {
+  const held = new Map<string, CompressedWeight | DeferredWeight>(weights);
+  for (const [name, w] of weights) {
+    if (w.form.shape.length > 1) continue;
+    for await (const piece of w.pieces()) held.set(name, piece);
+  }
+  return held;
+}
 
 /** `compression` chooses for each dense matrix; the default, and that of norm gains, is fp16. */
 export function streamedWeights(
@@ -22,8 +43,9 @@ export function streamedWeights(
       weights.set(name, {
         kind: "deferred",
         form,
-        async *pieces() {
-          yield await checkpoint.weight(name);
+        async *pieces(rows) {
+          const whole = await checkpoint.weight(name);
+          yield rows ? rowsOf(whole, rows.from, rows.to) : whole;
         },
       });
       continue;

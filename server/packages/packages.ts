@@ -3,10 +3,10 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { desc, eq } from "drizzle-orm";
 import type { ExportCard } from "../../experiments/export/export.ts";
+import { readFiles } from "../../experiments/export/package-files.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { summarizePackage } from "../../lib/formats/coreml/inspect.ts";
+import { summarizeFiles } from "../../lib/formats/coreml/inspect.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
-import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
 import { materializeDirectory, putDirectory } from "../artifacts/directory.ts";
 import { type Core, materializedFolder } from "../core.ts";
 import { packages } from "../db/schema.ts";
@@ -21,16 +21,16 @@ export async function registerPackage(
   given: { modelId: string; runId: string },
 ): Promise<Package> {
   const card = JSON.parse(await readFile(join(folder, "card.json"), "utf8")) as ExportCard;
-  const file = card.ready ? card.package : `not-ready-${card.package}`;
+  const { file } = card;
   const { sha256: artifact, sizeBytes } = await putDirectory(core.artifacts, folder);
   const { sha256: packageSha256 } = await hashPackage(join(folder, file));
-  const contents = summarizePackage(await readPackage(join(folder, file)));
+  const contents = summarizeFiles((await readFiles(join(folder, file))).map((f) => f.read));
   const [row] = await core.db
     .insert(packages)
     .values({
       ...given,
       id: newId("pkg"),
-      name: card.package.replace(/\.mlpackage$/, ""),
+      name: card.package.replace(/\.\w+$/, ""),
       artifact,
       packageSha256,
       sizeBytes,

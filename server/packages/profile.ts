@@ -2,14 +2,22 @@
 import { join } from "node:path";
 import { eq } from "drizzle-orm";
 import type { ExportCard } from "../../experiments/export/card.ts";
+import { countedProgram, readFiles } from "../../experiments/export/package-files.ts";
 import { type PackageProfile, PROFILE_VERSION, profileProgram } from "../../lib/cost/profile.ts";
-import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
 import type { Core } from "../core.ts";
 import { packageProfiles } from "../db/schema.ts";
 import { packageHashOf } from "../reports/reports.ts";
 import { type Package, packageFolder } from "./packages.ts";
 
 type Newer =
+  | "status"
+  | "reasons"
+  | "file"
+  | "kind"
+  | "parts"
+  | "target"
+  | "constantsCompared"
+  | "execution"
   | "predictedBytes"
   | "packageBytes"
   | "layout"
@@ -29,7 +37,8 @@ export async function profileOf(core: Core, row: Package): Promise<PackageProfil
   if (kept?.version === PROFILE_VERSION) return kept.profile as PackageProfile;
   const card = row.card as KeptCard;
   const folder = await packageFolder(core, row.id);
-  const { program } = await readPackage(join(folder, card.ready ? card.package : `not-ready-${card.package}`));
+  const file = card.file ?? (card.ready ? card.package : `not-ready-${card.package}`);
+  const program = countedProgram(await readFiles(join(folder, file)));
   const profile = profileProgram(program, card.modelled?.units ?? "all");
   const value = { version: PROFILE_VERSION, profile };
   await core.db

@@ -120,9 +120,7 @@ test("the starter: evaluate, prune by name, quantize, export, run the package", 
   expect(espalier("inspect", packaged, "--lint", "--units", "toaster").err).toContain("no toaster");
 
   const prompt = "Once upon a time there was";
-  const said = JSON.parse(
-    espalier("run-package", join(out, "Model.mlpackage"), "--prompt", prompt, "--max-tokens", "12", "--json").out,
-  );
+  const said = JSON.parse(espalier("run-package", out, "--prompt", prompt, "--max-tokens", "12", "--json").out);
   const model = JSON.parse(espalier("generate", small, "--prompt", prompt, "--max-tokens", "12", "--json").out);
   expect(said.text).toBe(model.text);
   expect(readdirSync(folder).filter((n) => n.includes("partial"))).toEqual([]);

@@ -24,6 +24,10 @@ node --import tsx test/oracles/write-packages.ts "$folder"
 echo "$(wc -l < "$folder/out.txt") packages agree"
 "$venv/bin/python" test/oracles/check_package.py "$folder/pipeline" > "$folder/out.txt" || { cat "$folder/out.txt"; exit 1; }
 echo "a pipeline of $(wc -l < "$folder/out.txt") packages agrees"
+for system in "$folder/targets" "$folder"/targets/*.functions; do
+  "$venv/bin/python" test/oracles/check_package.py "$system" > "$folder/out.txt" || { cat "$folder/out.txt"; exit 1; }
+  echo "$(basename "$system"): $(wc -l < "$folder/out.txt") decoders agree"
+done
 echo "-- coremltools: every op"
 mkdir "$folder/ops"
 node --import tsx test/oracles/write-ops.ts "$folder/ops"

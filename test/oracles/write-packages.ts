@@ -15,6 +15,7 @@ import { packageProgram } from "../../lib/decoder/package-program.ts";
 import { allValues, weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { float16FromFloat32, roundToFloat16 } from "../../lib/float16.ts";
+import { writeFunctionSet } from "../../lib/formats/coreml/function-set.ts";
 import { writePackage } from "../../lib/formats/coreml/package-writer.ts";
 import { writePipeline } from "../../lib/formats/coreml/pipeline.ts";
 import { targetNames, targets } from "../../lib/formats/coreml/targets.ts";
@@ -162,3 +163,30 @@ for (const { name, shape } of weightList(model.arch)) {
 }
 const whole16 = packageProgram(model.arch, small, { context: 16, prefillLength: 4 });
 await writePipeline(join(folder, "pipeline"), whole16, metadata, { limitBytes: 4000 });
+
+/** Whole decoders for the other systems, in both layouts; on iOS 17 a package for each function, in a folder of its own. */
+for (const family of tinyFamilies) {
+  const tiny = tinyModel(family, 2);
+  const arch = { ...tiny.arch, maxPositions: 96 };
+  for (const target of ["iOS17", "iOS26"] as const) {
+    // One table a tensor, and int8 with a scale a row, are what all three systems take.
+    const shipped = new Map<string, CompressedWeight>();
+    for (const { name, shape } of weightList(arch)) {
+      const values = await allValues(tiny, name);
+      const scheme = name.endsWith("down") ? schemes.int8 : whole.palette4_whole;
+      shipped.set(name, shape.length === 1 ? dense(values, shape) : (scheme ?? dense)(values, shape));
+    }
+    const { opset, states, functions } = targets[target];
+    const cacheForm = states ? "state" : "arguments";
+    const programs = [packageProgram(arch, shipped, { context: 32, prefillLength: 8, opset, cacheForm })];
+    programs.push({
+      ...neuralEngineProgram(arch, shipped, neuralEnginePlan(arch, { ...neuralEngine, cacheForm })),
+      opset,
+    });
+    for (const [i, program] of programs.entries()) {
+      const name = `${target}_${family}_${i === 0 ? "plain" : "ne"}`;
+      if (functions) await writePackage(join(folder, "targets", `${name}.mlpackage`), program, metadata);
+      else await writeFunctionSet(join(folder, "targets", `${name}.functions`), program, () => metadata);
+    }
+  }
+}

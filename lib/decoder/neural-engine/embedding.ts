@@ -11,12 +11,15 @@
  * byte, are written decoded. Rows are multiplied by the interface's `scale` in fp32 and rounded once.
  */
 import { z } from "zod";
+import { weightTensors } from "../../compress/constants.ts";
 import { decodeWeight } from "../../compress/decode.ts";
-import type { CompressedWeight, WeightForm } from "../../compress/weight.ts";
+import type { PartName } from "../../compress/form.ts";
+import type { CompressedWeight, DeferredWeight, WeightForm } from "../../compress/weight.ts";
 import { rowsOf } from "../../compress/weight-views.ts";
 import { EspalierError } from "../../errors.ts";
 import { float16FromFloat32 } from "../../float16.ts";
 import { type PackedBits, packBits, unpackBits } from "../../formats/bit-packing.ts";
+import { storedPieces } from "../../formats/coreml/element-types.ts";
 import {
   asBytes,
   openSafetensors,
@@ -24,6 +27,7 @@ import {
   type TensorToWrite,
   writeSafetensors,
 } from "../../formats/safetensors.ts";
+import { DeferredTensor } from "../../mil/tensor.ts";
 import { distinctRows, type RowTable } from "../weights.ts";
 
 /** Tables of a package that a host looks rows up in. */
@@ -84,8 +88,9 @@ function codes(
   return { name, dtype: "U8", shape: [rows, (columns * bits) / 8], bytes: () => packBits(values, bits) };
 }
 
-/** Writes the table as it was compressed. */
-export async function writeEmbedding(path: string, w: CompressedWeight): Promise<void> {
+/** Writes the table as it was compressed; one that is made late piece by piece. */
+export async function writeEmbedding(path: string, w: CompressedWeight | DeferredWeight): Promise<void> {
+  if (w.kind === "deferred") return writeDeferredEmbedding(path, w);
   const [vocab, hidden] = w.shape as [number, number];
   const bits = w.kind === "affine" || w.kind === "palette" ? w.bits : 16;
   if (w.kind === "affine" && (hidden * bits) % 8 === 0) {
@@ -104,6 +109,52 @@ export async function writeEmbedding(path: string, w: CompressedWeight): Promise
       bits: String(bits),
     });
   } else await writeSafetensors(path, [half("embedding", w.shape, decodeWeight(w))], { kind: "dense", bits: "16" });
+}
+
+async function writeDeferredEmbedding(path: string, w: DeferredWeight): Promise<void> {
+  const { form } = w;
+  const [vocab, hidden] = form.shape as [number, number];
+  const bits = form.kind === "affine" || form.kind === "palette" ? form.bits : 16;
+  const decoded: TensorToWrite = {
+    name: "embedding",
+    dtype: "F16",
+    shape: form.shape,
+    async *bytes() {
+      for await (const piece of w.pieces()) yield asBytes(float16FromFloat32(decodeWeight(piece)));
+    },
+  };
+  if (bits === 16 || (hidden * bits) % 8 !== 0) return writeSafetensors(path, [decoded], { kind: "dense", bits: "16" });
+  const { parts } = weightTensors(w);
+  const whole = bits === 8;
+  const stored = (part: PartName, dtype: TensorToWrite["dtype"], shape: readonly number[]): TensorToWrite => ({
+    name: part,
+    dtype,
+    shape,
+    async *bytes() {
+      const t = parts.get(part);
+      if (!(t instanceof DeferredTensor)) throw new EspalierError("internal/invariant", `internal: no ${part}`);
+      if (part === "codes" || part === "indices") yield* storedPieces(t);
+      else for await (const data of t.pieces()) yield asBytes(data);
+    },
+  });
+  const codeShape = whole ? [vocab, hidden] : [vocab, (hidden * bits) / 8];
+  if (form.kind === "affine") {
+    await writeSafetensors(
+      path,
+      [
+        stored("codes", whole ? "I8" : "U8", codeShape),
+        stored("scales", "F16", form.scaleShape),
+        ...(form.offsets ? [stored("offsets", "I8", form.scaleShape)] : []),
+      ],
+      { kind: "affine", bits: String(bits) },
+    );
+  } else if (form.kind === "palette") {
+    await writeSafetensors(
+      path,
+      [stored("indices", "U8", codeShape), stored("tables", "F16", [vocab / form.rowsPerTable, 2 ** bits])],
+      { kind: "palette", bits: String(bits) },
+    );
+  }
 }
 
 /**

@@ -5,7 +5,7 @@
  * nothing is compared in the graph. Inputs and outputs are what `docs/package-interface.md` says. With fp32 the same graph can
  * be held against the plain one.
  */
-import type { CompressedWeight } from "../../compress/weight.ts";
+import type { CompressedWeight, DeferredWeight } from "../../compress/weight.ts";
 import { Builder } from "../../mil/builder.ts";
 import { removeDeadCode } from "../../mil/passes/dead-code.ts";
 import { scaleOutputs } from "../../mil/passes/scale-outputs.ts";
@@ -25,7 +25,7 @@ import { LayoutWeights } from "./weights.ts";
 /** `weights` by flat name; matrices of any kind, norm gains dense. */
 export function neuralEngineProgram(
   arch: DecoderArchitecture,
-  weights: ReadonlyMap<string, CompressedWeight>,
+  weights: ReadonlyMap<string, CompressedWeight | DeferredWeight>,
   plan: NeuralEnginePlan,
   dtype: FloatDType = "fp16",
 ): Program {

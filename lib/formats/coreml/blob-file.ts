@@ -28,6 +28,8 @@ import {
 const alignment = 64;
 const sentinel = 0xdeadbeef;
 const chunkBytes = 1 << 26;
+/** Elements made at once when a record is read in pieces; a multiple of eight. */
+const PIECE_ELEMENTS = 1 << 23;
 const align = (offset: number): number => Math.ceil(offset / alignment) * alignment;
 
 /** Takes the constants of a package and says where they lie. */
@@ -248,6 +250,19 @@ export class BlobFile {
   /** The elements of a record, sub-byte ones unpacked to one per byte. */
   read(record: BlobRecord): TensorData {
     return elementsOf(this.readStored(record), record.dtype, record.elements);
+  }
+
+  /** As `read`, some of the elements at a time. */
+  async *pieces(record: BlobRecord): AsyncGenerator<TensorData> {
+    const bits = dtypeBits[record.dtype];
+    for (let from = 0; from < record.elements; from += PIECE_ELEMENTS) {
+      // A piece begins at a whole byte, because it has a multiple of eight elements.
+      const count = Math.min(PIECE_ELEMENTS, record.elements - from);
+      const offset = record.dataOffset + (from * bits) / 8;
+      const length = Math.ceil((count * bits) / 8);
+      const bytes = withFile(this.path, (fd) => readExactly(fd, this.path, offset, length, this.sizeBytes));
+      yield elementsOf(bytes, record.dtype, count);
+    }
   }
 
   /** The bytes of a record as they lie in the file, or the first `most` of them. */

@@ -2,7 +2,7 @@
  * @file Types and constants of a package: immediate values, and blobs of the weight file whose data is read when it is asked for.
  */
 import { EspalierError } from "../../errors.ts";
-import { newData, type Tensor, type TensorData } from "../../mil/tensor.ts";
+import { DeferredTensor, newData, type Tensor, type TensorData } from "../../mil/tensor.ts";
 import {
   type DType,
   elementCount,
@@ -57,13 +57,19 @@ export type Constant =
   | { readonly kind: "tensor"; readonly tensor: Tensor }
   | { readonly kind: "string"; readonly text: string };
 
+/** Blobs above this are deferred by a reader that was asked to; masks never, whose ones are counted on reading. */
+const DEFERRED_BYTES = 1 << 16;
+
 /** The constants of one package; equal blobs are one tensor. */
 export class ConstantReader {
   private readonly weights: BlobFile | null;
+  private readonly deferred: boolean;
   private readonly cache = new Map<bigint, Tensor>();
 
-  constructor(weights: BlobFile | null) {
+  /** With `deferred`, large blobs are never kept: each asking reads them again, in pieces. */
+  constructor(weights: BlobFile | null, deferred = false) {
     this.weights = weights;
+    this.deferred = deferred;
   }
 
   read(value: mil.Value | undefined, where: string): Constant {
@@ -91,11 +97,18 @@ export class ConstantReader {
     }
     const known = this.cache.get(reference.offset);
     if (known && sameShape(known.shape, type.shape)) return known;
-    const made = new StoredTensor(
-      type,
-      () => known?.data ?? weights.read(record),
-      () => weights.readStored(record),
-    );
+    const made =
+      this.deferred && record.sizeBytes > DEFERRED_BYTES && record.dtype !== "uint1"
+        ? new DeferredTensor(
+            type.dtype,
+            type.shape,
+            known instanceof DeferredTensor ? known.pieces : () => weights.pieces(record),
+          )
+        : new StoredTensor(
+            type,
+            () => known?.data ?? weights.read(record),
+            () => weights.readStored(record),
+          );
     this.cache.set(reference.offset, made);
     return made;
   }

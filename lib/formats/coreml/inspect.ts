@@ -1,5 +1,6 @@
 /** @file What is in a package: functions, their interfaces, operations by type, weights by scheme. */
 import { storedBytes } from "../../cost/stored-weight.ts";
+import { invariant } from "../../errors.ts";
 import type { MilFunction, Operation, Value } from "../../mil/program.ts";
 import { elementCount, showType } from "../../mil/types.ts";
 import type { ReadPackage } from "./package-reader.ts";
@@ -101,5 +102,35 @@ export function summarizePackage(read: ReadPackage): PackageSummary {
     weightBytes: read.weightBytes,
     modelBytes: read.modelBytes,
     bitsPerWeight: weightElements > 0 ? (8 * read.weightBytes) / weightElements : 0,
+  };
+}
+
+/** Several packages as one: functions by name of all, weights and bytes added up. */
+export function summarizeFiles(reads: readonly ReadPackage[]): PackageSummary {
+  const all = reads.map(summarizePackage);
+  const [first] = all;
+  invariant(first, "a summary of no packages");
+  if (all.length === 1) return first;
+  const schemes = new Map<string, WeightScheme>();
+  for (const w of all.flatMap((s) => s.weights)) {
+    const before = schemes.get(w.scheme) ?? { scheme: w.scheme, tensors: 0, elements: 0, sizeBytes: 0 };
+    schemes.set(w.scheme, {
+      scheme: w.scheme,
+      tensors: before.tensors + w.tensors,
+      elements: before.elements + w.elements,
+      sizeBytes: before.sizeBytes + w.sizeBytes,
+    });
+  }
+  const sum = (of: (s: PackageSummary) => number): number => all.reduce((n, s) => n + of(s), 0);
+  const weightElements = sum((s) => s.weightElements);
+  const weightBytes = sum((s) => s.weightBytes);
+  return {
+    ...first,
+    functions: all.flatMap((s) => s.functions),
+    weights: [...schemes.values()].sort((a, b) => b.sizeBytes - a.sizeBytes),
+    weightElements,
+    weightBytes,
+    modelBytes: sum((s) => s.modelBytes),
+    bitsPerWeight: weightElements > 0 ? (8 * weightBytes) / weightElements : 0,
   };
 }

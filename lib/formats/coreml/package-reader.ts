@@ -84,12 +84,21 @@ export async function openPackageFiles(path: string): Promise<PackageFiles> {
 }
 
 /** Throws `format/…`, `program/…` or `model/missing-file`, naming file, function, operation, expected and found. */
-export const readPackage = async (path: string): Promise<ReadPackage> => readPackageFiles(await openPackageFiles(path));
+export const readPackage = async (path: string, options: ReadOptions = {}): Promise<ReadPackage> =>
+  readPackageFiles(await openPackageFiles(path), options);
 
-export function readPackageFiles({ path, message, milProgram, weights, modelBytes }: PackageFiles): ReadPackage {
+export interface ReadOptions {
+  /** Large weights become deferred constants, for packages that do not fit into memory. */
+  readonly deferred?: boolean;
+}
+
+export function readPackageFiles(
+  { path, message, milProgram, weights, modelBytes }: PackageFiles,
+  { deferred = false }: ReadOptions = {},
+): ReadPackage {
   return {
     path,
-    program: readProgram(message, milProgram, weights),
+    program: readProgram(message, milProgram, new ConstantReader(weights, deferred)),
     specificationVersion: message.specificationVersion,
     shortDescription: message.description?.metadata?.shortDescription ?? "",
     userDefined: { ...message.description?.metadata?.userDefined },
@@ -146,13 +155,12 @@ async function readManifest(path: string): Promise<{ modelPath: string; weightPa
   return { modelPath: join(path, "Data", ...root.path.split("/")), weightPath: present ? weightPath : null };
 }
 
-function readProgram(message: Model, program: mil.Program, weights: BlobFile | null): Program {
+function readProgram(message: Model, program: mil.Program, stored: ConstantReader): Program {
   if (program.version !== 1n) throw bad(`the program has version ${program.version}, 1 is read`);
   for (const name of Object.keys(program.attributes))
     if (name !== "buildInfo") throw bad(`the program has an unknown attribute ${name}`);
   const names = Object.keys(program.functions);
   if (names.length === 0) throw bad("the program has no functions");
-  const stored = new ConstantReader(weights);
   let opset = "";
   const functions = names.map((name) => {
     const fn = program.functions[name] as mil.Function;

@@ -13,7 +13,7 @@ import { withOutputDirectory } from "../../files/atomic.ts";
 import { partition } from "../../mil/passes/partition.ts";
 import type { MilFunction, Program } from "../../mil/program.ts";
 import { sameType, showType } from "../../mil/types.ts";
-import { type ReadPackage, readPackage } from "./package-reader.ts";
+import { type ReadOptions, type ReadPackage, readPackage } from "./package-reader.ts";
 import { type PackageMetadata, type PackageOptions, predictPackage, writePackage } from "./package-writer.ts";
 
 /** Weights a package may hold: what has been seen to load on iPhones. */
@@ -32,6 +32,8 @@ const pipelineSchema = z.object({
       z.object({
         file: z.string().regex(/^[\w-]+\.mlpackage$/),
         holds: z.string(),
+        /** Of all files of the package; predicted and written agree. */
+        sizeBytes: z.number().int().nonnegative().optional(),
         weightBytes: z.number().int().nonnegative(),
         functions: z.record(z.string(), z.object({ inputs: tensors, outputs: tensors, states: tensors })),
       }),
@@ -88,7 +90,15 @@ export async function writePipeline(
       for (const [i, part] of parts.entries()) {
         const holds = contentOf(part);
         const file = `${String(i + 1).padStart(2, "0")}-${holds}.mlpackage`;
-        const { weightBytes } = await predictPackage(part, metadata, packageOptions);
+        const idle = part.functions.find((fn) => fn.outputs.length === 0 && fn.operations.length === 0);
+        if (idle)
+          throw new EspalierError(
+            "export/unsupported",
+            `part ${i + 1} (${holds}) leaves ${idle.name} with nothing to do`,
+            { hint: "Choose another limit: --max-package-bytes." },
+          );
+        const predicted = await predictPackage(part, metadata, packageOptions);
+        const { weightBytes } = predicted;
         // Constants that several operations share may lie in more parts than one.
         if (weightBytes > limitBytes * 1.05)
           throw new EspalierError(
@@ -96,7 +106,7 @@ export async function writePipeline(
             `part ${i + 1} (${holds}) would hold ${weightBytes} bytes of weights, ${limitBytes} are allowed`,
             { hint: "Raise the limit." },
           );
-        await writePackage(join(folder, file), part, metadata, packageOptions);
+        const written = await writePackage(join(folder, file), part, metadata, packageOptions);
         const functions = Object.fromEntries(
           part.functions.map((fn) => [
             fn.name,
@@ -107,7 +117,12 @@ export async function writePipeline(
             },
           ]),
         );
-        packages.push({ file, holds, weightBytes, functions });
+        if (written.sizeBytes !== predicted.sizeBytes)
+          throw new EspalierError(
+            "export/parity",
+            `part ${i + 1} (${holds}) has ${written.sizeBytes} bytes, ${predicted.sizeBytes} were predicted`,
+          );
+        packages.push({ file, holds, sizeBytes: written.sizeBytes, weightBytes, functions });
       }
       const description: PipelineDescription = {
         format: "espalier-pipeline",
@@ -139,7 +154,7 @@ export const isPipeline = async (path: string): Promise<boolean> =>
   (await stat(join(path, PIPELINE_FILE)).catch(() => null)) !== null;
 
 /** Reads every package, and checks that each input is one of the whole or given by an earlier package, with the same type. */
-export async function readPipeline(path: string): Promise<ReadPipeline> {
+export async function readPipeline(path: string, options: ReadOptions = {}): Promise<ReadPipeline> {
   const file = join(path, PIPELINE_FILE);
   const { size } = await stat(file).catch((cause: unknown) => {
     throw new EspalierError("model/missing-file", `${path} has no ${PIPELINE_FILE}`, {
@@ -159,7 +174,7 @@ export async function readPipeline(path: string): Promise<ReadPipeline> {
     throw bad(`${file}: ${parsed.error.issues[0]?.path.join(".")} ${parsed.error.issues[0]?.message}`);
   const description = parsed.data;
   const packages: ReadPackage[] = [];
-  for (const part of description.packages) packages.push(await readPackage(join(path, part.file)));
+  for (const part of description.packages) packages.push(await readPackage(join(path, part.file), options));
   for (const name of Object.keys(description.functions)) checkFlow(file, name, description, packages);
   return {
     path,

@@ -196,7 +196,7 @@ function checkAffine(where: string, op: Operation, target: Target, compute: Comp
       where,
       `a scale for every block, ${showType(scale)} for ${showType(data)}, does not run on the Neural Engine, which takes one a tensor or one a channel: elsewhere it falls to the GPU, at worst the numbers are wrong (apple/coremltools#2510, apple/coreai-models#279)`,
       target,
-      "Use a palette or a scale per channel for the Neural Engine, or export for the GPU.",
+      "Use a palette or a scale per channel (no group size), or export for the GPU with --layout plain.",
     );
 }
 

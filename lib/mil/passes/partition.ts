@@ -107,6 +107,7 @@ function cutFunction(fn: MilFunction, limitBytes: number, smallBytes: number, sh
     let bytes = 0;
     let end = start;
     let half = start;
+    let firstWeight = start;
     for (; end < operations.length; end++) {
       const added = weightsRead(operations[end] as Operation).filter((t) => !held.has(identityOf(t)));
       const more = added.reduce((n, t) => n + storedBytesOf(t) + RECORD_BYTES, 0);
@@ -117,12 +118,15 @@ function cutFunction(fn: MilFunction, limitBytes: number, smallBytes: number, sh
           `${fn.name}: the constants of ${operations[end]?.name} take ${more} bytes, a package may hold ${limitBytes}`,
           { hint: "Raise the limit." },
         );
+      const begins = ![...held].some((t) => shared.has(t));
       for (const t of added) held.add(identityOf(t));
+      // A part without a weight of its own would be empty in functions that compute its rest elsewhere.
+      if (begins && added.some((t) => shared.has(identityOf(t)))) firstWeight = end;
       bytes += more;
       if (bytes <= limitBytes / 2) half = end + 1;
     }
     // What follows the last weight belongs to it.
-    const at = end > lastWeight ? operations.length : crossing.best(Math.max(start + 1, half), end);
+    const at = end > lastWeight ? operations.length : crossing.best(Math.max(firstWeight + 1, half), end);
     const read = operations.slice(start, at).flatMap(weightsRead).map(identityOf);
     parts.push({
       end: at,

@@ -1,0 +1,36 @@
+/** @file A package as a person names it: an .mlpackage, a folder of packages, or the folder that `export` wrote. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { isFunctionSet } from "../lib/formats/coreml/function-set.ts";
+import { isPipeline } from "../lib/formats/coreml/pipeline.ts";
+import { exists } from "./session.ts";
+
+const cardFile = z.object({ file: z.string().regex(/^[\w.-]+$/) });
+
+/** The package a path means; the path itself where it is none of these, so that whoever reads it says what is wrong. */
+export async function packageAt(path: string): Promise<string> {
+  if (await isPackage(path)) return path;
+  const text = await readFile(join(path, "card.json"), "utf8").catch(() => null);
+  if (text === null) return path;
+  let card: unknown;
+  try {
+    card = JSON.parse(text);
+  } catch {
+    return path;
+  }
+  const parsed = cardFile.safeParse(card);
+  return parsed.success ? join(path, parsed.data.file) : path;
+}
+
+export const isPackage = async (path: string): Promise<boolean> =>
+  path.replace(/\/$/, "").endsWith(".mlpackage") || (await isPipeline(path)) || (await isFunctionSet(path));
+
+/** The tokenizer that travels with a package, or with the folder of packages it is one of. */
+export async function tokenizerBeside(path: string): Promise<string> {
+  const near = join(path, "..", "tokenizer");
+  const further = join(path, "..", "..", "tokenizer");
+  return !(await exists(join(near, "tokenizer.json"))) && (await exists(join(further, "tokenizer.json")))
+    ? further
+    : near;
+}

@@ -1,0 +1,163 @@
+/**
+ * @file What an export starts from: the weights as they ship, and the fp32 model with those very weights it is compared with.
+ *
+ * One rule: a model of more than `streamAboveBytes` in fp32 is streamed. Its weights are read by range when the package is written,
+ * and the reference runs one layer at a time on texts chosen beforehand; a smaller one is held in memory and decodes freely.
+ */
+import { decodeWeight } from "../../lib/compress/decode.ts";
+import type { CompressedWeight, DeferredWeight } from "../../lib/compress/weight.ts";
+import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
+import { argmax, generate, type StepModel } from "../../lib/decoder/generate.ts";
+import { stepModel } from "../../lib/decoder/step-model.ts";
+import { knownTextModel, streamedLogits } from "../../lib/decoder/streamed-logits.ts";
+import { shippedTable, streamedWeights, withGains } from "../../lib/decoder/streamed-weights.ts";
+import { inMemoryWeights, parameterCount, weightList } from "../../lib/decoder/weights.ts";
+import type { Executable } from "../../lib/engines/engine.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import { sequencesFromText } from "../../lib/eval/sequences.ts";
+import { roundToFloat16 } from "../../lib/float16.ts";
+import { f32 } from "../../lib/mil/tensor.ts";
+import type { ExperimentContext } from "../definition.ts";
+import { type ModelFiles, readText } from "../models.ts";
+import type { ExportConfig, ExportSizes } from "./config.ts";
+import { GOLDEN_TOKENS, goldenPrompt } from "./golden.ts";
+import type { ComparedText } from "./parity.ts";
+
+/** Greedy tokens of a streamed model: each costs a pass over all weights. */
+const STREAMED_TOKENS = 8;
+/** Text of a streamed model: logits of large vocabularies are kept for all of it. */
+const STREAMED_TEXT = { sequences: 2, positions: 64 };
+
+export type ExportSource = {
+  readonly model: ModelFiles;
+  readonly arch: DecoderArchitecture;
+  /** In fp32. */
+  readonly modelBytes: number;
+  readonly reference: StepModel;
+  readonly text: ComparedText;
+  /** Of the golden vectors. */
+  readonly golden: { readonly prompt: readonly number[]; readonly greedyTokens: number };
+} & (
+  | { readonly held: true; readonly weights: ReadonlyMap<string, CompressedWeight> }
+  | { readonly held: false; readonly weights: ReadonlyMap<string, CompressedWeight | DeferredWeight> }
+);
+
+export function weightOf<W>({ weights }: { readonly weights: ReadonlyMap<string, W> }, name: string): W {
+  const w = weights.get(name);
+  if (!w) throw new EspalierError("model/missing-tensor", `there is no weight ${name}`);
+  return w;
+}
+
+export const fp32Bytes = (arch: DecoderArchitecture): number => 4 * parameterCount(arch);
+
+/** Every weight as it will ship: compressed ones as stored, dense ones rounded to fp16. */
+export async function shippedWeights({
+  checkpoint,
+}: Pick<ModelFiles, "checkpoint">): Promise<Map<string, CompressedWeight>> {
+  const shipped = new Map<string, CompressedWeight>();
+  for (const { name } of weightList(checkpoint.architecture)) {
+    const w = await checkpoint.weight(name);
+    shipped.set(name, w.kind === "dense" ? { ...w, dtype: "fp16", values: w.values.map(roundToFloat16) } : w);
+  }
+  return shipped;
+}
+
+export async function exportSource(
+  config: ExportConfig,
+  sizes: ExportSizes,
+  model: ModelFiles,
+  context: ExperimentContext,
+): Promise<ExportSource> {
+  const arch = model.checkpoint.architecture;
+  const modelBytes = fp32Bytes(arch);
+  const known = { model, arch, modelBytes };
+  if (modelBytes > config.streamAboveBytes) {
+    const weights = await withGains(streamedWeights(model.checkpoint));
+    return { ...known, held: false, weights, ...(await streamedReference(config, sizes, model, weights, context)) };
+  }
+  const weights = await shippedWeights(model);
+  const decoded = new Map([...weights].map(([name, w]) => [name, f32(w.shape, decodeWeight(w))]));
+  const reference = await stepModel(context.engine, inMemoryWeights(arch, decoded), {
+    context: sizes.contexts.at(-1) as number,
+  });
+  const text = await comparedText(config, sizes, model, reference, context.signal);
+  const prompt = goldenPrompt(text.sequences[0] ?? text.seed, functionsOf(sizes));
+  return { ...known, held: true, weights, reference, text, golden: { prompt, greedyTokens: GOLDEN_TOKENS } };
+}
+
+/** What calls there will be, before there is a plan. */
+const functionsOf = ({ contexts, prefill }: ExportSizes): { context: number; width: number }[] =>
+  contexts.flatMap((context) => [1, ...prefill.filter((w) => w < context)].map((width) => ({ context, width })));
+
+/** Held-out text in pieces that fit the smallest context; none where none was given. */
+async function heldOut(
+  config: ExportConfig,
+  { contexts }: ExportSizes,
+  model: ModelFiles,
+  most: { sequences: number; positions: number },
+): Promise<number[][]> {
+  if (config.text === undefined) return [];
+  const context = Math.min(contexts[0] as number, most.positions);
+  const options = { separator: config.separator, limit: most.sequences, context };
+  return sequencesFromText(await readText(config.text), model.tokenizer, options).map((s) => [...s.ids]);
+}
+
+function firstTokens({ tokenizer }: ModelFiles): number[] {
+  const begin = tokenizer.encode("", { bos: true });
+  return begin.length > 0 ? begin : [tokenizer.eosIds[0] ?? 0];
+}
+
+/** Held-out text, or the model's own; and the prompt of the greedy text. */
+async function comparedText(
+  config: ExportConfig,
+  sizes: ExportSizes,
+  model: ModelFiles,
+  reference: StepModel,
+  signal: AbortSignal | undefined,
+): Promise<ComparedText> {
+  const sequences = await heldOut(config, sizes, model, { sequences: 4, positions: 96 });
+  const seed = sequences[0]?.slice(0, 24) ?? firstTokens(model);
+  if (sequences.length === 0) {
+    const maxTokens = Math.min(sizes.contexts[0] as number, 96) - seed.length;
+    sequences.push([...seed, ...(await generate(reference, seed, { maxTokens, signal }))]);
+  }
+  return { sequences, seed, checkTokens: config.checkTokens ?? 64 };
+}
+
+async function streamedReference(
+  config: ExportConfig,
+  sizes: ExportSizes,
+  model: ModelFiles,
+  weights: ReadonlyMap<string, CompressedWeight | DeferredWeight>,
+  { engine, signal, log }: ExperimentContext,
+): Promise<Pick<ExportSource, "reference" | "text" | "golden">> {
+  const arch = model.checkpoint.architecture;
+  const sequences = await heldOut(config, sizes, model, STREAMED_TEXT);
+  const prompt = sequences[0] ? goldenPrompt(sequences[0], functionsOf(sizes)) : firstTokens(model);
+  const count = Math.min(config.checkTokens ?? STREAMED_TOKENS, (sizes.contexts[0] as number) - prompt.length);
+  const streamed = { arch, weights, table: (name: string) => shippedTable(model.checkpoint, name) };
+  const compiled = new Map<string, Promise<Executable>>();
+  const greedy: number[] = [];
+  try {
+    // Of one length throughout, so that blocks are compiled once; what lies behind a position does not reach it.
+    const padded = (): number[] => [...prompt, ...greedy, ...Array(count - greedy.length).fill(prompt[0])];
+    while (greedy.length < count) {
+      const at = prompt.length + greedy.length - 1;
+      const run = [{ ids: padded(), from: at, to: at + 1 }];
+      const [known] = await streamedLogits(engine, streamed, run, { signal, compiled });
+      greedy.push(argmax(known?.logits[at] as Float32Array));
+      log?.(`greedy token ${greedy.length} of ${count}, a pass over all weights each`);
+    }
+    const own = [...prompt, ...greedy];
+    if (sequences.length === 0) sequences.push(own);
+    const texts = [own, ...sequences].map((ids) => ({ ids }));
+    const known = await streamedLogits(engine, streamed, texts, { signal, compiled });
+    return {
+      reference: knownTextModel(arch.vocab, sizes.contexts.at(-1) as number, known),
+      text: { sequences, seed: prompt, checkTokens: count },
+      golden: { prompt, greedyTokens: count },
+    };
+  } finally {
+    for (const exe of compiled.values()) await (await exe).dispose();
+  }
+}
