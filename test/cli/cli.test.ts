@@ -111,7 +111,7 @@ test("the starter: evaluate, prune by name, quantize, export, run the package", 
   expect(card.modelled.kind).toBe("modelled");
   const packaged = join(out, "Model.mlpackage");
   const lint = JSON.parse(espalier("inspect", packaged, "--lint", "--json").out);
-  expect(lint.findings.map((f: { rule: string }) => f.rule)).toContain("shapes/projection-form");
+  expect(lint.findings.map((f: { rule: string }) => f.rule)).toContain("state/two-with-prefill");
   expect(JSON.parse(espalier("inspect", packaged, "--lint", "--units", "cpuAndGPU", "--json").out).counts.errors).toBe(
     0,
   );
