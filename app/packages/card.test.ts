@@ -16,6 +16,7 @@ const card = {
     greedyTokens: 64,
     greedyIdentical: false,
     greedyFirstDifference: 26,
+    greedyTies: [],
     maxLogitDifference: 0.5,
     largestLogit: 20,
     meanKl: 3.2e-6,

@@ -62,6 +62,9 @@ export function parityLines(card: Card, operations: number): CheckLine[] {
     {
       state: state(parity.greedyIdentical),
       name: `Greedy text, ${count(parity.greedyTokens)} tokens`,
+      ...(parity.greedyTies?.length
+        ? { more: `${parity.greedyTies.length} of them a tie that fp16 cannot decide` }
+        : {}),
       value: parity.greedyIdentical ? "identical" : `differs at ${parity.greedyFirstDifference ?? "?"}`,
     },
   ];

@@ -12,6 +12,9 @@ const verdicts: Readonly<Record<ExportCard["status"], string>> = {
   unexecuted: "NOT RUN HERE",
 };
 
+const tiesText = (ties: ExportCard["parity"]["greedyTies"]): string =>
+  ties.length === 0 ? "" : `, ${ties.length === 1 ? "one tie" : `${ties.length} ties`} that fp16 cannot decide aside,`;
+
 export function cardText(card: ExportCard): string {
   const several =
     card.kind === "package" ? [] : card.parts.map((p) => `  ${p.file}: ${p.holds}, weights ${bytes(p.weightBytes)}`);
@@ -34,7 +37,7 @@ export function cardText(card: ExportCard): string {
 
 function parityText({ parity: p }: ExportCard): string[] {
   return [
-    `greedy text      ${p.greedyIdentical ? `${p.greedyTokens} tokens identical` : `differs at token ${p.greedyFirstDifference}`} to the fp32 model with the same weights`,
+    `greedy text      ${p.greedyIdentical ? `${p.greedyTokens} tokens identical${tiesText(p.greedyTies)}` : `differs at token ${p.greedyFirstDifference}`} to the fp32 model with the same weights`,
     `logits           largest difference ${p.maxLogitDifference.toExponential(1)} of ${fixed(p.largestLogit, 1)} over ${p.positions} positions`,
     `KL, same top     ${p.meanKl.toExponential(1)} nats, ${percent(p.topAgreement)}`,
   ];

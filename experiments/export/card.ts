@@ -88,8 +88,11 @@ export const cardSchema = z.object({
   parity: z.object({
     positions: z.number(),
     greedyTokens: z.number(),
+    /** Every token the one the fp32 model chose, ties aside. */
     greedyIdentical: z.boolean(),
     greedyFirstDifference: z.number().nullable(),
+    /** Tokens chosen otherwise where fp16 cannot choose: the fp32 logits lie within one of its steps. */
+    greedyTies: z.array(z.object({ token: z.number(), gap: z.number() })).default([]),
     maxLogitDifference: z.number(),
     largestLogit: z.number(),
     meanKl: z.number(),

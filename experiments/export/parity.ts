@@ -3,7 +3,8 @@
  *
  * The package is driven through its metadata alone, with fp16 rounding after every operation. The first decode function walks
  * all the text; every other function the first sequence. Greedy text is followed, not generated: where the package would choose as
- * the model did at every position, it says the same text. So no call depends on what another gave, and a package larger than
+ * the model did at every position, it says the same text. A choice between two tokens whose fp32 logits lie within one step of fp16
+ * of each other is no choice fp16 can make: it is a tie, counted and named, not a difference. So no call depends on what another gave, and a package larger than
  * memory is compared by the same walk, made twice (`lib/engines/staged.ts`).
  */
 import { argmax, consume, generate, type StepModel, type StepSession } from "../../lib/decoder/generate.ts";
@@ -26,6 +27,7 @@ export const notCompared: ExportCard["parity"] = {
   greedyTokens: 0,
   greedyIdentical: false,
   greedyFirstDifference: null,
+  greedyTies: [],
   maxLogitDifference: 0,
   largestLogit: 0,
   meanKl: 0,
@@ -49,11 +51,21 @@ export async function compareWithModel(
   const { signal, onShare } = options;
   const { seed, sequences } = text;
   const tokens = Math.min(text.checkTokens, Math.min(reference.context, shipped.context) - seed.length);
-  const greedy = await generate(reference, seed, { maxTokens: tokens, signal });
+  const equals: ReadonlyMap<number, number>[] = [];
+  const greedy = await generate(reference, seed, {
+    maxTokens: tokens,
+    signal,
+    onLogits: (logits, id) => equals.push(withinOneStep(logits, id)),
+  });
   onShare(0.3);
   const chosen = await choicesAlong(shipped, seed, greedy, signal);
   onShare(0.5);
-  const difference = greedy.findIndex((id, i) => chosen[i] !== id);
+  const differing = greedy.flatMap((id, i) => (chosen[i] === id ? [] : [i]));
+  const ties = differing.flatMap((token) => {
+    const gap = equals[token]?.get(chosen[token] as number);
+    return gap === undefined ? [] : [{ token, gap }];
+  });
+  const difference = differing.find((i) => !ties.some((t) => t.token === i)) ?? -1;
 
   const walkers = walkersOf(shipped);
   const totals = { positions: 0, kl: 0, agreed: 0, worst: 0, largest: 0 };
@@ -93,6 +105,7 @@ export async function compareWithModel(
       greedyTokens: tokens,
       greedyIdentical: difference < 0,
       greedyFirstDifference: difference < 0 ? null : difference,
+      greedyTies: ties,
       maxLogitDifference: Math.max(totals.worst, ...[...perFunction.values()].map((f) => f.worst)),
       largestLogit: totals.largest,
       meanKl: totals.kl / totals.positions,
@@ -102,6 +115,18 @@ export async function compareWithModel(
     },
     sample: tokenizer.decode(greedy),
   };
+}
+
+/** The distance between neighbouring fp16 numbers of this size. */
+const float16Step = (v: number): number => 2 ** (Math.max(-14, Math.floor(Math.log2(Math.abs(v) || 1e-9))) - 10);
+
+/** Tokens fp16 cannot tell from the chosen one, with how far below it they are. */
+export function withinOneStep(logits: Float32Array, chosen: number): Map<number, number> {
+  const best = logits[chosen] as number;
+  const step = float16Step(best);
+  const found = new Map<number, number>();
+  for (const [id, v] of logits.entries()) if (id !== chosen && best - v <= step) found.set(id, best - v);
+  return found;
 }
 
 /** What a model chooses after the seed and after each token of `greedy` but the last. */

@@ -8,7 +8,7 @@
  * even where single effects cancel: hence the second term, in divergences, which never do. b, c and σ are fitted by weighted
  * least squares to selections drawn once for a model and text: half at random, half from the units that seem to matter least,
  * which is what people drop. τ is a tenth of the median D s. The interval is that of a new measurement on this text. Left out:
- * which units stand in for which. How the form was chosen: docs/decisions/0006-what-if-prediction.md.
+ * which units stand in for which. How the form was chosen: docs/decisions/0008-what-if-prediction.md.
  */
 import type { Rng } from "../../lib/random.ts";
 import { studentT } from "../../lib/stats/student-t.ts";

@@ -44,6 +44,8 @@ export interface GenerateOptions {
   readonly sampling?: Sampling | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onToken?: ((id: number) => void) | undefined;
+  /** Before each token: what it was chosen from; only valid during the call. */
+  readonly onLogits?: ((logits: Float32Array, id: number) => void) | undefined;
 }
 
 /** Continues `prompt` (at least one token); gives the new tokens only, without the end token. */
@@ -73,6 +75,7 @@ export async function generate(
       const next = options.sampling ? sample(logits, options.sampling) : argmax(logits);
       if (options.eosIds?.includes(next)) break;
       made.push(next);
+      options.onLogits?.(logits, next);
       options.onToken?.(next);
       if (made.length >= Math.min(options.maxTokens, available)) break;
       logits = await session.feed([next], prompt.length + made.length - 1);
