@@ -45,8 +45,15 @@ export async function resolveModel(reference: string): Promise<string> {
   );
 }
 
-/** Where the workbench keeps that model on this machine; null when it has none. */
-async function workbenchModel(id: string): Promise<string | null> {
+/** Where the workbench keeps that model on this machine; null when it has none. One at a time: a data directory has one owner. */
+function workbenchModel(id: string): Promise<string | null> {
+  const asked = lookups.then(() => askWorkbench(id));
+  lookups = asked.catch(() => null);
+  return asked;
+}
+let lookups: Promise<unknown> = Promise.resolve();
+
+async function askWorkbench(id: string): Promise<string | null> {
   if (!(await exists(dataDirectory())) && !process.env.DATABASE_URL && !process.env.ESPALIER_URL) return null;
   const [{ openWorkbenchSession }, { apiError }] = await Promise.all([
     import("./workbench-session.ts"),
