@@ -12,6 +12,7 @@ export default defineConfig({
     ],
     exclude: ["test/oracles/**", "test/browser/**", "test/reference/**", "node_modules/**"],
     testTimeout: 60_000,
+    hookTimeout: 60_000,
     pool: "forks",
     maxWorkers: 2,
   },

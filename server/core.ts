@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Clock } from "../lib/random.ts";
 import { openArtifactStore } from "./artifacts/open.ts";
 import type { ArtifactStore } from "./artifacts/store.ts";
+import { type DatabaseClock, databaseClock } from "./db/clock.ts";
 import { type Database, type Db, openDatabase } from "./db/database.ts";
 import { type Events, openEvents } from "./events/events.ts";
 import { type Queue, startQueue } from "./queue/queue.ts";
@@ -16,7 +17,7 @@ export interface Core {
   readonly events: Events;
   readonly artifacts: ArtifactStore;
   readonly dataDirectory: string;
-  readonly clock: Clock;
+  readonly clock: DatabaseClock;
   close(): Promise<void>;
 }
 
@@ -29,9 +30,11 @@ export interface CoreOptions {
 }
 
 export async function openCore(options: CoreOptions): Promise<Core> {
-  const { dataDirectory, clock } = options;
+  const { dataDirectory } = options;
   const database = await openDatabase(options);
   try {
+    const clock = databaseClock(database, options.clock);
+    await clock.synchronize();
     const queue = await startQueue(database);
     const events = await openEvents(database);
     const artifacts = await openArtifactStore(options.artifactsUrl, { dataDirectory, token: options.token });

@@ -5,12 +5,14 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { nodeHTTPRequestHandler } from "@trpc/server/adapters/node-http";
-import { EspalierError, toEspalierError } from "../lib/errors.ts";
+import { EspalierError } from "../lib/errors.ts";
 import { type AccessPolicy, guard } from "./access/access.ts";
+import { statusOf } from "./access/answer.ts";
 import { applySecurityHeaders } from "./access/security-headers.ts";
 import { appRouter } from "./api/router.ts";
 import type { ApiContext } from "./api/trpc.ts";
 import { artifactEndpoint } from "./artifacts/endpoint.ts";
+import { failureOf } from "./db/failures.ts";
 import { modelFolder } from "./models/models.ts";
 import { getPackage, packageFolder } from "./packages/packages.ts";
 import { type ReportEndpoint, reportEndpoint } from "./reports/endpoint.ts";
@@ -38,9 +40,9 @@ export async function startServer(options: ServerOptions): Promise<{ server: Ser
   const reports = reportEndpoint(options.context.core);
   const server = createServer((request, response) => {
     handle(request, response, options, policy, reports).catch((thrown: unknown) => {
-      const { message } = toEspalierError(thrown);
-      if (!response.headersSent) response.writeHead(500, { "content-type": "text/plain" });
-      response.end(message);
+      const error = failureOf(thrown);
+      if (!response.headersSent) response.writeHead(statusOf(error), { "content-type": "text/plain" });
+      response.end(error.message);
     });
   });
   // A large artifact takes longer than Node's five minutes; each body has its own limit on silence.

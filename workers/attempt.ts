@@ -1,8 +1,8 @@
 /**
  * @file One attempt at a run: its task process from start to end, and everything it says written down.
  *
- * The lease is renewed as long as the task lives. When the run is no longer this host's (cancelled, or taken for lost), the
- * task is killed and nothing more is written. When the database is away, unit results wait and are tried again.
+ * When the run is no longer this host's (cancelled, or taken for lost), the task is killed and nothing more is written. While
+ * the database or a store elsewhere is away, everything waits and is tried again for as long as the attempt lives.
  */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,24 +15,28 @@ import {
   writesPackage,
 } from "../experiments/registry.ts";
 import { fieldRoles } from "../experiments/roles.ts";
-import { EspalierError, toEspalierError } from "../lib/errors.ts";
+import { EspalierError } from "../lib/errors.ts";
 import { type PaceSample, timeLeft } from "../lib/stats/time-left.ts";
 import { type Core, workFolder } from "../server/core.ts";
+import { failureOf } from "../server/db/failures.ts";
 import type { Provenance, RunProgress } from "../server/db/schema.ts";
 import { freeModelId, modelFolder, registerModel } from "../server/models/models.ts";
 import { registerPackage } from "../server/packages/packages.ts";
 import { appendLog, appendPoints, compactPoints, type LogLine, nextLogSeq } from "../server/runs/journal.ts";
-import { finishRun, type Outcome, type Run, recordProgress, renewLease } from "../server/runs/lifecycle.ts";
+import { finishRun, type Outcome, type Run, recordProgress } from "../server/runs/lifecycle.ts";
 import { resolveModelReference } from "../server/runs/references.ts";
 import { forgetRunFiles, getUnit, putUnit, restoreRunFile, saveRunFile } from "../server/runs/units.ts";
 import { textFile } from "../server/texts/texts.ts";
+import { holdLease, type Lease } from "./lease.ts";
 import { type Job, type Request, type ToTask, toHost } from "./protocol.ts";
 import { forkTask } from "./task-process.ts";
+import { isAwayOrFull, isPassing, type Persistently, whileAway } from "./while-away.ts";
 
-const RENEW_MS = 2_500;
 const FLUSH_MS = 300;
 /** A task that was asked to stop has this long to finish its step. */
 const STOP_MS = 120_000;
+/** What a task said last may still be on its way when its process has ended. */
+const LAST_WORDS_MS = 5_000;
 
 export interface AttemptOptions {
   readonly hostId: string;
@@ -76,26 +80,52 @@ async function jobOf(core: Core, run: Run, threads: number): Promise<{ job: Job;
 
 /** Runs to the end and records it; never throws. `shutdown` aborts when the host leaves: the run then becomes lost. */
 export async function attempt(core: Core, run: Run, options: AttemptOptions, shutdown: AbortSignal): Promise<void> {
+  const lease = holdLease(core, options.hostId, run);
+  try {
+    await attemptUnder(lease, core, run, options, shutdown);
+  } finally {
+    lease.end();
+  }
+}
+
+async function attemptUnder(
+  lease: Lease,
+  core: Core,
+  run: Run,
+  options: AttemptOptions,
+  shutdown: AbortSignal,
+): Promise<void> {
   const started = core.clock.nowMs();
-  const journal = await openJournal(core, run, options.hostId);
+  const either = AbortSignal.any([shutdown, lease.gone]);
+  const persistently: Persistently = (act) => whileAway(act, either);
+  const journal = await openJournal(core, run, options.hostId, persistently);
   journal.log("info", `claimed by ${options.hostId}${run.attempt > 1 ? `, attempt ${run.attempt}` : ""}`);
   let provenance: Provenance | null = null;
   let outcome: Outcome | null;
   try {
-    const { job, out, parent } = await jobOf(core, run, options.threads);
-    const end = await runTask(core, run, job, options, journal, shutdown, (engine) => {
+    const { job, out, parent } = await persistently(() => jobOf(core, run, options.threads));
+    const end = await runTask(core, run, job, options, journal, lease, shutdown, (engine) => {
       provenance = { ...options.machine, engine, threads: options.threads };
     });
-    outcome = end.state === "succeeded" ? await keep(core, run, out, parent, end.summary) : end.outcome;
+    outcome =
+      end.state === "succeeded" ? await persistently(() => keep(core, run, out, parent, end.summary)) : end.outcome;
   } catch (thrown) {
-    const { code, message, hint } = toEspalierError(thrown);
-    outcome = { state: "failed", error: { code, message, hint: hint ?? null } };
+    const { code, message, hint } = failureOf(thrown);
+    // A host that leaves while the database is away fails nothing: another one goes on.
+    outcome = isPassing(thrown)
+      ? { state: "lost", reason: "its host was shut down" }
+      : { state: "failed", error: { code, message, hint: hint ?? null } };
   }
   await journal.close();
-  if (!outcome) return;
+  if (!outcome || lease.gone.aborted) return;
   const seconds = (core.clock.nowMs() - started) / 1000;
   const final = outcome;
-  const held = await persistently(() => finishRun(core, options.hostId, run, final, { provenance, seconds }));
+  // On a full disk too: until it is written the run is nobody's, and its lease ends.
+  const held = await whileAway(
+    () => finishRun(core, options.hostId, run, final, { provenance, seconds }),
+    either,
+    isAwayOrFull,
+  );
   if (held && final.state === "succeeded") {
     await forgetRunFiles(core, run.id).catch(() => undefined);
     await rm(workFolder(core, run.id), { recursive: true, force: true });
@@ -131,6 +161,7 @@ function runTask(
   job: Job,
   options: AttemptOptions,
   journal: Journal,
+  lease: Lease,
   shutdown: AbortSignal,
   onEngine: (description: string) => void,
 ): Promise<TaskEnd> {
@@ -158,37 +189,26 @@ function runTask(
       ).unref();
     };
 
-    const renew = async (): Promise<void> => {
-      try {
-        const state = await renewLease(core, options.hostId, run);
-        if (state === null) kill(null);
-        else if (state === "stopping") stop();
-      } catch {
-        // The database is away; the lease may run out, and then a later attempt goes on from what is stored.
-      }
-    };
-    const timer = setInterval(() => void renew(), RENEW_MS);
-    const watching = new AbortController();
-    void (async () => {
-      for await (const event of core.events.follow(["runs"], await core.events.lastSeq(), watching.signal)) {
-        const payload = event.payload;
-        if (typeof payload === "object" && payload !== null && "id" in payload && payload.id === run.id) {
-          if ("state" in payload && payload.state !== "running") await renew();
-        }
-      }
-    })().catch(() => undefined);
+    const release = (): void => kill(null);
+    lease.gone.addEventListener("abort", release);
+    lease.stop.addEventListener("abort", stop);
+    if (lease.gone.aborted) release();
+    const ended = new AbortController();
+    const over = AbortSignal.any([shutdown, ended.signal]);
 
     child.on("message", (raw) => {
       const parsed = toHost.safeParse(raw);
       if (!parsed.success) return;
       const message = parsed.data;
-      if (message.type === "ready") send(job);
-      else if (message.type === "started") onEngine(message.engine);
+      if (message.type === "ready") {
+        send(job);
+        if (lease.stop.aborted) stop();
+      } else if (message.type === "started") onEngine(message.engine);
       else if (message.type === "request") {
-        answer(core, run, message.request).then(
+        whileAway(() => answer(core, run, message.request), over).then(
           (value) => send({ type: "reply", id: message.id, value }),
           (thrown: unknown) => {
-            const { code, message: text } = toEspalierError(thrown);
+            const { code, message: text } = failureOf(thrown);
             send({ type: "refused", id: message.id, code, message: text });
           },
         );
@@ -224,9 +244,10 @@ function runTask(
       });
     }
     const finish = (end: TaskEnd): void => {
-      clearInterval(timer);
-      watching.abort();
+      ended.abort();
       shutdown.removeEventListener("abort", leave);
+      lease.gone.removeEventListener("abort", release);
+      lease.stop.removeEventListener("abort", stop);
       resolve(end);
     };
     child.on("error", (cause) =>
@@ -239,12 +260,23 @@ function runTask(
       }),
     );
     child.on("exit", (code, signal) => {
-      if (killedFor !== undefined) return finish({ state: "ended", outcome: killedFor });
-      if (result) return finish(result);
-      const how = signal ? `was killed by ${signal}` : `ended with status ${code}`;
-      journal.log("error", `the task process ${how}`);
-      finish({ state: "ended", outcome: { state: "lost", reason: `its task process ${how}` } });
+      const settle = (): void => settled(code, signal);
+      if (!child.connected) return settle();
+      const patience = setTimeout(settle, LAST_WORDS_MS);
+      child.once("disconnect", () => {
+        clearTimeout(patience);
+        settle();
+      });
     });
+    const settled = (code: number | null, signal: NodeJS.Signals | null): void => {
+      if (killedFor !== undefined) finish({ state: "ended", outcome: killedFor });
+      else if (result) finish(result);
+      else {
+        const how = signal ? `was killed by ${signal}` : `ended with status ${code}`;
+        journal.log("error", `the task process ${how}`);
+        finish({ state: "ended", outcome: { state: "lost", reason: `its task process ${how}` } });
+      }
+    };
   });
 }
 
@@ -255,23 +287,10 @@ async function answer(core: Core, run: Run, request: Request): Promise<unknown> 
     if (!path.startsWith(`${folder}/`)) throw new EspalierError("store/io", `${path} is not in the folder of the run`);
     return path.slice(folder.length + 1);
   };
-  if (request.ask === "get-unit") return persistently(() => getUnit(core, run, request.key));
-  if (request.ask === "put-unit") return persistently(() => putUnit(core, run, request.key, request.value));
-  if (request.ask === "restore")
-    return persistently(() => restoreRunFile(core, run.id, nameOf(request.path), request.path));
-  return persistently(() => saveRunFile(core, run.id, nameOf(request.path), request.path));
-}
-
-/** Tries again for five minutes while the database or the store is away. */
-async function persistently<T>(act: () => Promise<T>): Promise<T> {
-  for (let tries = 0; ; tries++) {
-    try {
-      return await act();
-    } catch (thrown) {
-      if (thrown instanceof EspalierError || tries >= 300) throw thrown;
-      await new Promise((resolve) => setTimeout(resolve, 1000));
-    }
-  }
+  if (request.ask === "get-unit") return getUnit(core, run, request.key);
+  if (request.ask === "put-unit") return putUnit(core, run, request.key, request.value);
+  if (request.ask === "restore") return restoreRunFile(core, run.id, nameOf(request.path), request.path);
+  return saveRunFile(core, run.id, nameOf(request.path), request.path);
 }
 
 interface Journal {
@@ -282,33 +301,37 @@ interface Journal {
 }
 
 /** Gathers what a task says and writes it a few times a second. */
-async function openJournal(core: Core, run: Run, hostId: string): Promise<Journal> {
-  let seq = await nextLogSeq(core, run.id);
+async function openJournal(core: Core, run: Run, hostId: string, persistently: Persistently): Promise<Journal> {
+  let seq = await persistently(() => nextLogSeq(core, run.id));
   let lines: LogLine[] = [];
   let points: [string, number, number][] = [];
   let progress: RunProgress | null = null;
   const samples: PaceSample[] = [];
-  let writing: Promise<void> = Promise.resolve();
-  const flush = (): Promise<void> => {
+  const write = async (): Promise<void> => {
     const [l, p, g] = [lines, points, progress];
-    if (l.length === 0 && p.length === 0 && g === null) return writing;
+    if (l.length === 0 && p.length === 0 && g === null) return;
     [lines, points, progress] = [[], [], null];
-    writing = writing
-      .then(async () => {
-        await appendLog(core, run.id, l);
-        await appendPoints(core, run, p);
-        const live = { log: l.length > 0, metrics: p.length > 0 };
-        if (g) await recordProgress(core, hostId, run, g, live);
-        else if (live.log || live.metrics) await core.events.publish(`run:${run.id}`, { type: "journal", ...live });
-      })
-      .catch(() => {
-        // The database is away: curves and lines wait for it; progress is told anew.
-        lines = [...l, ...lines];
-        points = [...p, ...points];
-      });
-    return writing;
+    try {
+      await appendLog(core, run.id, l);
+      await appendPoints(core, run, p);
+      const live = { log: l.length > 0, metrics: p.length > 0 };
+      if (g) await recordProgress(core, hostId, run, g, live);
+      else if (live.log || live.metrics) await core.events.publish(`run:${run.id}`, { type: "journal", ...live });
+    } catch (thrown) {
+      // Curves and lines wait for the database; progress is told anew.
+      lines = [...l, ...lines];
+      points = [...p, ...points];
+      throw thrown;
+    }
   };
-  const timer = setInterval(() => void flush(), FLUSH_MS);
+  let writing: Promise<void> | null = null;
+  const timer = setInterval(() => {
+    writing ??= write()
+      .catch(() => undefined)
+      .finally(() => {
+        writing = null;
+      });
+  }, FLUSH_MS);
   return {
     progress(done, total, label) {
       const share = total > 0 ? Math.min(1, done / total) : 0;
@@ -324,7 +347,9 @@ async function openJournal(core: Core, run: Run, hostId: string): Promise<Journa
     },
     async close() {
       clearInterval(timer);
-      await flush();
+      await writing;
+      // A host that leaves, or a disk without room, does not keep the run from ending.
+      await persistently(write).catch(() => undefined);
     },
   };
 }

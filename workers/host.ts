@@ -7,14 +7,16 @@
 import { availableParallelism, freemem, hostname, totalmem } from "node:os";
 import { eq, lt } from "drizzle-orm";
 import type { Core } from "../server/core.ts";
+import { databaseFailure, failureOf } from "../server/db/failures.ts";
 import { hosts } from "../server/db/schema.ts";
 import { newId } from "../server/ids.ts";
 import { claimRun, enqueueAllDue, sweepLost } from "../server/runs/lifecycle.ts";
+import { watchRuns } from "../server/runs/watch.ts";
 import { attempt } from "./attempt.ts";
+import { removeLeftovers } from "./leftovers.ts";
 import { machineFacts } from "./machine.ts";
 
 const POLL_MS = 500;
-const HEARTBEAT_MS = 3_000;
 const FORGET_HOST_MS = 60_000;
 
 export interface HostOptions {
@@ -46,36 +48,33 @@ export async function startHost(core: Core, options: HostOptions = {}): Promise<
   const log = options.log ?? (() => undefined);
   const now = (): Date => new Date(core.clock.nowMs());
 
-  await core.db.insert(hosts).values({
+  const row = () => ({
     id,
     name: options.name ?? hostname(),
     slots,
+    busy: running.size,
     threadsPerTask: threads,
-    machine: { ...machine, memoryLimitBytes },
-    startedAt: now(),
+    machine: { ...machine, memoryLimitBytes, freeBytes: freemem() },
+    startedAt,
     heartbeatAt: now(),
   });
+  const startedAt = now();
+  await core.db.insert(hosts).values(row());
   await sweepLost(core, { hostsKnownDead: options.alone ?? false });
   await enqueueAllDue(core);
+  await removeLeftovers(core);
   await core.events.publish("hosts", { id });
 
   const beat = async (): Promise<void> => {
-    try {
-      await core.db
-        .update(hosts)
-        .set({
-          heartbeatAt: now(),
-          busy: running.size,
-          machine: { ...machine, memoryLimitBytes, freeBytes: freemem() },
-        })
-        .where(eq(hosts.id, id));
-      await core.db.delete(hosts).where(lt(hosts.heartbeatAt, new Date(core.clock.nowMs() - FORGET_HOST_MS)));
-      await sweepLost(core);
-    } catch (thrown) {
-      log(`the database does not answer: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
-    }
+    const { busy, heartbeatAt, machine: current } = row();
+    // Others forget a host that was silent for long; it may have been the database that was away.
+    await core.db
+      .insert(hosts)
+      .values(row())
+      .onConflictDoUpdate({ target: hosts.id, set: { busy, heartbeatAt, machine: current } });
+    await core.db.delete(hosts).where(lt(hosts.heartbeatAt, new Date(core.clock.nowMs() - FORGET_HOST_MS)));
   };
-  const heart = setInterval(() => void beat(), HEARTBEAT_MS);
+  const stopWatching = watchRuns(core, { also: beat, log });
 
   const take = async (): Promise<void> => {
     const free = slots - running.size;
@@ -95,7 +94,10 @@ export async function startHost(core: Core, options: HostOptions = {}): Promise<
   };
   const loop = (async () => {
     while (!shutdown.signal.aborted) {
-      await take().catch((thrown: unknown) => log(`the queue does not answer: ${String(thrown)}`));
+      // What the watch does not already say is said.
+      await take().catch((thrown: unknown) => {
+        if (!databaseFailure(thrown)) log(`the queue fails: ${failureOf(thrown).message}`);
+      });
       await core.events.idle(POLL_MS, shutdown.signal);
     }
   })();
@@ -103,7 +105,7 @@ export async function startHost(core: Core, options: HostOptions = {}): Promise<
   return {
     id,
     async stop() {
-      clearInterval(heart);
+      stopWatching();
       shutdown.abort();
       await loop;
       await Promise.all(running.values());

@@ -3,6 +3,7 @@ import { setInterval } from "node:timers";
 import type { ApiContext } from "../server/api/trpc.ts";
 import { type Core, type CoreOptions, openCore } from "../server/core.ts";
 import { openHubImports } from "../server/models/hub-import.ts";
+import { watchRuns } from "../server/runs/watch.ts";
 import { ensureStarter } from "../server/starter.ts";
 import { advanceSweeps } from "../server/sweeps/sweeps.ts";
 import { openUploads } from "../server/transfer/upload.ts";
@@ -28,6 +29,8 @@ export async function openWorkbench(options: CoreOptions, host: HostOptions | nu
     const hubImports = openHubImports(core);
     const alone = core.database.kind === "embedded";
     const own = host ? await startHost(core, { ...host, alone }) : null;
+    // Somebody has to notice silent hosts where none is here.
+    const stopWatching = own ? () => undefined : watchRuns(core);
     const advance = setInterval(() => void advanceSweeps(core).catch(() => undefined), SWEEP_MS);
     return {
       core,
@@ -35,6 +38,7 @@ export async function openWorkbench(options: CoreOptions, host: HostOptions | nu
       host: own,
       async close() {
         clearInterval(advance);
+        stopWatching();
         uploads.close();
         await hubImports.close();
         await whatIf.close();

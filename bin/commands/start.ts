@@ -23,7 +23,8 @@ export function addStart(program: Command, signal: AbortSignal): void {
     .option("--port <integer>", "port to listen on [default: PORT or 3000]")
     .option("--dev", "pages compiled as they are opened, for working on them")
     .option("--no-host", "compute nothing here; hosts elsewhere do")
-    .action(async (options: { port?: string; dev?: boolean; host: boolean }) => {
+    .option("--no-pages", "answer the API and keep runs, without pages for browsers")
+    .action(async (options: { port?: string; dev?: boolean; host: boolean; pages: boolean }) => {
       const port = Number(options.port ?? process.env.PORT ?? 3000);
       if (!Number.isInteger(port) || port < 0 || port > 65535)
         throw new EspalierError("input/invalid", `${options.port ?? process.env.PORT} is no port`);
@@ -31,13 +32,13 @@ export function addStart(program: Command, signal: AbortSignal): void {
       const core = coreOptions();
       checkBinding(address, core.token);
       const isDevelopment = options.dev ?? false;
-      if (!isDevelopment) await buildPages();
+      if (options.pages && !isDevelopment) await buildPages();
       const started = performance.now();
       const workbench = await openWorkbench(core, options.host ? { ...hostOptions(), log: say } : null);
       try {
         const { server, url } = await startServer({
           context: workbench.context,
-          pages: await nextPages(isDevelopment),
+          pages: options.pages ? await nextPages(isDevelopment) : noPages,
           address,
           port,
           token: core.token ?? null,
@@ -121,3 +122,8 @@ async function nextPages(isDevelopment: boolean): Promise<PageHandler> {
   const handler = app.getRequestHandler();
   return (request, response) => handler(request, response);
 }
+
+const noPages: PageHandler = async (_request, response) => {
+  response.writeHead(404, { "content-type": "text/plain" });
+  response.end("this server was started without pages");
+};

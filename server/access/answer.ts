@@ -36,6 +36,8 @@ export function statusOf(error: EspalierError): number {
   switch (error.code) {
     case "access/denied":
       return 401;
+    case "store/database":
+      return 503;
     case "store/disk-full":
       return 507;
     case "store/exists":

@@ -5,6 +5,7 @@ import { callTRPCProcedure, getTRPCErrorFromUnknown } from "@trpc/server";
 import { observable } from "@trpc/server/observable";
 import { z } from "zod";
 import { EspalierError, errorCodes, toEspalierError } from "../../lib/errors.ts";
+import { failureOf } from "../db/failures.ts";
 import { type AppRouter, appRouter } from "./router.ts";
 import type { ApiContext } from "./trpc.ts";
 
@@ -44,7 +45,7 @@ export function localClient(context: ApiContext): Client {
           },
           (thrown: unknown) => {
             const error = getTRPCErrorFromUnknown(thrown);
-            observer.error(TRPCClientError.from(toEspalierError(error.cause ?? error)));
+            observer.error(TRPCClientError.from(failureOf(error.cause ?? error)));
           },
         );
         return () => abort.abort();

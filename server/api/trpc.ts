@@ -1,7 +1,8 @@
 /** @file The ground of the API: context, errors with code and hint, procedures. */
 import { initTRPC, TRPCError } from "@trpc/server";
-import { type ErrorCode, toEspalierError } from "../../lib/errors.ts";
+import type { ErrorCode } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
+import { failureOf } from "../db/failures.ts";
 import type { HubImports } from "../models/hub-import.ts";
 import type { Listening } from "../reports/addresses.ts";
 import type { Uploads } from "../transfer/upload.ts";
@@ -23,6 +24,7 @@ const statusOf = (code: ErrorCode): TRPCError["code"] => {
   if (code === "run/unknown" || code === "model/missing-file") return "NOT_FOUND";
   if (code === "run/state" || code === "store/exists") return "CONFLICT";
   if (code === "access/denied") return "FORBIDDEN";
+  if (code === "store/database" || code === "store/disk-full") return "SERVICE_UNAVAILABLE";
   if (code === "run/cancelled") return "CLIENT_CLOSED_REQUEST";
   return /^(input|prune|format|model|export|program)\//.test(code) ? "BAD_REQUEST" : "INTERNAL_SERVER_ERROR";
 };
@@ -30,7 +32,7 @@ const statusOf = (code: ErrorCode): TRPCError["code"] => {
 const t = initTRPC.context<ApiContext>().create({
   isServer: true,
   errorFormatter({ shape, error }) {
-    const cause = error.cause === undefined ? null : toEspalierError(error.cause);
+    const cause = error.cause === undefined ? null : failureOf(error.cause);
     const isInput = error.code === "BAD_REQUEST" && cause?.code === "internal/invariant";
     return {
       ...shape,
@@ -56,7 +58,7 @@ const errors = t.middleware(async ({ next }) => {
   if (result.ok) return result;
   const { cause } = result.error;
   if (cause === undefined || result.error.code !== "INTERNAL_SERVER_ERROR") return result;
-  const known = toEspalierError(cause);
+  const known = failureOf(cause);
   throw new TRPCError({ code: statusOf(known.code), message: known.message, cause: known });
 });
 

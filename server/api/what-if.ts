@@ -26,7 +26,7 @@ export const whatIfRouter = router({
       {
         client: input.client,
         signal,
-        onPartial: (partial) => void ctx.core.events.publish(`what-if:${input.client}`, partial),
+        onPartial: (partial) => void ctx.core.events.publish(`what-if:${input.client}`, partial).catch(() => undefined),
       },
     ),
   ),

@@ -7,10 +7,10 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { sql } from "drizzle-orm";
 import type { PgDatabase, PgQueryResultHKT } from "drizzle-orm/pg-core";
 import { EspalierError } from "../../lib/errors.ts";
 import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
+import { reopening } from "./embedded.ts";
 import * as schema from "./schema.ts";
 
 export type Db = PgDatabase<PgQueryResultHKT, typeof schema>;
@@ -25,9 +25,8 @@ export interface Database {
   readonly db: Db;
   /** Raw statements, for the queue. */
   execute(text: string, values?: unknown[]): Promise<RawResult>;
-  notify(channel: string, payload: string): Promise<void>;
-  /** Calls `onNotify` for notifications of any process; resolves to what ends it. */
-  listen(channel: string, onNotify: (payload: string) => void): Promise<() => Promise<void>>;
+  /** Calls `onNotify` when another process notifies; resolves to what ends it. */
+  listen(channel: string, onNotify: () => void): Promise<() => Promise<void>>;
   /** Only the embedded database has one. */
   readonly lock: DirectoryLock | null;
   close(): Promise<void>;
@@ -37,6 +36,10 @@ export interface DatabaseOptions {
   readonly dataDirectory: string;
   readonly databaseUrl?: string | undefined;
 }
+
+/** A database that does not answer a connection for so long is away. */
+const CONNECT_MS = 10_000;
+const LISTEN_AGAIN_MS = 1_000;
 
 const migrationsFolder = fileURLToPath(new URL("./migrations", import.meta.url));
 
@@ -60,10 +63,11 @@ async function openEmbedded(dataDirectory: string): Promise<Database> {
     const directory = join(dataDirectory, "db");
     const exists = await stat(join(directory, "PG_VERSION")).catch(() => null);
     const snapshot = exists ? null : await readFile(snapshotPath).catch(() => null);
-    const client = await PGlite.create({
+    const first = await PGlite.create({
       dataDir: directory,
       ...(snapshot ? { loadDataDir: new Blob([new Uint8Array(snapshot)]) } : {}),
     });
+    const client = reopening(first, () => PGlite.create({ dataDir: directory }));
     const db = drizzle(client, { schema });
     await migrate(db, { migrationsFolder });
     return {
@@ -78,10 +82,8 @@ async function openEmbedded(dataDirectory: string): Promise<Database> {
         const results = await client.exec(text);
         return { rows: results.at(-1)?.rows ?? [] };
       },
-      async notify(channel, payload) {
-        await client.query("select pg_notify($1, $2)", [channel, payload]);
-      },
-      listen: (channel, onNotify) => client.listen(channel, onNotify),
+      // One process has this database; whoever publishes wakes its readers without it.
+      listen: async () => async () => undefined,
       async close() {
         await client.close();
         lock.release();
@@ -97,9 +99,10 @@ async function openPostgres(url: string, dataDirectory: string): Promise<Databas
   const { default: pg } = await import("pg");
   const { drizzle } = await import("drizzle-orm/node-postgres");
   const { migrate } = await import("drizzle-orm/node-postgres/migrator");
-  const pool = new pg.Pool({ connectionString: url, max: 8 });
-  // A connection that breaks while idle must not end the process; the next query says what is wrong.
+  const pool = new pg.Pool({ connectionString: url, max: 8, connectionTimeoutMillis: CONNECT_MS, keepAlive: true });
+  // A connection that breaks, idle or inside a transaction, must not end the process; the next statement says what is wrong.
   pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
   const db = drizzle(pool, { schema });
   try {
     const client = await pool.connect();
@@ -127,10 +130,12 @@ async function openPostgres(url: string, dataDirectory: string): Promise<Databas
       const last = Array.isArray(result) ? result.at(-1) : result;
       return { rows: rowsOf(last) };
     },
-    async notify(channel, payload) {
-      await db.execute(sql`select pg_notify(${channel}, ${payload})`);
-    },
-    listen: (channel, onNotify) => listenOn(() => new pg.Client({ connectionString: url }), channel, onNotify),
+    listen: (channel, onNotify) =>
+      listenOn(
+        () => new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_MS, keepAlive: true }),
+        channel,
+        onNotify,
+      ),
     close: () => pool.end(),
   };
 }
@@ -139,25 +144,32 @@ async function openPostgres(url: string, dataDirectory: string): Promise<Databas
 async function listenOn(
   create: () => import("pg").Client,
   channel: string,
-  onNotify: (payload: string) => void,
+  onNotify: () => void,
 ): Promise<() => Promise<void>> {
   let stopped = false;
   let client: import("pg").Client | null = null;
   const open = async (): Promise<void> => {
     const next = create();
-    next.on("notification", (message) => onNotify(message.payload ?? ""));
-    next.on("error", () => undefined);
-    next.on("end", () => {
+    let isOver = false;
+    // A connection that fails tells it in two ways, an error and an end; it is opened again once.
+    const again = (): void => {
+      if (isOver) return;
+      isOver = true;
       client = null;
-      if (!stopped) setTimeout(() => void open().catch(() => undefined), 1000).unref();
-    });
+      if (!stopped) setTimeout(() => void open(), LISTEN_AGAIN_MS).unref();
+    };
+    next.on("notification", onNotify);
+    next.on("error", again);
+    next.on("end", again);
     try {
       await next.connect();
       await next.query(`listen ${channel.replaceAll(/[^a-z_]/g, "")}`);
       client = next;
-    } catch (cause) {
-      if (!stopped) setTimeout(() => void open().catch(() => undefined), 1000).unref();
-      void cause;
+      // What was told while nobody listened.
+      onNotify();
+    } catch {
+      again();
+      await next.end().catch(() => undefined);
     }
   };
   await open();

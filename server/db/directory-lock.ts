@@ -5,7 +5,16 @@
  * a command line can speak to the server that has the data. A lock whose process is gone is taken over; one whose process
  * lives never is.
  */
-import { closeSync, openSync, readFileSync, renameSync, unlinkSync, writeFileSync, writeSync } from "node:fs";
+import {
+  constants,
+  copyFileSync,
+  linkSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
@@ -51,14 +60,64 @@ function isAlive({ pid, processStart: start }: LockOwner): boolean {
 
 /** Who has the data directory; null when nobody who lives. */
 export function lockOwner(dataDirectory: string): LockOwner | null {
-  let found: LockOwner;
+  const found = ownerIn(lockPath(dataDirectory));
+  return found && isAlive(found) ? found : null;
+}
+
+/** Null for a file that is not there, or that says nothing legible. */
+function ownerIn(path: string): LockOwner | null {
   try {
-    found = owner.parse(JSON.parse(readFileSync(lockPath(dataDirectory), "utf8")));
+    return owner.parse(JSON.parse(readFileSync(path, "utf8")));
   } catch {
     return null;
   }
-  return isAlive(found) ? found : null;
 }
+
+const TRIES = 50;
+
+/** Puts a file with the owner in it under the name, whole from the first moment on; false when there is one. */
+function claim(path: string, mine: LockOwner): boolean {
+  const own = `${path}.${mine.pid}`;
+  writeFileSync(own, JSON.stringify(mine), { mode: 0o600 });
+  try {
+    linkSync(own, path);
+    return true;
+  } catch (thrown) {
+    if (hasCode(thrown, "EEXIST")) return false;
+    // A file system without hard links.
+    try {
+      copyFileSync(own, path, constants.COPYFILE_EXCL);
+      return true;
+    } catch (again) {
+      if (hasCode(again, "EEXIST")) return false;
+      throw again;
+    }
+  } finally {
+    unlinkSync(own);
+  }
+}
+
+/**
+ * Removes the lock of an owner that is gone. Of several processes that find one, only that which holds a second lock removes
+ * it, after looking again: otherwise the slower would remove the lock which the quicker has just taken.
+ */
+function removeDead(dataDirectory: string, mine: LockOwner): void {
+  const path = lockPath(dataDirectory);
+  const guard = `${path}.takeover`;
+  if (!claim(guard, mine)) {
+    const holder = ownerIn(guard);
+    if (holder && !isAlive(holder)) rmSync(guard, { force: true });
+    return;
+  }
+  try {
+    if (!lockOwner(dataDirectory)) rmSync(path, { force: true });
+  } finally {
+    rmSync(guard, { force: true });
+  }
+}
+
+const hasCode = (thrown: unknown, code: string): boolean =>
+  thrown instanceof Error && "code" in thrown && thrown.code === code;
 
 /** Throws `store/locked` when a living process has the directory. */
 export async function lockDirectory(dataDirectory: string): Promise<DirectoryLock> {
@@ -71,35 +130,17 @@ export async function lockDirectory(dataDirectory: string): Promise<DirectoryLoc
     address: null,
     token: null,
   };
-  for (let tries = 0; ; tries++) {
-    try {
-      const file = openSync(path, "wx", 0o600);
-      writeSync(file, JSON.stringify(mine));
-      closeSync(file);
-      break;
-    } catch (cause) {
-      if (!(cause instanceof Error && "code" in cause && cause.code === "EEXIST")) throw cause;
-      const other = lockOwner(dataDirectory);
-      // A file just created may not have been written yet.
-      const fresh = other === null && tries === 0;
-      if (fresh) await new Promise((resolve) => setTimeout(resolve, 50));
-      else if (other || tries > 3) {
-        throw new EspalierError(
-          "store/locked",
-          `${dataDirectory} is in use by process ${other?.pid ?? "?"} since ${other?.since ?? "?"}${other?.address ? `, which serves ${other.address}` : ""}`,
-          { hint: "Use that one, stop it, or name another directory with ESPALIER_DATA.", cause },
-        );
-      } else {
-        // Renamed first: of two that find a dead owner only one removes it.
-        const aside = `${path}.${process.pid}`;
-        try {
-          renameSync(path, aside);
-          unlinkSync(aside);
-        } catch {
-          // Another process was quicker; the next try tells.
-        }
-      }
-    }
+  for (let tries = 0; !claim(path, mine); tries++) {
+    const other = lockOwner(dataDirectory);
+    if (other || tries > TRIES)
+      throw new EspalierError(
+        "store/locked",
+        `${dataDirectory} is in use by process ${other?.pid ?? "?"} since ${other?.since ?? "?"}${other?.address ? `, which serves ${other.address}` : ""}`,
+        { hint: "Use that one, stop it, or name another directory with ESPALIER_DATA." },
+      );
+    removeDead(dataDirectory, mine);
+    // Another process may be removing it this moment.
+    if (tries > 0) await new Promise((resolve) => setTimeout(resolve, 20));
   }
   return {
     announce(address, token) {

@@ -68,7 +68,7 @@ export function openHubImports(core: Core, fetcher?: typeof fetch): HubImports {
           set(as, { doneBytes });
           if (core.clock.nowMs() - lastMs < 500) return;
           lastMs = core.clock.nowMs();
-          void core.events.publish("models", { id: as, importing: true });
+          void core.events.publish("models", { id: as, importing: true }).catch(() => undefined);
         },
       });
       set(as, { state: "checking" });

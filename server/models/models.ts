@@ -60,13 +60,24 @@ export async function registerModel(
   const [existing] = await core.db.select().from(models).where(eq(models.id, given.id));
   if (existing) {
     if (existing.hash === hash && existing.artifact === artifact) return existing;
+    // An attempt that died after this had registered its own; nobody was told of that one.
+    if (given.runId && existing.runId === given.runId) {
+      const [replaced] = await core.db
+        .update(models)
+        .set({ hash, artifact, sizeBytes, facts })
+        .where(eq(models.id, given.id))
+        .returning();
+      if (replaced) return replaced;
+    }
     throw new EspalierError("store/exists", `another model is called "${given.id}"`, { hint: "Choose another id." });
   }
   const [model] = await core.db
     .insert(models)
     .values({ ...given, hash, artifact, sizeBytes, facts })
+    .onConflictDoNothing()
     .returning();
-  if (!model) throw new EspalierError("internal/invariant", "internal: an insert returned no row");
+  // Somebody took the id meanwhile; looking again says who.
+  if (!model) return registerModel(core, folder, given);
   await core.events.publish("models", { id: model.id });
   return model;
 }

@@ -10,11 +10,10 @@ import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import { materializeDirectory, putDirectory } from "../artifacts/directory.ts";
 import { type Core, materializedFolder } from "../core.ts";
 import { packages } from "../db/schema.ts";
-import { newId } from "../ids.ts";
 
 export type Package = typeof packages.$inferSelect;
 
-/** Keeps the folder an export wrote. */
+/** Keeps the folder an export wrote: one package a run, however many attempts it took. */
 export async function registerPackage(
   core: Core,
   folder: string,
@@ -25,19 +24,19 @@ export async function registerPackage(
   const { sha256: artifact, sizeBytes } = await putDirectory(core.artifacts, folder);
   const { sha256: packageSha256 } = await hashPackage(join(folder, file));
   const contents = summarizeFiles((await readFiles(join(folder, file))).map((f) => f.read));
+  const kept = {
+    name: card.package.replace(/\.\w+$/, ""),
+    artifact,
+    packageSha256,
+    sizeBytes,
+    ready: card.ready,
+    card,
+    contents,
+  };
   const [row] = await core.db
     .insert(packages)
-    .values({
-      ...given,
-      id: newId("pkg"),
-      name: card.package.replace(/\.\w+$/, ""),
-      artifact,
-      packageSha256,
-      sizeBytes,
-      ready: card.ready,
-      card,
-      contents,
-    })
+    .values({ ...given, ...kept, id: given.runId.replace(/^run_/, "pkg_") })
+    .onConflictDoUpdate({ target: packages.id, set: kept })
     .returning();
   if (!row) throw new EspalierError("internal/invariant", "internal: an insert returned no row");
   await core.events.publish("packages", { id: row.id });

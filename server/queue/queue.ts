@@ -14,7 +14,8 @@ const dueRun = z.object({ runId: z.string(), attempt: z.number().int() });
 export type DueRun = z.infer<typeof dueRun>;
 
 export interface Queue {
-  send(run: DueRun & { priority: number }): Promise<void>;
+  /** Offers runs to the hosts; those offered already are left as they are. */
+  send(due: readonly (DueRun & { priority: number })[]): Promise<void>;
   /** Hands the next due runs to `claim`, at most `limit`; those it takes are done with. */
   take(limit: number, claim: (run: DueRun) => Promise<void>): Promise<number>;
   stop(): Promise<void>;
@@ -31,15 +32,20 @@ export async function startQueue(database: Database): Promise<Queue> {
   await boss.start();
   await boss.createQueue(QUEUE);
   return {
-    async send({ runId, attempt, priority }) {
-      const id = jobId(runId, attempt);
-      // A host that dies between taking a job and claiming its run gives it back after a minute.
-      try {
-        const options = { id, priority, expireInSeconds: 60, retryLimit: 20, retryDelay: 1 };
-        await boss.send(QUEUE, { runId, attempt }, options);
-      } catch (thrown) {
-        if (!isDuplicate(thrown)) throw thrown;
-      }
+    async send(due) {
+      if (due.length === 0) return;
+      await boss.insert(
+        due.map(({ runId, attempt, priority }) => ({
+          id: jobId(runId, attempt),
+          name: QUEUE,
+          data: { runId, attempt },
+          priority,
+          // A host that dies between taking a job and claiming its run gives it back after a minute.
+          expireInSeconds: 60,
+          retryLimit: 20,
+          retryDelay: 1,
+        })),
+      );
     },
     async take(limit, claim) {
       const jobs = await boss.fetch<unknown>(QUEUE, { batchSize: limit });
@@ -52,9 +58,6 @@ export async function startQueue(database: Database): Promise<Queue> {
     stop: () => boss.stop({ graceful: false, close: false, timeout: 1000 }),
   };
 }
-
-const isDuplicate = (thrown: unknown): boolean =>
-  typeof thrown === "object" && thrown !== null && "code" in thrown && thrown.code === "23505";
 
 /** A UUID that follows from run and attempt. */
 function jobId(runId: string, attempt: number): string {

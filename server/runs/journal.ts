@@ -4,7 +4,7 @@
  * Chunks carry the time they were written. Merging them keeps those times as a curve of its own, `CLOCK`, from steps to
  * milliseconds, so that an ended run can still be drawn over time.
  */
-import { and, asc, desc, eq, gt } from "drizzle-orm";
+import { and, asc, desc, eq, gt, sql } from "drizzle-orm";
 import type { Core } from "../core.ts";
 import { logLines, metricChunks } from "../db/schema.ts";
 
@@ -30,7 +30,21 @@ export async function appendPoints(
   const rows = [...byName].map(([name, { steps, values }]) =>
     chunkRow(run, name, Float64Array.from(steps), Float64Array.from(values), core.clock.nowMs()),
   );
-  if (rows.length > 0) await core.db.insert(metricChunks).values(rows).onConflictDoNothing();
+  if (rows.length === 0) return;
+  // Written already when a connection broke before it said so; told again, a chunk may have grown.
+  await core.db
+    .insert(metricChunks)
+    .values(rows)
+    .onConflictDoUpdate({
+      target: [metricChunks.runId, metricChunks.name, metricChunks.attempt, metricChunks.fromStep],
+      set: {
+        toStep: sql`excluded.to_step`,
+        count: sql`excluded.count`,
+        steps: sql`excluded.steps`,
+        values: sql`excluded.values`,
+      },
+      setWhere: sql`excluded.count > ${metricChunks.count}`,
+    });
 }
 
 function chunkRow(

@@ -9,7 +9,8 @@
  * by itself a few times, then waits for somebody to say resume. Every change names the attempt it belongs to, so a host
  * that was thought dead cannot write into a later attempt.
  */
-import { and, eq, inArray, lt, or, sql } from "drizzle-orm";
+import { and, eq, inArray, lt, or, type SQL, sql } from "drizzle-orm";
+import type { PgUpdateSetSource } from "drizzle-orm/pg-core";
 import { z } from "zod";
 import { experimentOf } from "../../experiments/registry.ts";
 import { fieldRoles } from "../../experiments/roles.ts";
@@ -97,7 +98,7 @@ export async function submitRun(core: Core, given: Submission, origin: Origin = 
     .returning();
   if (!run) throw new EspalierError("internal/invariant", "internal: an insert returned no row");
   await announce(core, run);
-  await enqueueIfDue(core, run);
+  await enqueueDue(core, [run]);
   return run;
 }
 
@@ -118,30 +119,51 @@ async function announce(core: Core, run: Run): Promise<void> {
   await core.events.publish("runs", runEvent(run));
 }
 
+/** Changes runs and tells it in one transaction, so that whoever follows misses no state, whatever dies meanwhile. */
+async function move(core: Core, where: SQL | undefined, set: Partial<PgUpdateSetSource<typeof runs>>): Promise<Run[]> {
+  const moved = await core.db.transaction(async (tx) => {
+    const rows = await tx.update(runs).set(set).where(where).returning();
+    for (const run of rows) {
+      await core.events.publish("runs", runEvent(run), tx);
+      if (ended.includes(run.state))
+        await core.events.publish(`run:${run.id}`, { type: "ended", state: run.state }, tx);
+    }
+    return rows;
+  });
+  if (moved.length > 0) core.events.wake();
+  return moved;
+}
+
 export async function getRun(core: Core, id: string): Promise<Run> {
   const [run] = await core.db.select().from(runs).where(eq(runs.id, id));
   if (!run) throw new EspalierError("run/unknown", `there is no run ${id}`, { hint: "The list of runs names them." });
   return run;
 }
 
-/** Sends a queued run to the hosts when nothing it waits for is outstanding. */
-async function enqueueIfDue(core: Core, run: Run): Promise<void> {
-  if (run.state !== "queued") return;
-  if (run.waitsFor.length > 0) {
-    const needed = await core.db
-      .select({ id: runs.id, name: runs.name, state: runs.state })
-      .from(runs)
-      .where(inArray(runs.id, run.waitsFor));
-    const open = needed.filter((n) => n.state !== "succeeded");
-    if (open.length > 0) {
-      const reason = `waits for ${open.map((o) => `${o.name} (${o.state})`).join(", ")}`;
-      if (reason !== run.reason) await core.db.update(runs).set({ reason }).where(eq(runs.id, run.id));
-      return;
-    }
-    if (run.reason !== null) await core.db.update(runs).set({ reason: null }).where(eq(runs.id, run.id));
+/** Offers queued runs to the hosts when nothing they wait for is outstanding. */
+async function enqueueDue(core: Core, candidates: readonly Run[]): Promise<void> {
+  const queued = candidates.filter((r) => r.state === "queued");
+  const needed = [...new Set(queued.flatMap((r) => r.waitsFor))];
+  const states = new Map(
+    needed.length === 0
+      ? []
+      : (
+          await core.db
+            .select({ id: runs.id, name: runs.name, state: runs.state })
+            .from(runs)
+            .where(inArray(runs.id, needed))
+        ).map((n) => [n.id, n] as const),
+  );
+  const due: Run[] = [];
+  for (const run of queued) {
+    const open = run.waitsFor.flatMap((id) => states.get(id) ?? []).filter((n) => n.state !== "succeeded");
+    const reason = open.length > 0 ? `waits for ${open.map((o) => `${o.name} (${o.state})`).join(", ")}` : null;
+    if (open.length === 0) due.push(run);
+    if (run.waitsFor.length > 0 && reason !== run.reason)
+      await core.db.update(runs).set({ reason }).where(eq(runs.id, run.id));
   }
-  await core.queue.send({ runId: run.id, attempt: run.attempt, priority: run.priority });
-  core.events.wake();
+  await core.queue.send(due.map((r) => ({ runId: r.id, attempt: r.attempt, priority: r.priority })));
+  if (due.length > 0) core.events.wake();
 }
 
 /** Looks again at runs that wait for this one. */
@@ -150,12 +172,12 @@ async function lookAtDependents(core: Core, id: string): Promise<void> {
     .select()
     .from(runs)
     .where(and(eq(runs.state, "queued"), sql`${runs.waitsFor} @> ${JSON.stringify([id])}::jsonb`));
-  for (const run of waiting) await enqueueIfDue(core, run);
+  await enqueueDue(core, waiting);
 }
 
-/** Sends every due run again; for the start of a server, whose predecessor may have died between a row and its job. */
+/** Offers every due run again: whoever changed a row may have died, or lost the database, before it sent the job. */
 export async function enqueueAllDue(core: Core): Promise<void> {
-  for (const run of await core.db.select().from(runs).where(eq(runs.state, "queued"))) await enqueueIfDue(core, run);
+  await enqueueDue(core, await core.db.select().from(runs).where(eq(runs.state, "queued")));
 }
 
 /** Takes a due run for a host; null when it is no longer due. */
@@ -165,23 +187,17 @@ export async function claimRun(
   due: { runId: string; attempt: number },
 ): Promise<Run | null> {
   const now = new Date(core.clock.nowMs());
-  const [run] = await core.db
-    .update(runs)
-    .set({
-      state: "running",
-      hostId,
-      leaseUntil: new Date(now.getTime() + LEASE_MS),
-      heartbeatAt: now,
-      startedAt: sql`coalesce(${runs.startedAt}, ${now.toISOString()}::timestamptz)`,
-      endedAt: null,
-      error: null,
-      reason: null,
-    })
-    .where(and(eq(runs.id, due.runId), eq(runs.state, "queued"), eq(runs.attempt, due.attempt)))
-    .returning();
-  if (!run) return null;
-  await announce(core, run);
-  return run;
+  const [run] = await move(core, and(eq(runs.id, due.runId), eq(runs.state, "queued"), eq(runs.attempt, due.attempt)), {
+    state: "running",
+    hostId,
+    leaseUntil: new Date(now.getTime() + LEASE_MS),
+    heartbeatAt: now,
+    startedAt: sql`coalesce(${runs.startedAt}, ${now.toISOString()}::timestamptz)`,
+    endedAt: null,
+    error: null,
+    reason: null,
+  });
+  return run ?? null;
 }
 
 const heldBy = (hostId: string, run: { id: string; attempt: number }) =>
@@ -241,32 +257,26 @@ export async function finishRun(
   facts: { provenance: Provenance | null; seconds: number },
 ): Promise<boolean> {
   const { state } = outcome;
-  const [row] = await core.db
-    .update(runs)
-    .set({
-      state,
-      endedAt: new Date(core.clock.nowMs()),
-      leaseUntil: null,
-      computeSeconds: sql`${runs.computeSeconds} + ${facts.seconds}`,
-      ...(facts.provenance ? { provenance: facts.provenance } : {}),
-      ...(state === "succeeded"
-        ? {
-            summary: outcome.summary,
-            numbers: outcome.numbers,
-            outputModelId: outcome.outputModelId,
-            outputPackageId: outcome.outputPackageId,
-            error: null,
-            reason: null,
-          }
-        : state === "failed"
-          ? { error: outcome.error, reason: outcome.error.message }
-          : { reason: outcome.reason }),
-    })
-    .where(heldBy(hostId, run))
-    .returning();
+  const [row] = await move(core, heldBy(hostId, run), {
+    state,
+    endedAt: new Date(core.clock.nowMs()),
+    leaseUntil: null,
+    computeSeconds: sql`${runs.computeSeconds} + ${facts.seconds}`,
+    ...(facts.provenance ? { provenance: facts.provenance } : {}),
+    ...(state === "succeeded"
+      ? {
+          summary: outcome.summary,
+          numbers: outcome.numbers,
+          outputModelId: outcome.outputModelId,
+          outputPackageId: outcome.outputPackageId,
+          error: null,
+          reason: null,
+        }
+      : state === "failed"
+        ? { error: outcome.error, reason: outcome.error.message }
+        : { reason: outcome.reason }),
+  });
   if (!row) return false;
-  await announce(core, row);
-  await core.events.publish(`run:${run.id}`, { type: "ended", state });
   await lookAtDependents(core, run.id);
   return true;
 }
@@ -274,27 +284,25 @@ export async function finishRun(
 /** Runs whose hosts fell silent become lost, and are taken up again while they have attempts left. */
 export async function sweepLost(core: Core, options: { hostsKnownDead?: boolean } = {}): Promise<number> {
   const now = new Date(core.clock.nowMs());
-  const isSilent = options.hostsKnownDead ? sql`true` : or(lt(runs.leaseUntil, now), sql`${runs.leaseUntil} is null`);
+  const isSilent = options.hostsKnownDead ? sql`true` : and(leaseIsOver(now), databaseWasThere(core, now));
   const end = { endedAt: now, leaseUntil: null };
   const silent = [
-    ...(await core.db
-      .update(runs)
-      .set({ ...end, state: "lost", reason: "its host fell silent" })
-      .where(and(eq(runs.state, "running"), isSilent))
-      .returning()),
+    ...(await move(core, and(eq(runs.state, "running"), isSilent), {
+      ...end,
+      state: "lost",
+      reason: "its host fell silent",
+    })),
     // Somebody had asked for an end already; nothing is to be taken up again.
-    ...(await core.db
-      .update(runs)
-      .set({ ...end, state: "cancelled", reason: "stopped by you; its host fell silent meanwhile" })
-      .where(and(eq(runs.state, "stopping"), isSilent))
-      .returning()),
+    ...(await move(core, and(eq(runs.state, "stopping"), isSilent), {
+      ...end,
+      state: "cancelled",
+      reason: "stopped by you; its host fell silent meanwhile",
+    })),
   ];
   for (const run of silent) {
     const beat = run.heartbeatAt ? ` since ${run.heartbeatAt.toISOString().slice(11, 19)} UTC` : "";
     const line = `lease ended: no heartbeat from ${run.hostId ?? "its host"}${beat}; the run is ${run.state}`;
     await appendLog(core, run.id, [{ seq: await nextLogSeq(core, run.id), level: "warning", line, at: now }]);
-    await announce(core, run);
-    await core.events.publish(`run:${run.id}`, { type: "ended", state: run.state });
     await lookAtDependents(core, run.id);
   }
   const lost = await core.db
@@ -305,23 +313,22 @@ export async function sweepLost(core: Core, options: { hostsKnownDead?: boolean 
   return silent.length;
 }
 
+const leaseIsOver = (now: Date) => or(lt(runs.leaseUntil, now), sql`${runs.leaseUntil} is null`);
+
+/** While a database is down no host can renew: after it has started, each has a lease's time to do so. */
+const databaseWasThere = (core: Core, now: Date) =>
+  core.database.kind === "postgres"
+    ? sql`pg_postmaster_start_time() < ${new Date(now.getTime() - LEASE_MS).toISOString()}::timestamptz`
+    : undefined;
+
 async function requeue(core: Core, run: Run, reason: string): Promise<Run> {
-  const [row] = await core.db
-    .update(runs)
-    .set({
-      state: "queued",
-      attempt: run.attempt + 1,
-      hostId: null,
-      leaseUntil: null,
-      endedAt: null,
-      error: null,
-      reason,
-    })
-    .where(and(eq(runs.id, run.id), eq(runs.attempt, run.attempt), inArray(runs.state, [...ended])))
-    .returning();
+  const [row] = await move(
+    core,
+    and(eq(runs.id, run.id), eq(runs.attempt, run.attempt), inArray(runs.state, [...ended])),
+    { state: "queued", attempt: run.attempt + 1, hostId: null, leaseUntil: null, endedAt: null, error: null, reason },
+  );
   if (!row) return getRun(core, run.id);
-  await announce(core, row);
-  await enqueueIfDue(core, row);
+  await enqueueDue(core, [row]);
   return row;
 }
 
@@ -349,7 +356,6 @@ export async function cancelRun(core: Core, id: string): Promise<Run> {
     endedAt: new Date(core.clock.nowMs()),
     leaseUntil: null,
   });
-  await core.events.publish(`run:${id}`, { type: "ended", state: "cancelled" });
   await lookAtDependents(core, id);
   return row;
 }
@@ -362,14 +368,8 @@ const cancelQueued = (core: Core, run: Run): Promise<Run> =>
   });
 
 async function changeState(core: Core, run: Run, from: RunState, set: Partial<typeof runs.$inferInsert>): Promise<Run> {
-  const [row] = await core.db
-    .update(runs)
-    .set(set)
-    .where(and(eq(runs.id, run.id), eq(runs.state, from)))
-    .returning();
-  if (!row) return getRun(core, run.id);
-  await announce(core, row);
-  return row;
+  const [row] = await move(core, and(eq(runs.id, run.id), eq(runs.state, from)), set);
+  return row ?? getRun(core, run.id);
 }
 
 /** The same run goes on from its last finished unit. */

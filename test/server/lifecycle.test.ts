@@ -72,7 +72,7 @@ describe.each(databases)("on %s", (kind) => {
 
   test("the queue hands a run to one host, and sending it again adds nothing", async () => {
     const run = await submit();
-    await core.queue.send({ runId: run.id, attempt: run.attempt, priority: 0 });
+    await core.queue.send([{ runId: run.id, attempt: run.attempt, priority: 0 }]);
     const taken: string[] = [];
     const take = () =>
       core.queue.take(10, async (d) => {
