@@ -27,6 +27,8 @@ const LiveContext = createContext(false);
 /** Whether the stream of events is up. */
 export const useIsLive = (): boolean => useContext(LiveContext);
 
+/** A stream that was answered with an error is opened again after a while. */
+const REOPEN_MS = 2_000;
 /** Names this tab to the server: what it asks for last replaces what it asked before, and partial answers come back to it. */
 export const tabName = `tab-${Array.from({ length: 10 }, () => Math.floor(Math.random() * 36).toString(36)).join("")}`;
 
@@ -90,6 +92,7 @@ export function ApiProvider({ children }: { children: ReactNode }) {
     }, SETTLE_MS);
     let last: string | null = null;
     let stream: { unsubscribe(): void } | null = null;
+    let due: ReturnType<typeof setTimeout> | undefined;
     const open = (): void => {
       stream?.unsubscribe();
       stream = client.events.stream.subscribe(
@@ -109,13 +112,18 @@ export function ApiProvider({ children }: { children: ReactNode }) {
             if (data.topic === "packages") touched.add("reports").add("devices").add("system");
             if (data.topic === "hosts") touched.add("system");
           },
-          onError: () => setLive(false),
+          // A browser opens a broken stream again, but not one that was answered with an error, as by a proxy while the server
+          // restarts. Both go on after the last event.
+          onError: () => {
+            setLive(false);
+            clearTimeout(due);
+            due = setTimeout(open, REOPEN_MS);
+          },
         },
       );
     };
     open();
     // Several components may ask for topics in one go.
-    let due: ReturnType<typeof setTimeout> | undefined;
     listen.onChange(() => {
       clearTimeout(due);
       due = setTimeout(open, 50);

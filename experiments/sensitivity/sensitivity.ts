@@ -152,16 +152,18 @@ export const sensitivity: Experiment<
   async summarize(config, results, context) {
     const model = await context.models.open(config.model);
     const { protocol, sequences } = await textSequences(config, model);
+    // In the order of the model: a database gives the names of a stored unit back in an order of its own.
+    const names = unitsOf(model.weights.arch, gateKindsOf(config), config.neuronBlock).map((u) => u.name);
     const perSequence: Record<string, Record<string, number[]>> = {};
     for (const metric of config.metric) {
-      const merged: Record<string, number[]> = {};
+      const merged = new Map<string, number[]>();
       for (const { unit, result } of results) {
         if (result.of !== "gates" || !("metric" in unit.what) || unit.what.metric !== metric) continue;
-        for (const [name, values] of Object.entries(result.perSequence)) {
-          merged[name] = [...(merged[name] ?? []), ...values];
-        }
+        for (const [name, values] of Object.entries(result.perSequence))
+          merged.set(name, [...(merged.get(name) ?? []), ...values]);
       }
-      if (Object.keys(merged).length > 0) perSequence[metric] = merged;
+      const found = names.flatMap((name) => (merged.has(name) ? [[name, merged.get(name) ?? []] as const] : []));
+      if (found.length > 0) perSequence[metric] = Object.fromEntries(found);
     }
     const units = config.metric.flatMap((metric) =>
       Object.entries(perSequence[metric] ?? {}).map(([unit, values]) => ({ unit, metric, ...scoreOf(metric, values) })),
