@@ -10,7 +10,7 @@ export default defineConfig({
       "app/**/*.test.ts",
       "test/**/*.test.ts",
     ],
-    exclude: ["test/oracles/**", "test/browser/**", "test/reference/**", "node_modules/**"],
+    exclude: ["test/oracles/**", "test/faults/**", "test/browser/**", "test/reference/**", "node_modules/**"],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: "forks",

@@ -64,32 +64,37 @@ export function espalier(args: readonly string[], env: Readonly<Record<string, s
   };
 }
 
+/** What the first group of the pattern matches, once it is said; throws when the process ends before. */
+async function saying(process_: Process, pattern: RegExp): Promise<string> {
+  const ended = "ended";
+  const said = await until(
+    `${pattern} is said`,
+    () => pattern.exec(process_.said())?.[1] ?? (!process_.isAlive() && ended),
+  );
+  if (said === ended) throw new Error(`it ended: ${process_.said()}`);
+  return said;
+}
+
 export interface Server extends Process {
   readonly url: string;
   readonly client: Client;
 }
 
-/** `espalier start` without pages; resolves when it says that it is ready. */
+/** `espalier start`, without pages unless they are asked for; resolves when it says that it is ready. */
 export async function server(
   env: Readonly<Record<string, string>>,
-  options: { host?: boolean; port?: number } = {},
+  options: { host?: boolean; port?: number; pages?: boolean } = {},
 ): Promise<Server> {
-  const host = options.host === false ? ["--no-host"] : [];
-  const process_ = espalier(["start", "--no-pages", "--port", String(options.port ?? 0), ...host], env);
-  const url = await until("the server is ready", () => {
-    if (!process_.isAlive()) throw new Error(process_.said());
-    return /ready after [\d.]+ s: (http:\/\/[^\s/]+)/.exec(process_.said())?.[1];
-  });
+  const without = [...(options.host === false ? ["--no-host"] : []), ...(options.pages ? [] : ["--no-pages"])];
+  const process_ = espalier(["start", "--port", String(options.port ?? 0), ...without], env);
+  const url = await saying(process_, /ready after [\d.]+ s: (http:\/\/[^\s/]+)/);
   return { ...process_, url, client: httpClient(url, env.ESPALIER_TOKEN ?? null) };
 }
 
 /** `espalier worker`, once it takes runs. */
 export async function worker(env: Readonly<Record<string, string>>): Promise<Process & { readonly hostId: string }> {
   const process_ = espalier(["worker"], env);
-  const hostId = await until("the worker takes runs", () => {
-    if (!process_.isAlive()) throw new Error(process_.said());
-    return /(host_\w+) takes runs/.exec(process_.said())?.[1];
-  });
+  const hostId = await saying(process_, /(host_\w+) takes runs/);
   return { ...process_, hostId };
 }
 

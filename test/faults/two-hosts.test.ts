@@ -153,7 +153,7 @@ describe.skipIf(postgresUrl === undefined)("two hosts", () => {
 
     test("a token is needed; a server killed meanwhile holds nobody up for good", async () => {
       const url = await freshDatabase();
-      const token = "a token of sufficient length for a test";
+      const token = "a-token-of-sufficient-length-for-a-test";
       const data = await temporaryFolder();
       const env = { DATABASE_URL: url, ESPALIER_DATA: data, ESPALIER_TOKEN: token };
       let now = await server(env, { host: false });
