@@ -1,12 +1,17 @@
 /**
- * @file How long people wait for the workbench: until it is ready, for a curve of a million points, for a what-if.
+ * @file How long people wait for the workbench: until it is ready, for its pages, for a curve of a million points, for a what-if.
  *
- * `npm run bench:workbench` after `npm run build`; a fresh data directory each time.
+ * `npm run bench:workbench` after `npm run build`; a fresh data directory each time. Beside the time stands the processor time
+ * that the server and its children used for it (Linux), which a busy machine stretches less. A page is interactive when its
+ * heading is there and the main thread has been free for an animation frame; every page is opened once before, in a browser of
+ * its own, because the first opening also reads the page's code from the disk.
  */
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { chromium } from "playwright-core";
 import { httpClient } from "../server/api/client.ts";
 import { openCore } from "../server/core.ts";
 import { compactPoints } from "../server/runs/journal.ts";
@@ -18,10 +23,25 @@ const POINTS = 1_000_000;
 const root = resolve(import.meta.dirname, "..");
 const clock = { nowMs: () => performance.timeOrigin + performance.now() };
 const data = await mkdtemp(join(tmpdir(), "espalier-bench-"));
-const say = (what: string, ms: number, goalMs: number): void =>
-  void process.stdout.write(
-    `${what.padEnd(46)} ${ms.toFixed(0).padStart(6)} ms   goal ${goalMs} ms   ${ms <= goalMs ? "met" : "MISSED"}\n`,
+const say = (what: string, ms: number, goalMs: number, cpuMs?: number): void => {
+  const used = cpuMs === undefined ? "" : `${cpuMs.toFixed(0)} ms`;
+  process.stdout.write(
+    `${what.padEnd(50)} ${ms.toFixed(0).padStart(6)} ms   processor ${used.padStart(8)}   goal ${goalMs} ms   ${ms <= goalMs ? "met" : "MISSED"}\n`,
   );
+};
+/** Processor time of a process and its living children so far; 0 where it cannot be read. */
+function cpuMsOf(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // utime and stime, in hundredths of a second.
+    const own = 10 * (Number(fields[11]) + Number(fields[12]));
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+    return children.split(" ").reduce((sum, child) => sum + (child === "" ? 0 : cpuMsOf(Number(child))), own);
+  } catch {
+    return 0;
+  }
+}
 const timed = async (act: () => Promise<unknown>): Promise<number> => {
   const started = performance.now();
   await act();
@@ -61,28 +81,61 @@ try {
       });
       server.on("exit", () => lost(new Error(said)));
     });
-    say("server ready", seconds * 1000, 3000);
+    const pid = server.pid ?? 0;
+    const sayTimed = async (what: string, goalMs: number, act: () => Promise<unknown>): Promise<void> => {
+      const before = cpuMsOf(pid);
+      const ms = await timed(act);
+      say(what, ms, goalMs, cpuMsOf(pid) - before);
+    };
+    say("server ready", seconds * 1000, 3000, cpuMsOf(pid));
     const client = httpClient(url, null);
-    say(
-      "a curve of 1 000 000 points, smoothed and thinned",
-      await timed(() => client.runs.curves.query({ id: run.id, smoothing: 0.9, logarithmic: true })),
-      1000,
+    await sayTimed("a curve of 1 000 000 points, smoothed and thinned", 1000, () =>
+      client.runs.curves.query({ id: run.id, smoothing: 0.9, logarithmic: true }),
     );
-    say(
-      "the same, smoothed otherwise",
-      await timed(() => client.runs.curves.query({ id: run.id, smoothing: 0.95, logarithmic: true })),
-      300,
+    await sayTimed("the same, smoothed otherwise", 300, () =>
+      client.runs.curves.query({ id: run.id, smoothing: 0.95, logarithmic: true }),
     );
-    say("a list of 10 000 runs", await timed(() => client.runs.list.query({})), 1000);
-    say("the newest 200 of them", await timed(() => client.runs.list.query({ limit: 200 })), 200);
+    await sayTimed("a list of 10 000 runs", 1000, () => client.runs.list.query({}));
+    await sayTimed("the newest 200 of them", 200, () => client.runs.list.query({ limit: 200 }));
+    const browser = await chromium.launch({
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+    });
+    try {
+      const pages = [
+        "/",
+        "/models",
+        "/explore?model=starter",
+        "/runs",
+        `/runs/${run.id}`,
+        "/tradeoff",
+        "/notebooks",
+        "/packages",
+      ];
+      const open = async (path: string): Promise<void> => {
+        const page = await browser.newPage();
+        await page.goto(`${url}${path}`, { waitUntil: "commit" });
+        await page.locator("h1").first().waitFor();
+        await page.evaluate(() => new Promise((free) => requestAnimationFrame(free)));
+        await page.close();
+      };
+      for (const path of pages) {
+        await open(path);
+        await sayTimed(`page ${path.replace(run.id, "of the run with 1 000 000 points")}`, 1000, () => open(path));
+      }
+    } finally {
+      await browser.close();
+    }
     const on = { model: "starter", text: "starter-calibrate" };
     await client.whatIf.open.mutate(on);
     const ask = (unit: string): Promise<number> =>
       timed(() => client.whatIf.measure.query({ ...on, selection: [unit] }));
     for (const layer of [0, 4, 7]) {
       const times: number[] = [];
+      const before = cpuMsOf(pid);
       for (let head = 0; head < 5; head++) times.push(await ask(`L${layer}.H${head}`));
-      say(`what-if, one head of layer ${layer}, median of 5`, times.sort((a, b) => a - b)[2] ?? Number.NaN, 300);
+      const each = (cpuMsOf(pid) - before) / 5;
+      say(`what-if, one head of layer ${layer}, median of 5`, times.sort((a, b) => a - b)[2] ?? Number.NaN, 300, each);
     }
   } finally {
     server.kill("SIGINT");

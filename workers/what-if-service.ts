@@ -76,17 +76,20 @@ export function whatIfService(core: Core): WhatIfService {
         if (message.type === "answer") one?.resolve(message.value);
         else one?.reject(new EspalierError(codeOf(message.code), message.message));
       });
-      c.on("exit", (code, signal) => {
+      const over = (how: string): void => {
         const error = new EspalierError(
           "engine/failed",
-          `the what-if process ended (${signal ?? code})${said ? `: ${said.trim().split("\n").at(-1)}` : ""}`,
+          `the what-if process ended (${how})${said ? `: ${said.trim().split("\n").at(-1)}` : ""}`,
           { hint: "Ask again; it is started anew." },
         );
         child = null;
         for (const one of waiting.values()) one.reject(error);
         waiting.clear();
         reject(error);
-      });
+      };
+      c.on("exit", (code, signal) => over(String(signal ?? code)));
+      // One that cannot be started says so instead.
+      c.on("error", (cause) => over(cause.message));
     });
 
   return {
