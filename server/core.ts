@@ -31,13 +31,14 @@ export interface CoreOptions {
 
 export async function openCore(options: CoreOptions): Promise<Core> {
   const { dataDirectory } = options;
+  // First, because an address that means no store must not leave connections open behind it.
+  const artifacts = await openArtifactStore(options.artifactsUrl, { dataDirectory, token: options.token });
   const database = await openDatabase(options);
   try {
     const clock = databaseClock(database, options.clock);
     await clock.synchronize();
     const queue = await startQueue(database);
     const events = await openEvents(database);
-    const artifacts = await openArtifactStore(options.artifactsUrl, { dataDirectory, token: options.token });
     return {
       database,
       db: database.db,

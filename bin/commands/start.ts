@@ -34,11 +34,14 @@ export function addStart(program: Command, signal: AbortSignal): void {
       const isDevelopment = options.dev ?? false;
       if (options.pages && !isDevelopment) await buildPages();
       const started = performance.now();
+      // Pages and database get ready side by side.
+      const pages = options.pages ? nextPages(isDevelopment) : Promise.resolve(noPages);
+      pages.catch(() => undefined);
       const workbench = await openWorkbench(core, options.host ? { ...hostOptions(), log: say } : null);
       try {
         const { server, url } = await startServer({
           context: workbench.context,
-          pages: options.pages ? await nextPages(isDevelopment) : noPages,
+          pages: await pages,
           address,
           port,
           token: core.token ?? null,
