@@ -4,13 +4,13 @@
  * The same schema, migrations and queries serve both. What the two drivers differ in (opening, raw statements for the queue,
  * notifications) is hidden here; everything else sees a Drizzle database.
  */
-import { readFile, stat } from "node:fs/promises";
+import { readFile, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { PgDatabase, PgQueryResultHKT } from "drizzle-orm/pg-core";
 import { EspalierError } from "../../lib/errors.ts";
 import { type DirectoryLock, lockDirectory } from "./directory-lock.ts";
-import { reopening } from "./embedded.ts";
+import { keepSpareLog, reopening } from "./embedded.ts";
 import * as schema from "./schema.ts";
 
 export type Db = PgDatabase<PgQueryResultHKT, typeof schema>;
@@ -40,6 +40,8 @@ export interface DatabaseOptions {
 /** A database that does not answer a connection for so long is away. */
 const CONNECT_MS = 10_000;
 const LISTEN_AGAIN_MS = 1_000;
+/** A segment of the embedded database's log, and half as much again. */
+const LOG_BYTES = 24 * 2 ** 20;
 
 const migrationsFolder = fileURLToPath(new URL("./migrations", import.meta.url));
 
@@ -67,9 +69,18 @@ async function openEmbedded(dataDirectory: string): Promise<Database> {
       dataDir: directory,
       ...(snapshot ? { loadDataDir: new Blob([new Uint8Array(snapshot)]) } : {}),
     });
-    const client = reopening(first, () => PGlite.create({ dataDir: directory }));
+    const client = reopening(
+      first,
+      () => PGlite.create({ dataDir: directory }),
+      async () => {
+        const { bavail, bsize } = await statfs(directory);
+        return bavail * bsize >= LOG_BYTES;
+      },
+    );
     const db = drizzle(client, { schema });
     await migrate(db, { migrationsFolder });
+    // A directory on a disk that is full already is opened all the same.
+    const endSpare = await keepSpareLog(client, directory).catch(() => () => undefined);
     return {
       kind: "embedded",
       db,
@@ -85,6 +96,7 @@ async function openEmbedded(dataDirectory: string): Promise<Database> {
       // One process has this database; whoever publishes wakes its readers without it.
       listen: async () => async () => undefined,
       async close() {
+        endSpare();
         await client.close();
         lock.release();
       },
