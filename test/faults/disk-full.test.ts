@@ -64,7 +64,7 @@ describe.skipIf(!mayMount)("a full disk", () => {
       prune: { model: "starter", drop: ["L0.H0"], ratio: null, text: null },
       distill: { model: "starter", student: "starter", steps: 2, batch: 1, context: 16, heldOutLimit: 1 },
       quantize: { model: "starter" },
-      export: { model: "starter", context: 32, checkTokens: 16 },
+      export: { model: "starter", context: [32], checkTokens: 16 },
     };
     const expected = new Map<string, unknown>();
     const ids: string[] = [];

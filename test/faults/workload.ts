@@ -76,7 +76,7 @@ export const configs: Record<ExperimentKind, Record<string, unknown>> = {
   },
   quantize: { model: "teacher", bits: 4, rowsPerTable: 8 },
   tradeoff: { base: "teacher", models: ["student", "teacher"], ...text, limit: 80, maxKl: 10 },
-  export: { model: "student", context: 48, prefill: 8, checkTokens: 24 },
+  export: { model: "student", context: [48], prefill: [8], checkTokens: 24 },
 };
 
 export type RunRow = Awaited<ReturnType<Client["runs"]["get"]["query"]>>;
