@@ -105,7 +105,8 @@ test("seeds are one row with a mean and an interval, opened to its runs", async 
 test("J, X and C pick and compare; only the differences; coming back keeps picks, brushes and place", async () => {
   await page.goto(`${workbench.url}/runs?q=kind:distill+block=1,block`);
   await page.goto(`${workbench.url}/runs?q=kind:distill+block=3`);
-  await rows().first().waitFor();
+  // The newest come at once and the rest a moment later, which moves rows.
+  await expect.poll(() => status().textContent(), { timeout: 60_000 }).toContain("10\u2009001 runs");
   await page.locator(".runs-scroll").focus();
   for (const key of ["j", "x", "j", "j", "j", "j", "j", "j", "x"]) await page.keyboard.press(key);
   await page.getByRole("heading", { name: "Compare 2" }).waitFor();

@@ -86,7 +86,10 @@ test("the allocation moves with the budget, by keys and by hand, and the address
   await page.mouse.move(box.x + 120, box.y + 6, { steps: 4 });
   await page.mouse.up();
   expect(await path()).not.toBe(stepped);
-  await expect.poll(() => new URL(page.url()).searchParams.get("budget")).not.toBeNull();
+  // The address follows a moment after the hand.
+  await expect
+    .poll(async () => new URL(page.url()).searchParams.get("budget") === (await slider.getAttribute("aria-valuenow")))
+    .toBe(true);
   const kept = await path();
   await page.reload();
   await expect.poll(path, { timeout: 30_000 }).toBe(kept);

@@ -50,7 +50,7 @@ export function Multiples(props: {
       {speed && main.train && speed.steps.length > 1 ? (
         <Chart
           title={aStep === null ? "Steps per second" : "Tokens per second"}
-          sentence={`Over stretches of at least two seconds, held-out passes counted; median ${significant(median(speed.perSecond) * perStep)}.`}
+          sentence={`Over stretches of at least ${significant(speed.stretchMs / 1000)} s, held-out passes counted; median ${significant(median(speed.perSecond) * perStep)}.`}
           series={[
             {
               name: aStep === null ? "steps per second" : "tokens per second",

@@ -72,3 +72,11 @@ test("speed is told over seconds and not across a loss; moments find their step"
   expect(xOf(c, "tokens", 1024, 0)[1]).toBe(2048);
   expect(xOf(c, "time", null, 0)[99]).toBeCloseTo(70 / 60, 9);
 });
+
+test("a run of a second has speeds too", () => {
+  const steps = Array.from({ length: 40 }, (_, i) => i + 1);
+  const speed = speedOf(curve({ steps, atMs: steps.map((s) => s * 25) }));
+  expect(speed.steps.length).toBeGreaterThan(5);
+  expect(speed.stretchMs).toBeLessThan(200);
+  for (const v of speed.perSecond) expect(v).toBeCloseTo(40, 9);
+});

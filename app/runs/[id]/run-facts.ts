@@ -100,15 +100,15 @@ export function stepAt(curve: Curve | null, ms: number): number | null {
   return curve.steps[i] ?? null;
 }
 
-/** Least seconds of a stretch over which speed is told: points are written a few times a second. */
+/** Length of a stretch over which speed is told, unless the run is short: points are written a few times a second. */
 const STRETCH_MS = 2_000;
 
-/** Steps a second over stretches of at least two seconds and at most one eightieth of the run; nothing across a loss. */
-export function speedOf(curve: Curve): { steps: number[]; perSecond: (number | null)[] } {
+/** Steps a second over stretches of two seconds (an eighth of a short run, an eightieth of a long one); nothing across a loss. */
+export function speedOf(curve: Curve): { steps: number[]; perSecond: (number | null)[]; stretchMs: number } {
   const steps: number[] = [];
   const perSecond: (number | null)[] = [];
   const span = (curve.atMs.at(-1) ?? 0) - (curve.atMs[0] ?? 0);
-  const stretch = Math.max(STRETCH_MS, span / 80);
+  const stretchMs = Math.max(Math.min(STRETCH_MS, span / 8), span / 80);
   let from = 0;
   for (let i = 1; i < curve.steps.length; i++) {
     const gap = curve.resumedAt.some((s) => s > (curve.steps[i - 1] ?? 0) && s <= (curve.steps[i] ?? 0));
@@ -117,13 +117,13 @@ export function speedOf(curve: Curve): { steps: number[]; perSecond: (number | n
       steps.push(curve.steps[i] ?? 0);
       perSecond.push(null);
       from = i;
-    } else if (dt >= stretch) {
+    } else if (dt >= stretchMs) {
       steps.push(curve.steps[i] ?? 0);
       perSecond.push((1000 * ds) / dt);
       from = i;
     }
   }
-  return { steps, perSecond };
+  return { steps, perSecond, stretchMs };
 }
 
 export const clockTime = (ms: number, seconds = false): string =>
