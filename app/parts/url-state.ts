@@ -1,16 +1,34 @@
 "use client";
 /** @file The state of a page lives in its address: what is shown can be sent to somebody, and Back means back. */
 import { usePathname, useRouter, useSearchParams } from "next/navigation";
-import { useCallback } from "react";
+import { useCallback, useMemo, useSyncExternalStore } from "react";
 
 export type AddressChanges = Readonly<Record<string, string | number | null>>;
+
+// Next tells pages of a new address in a transition, some frames late. A second key pressed meanwhile would act on the old
+// one, so what is set here is told at once.
+const listeners = new Set<() => void>();
+const subscribe = (listener: () => void): (() => void) => {
+  listeners.add(listener);
+  window.addEventListener("popstate", listener);
+  return () => {
+    listeners.delete(listener);
+    window.removeEventListener("popstate", listener);
+  };
+};
 
 /** `get` reads a parameter; `set` changes some (null or "" takes one out), as a new step of the history unless `quietly`. */
 export function useAddress(): {
   get(name: string): string | null;
   set(changes: AddressChanges, options?: { quietly?: boolean }): void;
 } {
-  const params = useSearchParams();
+  const routed = useSearchParams();
+  const search = useSyncExternalStore(
+    subscribe,
+    () => window.location.search,
+    () => `?${routed}`,
+  );
+  const params = useMemo(() => new URLSearchParams(search), [search]);
   const path = usePathname();
   const router = useRouter();
   const get = useCallback((name: string) => params.get(name), [params]);
@@ -24,8 +42,10 @@ export function useAddress(): {
       }
       const query = next.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
       const address = query === "" ? path : `${path}?${query}`;
-      if (quietly) window.history.replaceState(null, "", address);
-      else router.push(address, { scroll: false });
+      if (quietly) {
+        window.history.replaceState(null, "", address);
+        for (const listener of listeners) listener();
+      } else router.push(address, { scroll: false });
     },
     [path, router],
   );
