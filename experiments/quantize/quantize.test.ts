@@ -102,6 +102,14 @@ test("the checkpoint of an allocation has the bytes it was promised, and about t
   );
   expect(again.recipe).toEqual(found.tensors);
   expect(again.predicted?.value).toBeCloseTo(found.prediction.value, 12);
+  // The same budget in bits a weight.
+  const maxBits = (budget / written.sizeBytes) * written.bitsPerWeight + 1e-9;
+  const inBits = await runExperiment(
+    quantize,
+    quantizeConfig.parse({ ...on, out: join(folder, "in-bits"), maxBits, widths: ["palette3", "palette6"] }),
+    context,
+  );
+  expect(inBits.recipe).toEqual(found.tensors);
 });
 
 test("less is never predicted to cost less; uniform widths are among what is worse", () => {
@@ -159,6 +167,8 @@ test("what a recipe cannot mean is refused", async () => {
     /smallest widths take/,
   );
   await expect(run({ ...on, maxBytes: 1e6, mlp: "palette4" })).rejects.toThrow(/ambiguous/);
+  await expect(run({ ...on, maxBytes: 1e6, maxBits: 3 })).rejects.toThrow(/the same budget/);
+  await expect(run({ maxBits: 3 })).rejects.toThrow(/--max-bits needs a --text/);
   expect(quantizeConfig.safeParse({ model: "a", out: "b", recipe: { tensors: { x: "palette5" } } }).success).toBe(
     false,
   );

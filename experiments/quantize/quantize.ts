@@ -60,6 +60,12 @@ export const quantizeConfig = z.object({
     .positive()
     .optional()
     .describe("Budget of all weights: measures what each tensor loses at each width and chooses; instead of a recipe"),
+  maxBits: z
+    .number()
+    .positive()
+    .max(16)
+    .optional()
+    .describe("The same budget as bits a weight, over all weights and with their tables: 2.5, 3"),
   widths: widthList
     .default(["palette8", "palette6", "palette4", "palette3", "palette2"])
     .describe("What to choose from under a budget"),
@@ -132,24 +138,32 @@ function widthNamed(scheme: (typeof schemes)[number], bits: number): Width {
  * with what the smallest widths take when the budget is out of reach.
  */
 async function allocationFor(config: QuantizeConfig, context: ExperimentContext): Promise<Allocation<Width>> {
-  const { maxBytes = 0, text } = config;
+  const { text } = config;
+  const flag = config.maxBits === undefined ? "--max-bytes" : "--max-bits";
   if (text === undefined) {
-    throw new EspalierError("input/invalid", "--max-bytes needs a --text to measure tensors on", {
+    throw new EspalierError("input/invalid", `${flag} needs a --text to measure tensors on`, {
       hint: "Use held-out text that you do not report on.",
+    });
+  }
+  if (config.maxBytes !== undefined && config.maxBits !== undefined) {
+    throw new EspalierError("input/invalid", "--max-bytes and --max-bits are the same budget", {
+      hint: "Give one of the two.",
     });
   }
   const shorthand = (["recipe", "embedding", "attention", "mlp", "embeddingBits"] as const).find(
     (k) => config[k] !== undefined,
   );
   if (shorthand) {
-    throw new EspalierError("input/invalid", `--max-bytes chooses all widths; --${shorthand} beside it is ambiguous`, {
+    throw new EspalierError("input/invalid", `${flag} chooses all widths; --${shorthand} beside it is ambiguous`, {
       hint: "Give one of the two.",
     });
   }
   const { weights } = await context.models.open(config.model);
+  const elements = weightList(weights.arch).reduce((n, w) => n + elementCount(w.shape), 0);
+  const maxBytes = config.maxBytes ?? Math.floor(((config.maxBits ?? 0) * elements) / 8);
   const fewest = Math.min(...config.widths.map(bitsOf));
   const codes = columnsOf(weights.arch).reduce((n, c) => n + Math.ceil((c.elements * fewest) / 8), 0);
-  if (codes > maxBytes) throw outOfReach(maxBytes, `the codes alone take ${codes} at ${fewest} bits`);
+  if (codes > maxBytes) throw outOfReach(flag, maxBytes, `the codes alone take ${codes} at ${fewest} bits`);
   const asked = sensitivityConfig.parse({ model: config.model, text, units: ["tensors"] });
   const { tensors } = await runExperiment(
     sensitivity,
@@ -167,12 +181,12 @@ async function allocationFor(config: QuantizeConfig, context: ExperimentContext)
   if (!tensors) throw new EspalierError("internal/invariant", "internal: tensors were asked for");
   const found = allocateWidths(tensors, maxBytes);
   if (found.tensors) return found;
-  throw outOfReach(maxBytes, `the smallest widths take ${found.sizeBytes}`);
+  throw outOfReach(flag, maxBytes, `the smallest widths take ${found.sizeBytes}`);
 }
 
-const outOfReach = (maxBytes: number, why: string): EspalierError =>
+const outOfReach = (flag: string, maxBytes: number, why: string): EspalierError =>
   new EspalierError("input/invalid", `${maxBytes} bytes cannot be reached: ${why}`, {
-    hint: "Raise --max-bytes, add narrower --widths, or prune first.",
+    hint: `Raise ${flag}, add narrower --widths, or prune first.`,
   });
 
 /** The width of every matrix under a config: a recipe's word before a shorthand's, a shorthand's before `bits`. */
@@ -227,7 +241,8 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
     const model = await context.models.open(config.model);
     const { weights } = model;
     const list = weightList(weights.arch);
-    const allocated = config.maxBytes === undefined ? null : await allocationFor(config, context);
+    const hasBudget = config.maxBytes !== undefined || config.maxBits !== undefined;
+    const allocated = hasBudget ? await allocationFor(config, context) : null;
     const recipe = recipeOf(config, model, allocated);
     const sequences = await calibration(config, model);
     const options = { engine: context.engine, signal: context.signal };
