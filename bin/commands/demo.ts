@@ -30,9 +30,10 @@ const titles: Record<string, string> = {
   prune: "2  Prune",
   distil: "3  Distil",
   int8: "4  Quantize at several widths",
-  "trade-off": "5  Accuracy against size",
-  report: "6  The winner on questions it was not chosen by",
-  export: "7  Export and check the package",
+  tensors: "5  Quantize by what each tensor loses",
+  "trade-off": "6  Accuracy against size",
+  report: "7  The winner on questions it was not chosen by",
+  export: "8  Export and check the package",
 };
 
 type StudyRuns = Awaited<ReturnType<Client["studies"]["get"]["query"]>>["runs"];

@@ -1,7 +1,8 @@
 /**
  * @file The starter study: the whole job on the model that comes with the project, as a graph of runs.
  *
- * Importance on the calibrate split → prune → distil → quantize at several widths → choose on the select split the smallest that
+ * Importance on the calibrate split → prune → distil → what each tensor loses at each width → quantize at several widths, alike
+ * and mixed under a budget → choose on the select split the smallest that
  * keeps 95 % of the base accuracy → measure base and winner once on the report split → export and check the package. Three
  * disjoint splits, so that what is reported was not chosen for.
  */
@@ -99,10 +100,15 @@ const widths: { name: string; [option: string]: unknown }[] = [
   { name: "palette2-embedding4", bits: 2, embeddingBits: 4 },
 ];
 
+/** Bits a weight that widths of tensors are chosen under. */
+const mixtures = [2.25, 2.5, 3];
+const mixture = (bits: number): string => `mixed-${bits}`.replace(".", "-");
+
 export function starterStudy(given: z.input<typeof starterStudyOptions> = {}): Study {
   const options = starterStudyOptions.parse(given);
   const model = "starter";
   const on = (split: Split) => ({ text: `starter-${split}`, separator: SEPARATOR });
+  const measured = { ...on("calibrate"), limit: 12, widths: ["palette2", "palette3", "palette4", "palette6"] };
   const compared = { measure: "accuracy", keep: options.keep };
   return {
     title: "Starter study",
@@ -139,12 +145,26 @@ export function starterStudy(given: z.input<typeof starterStudyOptions> = {}): S
         config: { model: "step:distil", ...setting },
       })),
       {
+        key: "tensors",
+        kind: "sensitivity",
+        name: "what each tensor loses at each width",
+        config: { model: "step:distil", ...measured, units: ["tensors"] },
+      },
+      ...mixtures.map((bits) => ({
+        key: mixture(bits),
+        kind: "quantize" as const,
+        name: `mixed ${bits}`,
+        config: { model: "step:distil", ...measured, maxBits: bits },
+      })),
+      {
         key: "trade-off",
         kind: "tradeoff",
         name: "accuracy against size",
         config: {
           base: model,
-          models: ["step:prune", "step:distil", ...widths.map((w) => `step:${w.name}`)],
+          models: ["prune", "distil", ...widths.map((w) => w.name), ...mixtures.map(mixture)].map(
+            (key) => `step:${key}`,
+          ),
           ...on("select"),
           tasks: questionsId("select", options.questions),
           ...compared,

@@ -4,13 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 venv=.oracle-venv
-if [ ! -x "$venv/bin/python" ]; then
-  python3 -m venv "$venv"
-fi
-if ! cmp -s test/oracles/requirements.txt "$venv/requirements.txt"; then
-  "$venv/bin/pip" install -q -r test/oracles/requirements.txt
-  cp test/oracles/requirements.txt "$venv/requirements.txt"
-fi
+bash test/oracles/prepare.sh
 
 echo "-- transformers: logits of every family"
 "$venv/bin/python" test/oracles/make_golden.py compare test/golden
