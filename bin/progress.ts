@@ -6,10 +6,11 @@
  */
 import type { Progress } from "../experiments/definition.ts";
 import type { Clock } from "../lib/random.ts";
-import { type PaceSample, timeLeft } from "../lib/stats/time-left.ts";
+import { type PaceSample, type TimeLeft, timeLeft } from "../lib/stats/time-left.ts";
 
 export interface ProgressLine {
-  report(progress: Progress): void;
+  /** `left` where somebody closer to the work knows it; otherwise it is made of the pace of what is reported. */
+  report(progress: Progress, left?: string): void;
   clear(): void;
 }
 
@@ -25,14 +26,14 @@ export function progressLine(screen: Screen, clock: Clock): ProgressLine {
   let shown = false;
   let lastPrinted = 0;
   return {
-    report({ done, total, label }) {
+    report({ done, total, label }, left) {
       const now = clock.nowMs();
       const share = total > 0 ? done / total : 0;
       samples.push({ atMs: now, share });
       if (samples.length > 40) samples.shift();
       if (now - started < 1000 || now - lastPrinted < (screen.isTerminal ? 100 : 60_000)) return;
       lastPrinted = now;
-      const text = `${bar(share)} ${Math.floor(share * 100)} %  ${label}  ${remaining(samples)}`;
+      const text = `${bar(share)} ${Math.floor(share * 100)} %  ${label}  ${left ?? remaining(timeLeft(samples))}`;
       if (screen.isTerminal) {
         screen.write(`\r\u001b[K${text.slice(0, screen.columns - 1)}`);
         shown = true;
@@ -52,8 +53,7 @@ function bar(share: number): string {
 }
 
 /** `12–18 s left`; nothing when there is too little to go by. */
-export function remaining(samples: readonly PaceSample[]): string {
-  const left = timeLeft(samples);
+export function remaining(left: TimeLeft | null): string {
   if (!left) return "";
   const [low, high] = [duration(left.lowSeconds), duration(left.highSeconds)];
   return low === high ? `${high} left` : `${low}–${high} left`;

@@ -14,7 +14,7 @@ import type { Client } from "../../server/api/client.ts";
 import { addFlags, parseFlags } from "../flags.ts";
 import { heatMap } from "../heat-map.ts";
 import { fixed, percent } from "../numbers.ts";
-import { duration, progressLine } from "../progress.ts";
+import { duration, progressLine, remaining } from "../progress.ts";
 import { clock } from "../session.ts";
 import { openWorkbenchSession } from "../workbench-session.ts";
 import { commonOptions, printResult } from "./experiment-command.ts";
@@ -148,12 +148,15 @@ async function follow(
             process.stderr.write(`\n${titles[step]}\n`);
           }
         }
-        if (run.state === "running")
-          line.report({
-            done: i + (run.progress?.share ?? 0),
-            total: runs.length,
-            label: `${run.name}: ${run.progress?.label ?? "starting"}`,
-          });
+        if (run.state === "running") {
+          const label = `${run.name}: ${run.progress?.label ?? "starting"}`;
+          const left = remaining(run.progress?.left ?? null);
+          // Steps of a study take very different times, so only a run's own pace says anything.
+          line.report(
+            { done: i + (run.progress?.share ?? 0), total: runs.length, label },
+            left && `${left} of this step`,
+          );
+        }
         if (run.state === "succeeded" && !done.has(step)) {
           done.add(step);
           line.clear();
