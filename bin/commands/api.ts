@@ -19,10 +19,13 @@ export interface ProcedureCommand {
   readonly input: z.ZodType | null;
 }
 
+/** What tRPC keeps of a procedure; its types do not show the schemas. */
+const definition = z.object({ type: z.string(), inputs: z.array(z.unknown()) });
+
 /** All procedures but the stream of events, which is for pages; `runs get` tells the same when asked. */
 export function procedureCommands(): ProcedureCommand[] {
   return Object.entries(appRouter._def.procedures).flatMap(([path, procedure]) => {
-    const { type, inputs } = (procedure as unknown as { _def: { type: string; inputs: unknown[] } })._def;
+    const { type, inputs } = definition.parse(Reflect.get(procedure, "_def"));
     if (type !== "query" && type !== "mutation") return [];
     const input = inputs[0] instanceof z.ZodType ? inputs[0] : null;
     return [{ path, type, input }];
