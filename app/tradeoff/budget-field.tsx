@@ -1,9 +1,9 @@
 "use client";
 /** @file The budget of the line on the chart, typed. */
 import { useState } from "react";
-import type { Size } from "./measures.ts";
 
-export function BudgetField({ size, budget, onChange }: { size: Size; budget: number; onChange: (v: number) => void }) {
+export function BudgetField(props: { unit: string; budget: number; onChange: (v: number) => void }) {
+  const { unit, budget, onChange } = props;
   const [typed, setTyped] = useState<string | null>(null);
   return (
     <label className="row small">
@@ -13,7 +13,7 @@ export function BudgetField({ size, budget, onChange }: { size: Size; budget: nu
         step="any"
         min={0}
         className="tradeoff-budget"
-        title={size.axis}
+        title={unit}
         value={typed ?? Number(budget.toPrecision(4))}
         onChange={(e) => {
           setTyped(e.target.value);

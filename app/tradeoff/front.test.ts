@@ -27,7 +27,7 @@ function point(model: string, sizeBytes: number, kl: readonly number[], more: Pa
       right: null,
     },
     madeBy: [],
-    modelled: null,
+    speed: null,
     reported: [],
     measuredBy: { runId: "run_x", kind: "evaluate", seconds: 1 },
     reference: null,

@@ -116,7 +116,7 @@ export const measureIds = Object.keys(measures) as MeasureId[];
 /** Less is better for every one. */
 export interface Size {
   readonly name: string;
-  readonly axis: string;
+  axis(points: readonly Point[]): string;
   of(p: Point): number;
   /** Points that have none are left out. */
   has(p: Point): boolean;
@@ -127,31 +127,37 @@ export interface Size {
 export const sizes = {
   bytes: {
     name: "Size on disk",
-    axis: "Size on disk, MB",
+    axis: () => "Size on disk, MB",
     of: (p) => p.sizeBytes / 1e6,
     has: () => true,
     text: (v) => bytes(Math.round(v * 1e6)),
   },
   bits: {
     name: "Bits per weight",
-    axis: "Bits per weight",
+    axis: () => "Bits per weight",
     of: (p) => p.bitsPerWeight,
     has: () => true,
     text: (v) => `${fixed(v, 2)} bits`,
   },
   parameters: {
     name: "Parameters",
-    axis: "Parameters, millions",
+    axis: () => "Parameters, millions",
     of: (p) => p.parameters / 1e6,
     has: () => true,
     text: (v) => `${count(v * 1e6)} parameters`,
   },
   speed: {
-    name: "Modelled speed",
-    axis: "Modelled time per token on an A17 Pro, ms",
-    of: (p) => (p.modelled ? 1000 / p.modelled.tokensPerSecond : Number.NaN),
-    has: (p) => p.modelled !== null,
-    text: (v) => `${fixed(v, 2)} ms modelled`,
+    name: "Speed on a phone",
+    axis(points) {
+      const speeds = points.flatMap((p) => p.speed ?? []);
+      const reported = speeds.filter((s) => s.kind === "reported").length;
+      const how =
+        reported === 0 ? "modelled" : reported === speeds.length ? "reported" : "reported where a phone is drawn";
+      return `Time per token on an ${speeds[0]?.device ?? "iPhone"}, ms, ${how}`;
+    },
+    of: (p) => (p.speed ? 1000 / p.speed.tokensPerSecond : Number.NaN),
+    has: (p) => p.speed !== null,
+    text: (v) => `${fixed(v, 2)} ms a token`,
   },
 } as const satisfies Record<string, Size>;
 export type SizeId = keyof typeof sizes;

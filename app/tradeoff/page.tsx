@@ -194,7 +194,7 @@ function Board(props: { board: EvaluatedBoard; boards: readonly EvaluatedBoard[]
         {hasReports ? (
           <Check label="iPhone reports" checked={showReports} onChange={(on) => set({ reports: on ? null : "off" })} />
         ) : null}
-        <BudgetField key={sizeId} size={size} budget={budget} onChange={(v) => setMoved(clamp(v))} />
+        <BudgetField key={sizeId} unit={size.axis(points)} budget={budget} onChange={(v) => setMoved(clamp(v))} />
       </ToolBar>
       <div className="tradeoff">
         <div className="tradeoff-main">

@@ -115,13 +115,13 @@ export function PointPanel(props: PointPanelProps) {
               </tr>
             )),
           )}
-          {point.modelled ? (
+          {point.speed?.kind === "modelled" ? (
             <tr>
               <th scope="row">
-                {point.modelled.device} at {point.modelled.context}
+                {point.speed.device} at {point.speed.context}
               </th>
               <td className="number">
-                <strong>{count(point.modelled.tokensPerSecond)} tok/s</strong>
+                <strong>{count(point.speed.tokensPerSecond)} tok/s</strong>
               </td>
               <td className="number">
                 <Tag kind="modelled" />

@@ -44,7 +44,7 @@ const point = (more: Partial<Point>): Point => ({
   made,
   paired: null,
   madeBy: [step("prune"), step("distill"), step("quantize", { scheme: "palette" })],
-  modelled: null,
+  speed: null,
   reported: [],
   measuredBy: { runId: "run_e", kind: "evaluate", seconds: 1 },
   reference: null,

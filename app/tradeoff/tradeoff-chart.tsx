@@ -6,7 +6,7 @@ import { Chart, type Series } from "../parts/chart.tsx";
 import { small } from "../parts/format.ts";
 import type { FigureTable } from "../parts/save-figure.ts";
 import type { Capsule } from "./front.ts";
-import type { Measure, Point, Size } from "./measures.ts";
+import { type Measure, type Point, type Size, sizes } from "./measures.ts";
 import { CapsuleMark, Ground, Overlay } from "./overlay.tsx";
 
 export interface TradeoffChartProps {
@@ -65,10 +65,14 @@ export function TradeoffChart(props: TradeoffChartProps) {
     () => seriesOf(points, front, size, measure, ranges, { showDominated, showReferences }),
     [points, front, size, measure, ranges, showDominated, showReferences],
   );
-  const reported = props.showReports ? points.filter((p) => p.reported.length > 0) : [];
+  // On the axis of speed a phone marks the numbers that are its own.
+  const reported = props.showReports
+    ? points.filter((p) => (size === sizes.speed ? p.speed?.kind === "reported" : p.reported.length > 0))
+    : [];
   const view = { reported, size, measure, budget, base, selected, pinned, capsules, range: ranges.x };
+  const title = size.axis(points);
   const table = (): FigureTable => ({
-    columns: ["model", "recipe", "kind", size.axis, measure.axis, "95 % low", "95 % high", "on the front"],
+    columns: ["model", "recipe", "kind", title, measure.axis, "95 % low", "95 % high", "on the front"],
     rows: points.map((p) => {
       const interval = measure.interval(p);
       return [
@@ -88,7 +92,7 @@ export function TradeoffChart(props: TradeoffChartProps) {
       title="How small before it shows"
       sentence={props.sentence}
       series={series}
-      x={{ title: size.axis, logarithmic: true, range: ranges.x, ticks: fineLogTicks(...ranges.x) }}
+      x={{ title, logarithmic: true, range: ranges.x, ticks: fineLogTicks(...ranges.x) }}
       y={{
         title: measure.axis,
         logarithmic: measure.logarithmic,

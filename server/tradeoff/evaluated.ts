@@ -24,8 +24,9 @@ import type { Core } from "../core.ts";
 import { models, runs, texts } from "../db/schema.ts";
 import { type Model, modelFolder } from "../models/models.ts";
 import { listPackages } from "../packages/packages.ts";
+import { chipFits } from "../reports/fits.ts";
 import { figuresOfPackage } from "../reports/reports.ts";
-import { type ModelledSpeed, modelledSpeed } from "./modelled-speed.ts";
+import { chipOf, modelledSpeed, type PointSpeed, reportedSpeed, storedAs } from "./speed.ts";
 
 export interface MadeBy {
   readonly runId: string;
@@ -56,8 +57,8 @@ export interface EvaluatedPoint {
   /** Null for what was measured before it was kept. */
   readonly made: MadeOf | null;
   readonly paired: PairedLosses | null;
-  /** Not measured: the cost model's speed of decoding. Null where a checkpoint cannot be read. */
-  readonly modelled: ModelledSpeed | null;
+  /** Of decoding. Null where no phone reported and it cannot be modelled. */
+  readonly speed: PointSpeed | null;
   /** What devices measured of its packages. */
   readonly reported: readonly MeasuredFigures[];
   /** The runs from the base to this model, oldest first. */
@@ -108,7 +109,7 @@ export function boardId({ base, text, separator, limit, context, maxTokens, fuse
 }
 
 type Run = typeof runs.$inferSelect;
-type Measured = Omit<EvaluatedPoint, "isBase" | "hash" | "madeBy" | "modelled" | "reported" | "reference"> & {
+type Measured = Omit<EvaluatedPoint, "isBase" | "hash" | "madeBy" | "speed" | "reported" | "reference"> & {
   readonly tasks: string | null;
 };
 
@@ -136,6 +137,7 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
     [...known.values()].flatMap((m) => (m.runId ? [[`run:${m.runId}`, m.id] as const] : [])),
   );
   const idOf = (reference: unknown): string => madeIn.get(String(reference)) ?? String(reference);
+  const fits = await chipFits(core);
   const reported = new Map<string, MeasuredFigures[]>();
   for (const row of await listPackages(core))
     reported.set(row.modelId, [...(reported.get(row.modelId) ?? []), ...(await figuresOfPackage(core, row))]);
@@ -161,11 +163,13 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
     const counts = new Map<string, number>();
     for (const p of found.values()) if (p.tasks) counts.set(p.tasks, (counts.get(p.tasks) ?? 0) + 1);
     const tasks = [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;
+    const chip = chipOf([...found.keys()].map((id) => reported.get(id) ?? []));
     const points: EvaluatedPoint[] = [];
     for (const p of found.values()) {
       const model = known.get(p.model);
       if (!model) continue;
       const { tasks: answered, ...rest } = p;
+      const figures = reported.get(model.id) ?? [];
       const madeBy = stepsFrom(base.id, model, known, makers);
       points.push({
         ...rest,
@@ -173,8 +177,12 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
         isBase: p.model === base.id,
         hash: model.hash,
         madeBy,
-        modelled: await modelledSpeed(core, model, madeBy, rest.bitsPerWeight).catch(() => null),
-        reported: reported.get(model.id) ?? [],
+        speed:
+          reportedSpeed(figures, chip) ??
+          (await modelledSpeed(core, model, storedAs(madeBy), rest.bitsPerWeight, chip, fits.get(chip.id)).catch(
+            () => null,
+          )),
+        reported: figures,
         reference: model.parentId === base.id ? referenceOf(madeBy) : null,
       });
     }

@@ -20,7 +20,8 @@ import { modelledPackage, packageSpeeds, placementOf } from "../../server/packag
 import { type Package, registerPackage } from "../../server/packages/packages.ts";
 import { listChips, listDevices } from "../../server/reports/device-list.ts";
 import { forgetFit, refitChip } from "../../server/reports/fits.ts";
-import { importReport } from "../../server/reports/reports.ts";
+import { figuresOfPackage, importReport } from "../../server/reports/reports.ts";
+import { chipOf, reportedSpeed } from "../../server/tradeoff/speed.ts";
 import { phoneReport } from "../fixtures/phone-report.ts";
 import { openTestCore, testClock } from "./workbench-fixture.ts";
 
@@ -132,6 +133,24 @@ test("the trade-off finds measured speeds by model, with simulated and failed on
   const figures = (speeds?.measured ?? []).map((m) => [m.device, m.computeUnits, m.replacesModelled]);
   expect(figures).toContainEqual(["iPhone16,1", "cpuAndNeuralEngine", true]);
   expect(figures).toContainEqual(["simulated", "cpuAndNeuralEngine", false]);
+});
+
+test("a point of the trade-off has the speed a phone measured, and other points are modelled for that phone's chip", async () => {
+  const figures = await figuresOfPackage(core, row);
+  const chip = chipOf([figures, []]);
+  expect(chip.id).toBe("a17-pro");
+  const speed = reportedSpeed(figures, chip);
+  const measured = figures.find((f) => f.replacesModelled && f.computeUnits === "cpuAndNeuralEngine");
+  // The larger of two contexts is nearer to 256.
+  const own = measured?.decode.find((d) => d.context === 128)?.perToken.median ?? 0;
+  expect(speed).toEqual({ device: chip.name, context: 128, tokensPerSecond: 1000 / own, kind: "reported" });
+  const simulated = figures.filter((f) => !f.replacesModelled);
+  expect(simulated.length).toBeGreaterThan(0);
+  expect(reportedSpeed(simulated, chip)).toBeNull();
+  expect(chipOf([simulated]).id).toBe("a17-pro");
+  const elsewhere = figures.map((f) => ({ ...f, chip: "A18 Pro" }));
+  expect(chipOf([elsewhere, []]).id).toBe("a18-pro");
+  expect(reportedSpeed(elsewhere, chip)).toBeNull();
 });
 
 test("placement: every cell modelled, reported beside it, and what differs named", async () => {
