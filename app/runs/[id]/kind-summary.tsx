@@ -22,7 +22,7 @@ export function KindSummary({ run, hasCurves }: { run: Run; hasCurves: boolean }
   if (run.kind === "quantize") return <Bytes summary={summary as Summaries["quantize"]} />;
   if (run.kind === "evaluate") return <Evaluation summary={summary as Summaries["evaluate"]} />;
   if (run.kind === "tradeoff") return <Tradeoff run={run} summary={summary as Summaries["tradeoff"]} />;
-  if (run.kind === "export") return <Card summary={summary as Summaries["export"]} />;
+  if (run.kind === "export") return <Card packageId={run.outputPackageId} summary={summary as Summaries["export"]} />;
   return null;
 }
 
@@ -295,7 +295,7 @@ function Tradeoff({ run, summary }: { run: Run; summary: Summaries["tradeoff"] }
   );
 }
 
-function Card({ summary }: { summary: Summaries["export"] }) {
+function Card({ packageId, summary }: { packageId: string | null; summary: Summaries["export"] }) {
   const { card } = summary;
   const { parity } = card;
   return (
@@ -306,12 +306,12 @@ function Card({ summary }: { summary: Summaries["export"] }) {
         {fixed(card.timesSmallerThanFp16, 1)} times smaller than fp16. KL {significant(parity.meanKl)} nats per token on{" "}
         {count(parity.positions)} positions;{" "}
         {parity.greedyIdentical
-          ? `${count(parity.greedyTokens)} greedy tokens are the same`
+          ? `${count(parity.greedyTokens)} greedy tokens are the same${parity.greedyTies?.length ? `, ${parity.greedyTies.length} of them a tie that fp16 cannot decide` : ""}`
           : `greedy tokens differ from number ${count((parity.greedyFirstDifference ?? 0) + 1)} on`}
         .
       </p>
       {card.notChecked.length > 0 ? <p className="soft">Not checked here: {card.notChecked.join("; ")}.</p> : null}
-      <Link className="button" href="/packages">
+      <Link className="button" href={packageId ? `/packages/${packageId}` : "/packages"}>
         Open the package
       </Link>
     </section>
