@@ -1,6 +1,6 @@
 /** @file What was done to a point: its name in a few words, its layers, how two differ, and the whole as YAML or JSON. */
 import type { MadeOf } from "../../experiments/tradeoff/made-of.ts";
-import { percent } from "../parts/format.ts";
+import { fixed, percent } from "../parts/format.ts";
 import type { Point } from "./measures.ts";
 
 const roles = ["query", "key", "value", "output", "gate", "up", "down"] as const;
@@ -57,7 +57,7 @@ export const countLayers = (layers: readonly LayerMade[]): Counted => ({
   layers: [layers.filter((l) => !l.isGone).length, layers.length],
 });
 
-/** `prune 31 % → distill → mixed`: by its steps, or by its model's id where none are known. */
+/** `prune 31 % → distill → mixed 2.50 bits`: by its steps, or by its model's id where none are known. */
 export function nameOf(point: Point, base: MadeOf | null): string {
   if (point.isBase) return "fp16 base";
   if (point.madeBy.length === 0) return point.model;
@@ -84,7 +84,7 @@ function pruned(point: Point, base: MadeOf | null): string {
 
 function quantized(point: Point, config: Readonly<Record<string, unknown>>): string {
   const bits = new Set(point.made?.tensors.map((t) => t.bits));
-  if (bits.size > 1) return "mixed";
+  if (bits.size > 1) return `mixed ${fixed(point.bitsPerWeight, 2)} bits`;
   const [only] = bits;
   const each = only ?? String(config.bits ?? 4);
   return config.scheme === "affine" ? `int${each}` : `${each}-bit palettes`;
