@@ -16,23 +16,22 @@ import {
 } from "../experiments/registry.ts";
 import { fieldRoles } from "../experiments/roles.ts";
 import { EspalierError } from "../lib/errors.ts";
-import { type PaceSample, timeLeft } from "../lib/stats/time-left.ts";
 import { type Core, workFolder } from "../server/core.ts";
 import { failureOf } from "../server/db/failures.ts";
-import type { Provenance, RunProgress } from "../server/db/schema.ts";
+import type { Provenance } from "../server/db/schema.ts";
 import { freeModelId, modelFolder, registerModel } from "../server/models/models.ts";
 import { registerPackage } from "../server/packages/packages.ts";
-import { appendLog, appendPoints, compactPoints, type LogLine, nextLogSeq } from "../server/runs/journal.ts";
-import { finishRun, type Outcome, type Run, recordProgress } from "../server/runs/lifecycle.ts";
+import { compactPoints } from "../server/runs/journal.ts";
+import { finishRun, type Outcome, type Run } from "../server/runs/lifecycle.ts";
 import { resolveModelReference } from "../server/runs/references.ts";
 import { forgetRunFiles, getUnit, putUnit, restoreRunFile, saveRunFile } from "../server/runs/units.ts";
 import { textFile } from "../server/texts/texts.ts";
 import { holdLease, type Lease } from "./lease.ts";
 import { type Job, type Request, type ToTask, toHost } from "./protocol.ts";
+import { openJournal, type RunJournal } from "./run-journal.ts";
 import { forkTask } from "./task-process.ts";
 import { isAwayOrFull, isPassing, type Persistently, whileAway } from "./while-away.ts";
 
-const FLUSH_MS = 300;
 /** A task that was asked to stop has this long to finish its step. */
 const STOP_MS = 120_000;
 /** What a task said last may still be on its way when its process has ended. */
@@ -160,7 +159,7 @@ function runTask(
   run: Run,
   job: Job,
   options: AttemptOptions,
-  journal: Journal,
+  journal: RunJournal,
   lease: Lease,
   shutdown: AbortSignal,
   onEngine: (description: string) => void,
@@ -291,65 +290,4 @@ async function answer(core: Core, run: Run, request: Request): Promise<unknown> 
   if (request.ask === "put-unit") return putUnit(core, run, request.key, request.value);
   if (request.ask === "restore") return restoreRunFile(core, run.id, nameOf(request.path), request.path);
   return saveRunFile(core, run.id, nameOf(request.path), request.path);
-}
-
-interface Journal {
-  progress(done: number, total: number, label: string): void;
-  log(level: LogLine["level"], line: string): void;
-  points(points: readonly [string, number, number][]): void;
-  close(): Promise<void>;
-}
-
-/** Gathers what a task says and writes it a few times a second. */
-async function openJournal(core: Core, run: Run, hostId: string, persistently: Persistently): Promise<Journal> {
-  let seq = await persistently(() => nextLogSeq(core, run.id));
-  let lines: LogLine[] = [];
-  let points: [string, number, number][] = [];
-  let progress: RunProgress | null = null;
-  const samples: PaceSample[] = [];
-  const write = async (): Promise<void> => {
-    const [l, p, g] = [lines, points, progress];
-    if (l.length === 0 && p.length === 0 && g === null) return;
-    [lines, points, progress] = [[], [], null];
-    try {
-      await appendLog(core, run.id, l);
-      await appendPoints(core, run, p);
-      const live = { log: l.length > 0, metrics: p.length > 0 };
-      if (g) await recordProgress(core, hostId, run, g, live);
-      else if (live.log || live.metrics) await core.events.publish(`run:${run.id}`, { type: "journal", ...live });
-    } catch (thrown) {
-      // Curves and lines wait for the database; progress is told anew.
-      lines = [...l, ...lines];
-      points = [...p, ...points];
-      throw thrown;
-    }
-  };
-  let writing: Promise<void> | null = null;
-  const timer = setInterval(() => {
-    writing ??= write()
-      .catch(() => undefined)
-      .finally(() => {
-        writing = null;
-      });
-  }, FLUSH_MS);
-  return {
-    progress(done, total, label) {
-      const share = total > 0 ? Math.min(1, done / total) : 0;
-      samples.push({ atMs: core.clock.nowMs(), share });
-      if (samples.length > 60) samples.shift();
-      progress = { done, total, label, share, left: timeLeft(samples) };
-    },
-    log: (level, line) => {
-      lines.push({ seq: seq++, level, line: line.slice(0, 4000), at: new Date(core.clock.nowMs()) });
-    },
-    points: (more) => {
-      points.push(...more);
-    },
-    async close() {
-      clearInterval(timer);
-      await writing;
-      // A host that leaves, or a disk without room, does not keep the run from ending.
-      await persistently(write).catch(() => undefined);
-    },
-  };
 }
