@@ -112,10 +112,10 @@ try {
         "/notebooks",
         "/packages",
       ];
-      const open = async (path: string): Promise<void> => {
+      const open = async (path: string, until = "h1"): Promise<void> => {
         const page = await browser.newPage();
         await page.goto(`${url}${path}`, { waitUntil: "commit" });
-        await page.locator("h1").first().waitFor();
+        await page.locator(until).first().waitFor();
         await page.evaluate(() => new Promise((free) => requestAnimationFrame(free)));
         await page.close();
       };
@@ -123,6 +123,8 @@ try {
         await open(path);
         await sayTimed(`page ${path.replace(run.id, "of the run with 1 000 000 points")}`, 1000, () => open(path));
       }
+      const drawn = ".run-curve .scatterlayer .lines path";
+      await sayTimed("its curve drawn", 1000, () => open(`/runs/${run.id}`, drawn));
     } finally {
       await browser.close();
     }

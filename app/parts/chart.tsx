@@ -10,6 +10,9 @@ import { logTicks } from "./axis.ts";
 import { Figure } from "./figure.tsx";
 import { type FigureTable, inLightTheme } from "./save-figure.ts";
 
+/** A page that will draw asks for it while its data is on the way. */
+export const loadPlotly = () => import("plotly.js-cartesian-dist-min");
+
 export interface Series {
   readonly name: string;
   readonly x: readonly (number | string)[];
@@ -339,7 +342,7 @@ export function Chart(props: ChartProps) {
   useEffect(() => {
     if (!plot || theme === null || drawnKey === "") return;
     let gone = false;
-    void import("plotly.js-cartesian-dist-min").then(async ({ default: plotly }) => {
+    void loadPlotly().then(async ({ default: plotly }) => {
       if (gone) return;
       const token = tokensOf(document.documentElement);
       const layout = layoutOf(latest.current, token);
@@ -365,14 +368,14 @@ export function Chart(props: ChartProps) {
   }, [plot, theme, drawnKey]);
   useEffect(
     () => () => {
-      if (plot) void import("plotly.js-cartesian-dist-min").then(({ default: plotly }) => plotly.purge(plot));
+      if (plot) void loadPlotly().then(({ default: plotly }) => plotly.purge(plot));
     },
     [plot],
   );
 
   const toSvg = (): Promise<string> =>
     inLightTheme(async (stage) => {
-      const { default: plotly } = await import("plotly.js-cartesian-dist-min");
+      const { default: plotly } = await loadPlotly();
       const token = tokensOf(stage);
       const image = await plotly.toImage(
         {
@@ -403,7 +406,7 @@ export function Chart(props: ChartProps) {
     event.preventDefault();
     at.current = Math.max(0, Math.min(points - 1, at.current + step * (event.shiftKey ? 10 : 1)));
     const before = series.slice(0, first).reduce((n, s) => n + (s.band ? 3 : 1), 0) + (series[first]?.band ? 2 : 0);
-    void import("plotly.js-cartesian-dist-min").then(({ default: plotly }) =>
+    void loadPlotly().then(({ default: plotly }) =>
       plotly.Fx.hover(plot, [{ curveNumber: before, pointNumber: at.current }]),
     );
   };

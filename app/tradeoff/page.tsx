@@ -5,6 +5,7 @@ import { Suspense, useCallback, useEffect, useMemo, useState } from "react";
 import type { EvaluatedBoard } from "../../server/tradeoff/evaluated.ts";
 import { useTRPC } from "../parts/api.tsx";
 import { stepBudget } from "../parts/budget.ts";
+import { loadPlotly } from "../parts/chart.tsx";
 import { Check, Picker } from "../parts/controls.tsx";
 import { count } from "../parts/format.ts";
 import { useHotkeys } from "../parts/hotkeys.ts";
@@ -41,6 +42,7 @@ export default function TradeoffPage() {
 function Tradeoff() {
   const trpc = useTRPC();
   const { get, set } = useAddress();
+  useEffect(() => void loadPlotly(), []);
   const boards = useQuery(trpc.tradeoff.boards.queryOptions(undefined, { placeholderData: keepPreviousData }));
   // A comparison of many says more than a check of one.
   const board =

@@ -64,7 +64,9 @@ test("layers are those of the base, tensors those of the model at hand", () => {
 });
 
 test("a point is named by its steps, with how much and how fine", () => {
-  expect(nameOf(point({}), base).replaceAll("\u2009", " ")).toBe("prune 50 % heads, 40 % neurons → distill → mixed 3.00 bits");
+  expect(nameOf(point({}), base).replaceAll("\u2009", " ")).toBe(
+    "prune 50 % heads, 40 % neurons → distill → mixed 3.00 bits",
+  );
   expect(nameOf(point({ madeBy: [step("quantize", { scheme: "affine", bits: 8 })], made: null }), null)).toBe("int8");
   expect(nameOf(point({ isBase: true }), base)).toBe("fp16 base");
 });

@@ -4,6 +4,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useParams, useRouter } from "next/navigation";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useTopic, useTRPC } from "../../parts/api.tsx";
+import { loadPlotly } from "../../parts/chart.tsx";
 import { ShareButton, TopBar } from "../../parts/shell.tsx";
 import { ErrorNote, Waiting } from "../../parts/states.tsx";
 import { useSmoothing } from "../smoothing.tsx";
@@ -33,6 +34,7 @@ export default function RunPage() {
   const [focus, setFocus] = useState<number | null>(null);
   const [back, setBack] = useState("/runs");
   useEffect(() => setBack(sessionStorage.getItem(LAST_ADDRESS) ?? "/runs"), []);
+  useEffect(() => void loadPlotly(), []);
 
   const run = useQuery(trpc.runs.get.queryOptions({ id }));
   const r = run.data;
