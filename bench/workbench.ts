@@ -1,10 +1,10 @@
 /**
  * @file How long people wait for the workbench: until it is ready, for its pages, for a curve of a million points, for a what-if.
  *
- * `npm run bench:workbench` after `npm run build`; a fresh data directory each time. Beside the time stands the processor time
- * that the server and its children used for it (Linux), which a busy machine stretches less. A page is interactive when its
- * heading is there and the main thread has been free for an animation frame; every page is opened once before, in a browser of
- * its own, because the first opening also reads the page's code from the disk.
+ * `npm run bench:workbench`; a fresh data directory each time. Needs a Chromium (`CHROMIUM`, or /usr/bin/chromium). Beside the
+ * time stands the processor time that the server and its children used for it (Linux), which a busy machine stretches less. A
+ * page is interactive when its heading is there and the main thread has been free for an animation frame; every page is opened
+ * once before, in a browser of its own, because the first opening also reads the page's code from the disk.
  */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";

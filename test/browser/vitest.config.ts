@@ -6,6 +6,7 @@ export default defineConfig({
     include: ["*.test.ts"],
     testTimeout: 900_000,
     hookTimeout: 300_000,
-    fileParallelism: false,
+    // Every file has a workbench and a browser of its own, and mostly waits.
+    maxWorkers: 2,
   },
 });
