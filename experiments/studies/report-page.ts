@@ -7,6 +7,7 @@
 import type { TradeoffPoint } from "../tradeoff/tradeoff.ts";
 import { divergingColour } from "./colour-scales.ts";
 import { type HeadGrid, headGrid } from "./head-grid.ts";
+import { labelPlaces } from "./label-places.ts";
 import type { StarterStudyResult } from "./starter.ts";
 
 export const escapeHtml = (text: string): string =>
@@ -74,14 +75,21 @@ export function tradeoffChart(points: readonly TradeoffPoint[], winner: string |
     return `${before ? `H${x(p.sizeBytes)}` : `M${x(p.sizeBytes)} ${y(p.accuracy?.value ?? 0)}`}V${y(p.accuracy?.value ?? 0)}`;
   });
   parts.push(`<path class="front" d="${stairs.join("")}"/>`);
+  const named = withAccuracy.map((p, i) => ({
+    x: x(p.sizeBytes),
+    y: y(p.accuracy?.value ?? 0),
+    name: i === 0 ? "base" : p.label,
+  }));
+  const places = labelPlaces(named, left, width - right);
   for (const [i, p] of withAccuracy.entries()) {
-    if (!p.accuracy) continue;
-    const [cx, cy] = [x(p.sizeBytes), y(p.accuracy.value)];
+    const [at, place] = [named[i], places[i]];
+    if (!p.accuracy || !at || !place) continue;
+    const { x: cx, y: cy } = at;
     const kind = p.model === winner ? "winner" : p.onFront ? "point" : "dominated";
     parts.push(
       `<g><title>${escapeHtml(p.label)}: ${bytes(p.sizeBytes)}, ${percent(p.accuracy.value)} right (95 % ${percent(p.accuracy.interval.low)}–${percent(p.accuracy.interval.high)})</title>`,
       `<line class="bar" x1="${cx}" x2="${cx}" y1="${y(p.accuracy.interval.low)}" y2="${y(p.accuracy.interval.high)}"/><circle class="${kind}" cx="${cx}" cy="${cy}" r="${kind === "winner" ? 7 : 4.5}"/>`,
-      `<text x="${cx + 9}" y="${cy + (i % 2 === 0 ? -6 : 14)}">${escapeHtml(i === 0 ? "base" : p.label)}</text></g>`,
+      `<text x="${place.x}" y="${place.y}" text-anchor="${place.anchor}">${escapeHtml(at.name)}</text></g>`,
     );
   }
   return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Questions right against bytes of weights">${parts.join("")}</svg>`;
