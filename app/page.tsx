@@ -1,8 +1,8 @@
 "use client";
 import { useMutation, useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { useEffect, useRef } from "react";
+import { Link } from "./parts/link.tsx";
 import "./home/home.css";
 import { BringYourOwn } from "./home/bring-your-own.tsx";
 import { StepPicture, stepKinds, stepWords } from "./home/steps.tsx";

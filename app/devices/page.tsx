@@ -1,11 +1,11 @@
 "use client";
 /** @file Phones that have reported, what failed on each, how to measure on another, and the cost model refitted to what came. */
 import { useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { Suspense } from "react";
 import { Pairing } from "../packages/pairing.tsx";
 import { useTRPC } from "../parts/api.tsx";
 import { Picker } from "../parts/controls.tsx";
+import { Link } from "../parts/link.tsx";
 import { ShareButton, TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
 import { useAddress } from "../parts/url-state.ts";

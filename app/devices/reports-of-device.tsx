@@ -1,9 +1,10 @@
 /** @file The reports of one device, a line for each compute unit it was run on, with the cases that failed. */
-import Link from "next/link";
+
 import { deviceName } from "../../lib/report/device-names.ts";
 import { unitWords } from "../packages/card.ts";
 import { count, moment } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
+import { Link } from "../parts/link.tsx";
 import type { ListedDevice } from "./device-table.tsx";
 
 export function ReportsOfDevice({ device }: { device: ListedDevice }) {

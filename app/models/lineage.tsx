@@ -1,9 +1,9 @@
 "use client";
 /** @file Where a model comes from and what came of it: parents above, children below, each with the run between. */
 import type { inferRouterOutputs } from "@trpc/server";
-import Link from "next/link";
 import type { AppRouter } from "../../server/api/router.ts";
 import { bytes, fixed } from "../parts/format.ts";
+import { Link } from "../parts/link.tsx";
 
 type Model = inferRouterOutputs<AppRouter>["models"]["list"][number];
 

@@ -1,11 +1,11 @@
 "use client";
 /** @file A run of any experiment, from the schema it is described by; a sweep where a field is given several values; a clone of another run. */
 import { useMutation, useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { useRouter, useSearchParams } from "next/navigation";
 import { Suspense, useDeferredValue, useEffect, useMemo, useState } from "react";
 import { useTRPC } from "../parts/api.tsx";
 import { IconButton, Segments } from "../parts/controls.tsx";
+import { Link } from "../parts/link.tsx";
 import { TopBar } from "../parts/shell.tsx";
 import { ErrorNote, Waiting } from "../parts/states.tsx";
 import { submitCommand } from "../runs/[id]/run-facts.ts";

@@ -1,7 +1,6 @@
 "use client";
 /** @file Cells of a notebook that show runs: an experiment, a figure, a comparison. */
 import { useMutation, useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { type ReactNode, useState } from "react";
 import { figureKinds, type NotebookCell } from "../../experiments/notebook/cells.ts";
 import { useTRPC } from "../parts/api.tsx";
@@ -9,6 +8,7 @@ import { IconButton, Keys, Tag } from "../parts/controls.tsx";
 import { TableView } from "../parts/figure.tsx";
 import { plain } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
+import { Link } from "../parts/link.tsx";
 import { ErrorNote, RunStateMark, timeLeft, Waiting } from "../parts/states.tsx";
 import { ConfigFields } from "./config-fields.tsx";
 import { FigureDrawing } from "./figure-drawing.tsx";

@@ -1,7 +1,6 @@
 "use client";
 /** @file Text of a notebook: Markdown with tables and maths, sanitised; links to runs are chips that follow the run. */
 import { useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import Markdown from "react-markdown";
 import rehypeKatex from "rehype-katex";
 import rehypeSanitize, { defaultSchema } from "rehype-sanitize";
@@ -9,6 +8,7 @@ import remarkGfm from "remark-gfm";
 import remarkMath from "remark-math";
 import { useTRPC } from "../parts/api.tsx";
 import { plain } from "../parts/format.ts";
+import { Link } from "../parts/link.tsx";
 import { RunStateMark } from "../parts/states.tsx";
 
 const schema: typeof defaultSchema = {

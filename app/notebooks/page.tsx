@@ -1,10 +1,10 @@
 "use client";
 import { useMutation, useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { useTRPC } from "../parts/api.tsx";
 import { IconButton } from "../parts/controls.tsx";
 import { Icon } from "../parts/icons.tsx";
+import { Link } from "../parts/link.tsx";
 import { TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote } from "../parts/states.tsx";
 import { useToast } from "../parts/toast.tsx";

@@ -1,6 +1,7 @@
 /** @file What was checked before a package left: parity, then lint with severity, the operations and the fix. */
-import Link from "next/link";
+
 import { Icon } from "../parts/icons.tsx";
+import { Link } from "../parts/link.tsx";
 import { type CheckLine, type LintGroup, lintGroups, type PackageDetail, parityLines } from "./card.ts";
 
 const marks = {

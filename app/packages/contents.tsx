@@ -1,6 +1,7 @@
 /** @file What is in a package: weights by scheme, functions with their interfaces, operations by type, where it comes from. */
-import Link from "next/link";
+
 import { bytes, count, fixed } from "../parts/format.ts";
+import { Link } from "../parts/link.tsx";
 import type { PackageDetail } from "./card.ts";
 
 export function Contents({ detail }: { detail: PackageDetail }) {

@@ -1,11 +1,11 @@
 "use client";
 /** @file All packages: ready or not, how large, for what, how fast by model or by phone. */
 import { useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { useTRPC } from "../parts/api.tsx";
 import { Tag } from "../parts/controls.tsx";
 import { bytes, count, fixed, moment } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
+import { Link } from "../parts/link.tsx";
 import { TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
 import { layoutWords, lintGroups, type PackageEntry, systemOf } from "./card.ts";

@@ -1,7 +1,6 @@
 "use client";
 /** @file What stands around every page: navigation in the order of the journey, the bars, the palette, the keys. */
 import { useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { usePathname, useRouter } from "next/navigation";
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useState } from "react";
 import { useIsLive, useTRPC } from "./api.tsx";
@@ -9,6 +8,7 @@ import { Keys } from "./controls.tsx";
 import { type HotkeyId, useHotkeyListener, useHotkeys } from "./hotkeys.ts";
 import { Icon, type IconName, Mark } from "./icons.tsx";
 import { KeysPage } from "./keys-page.tsx";
+import { Link } from "./link.tsx";
 import { Palette } from "./palette.tsx";
 import { ToastProvider } from "./toast.tsx";
 

@@ -1,7 +1,6 @@
 "use client";
 /** @file The allocation in numbers: size, bits, what it is predicted to cost, tensors at each width; and to measure it. */
 import { useMutation } from "@tanstack/react-query";
-import Link from "next/link";
 import { useState } from "react";
 import type { Allocation } from "../../lib/compress/allocate/allocation.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
@@ -10,6 +9,7 @@ import { Keys } from "../parts/controls.tsx";
 import { bytes, count, fixed, small } from "../parts/format.ts";
 import { useHotkeys } from "../parts/hotkeys.ts";
 import { Icon } from "../parts/icons.tsx";
+import { Link } from "../parts/link.tsx";
 import { ErrorNote } from "../parts/states.tsx";
 import { type Settings, storageFor, textFor } from "./settings.ts";
 import { type PlacedFinalist, showWidth } from "./sweep-model.ts";

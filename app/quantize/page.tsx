@@ -1,9 +1,9 @@
 "use client";
 import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { Suspense, useMemo } from "react";
 import { useTRPC } from "../parts/api.tsx";
 import { Picker } from "../parts/controls.tsx";
+import { Link } from "../parts/link.tsx";
 import { ShareButton, ToolBar, TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
 import { useAddress } from "../parts/url-state.ts";

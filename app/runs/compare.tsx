@@ -1,12 +1,12 @@
 "use client";
 /** @file Picked runs side by side: only what differs, or everything; whether they differ beyond chance. */
 import { useMutation, useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { useMemo, useState } from "react";
 import { useTRPC } from "../parts/api.tsx";
 import { IconButton, KeyLabels } from "../parts/controls.tsx";
 import { Icon } from "../parts/icons.tsx";
+import { Link } from "../parts/link.tsx";
 import { ErrorNote } from "../parts/states.tsx";
 import { significant, withError } from "./columns.ts";
 import { comparedFields, fieldTitle } from "./differences.ts";

@@ -1,11 +1,11 @@
 "use client";
 /** @file All runs: a table that is searched, grouped and sorted, and under it what the picked ones share and differ in. */
 import { useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { Suspense, useCallback, useDeferredValue, useEffect, useMemo, useState } from "react";
 import { useTRPC } from "../parts/api.tsx";
 import { Keys } from "../parts/controls.tsx";
 import { Icon } from "../parts/icons.tsx";
+import { Link } from "../parts/link.tsx";
 import { TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
 import { allColumns, builtIn, sorted } from "./columns.ts";

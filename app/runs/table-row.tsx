@@ -1,8 +1,8 @@
 "use client";
-/** @file One row: pick, name with tags and reason, state, the value on the shared axis, the other columns. */
-import Link from "next/link";
 import { memo } from "react";
 import { Icon } from "../parts/icons.tsx";
+/** @file One row: pick, name with tags and reason, state, the value on the shared axis, the other columns. */
+import { Link } from "../parts/link.tsx";
 import { IntervalGlyph } from "../parts/measured.tsx";
 import { RunStateMark, timeLeft } from "../parts/states.tsx";
 import { type Column, moment, stateOf, withError } from "./columns.ts";
@@ -118,7 +118,6 @@ export const RowOfTable = memo(function RowOfTable(props: RowProps) {
                 className={picked === "none" ? "plain cut" : "plain cut strong"}
                 href={`/runs/${run.id}`}
                 title={`${run.id}, ${run.kind}${run.note ? `: ${run.note}` : ""}`}
-                prefetch={false}
                 onDoubleClick={(e) => e.preventDefault()}
               >
                 {run.name}
@@ -127,12 +126,7 @@ export const RowOfTable = memo(function RowOfTable(props: RowProps) {
             {group.runs.length > 1 ? (
               <span className="tag">{countName(group.runs)}</span>
             ) : run.sweepId ? (
-              <Link
-                className="tag plain"
-                href={`/sweeps/${run.sweepId}`}
-                title="a trial of this sweep"
-                prefetch={false}
-              >
+              <Link className="tag plain" href={`/sweeps/${run.sweepId}`} title="a trial of this sweep">
                 sweep
               </Link>
             ) : null}

@@ -1,6 +1,5 @@
 "use client";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { Suspense, useCallback, useEffect, useMemo, useState } from "react";
 import type { EvaluatedBoard } from "../../server/tradeoff/evaluated.ts";
 import { useTRPC } from "../parts/api.tsx";
@@ -9,6 +8,7 @@ import { loadPlotly } from "../parts/chart.tsx";
 import { Check, Picker } from "../parts/controls.tsx";
 import { count } from "../parts/format.ts";
 import { useHotkeys } from "../parts/hotkeys.ts";
+import { Link } from "../parts/link.tsx";
 import { ShareButton, ToolBar, TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
 import { useAddress } from "../parts/url-state.ts";

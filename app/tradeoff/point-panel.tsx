@@ -1,7 +1,6 @@
 "use client";
 /** @file The selected point: how small, how good, beside what, and which runs made it. */
 import { useMutation, useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { useRouter } from "next/navigation";
 import type { MadeOf } from "../../experiments/tradeoff/made-of.ts";
 import type { EvaluatedBoard } from "../../server/tradeoff/evaluated.ts";
@@ -10,6 +9,7 @@ import { useTRPC } from "../parts/api.tsx";
 import { IconButton, Keys, Tag } from "../parts/controls.tsx";
 import { bytes, count, duration, fixed, percent } from "../parts/format.ts";
 import { useHotkeys } from "../parts/hotkeys.ts";
+import { Link } from "../parts/link.tsx";
 import { ErrorNote } from "../parts/states.tsx";
 import { type Measure, measures, type Point, type Size } from "./measures.ts";
 import { Neighbours } from "./neighbours.tsx";

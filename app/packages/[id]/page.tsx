@@ -1,7 +1,6 @@
 "use client";
 /** @file One package: checked before it left, where each operation runs, what a phone measured, what is in it. */
 import { useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { useParams } from "next/navigation";
 import { Suspense } from "react";
 import { deviceOfChip } from "../../../lib/cost/devices.ts";
@@ -9,6 +8,7 @@ import { deviceName } from "../../../lib/report/device-names.ts";
 import { useTRPC } from "../../parts/api.tsx";
 import { Picker } from "../../parts/controls.tsx";
 import { useHotkeys } from "../../parts/hotkeys.ts";
+import { Link } from "../../parts/link.tsx";
 import { ShareButton, TopBar } from "../../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../../parts/states.tsx";
 import { useAddress } from "../../parts/url-state.ts";

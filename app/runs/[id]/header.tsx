@@ -1,7 +1,6 @@
 "use client";
 /** @file The head of a run: its state, how far it is, how long it still takes and by what, and what can be done with it. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import Link from "next/link";
 import { useRouter } from "next/navigation";
 import { useState } from "react";
 import { useTRPC } from "../../parts/api.tsx";
@@ -9,6 +8,7 @@ import { Keys } from "../../parts/controls.tsx";
 import { count } from "../../parts/format.ts";
 import { useHotkeys } from "../../parts/hotkeys.ts";
 import { Icon } from "../../parts/icons.tsx";
+import { Link } from "../../parts/link.tsx";
 import { ErrorNote, RunStateMark, timeLeft } from "../../parts/states.tsx";
 import { InlineField } from "../inline-field.tsx";
 import { configText } from "../row.ts";

@@ -1,10 +1,10 @@
 "use client";
-/** @file What a run of its kind found: a head map, what was cut, where the bytes are, a table with intervals, the winner. */
-import Link from "next/link";
 import type { Summaries } from "../../../experiments/registry.ts";
 import { cellStyle, costColour, divergingColour } from "../../../experiments/studies/colour-scales.ts";
 import { headGrid } from "../../../experiments/studies/head-grid.ts";
 import { bytes, count, fixed, percent } from "../../parts/format.ts";
+/** @file What a run of its kind found: a head map, what was cut, where the bytes are, a table with intervals, the winner. */
+import { Link } from "../../parts/link.tsx";
 import { significant, withError } from "../columns.ts";
 import type { Run } from "./run-facts.ts";
 

@@ -1,11 +1,11 @@
 "use client";
 /** @file The right column of a run: its numbers now, what changed, provenance, artifacts, lineage, the command that repeats it. */
 import { useQuery } from "@tanstack/react-query";
-import Link from "next/link";
 import { type ReactNode, useState } from "react";
 import { useTRPC } from "../../parts/api.tsx";
 import { bytes, count, duration, percent } from "../../parts/format.ts";
 import { Icon } from "../../parts/icons.tsx";
+import { Link } from "../../parts/link.tsx";
 import { RunStateMark } from "../../parts/states.tsx";
 import { withError } from "../columns.ts";
 import { isError } from "../row.ts";
@@ -197,7 +197,7 @@ function Lineage({ run }: { run: Run }) {
         {run.relatives.map((r) => (
           <li key={`${r.relation} ${r.id}`}>
             <span className="soft small">{relations[r.relation]}</span>
-            <Link className="cut" href={`/runs/${r.id}`} prefetch={false}>
+            <Link className="cut" href={`/runs/${r.id}`}>
               {r.name}
             </Link>
             <RunStateMark state={r.state} word={r.state !== "succeeded"} />

@@ -1,13 +1,13 @@
 "use client";
 /** @file A sweep: how many trials have ended, the best so far, what varies, stop and go on. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import Link from "next/link";
 import { useParams } from "next/navigation";
 import { useMemo } from "react";
 import { useTRPC } from "../../parts/api.tsx";
 import { Chart } from "../../parts/chart.tsx";
 import { count } from "../../parts/format.ts";
 import { Icon } from "../../parts/icons.tsx";
+import { Link } from "../../parts/link.tsx";
 import { ShareButton, TopBar } from "../../parts/shell.tsx";
 import { ErrorNote, RunStateMark, Waiting } from "../../parts/states.tsx";
 import { withError } from "../../runs/columns.ts";
@@ -146,11 +146,7 @@ export default function SweepPage() {
                   return (
                     <tr key={r.id}>
                       <td>
-                        <Link
-                          className={r.id === best?.id ? "plain strong" : "plain"}
-                          href={`/runs/${r.id}`}
-                          prefetch={false}
-                        >
+                        <Link className={r.id === best?.id ? "plain strong" : "plain"} href={`/runs/${r.id}`}>
                           {r.name}
                         </Link>{" "}
                         <span className="soft">{reasonOf(r)}</span>
