@@ -111,7 +111,7 @@ test("a unit is explained: attention on your sentence, read by arrows; what it a
   await page.goto(`${workbench.url}/explore?at=L3.H4`);
   await settled();
   await page.getByRole("complementary", { name: "Layer 3, head 4 explained" }).waitFor();
-  await page.getByLabel("Your sentence").fill("Tom found the key. Tom found the");
+  await page.getByLabel("Your sentence", { exact: true }).fill("Tom found the key. Tom found the");
   const map = page.getByRole("application", { name: /Attention of L3.H4/ });
   await map.waitFor({ timeout: 60_000 });
   const reading = await page.getByTestId("weight").textContent();
