@@ -12,6 +12,7 @@ import {
 } from "../../lib/eval/choice-scoring.ts";
 import { type SequenceLoss, sequenceLosses } from "../../lib/eval/perplexity.ts";
 import { predictedTokens, type TokenSequence } from "../../lib/eval/sequences.ts";
+import { sharedLosses } from "../../lib/eval/shared-losses.ts";
 import { type LossSummary, summarizeLosses } from "../../lib/eval/summary.ts";
 import type { Experiment, Unit } from "../definition.ts";
 import type { OpenModel } from "../models.ts";
@@ -108,11 +109,14 @@ export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof r
     const base =
       unit.part === "text" && config.base !== undefined ? (await context.models.open(config.base)).runner : undefined;
     const started = context.clock.nowMs();
-    const losses = await sequenceLosses(model.runner, unit.sequences, {
-      base,
-      signal: context.signal,
-      onProgress: (done, total) => onShare(done / total),
-    });
+    const options = { signal: context.signal, onProgress: (done: number, total: number) => onShare(done / total) };
+    const losses =
+      unit.part === "text"
+        ? await sequenceLosses(model.runner, unit.sequences, { base, ...options })
+        : (await sharedLosses(model.runner, unit.sequences, options)).map((loss, i): SequenceLoss => {
+            const { id, sizeBytes } = unit.sequences[i] as TokenSequence;
+            return { id, sizeBytes, ...loss, correct: null, kl: null, agreed: null };
+          });
     return { losses, seconds: (context.clock.nowMs() - started) / 1000 };
   },
 

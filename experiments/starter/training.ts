@@ -10,8 +10,8 @@ import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import type { DecoderWeights } from "../../lib/decoder/weights.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import { choiceSequences, scoreChoices } from "../../lib/eval/choice-scoring.ts";
-import { sequenceLosses } from "../../lib/eval/perplexity.ts";
 import type { TextCodec } from "../../lib/eval/sequences.ts";
+import { sharedLosses } from "../../lib/eval/shared-losses.ts";
 import { createRng } from "../../lib/random.ts";
 import { newAdamWState } from "../../lib/train/adamw.ts";
 import { type Batch, type StepResult, Trainer } from "../../lib/train/trainer.ts";
@@ -128,7 +128,7 @@ export async function questionAccuracy(
   const codec = codecOf(tokenizer);
   const sequences = items.flatMap((item, i) => choiceSequences(item, i, codec, starterArchitecture.maxPositions));
   const runner = new DecoderRunner(engine, weights);
-  const right = scoreChoices(items, await sequenceLosses(runner, sequences));
+  const right = scoreChoices(items, await sharedLosses(runner, sequences));
   await runner.dispose();
   const byKind: Record<string, string> = {};
   for (const kind of [...new Set(items.map((i) => i.kind ?? ""))].sort()) {

@@ -14,9 +14,10 @@ import { stepModel } from "../../lib/decoder/step-model.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { type MultipleChoiceItem, scoreChoices } from "../../lib/eval/choice-scoring.ts";
-import { sequenceLosses, throwIfCancelled } from "../../lib/eval/perplexity.ts";
+import { throwIfCancelled } from "../../lib/eval/perplexity.ts";
 import { PrefixStreams, type SequenceComparison } from "../../lib/eval/prefix-streams.ts";
 import { type PaddedBatch, predictedTokens } from "../../lib/eval/sequences.ts";
+import { sharedLosses } from "../../lib/eval/shared-losses.ts";
 import { meanAndError } from "../../lib/eval/summary.ts";
 import { parseUnit } from "../../lib/ids.ts";
 import { type Clock, createRng } from "../../lib/random.ts";
@@ -229,7 +230,7 @@ export async function openWhatIf(
     items: readonly MultipleChoiceItem[],
     asked: Awaited<ReturnType<typeof taskSequences>>["sequences"],
     options: Asked,
-  ): Promise<boolean[]> => scoreChoices(items, await sequenceLosses(r, asked, { signal: options.signal }));
+  ): Promise<boolean[]> => scoreChoices(items, await sharedLosses(r, asked, { signal: options.signal }));
 
   return {
     protocol,

@@ -5,8 +5,8 @@
  */
 import { z } from "zod";
 import { EspalierError } from "../errors.ts";
-import type { SequenceLoss } from "./perplexity.ts";
 import type { TextCodec, TokenSequence } from "./sequences.ts";
+import type { SharedLoss } from "./shared-losses.ts";
 
 export const multipleChoiceItem = z.object({
   prompt: z.string().min(1),
@@ -50,7 +50,7 @@ export function choiceSequences(
 }
 
 /** Right or wrong by item; `losses` in the order of the items' choices. */
-export function scoreChoices(items: readonly MultipleChoiceItem[], losses: readonly SequenceLoss[]): boolean[] {
+export function scoreChoices(items: readonly MultipleChoiceItem[], losses: readonly SharedLoss[]): boolean[] {
   let at = 0;
   return items.map((item) => {
     const scores = item.choices.map((_, c) => {
