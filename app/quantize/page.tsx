@@ -38,14 +38,15 @@ function Quantize() {
       },
     ),
   );
-  const sweeps = useMemo(
-    () =>
-      (list.data ?? []).flatMap((run) => {
-        const settings = settingsOf(run.config);
-        return settings ? [{ run, settings }] : [];
-      }),
-    [list.data],
-  );
+  const sweeps = useMemo(() => {
+    // A study names a model by the run that makes it.
+    const idOf = (reference: string): string =>
+      models.data?.find((m) => m.runId !== null && reference === `run:${m.runId}`)?.id ?? reference;
+    return (list.data ?? []).flatMap((run) => {
+      const settings = settingsOf(run.config);
+      return settings ? [{ run, settings: { ...settings, model: idOf(settings.model) } }] : [];
+    });
+  }, [list.data, models.data]);
   const isKnown = (id: string): boolean => models.data?.some((m) => m.id === id) ?? false;
   const named = sweeps.find((s) => s.run.id === get("run"));
   const model =

@@ -106,6 +106,10 @@ describe("the budget", () => {
     }
   });
   test("starts in the middle of a logarithmic axis", () => {
-    expect(firstBudget(all, bytes)).toBeCloseTo(Math.sqrt(0.5 * 4), 2);
+    expect(firstBudget(all, bytes, null)).toBeCloseTo(Math.sqrt(0.5 * 4), 2);
+    expect(firstBudget(all, bytes, "gone")).toBeCloseTo(Math.sqrt(0.5 * 4), 2);
+  });
+  test("or where the winner fits", () => {
+    expect(firstBudget(all, bytes, "middle")).toBeCloseTo(1.01, 3);
   });
 });

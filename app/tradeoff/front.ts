@@ -62,8 +62,10 @@ export function offeredWithin(
   return capsule?.points[0] ?? best;
 }
 
-/** Where the budget starts: in the middle of what there is, on a logarithmic axis. */
-export function firstBudget(points: readonly Point[], size: Size): number {
+/** Where the budget starts: just above the winner of a trade-off, else in the middle of what there is, on a logarithmic axis. */
+export function firstBudget(points: readonly Point[], size: Size, winner: string | null): number {
+  const won = points.find((p) => p.model === winner);
+  if (won) return Number((1.01 * size.of(won)).toPrecision(3));
   const values = points.map(size.of).filter((v) => v > 0);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   return Number(Math.sqrt(low * high).toPrecision(3));

@@ -109,7 +109,7 @@ function Board(props: { board: EvaluatedBoard; boards: readonly EvaluatedBoard[]
   const kept = Number(get("budget")) || null;
   const [moved, setMoved] = useState<number | null>(null);
   const clamp = (v: number): number => Math.max(range[0], Math.min(range[1], v));
-  const budget = clamp(moved ?? kept ?? firstBudget(points, size));
+  const budget = clamp(moved ?? kept ?? firstBudget(points, size, board.winner?.model ?? null));
   useEffect(() => {
     if (moved === null) return;
     const timer = setTimeout(() => {

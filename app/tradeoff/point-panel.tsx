@@ -75,6 +75,11 @@ export function PointPanel(props: PointPanelProps) {
       </div>
       <h2>{name}</h2>
       <p className="soft mono">model {point.model}</p>
+      {board.winner?.model === point.model ? (
+        <p>
+          <strong>The winner:</strong> {board.winner.reason}.
+        </p>
+      ) : null}
       <div className="tradeoff-numbers">
         <p>
           <span className="figure-number">{fixed(board.fp16Bytes / point.sizeBytes, 1)}×</span>

@@ -142,7 +142,10 @@ export async function getRun(core: Core, id: string): Promise<Run> {
 
 /** Offers queued runs to the hosts when nothing they wait for is outstanding. */
 async function enqueueDue(core: Core, candidates: readonly Run[]): Promise<void> {
-  const queued = candidates.filter((r) => r.state === "queued");
+  // In the order they were asked for.
+  const queued = candidates
+    .filter((r) => r.state === "queued")
+    .sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime());
   const needed = [...new Set(queued.flatMap((r) => r.waitsFor))];
   const states = new Map(
     needed.length === 0

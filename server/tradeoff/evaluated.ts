@@ -80,6 +80,8 @@ export interface EvaluatedBoard {
   readonly points: readonly EvaluatedPoint[];
   /** The newest trade-off run of it, which can be run again to measure more. */
   readonly tradeoffRun: string | null;
+  /** The model that run chose, by whatever rule it was given. */
+  readonly winner: { readonly model: string; readonly reason: string } | null;
 }
 
 const measuredOn = z.object({
@@ -198,6 +200,7 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
       fp16Bytes: 2 * base.facts.parameters,
       points: points.sort((a, b) => a.sizeBytes - b.sizeBytes),
       tradeoffRun: own.find((r) => r.kind === "tradeoff")?.id ?? null,
+      winner: summary?.winner ? { model: idOf(summary.winner), reason: summary.reason } : null,
     });
   }
   return boards;

@@ -5,7 +5,7 @@ import { useRef, useState } from "react";
 import "../notebooks.css";
 import type { NotebookCell } from "../../../experiments/notebook/cells.ts";
 import { useTRPC, useTRPCClient } from "../../parts/api.tsx";
-import { IconButton, KeyLabels, Keys, Menu } from "../../parts/controls.tsx";
+import { IconButton, Keys, Menu } from "../../parts/controls.tsx";
 import { useHotkeys } from "../../parts/hotkeys.ts";
 import { Icon } from "../../parts/icons.tsx";
 import { saveBlob } from "../../parts/save-figure.ts";
@@ -224,11 +224,7 @@ function Notebook({ id }: { id: string }) {
                 onKeyDown={(e) => onKey(e, c)}
               >
                 <span className="notebook-gutter">
-                  {c.type === "experiment" ? (
-                    <KeyLabels keys="Mod-Enter" />
-                  ) : c.type === "figure" && c.frozen !== null ? (
-                    <Icon name="snowflake" />
-                  ) : null}
+                  {c.type === "figure" && c.frozen !== null ? <Icon name="snowflake" /> : null}
                 </span>
                 {c.type === "markdown" ? (
                   <TextCell
