@@ -59,7 +59,7 @@ export function Matrix(props: MatrixProps) {
   return (
     <Figure
       title="What each tensor loses at each width"
-      sentence="One tensor quantized at a time, the rest untouched. Darker costs more. The line is the allocation for the budget below."
+      sentence="One tensor quantized at a time, the rest untouched. The stronger the colour, the more it costs. The line is the allocation for the budget below."
       table={() => ({
         columns: [
           "tensor",

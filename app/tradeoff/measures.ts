@@ -118,6 +118,8 @@ export interface Size {
   readonly name: string;
   axis(points: readonly Point[]): string;
   of(p: Point): number;
+  /** What less of it is called, and more, and least. */
+  readonly words: readonly [less: string, more: string, least: string];
   /** Points that have none are left out. */
   has(p: Point): boolean;
   /** A value on this axis, with its unit. */
@@ -129,6 +131,7 @@ export const sizes = {
     name: "Size on disk",
     axis: () => "Size on disk, MB",
     of: (p) => p.sizeBytes / 1e6,
+    words: ["smaller", "larger", "smallest"],
     has: () => true,
     text: (v) => bytes(Math.round(v * 1e6)),
   },
@@ -136,6 +139,7 @@ export const sizes = {
     name: "Bits per weight",
     axis: () => "Bits per weight",
     of: (p) => p.bitsPerWeight,
+    words: ["smaller", "larger", "smallest"],
     has: () => true,
     text: (v) => `${fixed(v, 2)} bits`,
   },
@@ -143,6 +147,7 @@ export const sizes = {
     name: "Parameters",
     axis: () => "Parameters, millions",
     of: (p) => p.parameters / 1e6,
+    words: ["smaller", "larger", "smallest"],
     has: () => true,
     text: (v) => `${count(v * 1e6)} parameters`,
   },
@@ -156,6 +161,7 @@ export const sizes = {
       return `Time per token on an ${speeds[0]?.device ?? "iPhone"}, ms, ${how}`;
     },
     of: (p) => (p.speed ? 1000 / p.speed.tokensPerSecond : Number.NaN),
+    words: ["faster", "slower", "fastest"],
     has: (p) => p.speed !== null,
     text: (v) => `${fixed(v, 2)} ms a token`,
   },

@@ -83,8 +83,8 @@ function Relation({ point, other, size, measure }: { point: Point; other: Point;
     Math.abs(Math.log(ratio)) < 0.04
       ? ""
       : ratio > 1
-        ? `${fixed(ratio, 1)}× smaller, `
-        : `${fixed(1 / ratio, 1)}× larger, `;
+        ? `${fixed(ratio, 1)}× ${size.words[0]}, `
+        : `${fixed(1 / ratio, 1)}× ${size.words[1]}, `;
   const test = measure.paired(point, other);
   if (!test) return <span className="soft">{factor}not compared by pairs</span>;
   if (test.p >= SIGNIFICANCE)

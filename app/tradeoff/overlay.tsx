@@ -166,7 +166,7 @@ function CapsuleWords(props: CapsuleProps) {
         {capsule.points.length} points here are indistinguishable (least p {fixed(capsule.leastP, 2)})
       </tspan>
       <tspan x={right} dy={14}>
-        the smallest is offered{offered ? `, ${view.size.text(view.size.of(offered))}` : ""}
+        the {view.size.words[2]} is offered{offered ? `, ${view.size.text(view.size.of(offered))}` : ""}
       </tspan>
     </text>
   ) : null;

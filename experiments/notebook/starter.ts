@@ -47,7 +47,7 @@ never seen, the *calibrate* split. It fills in while it runs; you can go on read
       }),
       text(
         "read",
-        `Dark cells break the model when they go; a small ring marks a head whose effect is within the noise. A few heads carry most of the work, and many could
+        `Cells of strong colour break the model when they go; a small ring marks a head whose effect is within the noise. A few heads carry most of the work, and many could
 go without anybody noticing. On the page [Explore](/explore) you can drop them by hand and see at once what it costs.`,
       ),
       text(
