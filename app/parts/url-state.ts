@@ -6,15 +6,12 @@ import { useCallback, useMemo, useSyncExternalStore } from "react";
 export type AddressChanges = Readonly<Record<string, string | number | null>>;
 
 // Next tells pages of a new address in a transition, some frames late. A second key pressed meanwhile would act on the old
-// one, so what is set here is told at once.
+// one, so what is set here holds at once, for as long as the address bar says the same.
+let latest: { readonly path: string; readonly search: string } | null = null;
 const listeners = new Set<() => void>();
 const subscribe = (listener: () => void): (() => void) => {
   listeners.add(listener);
-  window.addEventListener("popstate", listener);
-  return () => {
-    listeners.delete(listener);
-    window.removeEventListener("popstate", listener);
-  };
+  return () => listeners.delete(listener);
 };
 
 /** `get` reads a parameter; `set` changes some (null or "" takes one out), as a new step of the history unless `quietly`. */
@@ -22,14 +19,20 @@ export function useAddress(): {
   get(name: string): string | null;
   set(changes: AddressChanges, options?: { quietly?: boolean }): void;
 } {
-  const routed = useSearchParams();
-  const search = useSyncExternalStore(
-    subscribe,
-    () => window.location.search,
-    () => `?${routed}`,
-  );
-  const params = useMemo(() => new URLSearchParams(search), [search]);
   const path = usePathname();
+  const routed = useSearchParams();
+  const own = useSyncExternalStore(
+    subscribe,
+    () => latest,
+    () => null,
+  );
+  const isAhead =
+    own !== null &&
+    own.path === path &&
+    own.path === window.location.pathname &&
+    own.search === window.location.search.replace(/^\?/, "");
+  const search = isAhead ? own.search : routed.toString();
+  const params = useMemo(() => new URLSearchParams(search), [search]);
   const router = useRouter();
   const get = useCallback((name: string) => params.get(name), [params]);
   const set = useCallback(
@@ -43,7 +46,10 @@ export function useAddress(): {
       const query = next.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
       const address = query === "" ? path : `${path}?${query}`;
       if (quietly) {
+        // A page that was left meanwhile does not write into another's address.
+        if (window.location.pathname !== path) return;
         window.history.replaceState(null, "", address);
+        latest = { path, search: window.location.search.replace(/^\?/, "") };
         for (const listener of listeners) listener();
       } else router.push(address, { scroll: false });
     },
