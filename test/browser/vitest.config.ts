@@ -1,4 +1,13 @@
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
+
+/** The journey computes a whole study: begun last, everything would wait for it. */
+class JourneyFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isJourney = (f: TestSpecification): number => Number(f.moduleId.includes("journey"));
+    return [...files].sort((a, b) => isJourney(b) - isJourney(a));
+  }
+}
 
 export default defineConfig({
   test: {
@@ -8,5 +17,6 @@ export default defineConfig({
     hookTimeout: 300_000,
     // Every file has a workbench and a browser of its own, and mostly waits.
     maxWorkers: 2,
+    sequence: { sequencer: JourneyFirst },
   },
 });
