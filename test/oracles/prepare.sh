@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What the oracle tier needs, unless it is there: the Python environment and the native TensorFlow.js backend.
+# What the oracle tier needs, unless it is there: the Python environment, the native TensorFlow.js backend, a Swift toolchain where
+# one can be had.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 venv=.oracle-venv
@@ -11,3 +12,4 @@ if ! cmp -s test/oracles/requirements.txt "$venv/requirements.txt"; then
   cp test/oracles/requirements.txt "$venv/requirements.txt"
 fi
 bash test/oracles/build-tfjs-node.sh >/dev/null
+bash test/oracles/swift/toolchain.sh "$(mktemp -d)" true || [ "$?" = 3 ]
