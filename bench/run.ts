@@ -9,6 +9,7 @@ import { table } from "../bin/numbers.ts";
 import { shippedWeights } from "../experiments/export/export.ts";
 import { modelSession } from "../experiments/models.ts";
 import { unitsOf } from "../experiments/sensitivity/sensitivity.ts";
+import { heldOutQuestions } from "../experiments/starter/corpus.ts";
 import { leaveOneOut } from "../lib/compress/importance/leave-one-out.ts";
 import { palettize } from "../lib/compress/quantize/palettize.ts";
 import { architectureOf } from "../lib/decoder/families/registry.ts";
@@ -17,8 +18,10 @@ import { packageProgram } from "../lib/decoder/package-program.ts";
 import { blockProgram } from "../lib/decoder/programs.ts";
 import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
 import { tilesOf } from "../lib/engines/onnxruntime/fusion/causal-attention.ts";
+import { choiceSequences } from "../lib/eval/choice-scoring.ts";
 import { sequenceLosses } from "../lib/eval/perplexity.ts";
 import type { TokenSequence } from "../lib/eval/sequences.ts";
+import { sharedLosses } from "../lib/eval/shared-losses.ts";
 import { writePackage } from "../lib/formats/coreml/package-writer.ts";
 import { Builder } from "../lib/mil/builder.ts";
 import type { MilFunction } from "../lib/mil/program.ts";
@@ -54,6 +57,13 @@ async function least(work: () => Promise<unknown> | unknown, rounds: number): Pr
 }
 
 const evaluate = await least(() => sequenceLosses(model.runner, sequences), 3);
+/** Questions with a pass for each choice, and with passes shared: how many times as fast. */
+const questions = heldOutQuestions("select", 100).flatMap((q, i) =>
+  choiceSequences({ ...q, choices: [...q.choices] }, i, model.tokenizer, model.weights.arch.maxPositions),
+);
+const sharing =
+  (await least(() => sequenceLosses(model.runner, questions), 2)) /
+  (await least(() => sharedLosses(model.runner, questions), 2));
 const heads = unitsOf(model.weights.arch, ["heads"]).map((u) => u.gate);
 const loo = await least(() => leaveOneOut(model.runner, sequences.slice(0, 8), heads), 1);
 /** Seconds of a program on one thread, fused and unfused, in turns; its inputs are noise. */
@@ -199,7 +209,8 @@ console.log(
   `\na block of 8 × 256 tokens, width 288, one thread: ${speed.fused.toFixed(0)} GFLOP/s of what is carried out, ` +
     `${speed.times.toFixed(2)} × as fast as unfused (${speed.plain.toFixed(0)} GFLOP/s); a bare product: ${speed.bare.toFixed(0)}; ` +
     `goal 100: ${speed.fused >= 100 ? "met" : "MISSED"}\n` +
-    `a block of the starter, 8 × 160 tokens, one thread: ${speed.starterTimes.toFixed(2)} × as fast as unfused`,
+    `a block of the starter, 8 × 160 tokens, one thread: ${speed.starterTimes.toFixed(2)} × as fast as unfused\n` +
+    `100 questions of four choices, passes shared: ${sharing.toFixed(2)} × as fast as a pass a choice`,
 );
 if (memory.length > 0) {
   const rows = memory.map(({ name, times }) => [
