@@ -10,12 +10,12 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { modelSession } from "../experiments/models.ts";
+import { writeCheckpoint } from "../lib/checkpoint/checkpoint.ts";
 import { architectureOf } from "../lib/decoder/families/registry.ts";
 import { parameterCount, weightList } from "../lib/decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
 import { sequenceLosses } from "../lib/eval/perplexity.ts";
 import type { TokenSequence } from "../lib/eval/sequences.ts";
-import { writeCheckpoint } from "../lib/formats/hugging-face/checkpoint.ts";
 import { elementCount } from "../lib/mil/types.ts";
 import { createRng } from "../lib/random.ts";
 

@@ -15,14 +15,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { affineRows, float16Rows, paletteRows, type RowCompression } from "../lib/compress/row-compression.ts";
+import { openCheckpoint } from "../lib/checkpoint/checkpoint.ts";
+import { affineRows, float16Rows, paletteRows, type RowCompression } from "../lib/compress/quantize/row-compression.ts";
 import { tensorName } from "../lib/decoder/architecture.ts";
 import { architectureOf } from "../lib/decoder/families/registry.ts";
 import { packageProgram } from "../lib/decoder/package-program.ts";
 import { streamedWeights } from "../lib/decoder/streamed-weights.ts";
 import { parameterCount, type WeightEntry, weightList } from "../lib/decoder/weights.ts";
 import { predictPackage, writePackage } from "../lib/formats/coreml/package-writer.ts";
-import { openCheckpoint } from "../lib/formats/hugging-face/checkpoint.ts";
 import { writeSafetensors } from "../lib/formats/safetensors.ts";
 import { elementCount } from "../lib/mil/types.ts";
 

@@ -2,12 +2,12 @@
  * @file Models opened for the length of a session: checkpoint, tokenizer, weights and runner, each loaded once.
  */
 import { readFile } from "node:fs/promises";
+import { type Checkpoint, openCheckpoint } from "../lib/checkpoint/checkpoint.ts";
 import { isRowTable } from "../lib/decoder/architecture.ts";
 import { DecoderRunner } from "../lib/decoder/runner.ts";
 import { type DecoderWeights, decoderWeights, type RowTable, weightList } from "../lib/decoder/weights.ts";
 import type { Engine, Executable } from "../lib/engines/engine.ts";
 import { EspalierError } from "../lib/errors.ts";
-import { type Checkpoint, openCheckpoint } from "../lib/formats/hugging-face/checkpoint.ts";
 import { f32, type Tensor } from "../lib/mil/tensor.ts";
 import { loadTokenizer, type Tokenizer } from "../lib/tokenizer/tokenizer.ts";
 

@@ -18,7 +18,7 @@ const heavy: Record<string, string> = {
   "@tensorflow/tfjs-node": "lib/engines/tensorflow/backend.ts",
   pg: "server/db/database.ts",
   "@aws-sdk/client-s3": "server/artifacts/s3.ts",
-  "@huggingface/hub": "lib/formats/hugging-face/hub.ts",
+  "@huggingface/hub": "lib/checkpoint/hub.ts",
   "@huggingface/tokenizers": "lib/tokenizer/tokenizer.ts",
 };
 

@@ -11,11 +11,11 @@ import { simulatePhone } from "../experiments/probe/simulate.ts";
 import { prune, pruneConfig } from "../experiments/prune/prune.ts";
 import { quantize, quantizeConfig } from "../experiments/quantize/quantize.ts";
 import { heldOutDocuments, SEPARATOR } from "../experiments/starter/corpus.ts";
+import { openCheckpoint } from "../lib/checkpoint/checkpoint.ts";
 import { generate } from "../lib/decoder/generate.ts";
 import { openPackage } from "../lib/decoder/package-model.ts";
 import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
 import { writeFileAtomic } from "../lib/files/atomic.ts";
-import { openCheckpoint } from "../lib/formats/hugging-face/checkpoint.ts";
 import { temporaryFolder, tinyConfigs } from "./fixtures/tiny-model.ts";
 
 test("a multimodal Gemma 4 becomes a checked package", async () => {

@@ -1,5 +1,5 @@
 /** @file Sends the files of a checkpoint folder to the workbench, one request each, as one batch. */
-import { checkpointFile } from "../../lib/formats/hugging-face/checkpoint-files.ts";
+import { checkpointFile } from "../../lib/checkpoint/checkpoint-files.ts";
 
 export interface FolderFile {
   readonly name: string;

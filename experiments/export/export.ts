@@ -10,7 +10,6 @@
 import { cp, mkdir, rename, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { formOf, formSizeBytes } from "../../lib/compress/form.ts";
 import { type HostTables, openEmbedding, writeEmbedding } from "../../lib/decoder/neural-engine/embedding.ts";
 import { loadPackage, loadStaged, type OpenedPackage, packageModel } from "../../lib/decoder/package-model.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
@@ -19,6 +18,7 @@ import { withOutputDirectory } from "../../lib/files/atomic.ts";
 import { targets as coremlTargets } from "../../lib/formats/coreml/targets.ts";
 import type { Program } from "../../lib/mil/program.ts";
 import { elementCount } from "../../lib/mil/types.ts";
+import { formOf, formSizeBytes } from "../../lib/weights/form.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { drivenPairs } from "../probe/manifest.ts";
 import { writeProbe } from "../probe/write-probe.ts";

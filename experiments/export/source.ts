@@ -4,8 +4,7 @@
  * One rule: a model of more than `streamAboveBytes` in fp32 is streamed. Its weights are read by range when the package is written,
  * and the reference runs one layer at a time on texts chosen beforehand; a smaller one is held in memory and decodes freely.
  */
-import { decodeWeight } from "../../lib/compress/decode.ts";
-import type { CompressedWeight, DeferredWeight } from "../../lib/compress/weight.ts";
+
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { argmax, generate, type StepModel } from "../../lib/decoder/generate.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";
@@ -17,6 +16,8 @@ import { EspalierError } from "../../lib/errors.ts";
 import { sequencesFromText } from "../../lib/eval/sequences.ts";
 import { roundToFloat16 } from "../../lib/float16.ts";
 import { f32 } from "../../lib/mil/tensor.ts";
+import { decodeWeight } from "../../lib/weights/decode.ts";
+import type { CompressedWeight, DeferredWeight } from "../../lib/weights/weight.ts";
 import type { ExperimentContext } from "../definition.ts";
 import { type ModelFiles, readText } from "../models.ts";
 import type { ExportConfig, ExportSizes } from "./config.ts";

@@ -2,6 +2,7 @@
  * @file Prune: take heads, neurons and layers away by what they are worth, or by name, and write the smaller checkpoint.
  */
 import { z } from "zod";
+import { type Checkpoint, type StoredWeight, writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { keptAfter, keptForConfig, keptOf } from "../../lib/compress/prune/kept.ts";
 import { neuronCount, neuronModes, selectLayers, selectNeurons } from "../../lib/compress/prune/neurons.ts";
 import {
@@ -12,13 +13,12 @@ import {
   selectionByName,
 } from "../../lib/compress/prune/selection.ts";
 import { pruneModel } from "../../lib/compress/prune/slice.ts";
-import type { CompressedWeight } from "../../lib/compress/weight.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { type DecoderWeights, parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { type Checkpoint, type StoredWeight, writeCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import { parseUnit, showRuns } from "../../lib/ids.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
+import type { CompressedWeight } from "../../lib/weights/weight.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { runExperiment } from "../definition.ts";
 import { metrics, type SensitivityMetric, sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";

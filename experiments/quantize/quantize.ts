@@ -2,24 +2,24 @@
  * @file Quantize: write the checkpoint again with palettes or affine codes for its matrices, alike or each as a recipe says.
  */
 import { z } from "zod";
+import { writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { type Allocation, allocateWidths } from "../../lib/compress/allocate/allocation.ts";
 import type { Prediction } from "../../lib/compress/allocate/prediction.ts";
-import { decodeWeight, weightSizeBytes } from "../../lib/compress/decode.ts";
 import { compressByRows } from "../../lib/compress/quantize/by-rows.ts";
 import { gptq } from "../../lib/compress/quantize/gptq.ts";
 import { quantizeLayerByLayer } from "../../lib/compress/quantize/layer-by-layer.ts";
 import { quantizationRecipe, widthsOf } from "../../lib/compress/quantize/recipe.ts";
 import { bitsOf, storeAs, type Width, widths } from "../../lib/compress/quantize/width.ts";
-import type { CompressedWeight } from "../../lib/compress/weight.ts";
 import { type WeightEntry, weight, weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { throwIfCancelled } from "../../lib/eval/perplexity.ts";
 import type { TokenSequence } from "../../lib/eval/sequences.ts";
 import { roundToFloat16 } from "../../lib/float16.ts";
-import { writeCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import { tensorUnit } from "../../lib/ids.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
+import { decodeWeight, weightSizeBytes } from "../../lib/weights/decode.ts";
+import type { CompressedWeight } from "../../lib/weights/weight.ts";
 import { type Experiment, type ExperimentContext, runExperiment, type Unit } from "../definition.ts";
 import type { OpenModel } from "../models.ts";
 import { sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";

@@ -6,7 +6,6 @@
  */
 import { basename, extname } from "node:path";
 import { z } from "zod";
-import { decodeWeight, weightSizeBytes } from "../../lib/compress/decode.ts";
 import { layerInputMoments } from "../../lib/compress/importance/activation-inputs.ts";
 import { asClusterWeights, diagonalFisher } from "../../lib/compress/importance/fisher-weights.ts";
 import { matrices, tensorSensitivity } from "../../lib/compress/importance/tensor-sensitivity.ts";
@@ -21,6 +20,7 @@ import { meanAndError } from "../../lib/eval/summary.ts";
 import { tensorUnit } from "../../lib/ids.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
+import { decodeWeight, weightSizeBytes } from "../../lib/weights/decode.ts";
 import type { OpenModel } from "../models.ts";
 
 export const weightings = ["none", "activation", "fisher"] as const;

@@ -3,13 +3,13 @@
  * losses by sequence, so that two points can be compared pair by pair.
  */
 import { z } from "zod";
-import { bitsPerWeight, weightSizeBytes } from "../../lib/compress/decode.ts";
 import { matrices } from "../../lib/compress/importance/tensor-sensitivity.ts";
 import { keptOf } from "../../lib/compress/prune/kept.ts";
-import type { CompressedWeight } from "../../lib/compress/weight.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { tensorUnit } from "../../lib/ids.ts";
 import { elementCount } from "../../lib/mil/types.ts";
+import { bitsPerWeight, weightSizeBytes } from "../../lib/weights/decode.ts";
+import type { CompressedWeight } from "../../lib/weights/weight.ts";
 import type { EvaluateSummary } from "../evaluate/evaluate.ts";
 
 /** What a model is made of, beside the base: which heads it keeps, how many neurons, how many bits each tensor takes. */

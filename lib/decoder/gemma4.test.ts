@@ -11,7 +11,7 @@ import {
   tinyModel,
   writeTinyCheckpoint,
 } from "../../test/fixtures/tiny-model.ts";
-import { decodeWeight } from "../compress/decode.ts";
+import { openCheckpoint, writeCheckpoint } from "../checkpoint/checkpoint.ts";
 import { leaveOneOut } from "../compress/importance/leave-one-out.ts";
 import { gateGradients } from "../compress/importance/taylor.ts";
 import { headsByName, selectHeads } from "../compress/prune/selection.ts";
@@ -19,14 +19,14 @@ import { pruneHeads } from "../compress/prune/slice.ts";
 import { compressByRows } from "../compress/quantize/by-rows.ts";
 import { palettize } from "../compress/quantize/palettize.ts";
 import { quantizeAffine } from "../compress/quantize/round-to-nearest.ts";
-import type { CompressedWeight } from "../compress/weight.ts";
 import { createOnnxRuntimeEngine } from "../engines/onnxruntime/engine.ts";
 import type { TokenSequence } from "../eval/sequences.ts";
-import { openCheckpoint, writeCheckpoint } from "../formats/hugging-face/checkpoint.ts";
 import { openSafetensors, type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
 import { f32, float32Data, i32, type Tensor } from "../mil/tensor.ts";
 import { createRng } from "../random.ts";
 import { textObjective, trainingProgram } from "../train/training-program.ts";
+import { decodeWeight } from "../weights/decode.ts";
+import type { CompressedWeight } from "../weights/weight.ts";
 import { cacheStates } from "./cached-program.ts";
 import { architectureOf, configFor } from "./families/registry.ts";
 import { initializeWeights } from "./initialize.ts";

@@ -5,12 +5,13 @@
  * gains are folded, so that 1 + w is a constant. This is the plain layout, for CPU and GPU; the Neural Engine layout is
  * another lowering.
  */
-import { type WeightTensors, weightConstant, weightTensors } from "../compress/constants.ts";
-import type { CompressedWeight, DeferredWeight } from "../compress/weight.ts";
+
 import { EspalierError } from "../errors.ts";
 import { roundToFloat16 } from "../float16.ts";
 import { scaleOutputs } from "../mil/passes/scale-outputs.ts";
 import type { Program, Value } from "../mil/program.ts";
+import { type WeightTensors, weightConstant, weightTensors } from "../weights/constants.ts";
+import type { CompressedWeight, DeferredWeight } from "../weights/weight.ts";
 import type { DecoderArchitecture } from "./architecture.ts";
 import { cachedProgram, type WeightValues } from "./cached-program.ts";
 

@@ -4,13 +4,14 @@
  * Weights are decoded from the very codes that ship. Of tables only the rows of the tokens at hand are read; the head is multiplied
  * some tokens of the vocabulary at a time. What was computed can then be asked for step by step, as from a model that decodes.
  */
-import { decodeWeight } from "../compress/decode.ts";
-import type { CompressedWeight, DeferredWeight } from "../compress/weight.ts";
+
 import type { Engine, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import { throwIfCancelled } from "../eval/perplexity.ts";
 import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
 import { elementCount } from "../mil/types.ts";
+import { decodeWeight } from "../weights/decode.ts";
+import type { CompressedWeight, DeferredWeight } from "../weights/weight.ts";
 import { type DecoderArchitecture, type LayerTensor, layerTensorShapes } from "./architecture.ts";
 import type { StepModel } from "./generate.ts";
 import { hostEmbedding } from "./neural-engine/embedding.ts";

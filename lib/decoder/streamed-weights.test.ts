@@ -3,27 +3,27 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder, tinyConfigs, tinyModel, writeTinyCheckpoint } from "../../test/fixtures/tiny-model.ts";
-import { weightTensors } from "../compress/constants.ts";
-import { decodeWeight } from "../compress/decode.ts";
+import { openCheckpoint, writeCheckpoint } from "../checkpoint/checkpoint.ts";
 import { palettize } from "../compress/quantize/palettize.ts";
 import { quantizeAffine } from "../compress/quantize/round-to-nearest.ts";
-import { palettizeScaled } from "../compress/quantize/scaled-palette.ts";
 import {
   affineRows,
   deferredWeight,
   float16Rows,
   paletteRows,
   type RowCompression,
-} from "../compress/row-compression.ts";
-import type { CompressedWeight } from "../compress/weight.ts";
+} from "../compress/quantize/row-compression.ts";
+import { palettizeScaled } from "../compress/quantize/scaled-palette.ts";
 import { createOnnxRuntimeEngine } from "../engines/onnxruntime/engine.ts";
 import { roundToFloat16 } from "../float16.ts";
 import { storedBytes, storedPieces } from "../formats/coreml/element-types.ts";
 import { summarizePackage } from "../formats/coreml/inspect.ts";
 import { readPackage } from "../formats/coreml/package-reader.ts";
 import { predictPackage, writePackage } from "../formats/coreml/package-writer.ts";
-import { openCheckpoint, writeCheckpoint } from "../formats/hugging-face/checkpoint.ts";
 import { DeferredTensor, f32, float32Data, type Tensor } from "../mil/tensor.ts";
+import { weightTensors } from "../weights/constants.ts";
+import { decodeWeight } from "../weights/decode.ts";
+import type { CompressedWeight } from "../weights/weight.ts";
 import { packageModel } from "./package-model.ts";
 import { packageProgram } from "./package-program.ts";
 import { stepModel } from "./step-model.ts";

@@ -4,11 +4,12 @@
  * Each is read by byte range, compressed and let go while the package is written, so that memory does not grow with the
  * model. Weights the checkpoint holds compressed ship as they are, read whole, one at a time.
  */
-import { deferredWeight, float16Rows, type RowCompression } from "../compress/row-compression.ts";
-import type { CompressedWeight, DeferredWeight } from "../compress/weight.ts";
-import { rowsOf } from "../compress/weight-views.ts";
+
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { deferredWeight, float16Rows, type RowCompression } from "../compress/quantize/row-compression.ts";
 import { roundToFloat16 } from "../float16.ts";
-import type { Checkpoint } from "../formats/hugging-face/checkpoint.ts";
+import type { CompressedWeight, DeferredWeight } from "../weights/weight.ts";
+import { rowsOf } from "../weights/weight-views.ts";
 import { type RowTable, type WeightEntry, weightList } from "./weights.ts";
 
 /** The rows of a table as they will ship, read by range. */

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { type TinyFamily, temporaryFolder, tinyIds, tinyModel } from "../../test/fixtures/tiny-model.ts";
 import { palettize } from "../compress/quantize/palettize.ts";
-import type { CompressedWeight } from "../compress/weight.ts";
 import type { StepModel } from "../decoder/generate.ts";
 import { hostEmbedding } from "../decoder/neural-engine/embedding.ts";
 import { neuralEnginePlan } from "../decoder/neural-engine/plan.ts";
@@ -18,6 +17,7 @@ import { roundToFloat16 } from "../float16.ts";
 import { writePackage } from "../formats/coreml/package-writer.ts";
 import { writePipeline } from "../formats/coreml/pipeline.ts";
 import type { Program } from "../mil/program.ts";
+import type { CompressedWeight } from "../weights/weight.ts";
 import type { Engine } from "./engine.ts";
 import { createOnnxRuntimeEngine } from "./onnxruntime/engine.ts";
 

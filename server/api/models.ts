@@ -2,10 +2,10 @@
 import { stat } from "node:fs/promises";
 import { eq } from "drizzle-orm";
 import { z } from "zod";
+import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { PackageSummary } from "../../lib/formats/coreml/inspect.ts";
-import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import { computeUnits } from "../../lib/report/report.ts";
 import { models, runs } from "../db/schema.ts";

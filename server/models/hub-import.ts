@@ -6,8 +6,8 @@
  */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { downloadFromHub, hubFiles } from "../../lib/checkpoint/hub.ts";
 import { EspalierError, toEspalierError } from "../../lib/errors.ts";
-import { downloadFromHub, hubFiles } from "../../lib/formats/hugging-face/hub.ts";
 import type { Core } from "../core.ts";
 import { modelId, registerModel } from "./models.ts";
 

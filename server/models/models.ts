@@ -1,10 +1,10 @@
 /** @file Models: checkpoints the workbench knows by id, kept as folders in the artifact store. */
 import { join } from "node:path";
 import { desc, eq } from "drizzle-orm";
+import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import { materializeDirectory, putDirectory } from "../artifacts/directory.ts";
 import { type Core, materializedFolder } from "../core.ts";
 import { type ModelFacts, models } from "../db/schema.ts";

@@ -15,11 +15,11 @@ import {
   storedSize,
 } from "../../experiments/tradeoff/made-of.ts";
 import type { TradeoffPoint, TradeoffSummary } from "../../experiments/tradeoff/tradeoff.ts";
-import type { CompressedWeight } from "../../lib/compress/weight.ts";
+import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { weightList } from "../../lib/decoder/weights.ts";
-import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import type { MeasuredFigures } from "../../lib/report/figures.ts";
 import { wilsonInterval } from "../../lib/stats/proportion.ts";
+import type { CompressedWeight } from "../../lib/weights/weight.ts";
 import type { Core } from "../core.ts";
 import { models, runs, texts } from "../db/schema.ts";
 import { type Model, modelFolder } from "../models/models.ts";

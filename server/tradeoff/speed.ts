@@ -3,12 +3,13 @@
  *
  * All points of a board are told of one chip, the one that most of them were measured on.
  */
+
+import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { type ArchitectureChoice, modelledTokensPerSecond } from "../../lib/cost/architecture-workload.ts";
 import { type Device as Chip, devices as chips, deviceById, deviceOfChip } from "../../lib/cost/devices.ts";
 import { publishedParameters } from "../../lib/cost/parameters.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import type { MeasuredFigures } from "../../lib/report/figures.ts";
 import type { Core } from "../core.ts";
 import { type Model, modelFolder } from "../models/models.ts";

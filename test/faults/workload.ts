@@ -2,10 +2,10 @@
 import { join } from "node:path";
 import type { ExperimentKind } from "../../experiments/registry.ts";
 import { heldOutDocuments, SEPARATOR, trainingDocuments } from "../../experiments/starter/corpus.ts";
+import { writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { architectureOf } from "../../lib/decoder/families/registry.ts";
 import { initializeWeights } from "../../lib/decoder/initialize.ts";
 import { allValues, weightList } from "../../lib/decoder/weights.ts";
-import { writeCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import { createRng } from "../../lib/random.ts";
 import type { Client } from "../../server/api/client.ts";
 import { temporaryFolder, tinyConfigs } from "../fixtures/tiny-model.ts";

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
+import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import { temporaryFolder } from "../fixtures/tiny-model.ts";
 
 const starter = fileURLToPath(new URL("../../experiments/starter/model", import.meta.url));

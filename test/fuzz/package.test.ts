@@ -7,7 +7,6 @@ import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
-import { weightConstant } from "../../lib/compress/constants.ts";
 import { palettize } from "../../lib/compress/quantize/palettize.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import * as mil from "../../lib/formats/coreml/generated/mil_pb.ts";
@@ -20,6 +19,7 @@ import { Builder } from "../../lib/mil/builder.ts";
 import { printProgram } from "../../lib/mil/print.ts";
 import { fp16 } from "../../lib/mil/types.ts";
 import { createRng } from "../../lib/random.ts";
+import { weightConstant } from "../../lib/weights/constants.ts";
 import { temporaryFolder } from "../fixtures/tiny-model.ts";
 
 const files = [

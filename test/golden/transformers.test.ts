@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { loadWeights } from "../../experiments/models.ts";
+import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
-import { openCheckpoint } from "../../lib/formats/hugging-face/checkpoint.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 
 test.each(["llama", "gemma3", "gemma4", "gemma4_dense"])(

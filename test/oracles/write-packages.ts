@@ -2,12 +2,9 @@
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { weightConstant } from "../../lib/compress/constants.ts";
-import { decodeWeight } from "../../lib/compress/decode.ts";
 import { palettize } from "../../lib/compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../lib/compress/quantize/round-to-nearest.ts";
 import { palettizeScaled } from "../../lib/compress/quantize/scaled-palette.ts";
-import type { CompressedWeight, PaletteWeight } from "../../lib/compress/weight.ts";
 import { type NeuralEngineOptions, neuralEnginePlan } from "../../lib/decoder/neural-engine/plan.ts";
 import { neuralEngineProgram } from "../../lib/decoder/neural-engine/program.ts";
 import { INTERFACE_KEY } from "../../lib/decoder/package-interface.ts";
@@ -24,6 +21,9 @@ import { Builder } from "../../lib/mil/builder.ts";
 import { scaleOutputs } from "../../lib/mil/passes/scale-outputs.ts";
 import { fp16 } from "../../lib/mil/types.ts";
 import { createRng } from "../../lib/random.ts";
+import { weightConstant } from "../../lib/weights/constants.ts";
+import { decodeWeight } from "../../lib/weights/decode.ts";
+import type { CompressedWeight, PaletteWeight } from "../../lib/weights/weight.ts";
 import { tinyFamilies, tinyModel } from "../fixtures/tiny-model.ts";
 
 const folder = process.argv[2] ?? ".";

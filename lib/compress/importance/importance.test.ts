@@ -6,7 +6,7 @@ import { sequenceLosses } from "../../eval/perplexity.ts";
 import { PrefixStreams } from "../../eval/prefix-streams.ts";
 import type { TokenSequence } from "../../eval/sequences.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
-import { decodeWeight } from "../decode.ts";
+import { decodeWeight } from "../../weights/decode.ts";
 import { pruneModel, pruneNeurons } from "../prune/slice.ts";
 import { storeAs } from "../quantize/width.ts";
 import { activationImportance, activationNorm } from "./activation.ts";

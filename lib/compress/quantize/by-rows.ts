@@ -6,7 +6,7 @@
  */
 import type { RowTable } from "../../decoder/weights.ts";
 import { EspalierError } from "../../errors.ts";
-import type { CompressedWeight } from "../weight.ts";
+import type { CompressedWeight } from "../../weights/weight.ts";
 
 export interface ByRows {
   /** Blocks are a multiple of so many rows, which share a table. */

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { createRng } from "../../random.ts";
-import { decodeWeight } from "../decode.ts";
-import type { CompressedWeight } from "../weight.ts";
+import { decodeWeight } from "../../weights/decode.ts";
+import type { CompressedWeight } from "../../weights/weight.ts";
 import { gptq, outputError, upperOfInverse } from "./gptq.ts";
 import { storeAs, type Width } from "./width.ts";
 

@@ -12,8 +12,8 @@
  * Left out: tables fitted again afterwards, blocks for weights larger than a cache.
  */
 import { EspalierError } from "../../errors.ts";
-import { decodeWeight } from "../decode.ts";
-import type { CompressedWeight } from "../weight.ts";
+import { decodeWeight } from "../../weights/decode.ts";
+import type { CompressedWeight } from "../../weights/weight.ts";
 
 export interface GptqOptions {
   /** λ; ten times as much, up to 1, when H is not positive definite even so. */

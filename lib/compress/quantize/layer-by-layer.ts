@@ -16,8 +16,8 @@ import { type PaddedBatch, padIntoBatches, type TokenSequence } from "../../eval
 import { Builder } from "../../mil/builder.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
 import { fp32 } from "../../mil/types.ts";
-import { decodeWeight } from "../decode.ts";
-import type { CompressedWeight } from "../weight.ts";
+import { decodeWeight } from "../../weights/decode.ts";
+import type { CompressedWeight } from "../../weights/weight.ts";
 
 const stages = [
   { tap: "attentionInput", roles: ["query", "key", "value"] },

@@ -9,7 +9,7 @@
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
 import { elementCount } from "../../mil/types.ts";
-import type { PaletteWeight } from "../weight.ts";
+import type { PaletteWeight } from "../../weights/weight.ts";
 import { kmeans1d } from "./kmeans-1d.ts";
 
 export interface PaletteOptions {

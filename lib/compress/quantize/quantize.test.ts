@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { roundToFloat16 } from "../../float16.ts";
 import { createRng, type Rng } from "../../random.ts";
-import { decodeWeight } from "../decode.ts";
+import { decodeWeight } from "../../weights/decode.ts";
 import { kmeans1d } from "./kmeans-1d.ts";
 import { palettize } from "./palettize.ts";
 import { quantizeAffine } from "./round-to-nearest.ts";

@@ -9,7 +9,7 @@
  */
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
-import type { AffineWeight } from "../weight.ts";
+import type { AffineWeight } from "../../weights/weight.ts";
 import { checkFinite } from "./palettize.ts";
 
 export interface AffineOptions {

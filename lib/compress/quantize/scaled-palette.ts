@@ -12,7 +12,7 @@
 
 import { roundToFloat16 } from "../../float16.ts";
 import { elementCount } from "../../mil/types.ts";
-import type { ScaledWeight } from "../weight.ts";
+import type { ScaledWeight } from "../../weights/weight.ts";
 import { type PaletteOptions, palettize } from "./palettize.ts";
 
 /** A row this much smaller than the rest, zero included, is scaled as if it were this large. */

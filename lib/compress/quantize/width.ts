@@ -5,7 +5,7 @@
  * How finely tables and scales are laid out, and what errors are weighted by, holds for all widths of a recipe or sweep.
  */
 import { roundToFloat16 } from "../../float16.ts";
-import type { CompressedWeight, PaletteWeight } from "../weight.ts";
+import type { CompressedWeight, PaletteWeight } from "../../weights/weight.ts";
 import { type PaletteOptions, palettize } from "./palettize.ts";
 import { quantizeAffine } from "./round-to-nearest.ts";
 import { palettizeScaled } from "./scaled-palette.ts";

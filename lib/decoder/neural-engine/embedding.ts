@@ -11,11 +11,6 @@
  * byte, are written decoded. Rows are multiplied by the interface's `scale` in fp32 and rounded once.
  */
 import { z } from "zod";
-import { weightTensors } from "../../compress/constants.ts";
-import { decodeWeight } from "../../compress/decode.ts";
-import type { PartName } from "../../compress/form.ts";
-import type { CompressedWeight, DeferredWeight, WeightForm } from "../../compress/weight.ts";
-import { rowsOf } from "../../compress/weight-views.ts";
 import { EspalierError } from "../../errors.ts";
 import { float16FromFloat32 } from "../../float16.ts";
 import { type PackedBits, packBits, unpackBits } from "../../formats/bit-packing.ts";
@@ -28,6 +23,11 @@ import {
   writeSafetensors,
 } from "../../formats/safetensors.ts";
 import { DeferredTensor } from "../../mil/tensor.ts";
+import { weightTensors } from "../../weights/constants.ts";
+import { decodeWeight } from "../../weights/decode.ts";
+import type { PartName } from "../../weights/form.ts";
+import type { CompressedWeight, DeferredWeight, WeightForm } from "../../weights/weight.ts";
+import { rowsOf } from "../../weights/weight-views.ts";
 import { distinctRows, type RowTable } from "../weights.ts";
 
 /** Tables of a package that a host looks rows up in. */

@@ -5,12 +5,13 @@
  * nothing is compared in the graph. Inputs and outputs are what `docs/package-interface.md` says. With fp32 the same graph can
  * be held against the plain one.
  */
-import type { CompressedWeight, DeferredWeight } from "../../compress/weight.ts";
+
 import { Builder } from "../../mil/builder.ts";
 import { removeDeadCode } from "../../mil/passes/dead-code.ts";
 import { scaleOutputs } from "../../mil/passes/scale-outputs.ts";
 import type { MilFunction, Program, Value } from "../../mil/program.ts";
 import { type FloatDType, int32, tensorType } from "../../mil/types.ts";
+import type { CompressedWeight, DeferredWeight } from "../../weights/weight.ts";
 import type { DecoderArchitecture } from "../architecture.ts";
 import type { NeuralEngineFunction } from "../package-interface.ts";
 import { layerName } from "../programs.ts";

@@ -5,15 +5,16 @@
  * and tables stay what they were, so a package has the numbers that were evaluated. Every function of a package asks
  * the same source, which keeps one copy of each.
  */
-import { type WeightTensors, weightConstant, weightTensors } from "../../compress/constants.ts";
-import { formParts } from "../../compress/form.ts";
-import type { CompressedWeight, DeferredWeight, RowRange } from "../../compress/weight.ts";
-import { pointwiseForm, rowsOf, timesPowerOfTwo } from "../../compress/weight-views.ts";
+
 import { EspalierError } from "../../errors.ts";
 import type { Builder } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
 import { withShape } from "../../mil/tensor.ts";
 import type { FloatDType } from "../../mil/types.ts";
+import { type WeightTensors, weightConstant, weightTensors } from "../../weights/constants.ts";
+import { formParts } from "../../weights/form.ts";
+import type { CompressedWeight, DeferredWeight, RowRange } from "../../weights/weight.ts";
+import { pointwiseForm, rowsOf, timesPowerOfTwo } from "../../weights/weight-views.ts";
 import { FLOAT16_MAX } from "./scaling.ts";
 
 /** Weights by flat name; shared by all functions of a package. */

@@ -2,7 +2,6 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { palettizeScaled } from "../../compress/quantize/scaled-palette.ts";
-import type { CompressedWeight } from "../../compress/weight.ts";
 import { writeEmbedding } from "../../decoder/neural-engine/embedding.ts";
 import { neuralEnginePlan } from "../../decoder/neural-engine/plan.ts";
 import { neuralEngineProgram } from "../../decoder/neural-engine/program.ts";
@@ -11,6 +10,7 @@ import { openPackage } from "../../decoder/package-model.ts";
 import { allValues, weightList } from "../../decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
 import { roundToFloat16 } from "../../float16.ts";
+import type { CompressedWeight } from "../../weights/weight.ts";
 import { writePackage } from "./package-writer.ts";
 import { writePipeline } from "./pipeline.ts";
 

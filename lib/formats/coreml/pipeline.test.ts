@@ -2,14 +2,14 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder, tinyConfigs, tinyIds, writeTinyCheckpoint } from "../../../test/fixtures/tiny-model.ts";
-import { affineRows, float16Rows, paletteRows, type RowCompression } from "../../compress/row-compression.ts";
+import { openCheckpoint } from "../../checkpoint/checkpoint.ts";
+import { affineRows, float16Rows, paletteRows, type RowCompression } from "../../compress/quantize/row-compression.ts";
 import { generate } from "../../decoder/generate.ts";
 import { openPackage } from "../../decoder/package-model.ts";
 import { packageProgram } from "../../decoder/package-program.ts";
 import { streamedWeights } from "../../decoder/streamed-weights.ts";
 import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
 import { partition } from "../../mil/passes/partition.ts";
-import { openCheckpoint } from "../hugging-face/checkpoint.ts";
 import { writePackage } from "./package-writer.ts";
 import { readPipeline, writePipeline } from "./pipeline.ts";
 

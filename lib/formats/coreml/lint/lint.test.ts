@@ -13,7 +13,6 @@ import {
 import { type TinyFamily, temporaryFolder, tinyModel } from "../../../../test/fixtures/tiny-model.ts";
 import { palettize } from "../../../compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../../compress/quantize/round-to-nearest.ts";
-import type { CompressedWeight } from "../../../compress/weight.ts";
 import { packageProgram } from "../../../decoder/package-program.ts";
 import { weightList } from "../../../decoder/weights.ts";
 import { EspalierError } from "../../../errors.ts";
@@ -22,6 +21,7 @@ import { type Builder, typeOf } from "../../../mil/builder.ts";
 import type { Program, Value } from "../../../mil/program.ts";
 import { f32, float32Data, i32, type Tensor, tensor } from "../../../mil/tensor.ts";
 import { fp16, fp32, int32, stateType } from "../../../mil/types.ts";
+import type { CompressedWeight } from "../../../weights/weight.ts";
 import { BlobFile } from "../blob-file.ts";
 import * as features from "../generated/feature-types_pb.ts";
 import * as mil from "../generated/mil_pb.ts";

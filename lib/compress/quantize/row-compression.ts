@@ -4,12 +4,12 @@
  * fp16 and affine codes with a scale per row or per group of columns are the same whatever rows are at hand; a palette needs
  * all rows of a table. The result is, bit for bit, that of compressing the whole.
  */
-import { roundToFloat16 } from "../float16.ts";
-import { elementCount } from "../mil/types.ts";
-import { palettize } from "./quantize/palettize.ts";
-import { quantizeAffine } from "./quantize/round-to-nearest.ts";
-import type { CompressedWeight, DeferredWeight, PaletteWeight, WeightForm } from "./weight.ts";
-import { rowsOf } from "./weight-views.ts";
+import { roundToFloat16 } from "../../float16.ts";
+import { elementCount } from "../../mil/types.ts";
+import type { CompressedWeight, DeferredWeight, PaletteWeight, WeightForm } from "../../weights/weight.ts";
+import { rowsOf } from "../../weights/weight-views.ts";
+import { palettize } from "./palettize.ts";
+import { quantizeAffine } from "./round-to-nearest.ts";
 
 export interface RowCompression {
   form(shape: readonly number[]): WeightForm;

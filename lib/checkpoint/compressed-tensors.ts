@@ -5,13 +5,13 @@
  * palette adds `.row_scales`. Codes below eight bits are packed as one LSB-first bit stream, so that the size on disk is the size.
  */
 import { z } from "zod";
-import { decodeWeight } from "../../compress/decode.ts";
-import type { CompressedWeight, PaletteWeight, WeightForm } from "../../compress/weight.ts";
-import { EspalierError } from "../../errors.ts";
-import { float16FromFloat32 } from "../../float16.ts";
-import { elementCount } from "../../mil/types.ts";
-import { packBits, packedSizeBytes, unpackBits } from "../bit-packing.ts";
-import { asBytes, type SafetensorsFile, type TensorToWrite, toFloat32 } from "../safetensors.ts";
+import { EspalierError } from "../errors.ts";
+import { float16FromFloat32 } from "../float16.ts";
+import { packBits, packedSizeBytes, unpackBits } from "../formats/bit-packing.ts";
+import { asBytes, type SafetensorsFile, type TensorToWrite, toFloat32 } from "../formats/safetensors.ts";
+import { elementCount } from "../mil/types.ts";
+import { decodeWeight } from "../weights/decode.ts";
+import type { CompressedWeight, PaletteWeight, WeightForm } from "../weights/weight.ts";
 
 const shape = z.array(z.number().int().positive());
 

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
+import { palettize } from "../compress/quantize/palettize.ts";
+import { quantizeAffine } from "../compress/quantize/round-to-nearest.ts";
 import { roundToFloat16 } from "../float16.ts";
 import { createRng } from "../random.ts";
 import { decodeWeight } from "./decode.ts";
-import { palettize } from "./quantize/palettize.ts";
-import { quantizeAffine } from "./quantize/round-to-nearest.ts";
 import type { CompressedWeight } from "./weight.ts";
 import { asPointwise, rowsOf, timesPowerOfTwo } from "./weight-views.ts";
 

@@ -8,20 +8,12 @@ import { createHash } from "node:crypto";
 import { copyFile, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { decodeWeight } from "../../compress/decode.ts";
-import type { CompressedWeight, WeightForm } from "../../compress/weight.ts";
-import {
-  type DecoderArchitecture,
-  type GlobalTensor,
-  type LayerTensor,
-  tensorName,
-} from "../../decoder/architecture.ts";
-import { architectureOf, configFor } from "../../decoder/families/registry.ts";
-import { distinctRows, type RowTable, type WeightEntry, weightList } from "../../decoder/weights.ts";
-import { EspalierError, invariant } from "../../errors.ts";
-import { withOutputDirectory } from "../../files/atomic.ts";
-import { bfloat16FromFloat32, float16FromFloat32 } from "../../float16.ts";
-import { elementCount, sameShape } from "../../mil/types.ts";
+import { type DecoderArchitecture, type GlobalTensor, type LayerTensor, tensorName } from "../decoder/architecture.ts";
+import { architectureOf, configFor } from "../decoder/families/registry.ts";
+import { distinctRows, type RowTable, type WeightEntry, weightList } from "../decoder/weights.ts";
+import { EspalierError, invariant } from "../errors.ts";
+import { withOutputDirectory } from "../files/atomic.ts";
+import { bfloat16FromFloat32, float16FromFloat32 } from "../float16.ts";
 import {
   asBytes,
   openSafetensors,
@@ -29,7 +21,10 @@ import {
   type SafetensorsFile,
   type TensorToWrite,
   writeSafetensors,
-} from "../safetensors.ts";
+} from "../formats/safetensors.ts";
+import { elementCount, sameShape } from "../mil/types.ts";
+import { decodeWeight } from "../weights/decode.ts";
+import type { CompressedWeight, WeightForm } from "../weights/weight.ts";
 import {
   type CompressionScheme,
   compressedForm,

@@ -7,7 +7,7 @@ import { createWriteStream } from "node:fs";
 import { join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { EspalierError } from "../../errors.ts";
+import { EspalierError } from "../errors.ts";
 import { checkpointFile } from "./checkpoint-files.ts";
 
 export interface HubOptions {
