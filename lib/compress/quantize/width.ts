@@ -6,6 +6,7 @@
  */
 import { roundToFloat16 } from "../../float16.ts";
 import type { CompressedWeight, PaletteWeight } from "../../weights/weight.ts";
+import type { Granularity } from "./granularity.ts";
 import { type PaletteOptions, palettize } from "./palettize.ts";
 import { quantizeAffine } from "./round-to-nearest.ts";
 import { palettizeScaled } from "./scaled-palette.ts";
@@ -22,19 +23,6 @@ export const widths = [
   "fp16",
 ] as const;
 export type Width = (typeof widths)[number];
-
-export interface Granularity {
-  /** Palettes: output channels that share a table; must divide the rows. */
-  readonly rowsPerTable: number | null;
-  /** Palettes: a scale for every output channel, which the package multiplies the output by. */
-  readonly rowScales?: boolean;
-  /** Affine: input channels that share a scale; null for the whole row. */
-  readonly groupSize: number | null;
-  /** Affine: an offset for every scale. */
-  readonly asymmetric: boolean;
-  /** Affine: no search for a better clip. */
-  readonly keepExtremes: boolean;
-}
 
 /** What an error in each weight counts: by input channel, (columns), or by weight, (rows, columns). */
 export type ErrorWeights = Pick<PaletteOptions, "columnWeights" | "elementWeights">;
