@@ -15,6 +15,8 @@ export interface Unit {
   /** Everything that decides the result, as one line. */
   readonly key: string;
   readonly label: string;
+  /** False for one whose result is files: those may be gone, so it runs every time and nothing of it is stored. */
+  readonly stored?: false;
 }
 
 /** Raw results by unit key. */
@@ -81,9 +83,9 @@ export async function runExperiment<Config, U extends Unit, Result, Summary>(
       context.onProgress?.({ done: i + share, total: units.length, label: unit.label });
     report(0);
     const key = `${experiment.kind}@${experiment.version} ${context.engine.name} ${unit.key}`;
-    const stored = experiment.result.safeParse(await context.store.get(key));
-    const result = stored.success ? stored.data : await experiment.run(unit, config, context, report);
-    if (!stored.success) await context.store.put(key, result);
+    const stored = unit.stored === false ? null : experiment.result.safeParse(await context.store.get(key));
+    const result = stored?.success ? stored.data : await experiment.run(unit, config, context, report);
+    if (stored?.success === false) await context.store.put(key, result);
     results.push({ unit, result });
     report(1);
   }

@@ -94,14 +94,7 @@ export const distill: Experiment<DistillConfig, Unit, z.infer<typeof result>, Di
         },
       );
     }
-    const { out, replace: _replace, model: _model, student: _student, ...what } = config;
-    // The result is a folder, so a stored unit stands only for that folder.
-    return [
-      {
-        key: `${teacher.hash} ${student.hash} ${JSON.stringify(what)} ${out} ${await modified(out)}`,
-        label: "distilling",
-      },
-    ];
+    return [{ key: `${teacher.hash} ${student.hash} ${config.out}`, label: "distilling", stored: false }];
   },
 
   run: (_unit, config, context, onShare) => train(config, context, onShare),
@@ -112,8 +105,6 @@ export const distill: Experiment<DistillConfig, Unit, z.infer<typeof result>, Di
     return { ...only, out: config.out };
   },
 };
-
-const modified = async (path: string): Promise<number> => (await stat(path).catch(() => null))?.mtimeMs ?? 0;
 
 async function train(
   config: DistillConfig,

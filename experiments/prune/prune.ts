@@ -22,7 +22,7 @@ import type { CompressedWeight } from "../../lib/weights/weight.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { runExperiment } from "../definition.ts";
 import { metrics, type SensitivityMetric, sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
-import { textConfig } from "../text.ts";
+import { shardName, textConfig, textSequences } from "../text.ts";
 
 const unitMetric = z.enum(metrics).exclude(["block-influence"]);
 
@@ -33,13 +33,25 @@ export const pruneConfig = z.object({
     .array(z.string())
     .optional()
     .describe("What to drop by name: heads L3.H5, KV groups L0.G1, neurons L2.N0-31, layers L4; instead of shares"),
-  ratio: z.number().gt(0).lt(1).optional().describe("Share of all query heads to drop"),
+  ratio: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .optional()
+    .describe("Share of all query heads to drop, those of dropped layers among them"),
   mode: z
     .enum(["free", "balanced", "groups"])
     .default("free")
-    .describe("free: the least important anywhere; balanced: equally many of every KV group; groups: whole KV groups"),
+    .describe(
+      "free: the least important anywhere; balanced: equally many of every KV group, the nearest whole number; groups: whole KV groups",
+    ),
   metric: unitMetric.default("leave-one-out").describe("What decides which heads are least important"),
-  neurons: z.number().gt(0).lt(1).optional().describe("Share of all neurons of the MLPs to drop"),
+  neurons: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .optional()
+    .describe("Share of all neurons of the MLPs to drop, those of dropped layers among them"),
   neuronMode: z
     .enum(neuronModes)
     .default("free")
@@ -130,24 +142,26 @@ export async function selectionFor(config: PruneConfig, context: ExperimentConte
       ),
     );
   }
-  // Shares are of what the layers that stay have.
+  // Shares are of the whole model, so what goes with the layers counts.
   const staying = arch.layers.flatMap((_, l) => (dropLayers.includes(l) ? [] : [l]));
   const left: DecoderArchitecture = { ...arch, layers: arch.layers.filter((_, l) => !dropLayers.includes(l)) };
   const atOldIndex = (list: readonly (readonly number[])[]): number[][] =>
     arch.layers.map((_, l) => [...(list[staying.indexOf(l)] ?? [])]);
   const selection = { ...emptySelection(arch), layers: dropLayers };
-  if (ratio !== undefined) {
+  const headShare = ratio === undefined ? 0 : shareLeft(ratio, headCount(arch), headCount(left));
+  if (headShare > 0) {
     const found = await scoresOf("heads", config.metric);
     const scores = staying.map((l) => found.filter((s) => s.layer === l).map((s) => s.value));
-    selection.heads = atOldIndex(selectHeads(left, scores, ratio, config.mode));
+    selection.heads = atOldIndex(selectHeads(left, scores, headShare, config.mode));
   }
-  if (neurons !== undefined) {
+  const neuronShare = neurons === undefined ? 0 : shareLeft(neurons, neuronCount(arch), neuronCount(left));
+  if (neuronShare > 0) {
     const found = await scoresOf("neurons", config.neuronMetric);
     const scores = staying.map((l) =>
       found.filter((s) => s.layer === l).flatMap((s) => new Array<number>(s.count).fill(s.value / s.count)),
     );
     selection.neurons = atOldIndex(
-      selectNeurons(left, scores, neurons, {
+      selectNeurons(left, scores, neuronShare, {
         mode: config.neuronMode,
         multiple: config.neuronMultiple,
         // Sizes of activations say nothing across layers; changes of the loss do.
@@ -158,19 +172,25 @@ export async function selectionFor(config: PruneConfig, context: ExperimentConte
   return selection;
 }
 
+/** The share of what is left that must go for `share` of `all` to be gone; 0 when more is gone already. */
+const shareLeft = (share: number, all: number, left: number): number =>
+  Math.max(0, (share * all - (all - left)) / left);
+
 const copyOf = (lists: readonly (readonly number[])[]): number[][] => lists.map((d) => [...d]);
 
 export const prune: Experiment<PruneConfig, Unit, z.infer<typeof result>, PruneSummary> = {
   kind: "prune",
-  version: 2,
+  version: 3,
   title: "Take heads, neurons and layers away",
   config: pruneConfig,
   result,
 
   async plan(config, context) {
     const model = await context.models.open(config.model);
-    const { out: _out, model: _model, replace: _replace, ...what } = config;
-    return [{ key: `${model.hash} ${JSON.stringify(what)}`, label: "choosing what to drop" }];
+    const { out: _out, model: _model, replace: _replace, text, ...what } = config;
+    const read =
+      text === undefined ? "no text" : shardName((await textSequences({ ...config, text }, model)).sequences);
+    return [{ key: `${model.hash} ${JSON.stringify(what)} ${read}`, label: "choosing what to drop" }];
   },
 
   async run(_unit, config, context) {

@@ -5,7 +5,8 @@
  * choose at a share r of all heads:
  *
  *   free      the lowest-scored heads anywhere; layers and groups may end up with different numbers
- *   balanced  in every layer the same number from every group, the weakest of each: a standard GQA layer stays one
+ *   balanced  in every layer the same number from every group, the weakest of each: a standard GQA layer stays one;
+ *             of a group's g heads the whole number nearest to r g, at least one
  *   groups    whole KV groups, by the sum of their heads' scores per head
  *
  * A group's heads are those of every layer that reads it: where layers share keys and values, it goes from all of them or
@@ -34,7 +35,8 @@ interface Candidate {
 }
 
 /**
- * `scores` (layers, heads): what each head is worth. At least ⌈r · heads⌉ heads are dropped where the mode allows.
+ * `scores` (layers, heads): what each head is worth. Drops ⌈r · heads⌉ heads; `balanced` the nearest number that it can, and
+ * `groups` up to a group more.
  * Throws `input/invalid` for a share outside (0, 1) and `prune/empty-layer` when the share cannot be reached.
  */
 export function selectHeads(
@@ -115,7 +117,7 @@ export function headsOfGroup(arch: DecoderArchitecture, l: number, group: number
 function balanced(arch: DecoderArchitecture, scores: readonly (readonly number[])[], share: number): HeadSelection {
   return arch.layers.map((layer, l) => {
     const perGroup = layer.queryHeads / layer.kvGroups;
-    const count = Math.ceil(share * perGroup - 1e-9);
+    const count = Math.max(1, Math.round(share * perGroup));
     if (count >= perGroup) {
       throw new EspalierError(
         "prune/empty-layer",
