@@ -20,8 +20,8 @@ import { affineRows, float16Rows, paletteRows, type RowCompression } from "../li
 import { tensorName } from "../lib/decoder/architecture.ts";
 import { architectureOf } from "../lib/decoder/families/registry.ts";
 import { packageProgram } from "../lib/decoder/package-program.ts";
-import { streamedWeights } from "../lib/decoder/streamed-weights.ts";
 import { parameterCount, type WeightEntry, weightList } from "../lib/decoder/weights.ts";
+import { streamedWeights } from "../lib/export/streamed-weights.ts";
 import { predictPackage, writePackage } from "../lib/formats/coreml/package-writer.ts";
 import { writeSafetensors } from "../lib/formats/safetensors.ts";
 import { elementCount } from "../lib/mil/types.ts";

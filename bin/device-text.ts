@@ -1,6 +1,6 @@
 /** @file What the lint and the cost model say, for people at a terminal. */
 import type { Modelled } from "../lib/cost/estimate.ts";
-import type { LintResult } from "../lib/formats/coreml/lint/lint.ts";
+import type { LintResult } from "../lib/export/coreml/lint/lint.ts";
 import { bytes, fixed, table } from "./numbers.ts";
 
 const plural = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`;

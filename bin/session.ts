@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { mkdir, readFile, stat } from "node:fs/promises";
-import { availableParallelism, homedir } from "node:os";
+import { availableParallelism } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ExperimentContext, UnitStore } from "../experiments/definition.ts";
@@ -13,15 +13,11 @@ import { modelSession } from "../experiments/models.ts";
 import { createEngine, type EngineName } from "../lib/engines/create.ts";
 import { EspalierError } from "../lib/errors.ts";
 import { writeFileAtomic } from "../lib/files/atomic.ts";
-import type { Clock } from "../lib/random.ts";
+import { clock, dataDirectory } from "./environment.ts";
 import { progressLine } from "./progress.ts";
-
-export const clock: Clock = { nowMs: () => performance.timeOrigin + performance.now() };
 
 /** The checkpoint that comes with the project. */
 export const starterDirectory = fileURLToPath(new URL("../experiments/starter/model", import.meta.url));
-
-export const dataDirectory = (): string => process.env.ESPALIER_DATA ?? join(homedir(), ".espalier");
 
 export { type EngineName, engineNames as engines } from "../lib/engines/create.ts";
 

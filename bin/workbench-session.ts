@@ -2,7 +2,7 @@
 import { type Client, httpClient, localClient } from "../server/api/client.ts";
 import { lockOwner } from "../server/db/directory-lock.ts";
 import { openWorkbench } from "../workers/workbench.ts";
-import { clock, dataDirectory } from "./session.ts";
+import { clock, dataDirectory } from "./environment.ts";
 
 export interface WorkbenchSession {
   readonly client: Client;

@@ -6,8 +6,8 @@
  * knows of databases or processes; the store, the clock and the engine are passed in.
  */
 import type { z } from "zod";
+import { throwIfCancelled } from "../lib/cancel.ts";
 import type { Engine } from "../lib/engines/engine.ts";
-import { throwIfCancelled } from "../lib/eval/perplexity.ts";
 import type { Clock } from "../lib/random.ts";
 import type { ModelSession } from "./models.ts";
 

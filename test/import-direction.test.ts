@@ -1,4 +1,7 @@
-/** Imports point one way: lib ← experiments ← workers, lib ← experiments ← server ← app; heavy packages stand in one file. */
+/**
+ * Imports point one way: lib ← experiments ← workers, lib ← experiments ← server ← app, and inside lib from top to bottom; heavy
+ * packages stand in one file.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { expect, test } from "vitest";
@@ -45,6 +48,48 @@ test.each(folders)("%s imports only what lies below it", (folder) => {
       .map((top) => `${file} imports ${top}`),
   );
   expect(wrong).toEqual([]);
+});
+
+/** The folders of lib, and the files beside them, from bottom to top: each imports only what stands above it in this list. */
+const libOrder = [
+  ...["errors", "cancel", "random", "float16", "ids", "stats", "files"],
+  ...["mil", "weights", "formats", "engines", "decoder"],
+  ...["eval", "tokenizer", "checkpoint", "train", "compress"],
+  ...["cost", "export", "report"],
+];
+const roomOf = (file: string): string => file.split("/")[1]?.replace(/\.ts$/, "") ?? "";
+
+test("the folders of lib import only those below them", () => {
+  const wrong = sources("lib").flatMap((file) =>
+    importsOf(file)
+      .filter((i) => i.startsWith("."))
+      .map((i) => relative(root, resolve(root, dirname(file), i)))
+      .filter((target) => {
+        const [from, to] = [libOrder.indexOf(roomOf(file)), libOrder.indexOf(roomOf(target))];
+        return from < 0 || to < 0 || to > from;
+      })
+      .map((target) => `${file} imports ${target}`),
+  );
+  expect(wrong).toEqual([]);
+});
+
+/** Types are erased, and may point both ways. */
+const valueImport = /(?:^|\n)(?:import|export)\s(?!type\b)[^;]*?from\s"(\.[^"]+)"|import\(\s*"(\.[^"]+)"\s*\)/g;
+
+test("no files import each other's values in a circle", () => {
+  const circles: string[] = [];
+  const done = new Set<string>();
+  const walk = (file: string, path: readonly string[]): void => {
+    const at = path.indexOf(file);
+    if (at >= 0) circles.push([...path.slice(at), file].join(" → "));
+    if (at >= 0 || done.has(file)) return;
+    const text = readFileSync(join(root, file), "utf8");
+    for (const [, fixed, lazy] of text.matchAll(valueImport))
+      walk(relative(root, resolve(root, dirname(file), fixed ?? lazy ?? "")), [...path, file]);
+    done.add(file);
+  };
+  for (const file of folders.filter((f) => f !== "app").flatMap(sources)) walk(file, []);
+  expect(circles).toEqual([]);
 });
 
 test("a heavy package is loaded in one file, when it is needed", () => {

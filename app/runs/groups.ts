@@ -4,7 +4,7 @@
  * The number of a group is the mean over its runs with a 95 % interval from Student's t with N − 1 degrees of freedom; a group of
  * one keeps its own standard error. The runs stay visible: a mean is a number no run ever had.
  */
-import { studentQuantile } from "../../lib/stats/student.ts";
+import { studentQuantile } from "../../lib/stats/student-t.ts";
 import { configText, measuredValue, type RunRow } from "./row.ts";
 
 export const groupings = ["none", "seed", "kind", "model", "tag", "sweep"] as const;

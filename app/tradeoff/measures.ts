@@ -1,9 +1,10 @@
 /** @file What stands on the axes of the trade-off: five ways to be accurate, four ways to be small, each with its unit and error. */
-import { ratioAndError } from "../../lib/eval/summary.ts";
+
 import { mcnemar } from "../../lib/stats/mcnemar.ts";
 import { twoSidedP } from "../../lib/stats/normal.ts";
 import { pairedDifference } from "../../lib/stats/paired.ts";
 import { z95 } from "../../lib/stats/proportion.ts";
+import { ratioAndError } from "../../lib/stats/ratio.ts";
 import type { EvaluatedPoint } from "../../server/tradeoff/evaluated.ts";
 import { bytes, count, fixed, percent, signed, small } from "../parts/format.ts";
 

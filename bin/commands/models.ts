@@ -4,9 +4,10 @@ import { setTimeout as wait } from "node:timers/promises";
 import type { Command } from "commander";
 import { EspalierError } from "../../lib/errors.ts";
 import { apiError, type Client } from "../../server/api/client.ts";
+import { clock } from "../environment.ts";
 import { bytes, count, fixed, table } from "../numbers.ts";
 import { progressLine } from "../progress.ts";
-import { clock, exists } from "../session.ts";
+import { exists } from "../session.ts";
 import { openWorkbenchSession } from "../workbench-session.ts";
 import { printResult } from "./experiment-command.ts";
 

@@ -9,11 +9,12 @@ import { createHash } from "node:crypto";
 import { rm, stat } from "node:fs/promises";
 
 import { z } from "zod";
+import { throwIfCancelled } from "../../lib/cancel.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import { type DecoderWeights, decoderWeights } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { sequenceLosses, throwIfCancelled } from "../../lib/eval/perplexity.ts";
+import { sequenceLosses } from "../../lib/eval/perplexity.ts";
 import { sequencesFromText } from "../../lib/eval/sequences.ts";
 import { summarizeLosses } from "../../lib/eval/summary.ts";
 import { f32, float32Data, type Tensor } from "../../lib/mil/tensor.ts";

@@ -9,9 +9,9 @@ import type { CallTime, CostParameters } from "../../lib/cost/model.ts";
 import { rows, type Unit } from "../../lib/cost/placement.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { invariant } from "../../lib/errors.ts";
+import { type LintResult, lintPackage } from "../../lib/export/coreml/lint/lint.ts";
+import { severities } from "../../lib/export/coreml/lint/rule.ts";
 import { type ComputeUnits, computeUnits } from "../../lib/formats/coreml/compute-units.ts";
-import { type LintResult, lintPackage } from "../../lib/formats/coreml/lint/lint.ts";
-import { severities } from "../../lib/formats/coreml/lint/rule.ts";
 import type { Program } from "../../lib/mil/program.ts";
 
 export const lintSchema = z.object({

@@ -8,9 +8,9 @@
  * the tolerance, the two were as good as tied.
  */
 import { z } from "zod";
+import { throwIfCancelled } from "../../lib/cancel.ts";
 import { argmax, type StepModel } from "../../lib/decoder/generate.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { throwIfCancelled } from "../../lib/eval/perplexity.ts";
 
 export const GOLDEN_FORMAT = "espalier-golden/1";
 

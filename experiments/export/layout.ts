@@ -16,9 +16,9 @@ import { neuralEngineProgram } from "../../lib/decoder/neural-engine/program.ts"
 import { isUnscaled, scalingFor } from "../../lib/decoder/neural-engine/scaling.ts";
 import type { PackageInterface } from "../../lib/decoder/package-interface.ts";
 import { packageProgram } from "../../lib/decoder/package-program.ts";
-import { shippedTable } from "../../lib/decoder/streamed-weights.ts";
 import type { RowTable } from "../../lib/decoder/weights.ts";
 import { stagedEngine } from "../../lib/engines/staged.ts";
+import { shippedTable } from "../../lib/export/streamed-weights.ts";
 import { targets as coremlTargets } from "../../lib/formats/coreml/targets.ts";
 import type { Program } from "../../lib/mil/program.ts";
 import type { ExperimentContext } from "../definition.ts";

@@ -7,9 +7,10 @@
  * of each other is no choice fp16 can make: it is a tie, counted and named, not a difference. So no call depends on what another gave, and a package larger than
  * memory is compared by the same walk, made twice (`lib/engines/staged.ts`).
  */
+
+import { throwIfCancelled } from "../../lib/cancel.ts";
 import { argmax, consume, generate, type StepModel, type StepSession } from "../../lib/decoder/generate.ts";
 import type { NeuralEngineModel } from "../../lib/decoder/neural-engine/driver.ts";
-import { throwIfCancelled } from "../../lib/eval/perplexity.ts";
 import type { Tokenizer } from "../../lib/tokenizer/tokenizer.ts";
 import type { ExportCard } from "./card.ts";
 

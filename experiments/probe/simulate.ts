@@ -7,12 +7,12 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { throwIfCancelled } from "../../lib/cancel.ts";
 import { argmax, generate, type StepModel, type StepSession } from "../../lib/decoder/generate.ts";
 import type { NeuralEngineModel } from "../../lib/decoder/neural-engine/driver.ts";
 import { openPackage } from "../../lib/decoder/package-model.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { throwIfCancelled } from "../../lib/eval/perplexity.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import type { Clock } from "../../lib/random.ts";
 import { type Milliseconds, REPORT_FORMAT, type Report, type ReportParity } from "../../lib/report/report.ts";

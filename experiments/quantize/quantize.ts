@@ -2,6 +2,7 @@
  * @file Quantize: write the checkpoint again with palettes or affine codes for its matrices, alike or each as a recipe says.
  */
 import { z } from "zod";
+import { throwIfCancelled } from "../../lib/cancel.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { type Allocation, allocateWidths } from "../../lib/compress/allocate/allocation.ts";
 import type { Prediction } from "../../lib/compress/allocate/prediction.ts";
@@ -12,7 +13,6 @@ import { quantizationRecipe, widthsOf } from "../../lib/compress/quantize/recipe
 import { bitsOf, storeAs, type Width, widths } from "../../lib/compress/quantize/width.ts";
 import { type WeightEntry, weight, weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { throwIfCancelled } from "../../lib/eval/perplexity.ts";
 import type { TokenSequence } from "../../lib/eval/sequences.ts";
 import { roundToFloat16 } from "../../lib/float16.ts";
 import { tensorUnit } from "../../lib/ids.ts";

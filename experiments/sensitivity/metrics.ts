@@ -11,8 +11,8 @@ import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { weight } from "../../lib/decoder/weights.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import type { TokenSequence } from "../../lib/eval/sequences.ts";
-import { meanAndError } from "../../lib/eval/summary.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
+import { meanAndError } from "../../lib/stats/ratio.ts";
 import type { OpenModel } from "../models.ts";
 import type { GateUnitKind, NamedUnit } from "./units.ts";
 

@@ -16,10 +16,10 @@ import type { Engine } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
 import type { TokenSequence } from "../../lib/eval/sequences.ts";
-import { meanAndError } from "../../lib/eval/summary.ts";
 import { tensorUnit } from "../../lib/ids.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
+import { meanAndError } from "../../lib/stats/ratio.ts";
 import { decodeWeight, weightSizeBytes } from "../../lib/weights/decode.ts";
 import type { OpenModel } from "../models.ts";
 

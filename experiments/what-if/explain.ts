@@ -1,4 +1,6 @@
 /** @file One unit explained: what a head attends to, on a sentence and on the text, and what breaks without the unit. */
+
+import { throwIfCancelled } from "../../lib/cancel.ts";
 import {
   type AttendedSequence,
   attentionPatterns,
@@ -7,7 +9,6 @@ import {
 } from "../../lib/compress/importance/attention-patterns.ts";
 import type { Stream } from "../../lib/decoder/stream.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { throwIfCancelled } from "../../lib/eval/perplexity.ts";
 import type { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
 import { type PaddedBatch, scoredRange, type TokenSequence } from "../../lib/eval/sequences.ts";
 import { parseUnit } from "../../lib/ids.ts";

@@ -11,7 +11,7 @@
  * which units stand in for which. How the form was chosen: docs/decisions/0008-what-if-prediction.md.
  */
 import type { Rng } from "../../lib/random.ts";
-import { studentT } from "../../lib/stats/student-t.ts";
+import { studentQuantile } from "../../lib/stats/student-t.ts";
 
 export interface MeasuredSelection {
   /** A. */
@@ -90,7 +90,7 @@ export function predictSelection(
   const [p, q, r, s] = inverse;
   const leverage = p * additive * additive + (q + r) * additive * z + s * z * z;
   const spread = Math.sqrt(variance * (sizeOf(divergence, share) ** 2 + floor * floor + leverage));
-  const half = share > 0 ? studentT(Math.max(1, selections - 2)) * spread : 0;
+  const half = share > 0 ? studentQuantile(Math.max(1, selections - 2)) * spread : 0;
   return { additive, value, low: value - half, high: value + half, selections };
 }
 

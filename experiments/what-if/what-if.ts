@@ -7,6 +7,8 @@
  * programs are compiled beforehand. Differences are paired by sequence. Text before and after, and answers to questions, come
  * from a model whose closed columns are 0, which is the gated one number by number.
  */
+
+import { throwIfCancelled } from "../../lib/cancel.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { generate } from "../../lib/decoder/generate.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
@@ -14,15 +16,14 @@ import { stepModel } from "../../lib/decoder/step-model.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { type MultipleChoiceItem, scoreChoices } from "../../lib/eval/choice-scoring.ts";
-import { throwIfCancelled } from "../../lib/eval/perplexity.ts";
 import { PrefixStreams, type SequenceComparison } from "../../lib/eval/prefix-streams.ts";
 import { type PaddedBatch, predictedTokens } from "../../lib/eval/sequences.ts";
 import { sharedLosses } from "../../lib/eval/shared-losses.ts";
-import { meanAndError } from "../../lib/eval/summary.ts";
 import { parseUnit } from "../../lib/ids.ts";
 import { type Clock, createRng } from "../../lib/random.ts";
 import { mcnemar } from "../../lib/stats/mcnemar.ts";
 import { type Interval, wilsonInterval } from "../../lib/stats/proportion.ts";
+import { meanAndError } from "../../lib/stats/ratio.ts";
 import { taskSequences } from "../evaluate/evaluate.ts";
 import type { ModelSession } from "../models.ts";
 import { NEURON_BLOCK, unitsOf } from "../sensitivity/units.ts";

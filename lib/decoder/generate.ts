@@ -3,8 +3,9 @@
  *
  * Reference for top-p: Holtzman et al., "The Curious Case of Neural Text Degeneration" (2020).
  */
+
+import { throwIfCancelled } from "../cancel.ts";
 import { EspalierError } from "../errors.ts";
-import { throwIfCancelled } from "../eval/perplexity.ts";
 import { float32FromFloat16 } from "../float16.ts";
 import type { Tensor } from "../mil/tensor.ts";
 import type { Rng } from "../random.ts";

@@ -5,9 +5,9 @@
  * some tokens of the vocabulary at a time. What was computed can then be asked for step by step, as from a model that decodes.
  */
 
+import { throwIfCancelled } from "../cancel.ts";
 import type { Engine, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
-import { throwIfCancelled } from "../eval/perplexity.ts";
 import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
 import { elementCount } from "../mil/types.ts";
 import { decodeWeight } from "../weights/decode.ts";

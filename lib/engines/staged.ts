@@ -7,8 +7,9 @@
  * depend on what earlier ones gave: a text that is known can be walked, one that is still to be generated cannot. States stay with
  * their part. Left out: states that begin with values, caches that are inputs and outputs.
  */
+
+import { throwIfCancelled } from "../cancel.ts";
 import { EspalierError } from "../errors.ts";
-import { throwIfCancelled } from "../eval/perplexity.ts";
 import { partition } from "../mil/passes/partition.ts";
 import type { MilFunction, Operation, Program } from "../mil/program.ts";
 import { DeferredTensor, type Tensor, zeros } from "../mil/tensor.ts";

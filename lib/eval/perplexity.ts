@@ -4,6 +4,8 @@
  *   NLL = −Σ log p(token | before);  perplexity = exp(NLL / tokens);  bits per byte = NLL / (ln 2 · bytes)
  *   KL  = Σ_v p_base(v) log(p_base(v) / p(v)), mean over positions
  */
+
+import { throwIfCancelled } from "../cancel.ts";
 import type { DecoderRunner } from "../decoder/runner.ts";
 import { EspalierError } from "../errors.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "./sequences.ts";
@@ -81,10 +83,6 @@ async function compareWith(
   baseStream: Awaited<ReturnType<DecoderRunner["blocks"]>>,
 ) {
   return runner.compare(x, targets, (from, rows) => base.logits(baseStream, from, rows));
-}
-
-export function throwIfCancelled(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new EspalierError("run/cancelled", "cancelled");
 }
 
 function sum(values: ArrayLike<number>, from: number, to: number): number {

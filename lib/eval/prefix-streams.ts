@@ -9,11 +9,12 @@
  * in nats per token. Streams and logits beyond a budget of bytes are not kept but computed again from the nearest
  * boundary that is.
  */
+
+import { throwIfCancelled } from "../cancel.ts";
 import type { DecoderRunner } from "../decoder/runner.ts";
 import type { Stream } from "../decoder/stream.ts";
 import { EspalierError } from "../errors.ts";
 import { float32Data, type Tensor } from "../mil/tensor.ts";
-import { throwIfCancelled } from "./perplexity.ts";
 import { type PaddedBatch, padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "./sequences.ts";
 
 export interface PrefixOptions {

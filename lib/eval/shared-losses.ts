@@ -6,10 +6,11 @@
  * vocabulary is the larger part of a small model and of one with a large vocabulary, runs on the positions that count alone.
  * Left out: keys and values kept between choices of several tokens; each of those is a pass.
  */
+
+import { throwIfCancelled } from "../cancel.ts";
 import type { DecoderRunner } from "../decoder/runner.ts";
 import { EspalierError } from "../errors.ts";
 import { float32Data, type Tensor } from "../mil/tensor.ts";
-import { throwIfCancelled } from "./perplexity.ts";
 import { type PaddedBatch, padIntoBatches, predictedTokens, type TokenSequence } from "./sequences.ts";
 
 export interface SharedLoss {

@@ -10,7 +10,7 @@
  * learning rate decays ends lower than its tail says.
  * Reference: Draper and Smith, Applied Regression Analysis, §1.4; Hestness et al. 2017 for power laws of loss.
  */
-import { studentQuantile } from "./student.ts";
+import { studentQuantile } from "./student-t.ts";
 
 export interface Extrapolation {
   readonly from: { x: number; y: number };

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createRng } from "../random.ts";
-import { bootstrapInterval, quantileOfSorted } from "./bootstrap.ts";
 import { mcnemar, mcnemarExact } from "./mcnemar.ts";
 import { pairedDifference } from "./paired.ts";
 import { wilsonInterval, z95 } from "./proportion.ts";
@@ -118,29 +117,5 @@ describe("Wilson interval", () => {
         expect(high).toBeGreaterThanOrEqual(k / n);
       }),
     );
-  });
-});
-
-describe("bootstrap", () => {
-  it("agrees with the normal interval of a mean, and with itself for a seed", () => {
-    const rng = createRng(8, "data");
-    const data = Array.from({ length: 200 }, () => rng.normal());
-    const mean = (idx: Int32Array) => idx.reduce((t, i) => t + data[i]!, 0) / idx.length;
-    const draw = () => bootstrapInterval(200, mean, createRng(9, "bootstrap"), { draws: 2000 });
-    const m = mean(Int32Array.from(data.keys()));
-    const sd = Math.sqrt(data.reduce((t, v) => t + (v - m) ** 2, 0) / 199);
-    expect(draw().low).toBeCloseTo(m - (z95 * sd) / Math.sqrt(200), 1.5);
-    expect(draw().high).toBeCloseTo(m + (z95 * sd) / Math.sqrt(200), 1.5);
-    expect(draw()).toEqual(draw());
-  });
-
-  it("takes quantiles between neighbours", () => {
-    expect(quantileOfSorted([0, 10], 0.25)).toBe(2.5);
-    expect(quantileOfSorted([1, 2, 3], 1)).toBe(3);
-  });
-
-  it("refuses a statistic that is not finite", () => {
-    expect(() => bootstrapInterval(3, () => Number.NaN, createRng(1))).toThrow(/draw 0/);
-    expect(() => bootstrapInterval(0, () => 0, createRng(1))).toThrow(/nothing/);
   });
 });

@@ -8,8 +8,8 @@
  * Reference: the delta method for a ratio; Miller 2024, "Adding error bars to evals", for clusters.
  */
 import { EspalierError } from "../errors.ts";
-import { ratioAndError } from "../eval/summary.ts";
 import { z95 } from "./proportion.ts";
+import { ratioAndError } from "./ratio.ts";
 
 export interface PairedOptions {
   /** n_s; 1 each when left out, which makes Δ the plain mean. */

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { paretoFront, staircase, winnerUnderLoss, winnerUnderSize } from "./pareto.ts";
+import { paretoFront, staircase } from "./pareto.ts";
 
 const points = fc.array(
   fc.record({ sizeBytes: fc.integer({ min: 1, max: 12 }), loss: fc.integer({ min: 0, max: 12 }) }),
@@ -25,38 +25,6 @@ describe("Pareto front", () => {
         }
       }),
     );
-  });
-
-  it("the winner under a size is the least loss that fits", () => {
-    fc.assert(
-      fc.property(points, fc.integer({ min: 0, max: 13 }), (all, budget) => {
-        const fits = all.filter((p) => p.sizeBytes <= budget);
-        const found = winnerUnderSize(all, budget);
-        if (fits.length === 0) expect(found).toBeNull();
-        else expect(found?.winner.loss).toBe(Math.min(...fits.map((p) => p.loss)));
-      }),
-    );
-  });
-
-  it("the winner under a loss is the smallest that is good enough", () => {
-    fc.assert(
-      fc.property(points, fc.integer({ min: 0, max: 13 }), (all, budget) => {
-        const good = all.filter((p) => p.loss <= budget);
-        const found = winnerUnderLoss(all, budget);
-        if (good.length === 0) expect(found).toBeNull();
-        else expect(found?.winner.sizeBytes).toBe(Math.min(...good.map((p) => p.sizeBytes)));
-      }),
-    );
-  });
-
-  it("names the points an error bar leaves open", () => {
-    const a = { sizeBytes: 10, loss: 2, standardError: 0.1 };
-    const b = { sizeBytes: 8, loss: 2.2, standardError: 0.1 };
-    const c = { sizeBytes: 6, loss: 3, standardError: 0.1 };
-    expect(winnerUnderSize([a, b, c], 10)).toEqual({ winner: a, contenders: [b] });
-    // b is 2.2 ± 0.196: not certainly under 2.3, but possibly.
-    expect(winnerUnderLoss([a, b, c], 2.3)).toEqual({ winner: a, contenders: [b] });
-    expect(winnerUnderLoss([a, b, c], 2.4)).toEqual({ winner: b, contenders: [] });
   });
 
   it("the staircase is level, then falls, at each point", () => {

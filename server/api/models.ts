@@ -5,7 +5,7 @@ import { z } from "zod";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import type { PackageSummary } from "../../lib/formats/coreml/inspect.ts";
+import type { PackageSummary } from "../../lib/export/coreml/inspect.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import { computeUnits } from "../../lib/report/report.ts";
 import { models, runs } from "../db/schema.ts";

@@ -5,7 +5,7 @@ import { desc, eq } from "drizzle-orm";
 import type { ExportCard } from "../../experiments/export/export.ts";
 import { readFiles } from "../../experiments/export/package-files.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { summarizeFiles } from "../../lib/formats/coreml/inspect.ts";
+import { summarizeFiles } from "../../lib/export/coreml/inspect.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import { materializeDirectory, putDirectory } from "../artifacts/directory.ts";
 import { type Core, materializedFolder } from "../core.ts";

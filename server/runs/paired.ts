@@ -7,7 +7,7 @@
 import { eq, inArray, like, or } from "drizzle-orm";
 import { z } from "zod";
 import { pairedDifference } from "../../lib/stats/paired.ts";
-import { studentTwoSidedP } from "../../lib/stats/student.ts";
+import { studentTwoSidedP } from "../../lib/stats/student-t.ts";
 import type { Core } from "../core.ts";
 import { models, runs, units } from "../db/schema.ts";
 

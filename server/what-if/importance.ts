@@ -2,7 +2,7 @@
 import { and, asc, desc, eq, inArray, sql } from "drizzle-orm";
 import { metrics, type SensitivityMetric, scoreOf } from "../../experiments/sensitivity/metrics.ts";
 import type { SensitivitySummary } from "../../experiments/sensitivity/sensitivity.ts";
-import { meanAndError } from "../../lib/eval/summary.ts";
+import { meanAndError } from "../../lib/stats/ratio.ts";
 import type { Core } from "../core.ts";
 import { type RunProgress, type RunState, runs, units as unitsTable } from "../db/schema.ts";
 

@@ -8,7 +8,7 @@
  * observation (Student's t), with the sampling error of S; below two finalists it holds sampling error and nothing else, and
  * says so. Pure arithmetic, for pages.
  */
-import { studentT } from "../../stats/student-t.ts";
+import { studentQuantile } from "../../stats/student-t.ts";
 
 /** An allocation that was measured as a whole: predicted sum and measured divergence, nats per token. */
 export interface Finalist {
@@ -46,7 +46,7 @@ export function predictDivergence(sum: number, standardError: number, finalists:
     .map((f) => ({ x: Math.log(f.predicted), y: Math.log(f.measured) }));
   const n = points.length;
   if (n === 0 || !(sum > 0)) {
-    const half = studentT(30) * sampling;
+    const half = studentQuantile(30) * sampling;
     return { value: sum, low: Math.max(0, sum - half), high: sum + half, basis: "sampling", finalists: n };
   }
   const x = Math.log(sum);
@@ -60,12 +60,12 @@ export function predictDivergence(sum: number, standardError: number, finalists:
   const centre = meanY + slope * (x - meanX);
   const value = Math.exp(centre);
   if (n === 1) {
-    const half = studentT(30) * sampling * (value / sum);
+    const half = studentQuantile(30) * sampling * (value / sum);
     return { value, low: Math.max(0, value - half), high: value + half, basis: "sampling", finalists: n };
   }
   const freedom = n - (fitsSlope ? 2 : 1);
   const residual = points.reduce((t, p) => t + (p.y - meanY - slope * (p.x - meanX)) ** 2, 0) / freedom;
   const leverage = 1 + 1 / n + (fitsSlope ? (x - meanX) ** 2 / spreadX : 0);
-  const half = studentT(freedom) * Math.sqrt(residual * leverage + relative * relative);
+  const half = studentQuantile(freedom) * Math.sqrt(residual * leverage + relative * relative);
   return { value, low: Math.exp(centre - half), high: Math.exp(centre + half), basis: "calibrated", finalists: n };
 }

@@ -5,8 +5,9 @@
  * One forward pass. For channel c of an input and sequence s with n predicted tokens, kept are the mean of |x_c| and the
  * root of the mean of x_c². Padding and the position of the last token, which predicts nothing, do not count.
  */
+
+import { throwIfCancelled } from "../../cancel.ts";
 import type { DecoderRunner } from "../../decoder/runner.ts";
-import { throwIfCancelled } from "../../eval/perplexity.ts";
 import { padIntoBatches, type TokenSequence } from "../../eval/sequences.ts";
 import { float32Data, type Tensor } from "../../mil/tensor.ts";
 import type { LeaveOneOutOptions } from "./leave-one-out.ts";

@@ -9,7 +9,7 @@
  * the sequence, the L2 norm over channels and sequences. Here the mean over sequences stands for the sum, so that the
  * score does not grow with their number. It does not see what the projection makes of an activation (Wanda does).
  */
-import { meanAndError } from "../../eval/summary.ts";
+import { meanAndError } from "../../stats/ratio.ts";
 import type { ChannelStatistics } from "./activation-inputs.ts";
 
 /** The score of one sequence: √Σ a² over channels `from` … `to`. */

@@ -8,7 +8,7 @@
  * x_ℓ is the stream entering layer ℓ. From a forward pass alone; a pre-filter, since a small turn can matter and a large
  * one may not. Removing the layer is the truth (`leave-one-out.ts`).
  */
-import { meanAndError } from "../../eval/summary.ts";
+import { meanAndError } from "../../stats/ratio.ts";
 import type { LayerInputStatistics } from "./activation-inputs.ts";
 
 /** 1 − cos by sequence. */

@@ -9,10 +9,10 @@
  * of single tokens, which would be sharper and as many times dearer.
  */
 
+import { throwIfCancelled } from "../../cancel.ts";
 import { isTrained } from "../../decoder/architecture.ts";
 import { type DecoderWeights, perLayerRows, weightList } from "../../decoder/weights.ts";
 import type { Engine, Executable } from "../../engines/engine.ts";
-import { throwIfCancelled } from "../../eval/perplexity.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { f32, float32Data, i32, type Tensor } from "../../mil/tensor.ts";
 import { textObjective, trainingProgram } from "../../train/training-program.ts";

@@ -10,7 +10,7 @@
  * Hessian is taken for the mean of squared gradients, which holds near a minimum. Costs nothing beyond first order.
  * Left out: the off-diagonal part, which would see units that stand in for one another.
  */
-import { meanAndError } from "../../eval/summary.ts";
+import { meanAndError } from "../../stats/ratio.ts";
 
 /** From gate gradients (sequences), in nats per token. The score is in nats² per token². */
 export function fisherImportance(gradients: readonly number[]): {

@@ -10,11 +10,11 @@
  * side along the batch axis. Negative values are legitimate. Left out: mean ablation, interactions of units.
  */
 
+import { throwIfCancelled } from "../../cancel.ts";
 import { type DecoderArchitecture, isKvSource } from "../../decoder/architecture.ts";
 import { type GateKind, gateShape } from "../../decoder/programs.ts";
 import type { DecoderRunner, Gates } from "../../decoder/runner.ts";
 import { repeatStream, type Stream } from "../../decoder/stream.ts";
-import { throwIfCancelled } from "../../eval/perplexity.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { f32 } from "../../mil/tensor.ts";
 

@@ -9,6 +9,7 @@
  * has gates of its own; a block of neurons has the sum of their gradients. It sees a step of −1 as if it were small: where removal is far from linear it misleads.
  */
 
+import { throwIfCancelled } from "../../cancel.ts";
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
 import {
   type GateKind,
@@ -19,7 +20,6 @@ import {
 } from "../../decoder/programs.ts";
 import { type DecoderWeights, perLayerRows } from "../../decoder/weights.ts";
 import type { Engine, Executable } from "../../engines/engine.ts";
-import { throwIfCancelled } from "../../eval/perplexity.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { gradients } from "../../mil/autodiff.ts";
 import { Builder } from "../../mil/builder.ts";

@@ -6,12 +6,13 @@
  * The measurement that cheaper scores of mixed-precision methods approximate (references in docs/methods). A tensor of
  * layer ℓ re-runs only layers ≥ ℓ, one of an MLP only that MLP and what follows. A tied embedding changes both ends.
  */
+
+import { throwIfCancelled } from "../../cancel.ts";
 import { isRowTable } from "../../decoder/architecture.ts";
 import { type BlockPart, partOfRole } from "../../decoder/programs.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
 import type { Stream } from "../../decoder/stream.ts";
 import { type WeightEntry, weightList } from "../../decoder/weights.ts";
-import { throwIfCancelled } from "../../eval/perplexity.ts";
 import type { PrefixStreams, SequenceComparison } from "../../eval/prefix-streams.ts";
 import { f32, type Tensor } from "../../mil/tensor.ts";
 

@@ -5,13 +5,14 @@
  * then down. Inputs are those of the calibration text; Σ x xᵀ counts positions that predict something. The embedding comes
  * first, without inputs; a head of its own last.
  */
+
+import { throwIfCancelled } from "../../cancel.ts";
 import type { BlockTap } from "../../decoder/block.ts";
 import { layerName } from "../../decoder/programs.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
 import type { Stream } from "../../decoder/stream.ts";
 import { type DecoderWeights, type WeightEntry, weight, weightList } from "../../decoder/weights.ts";
 import type { Engine, Executable } from "../../engines/engine.ts";
-import { throwIfCancelled } from "../../eval/perplexity.ts";
 import { type PaddedBatch, padIntoBatches, type TokenSequence } from "../../eval/sequences.ts";
 import { Builder } from "../../mil/builder.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";

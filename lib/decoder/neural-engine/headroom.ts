@@ -5,8 +5,9 @@
  * left out. Headroom is 65504 over the peak: below 1 the value overflows on a device. Text decides peaks, so headroom is a
  * measurement, not a bound.
  */
+
+import { throwIfCancelled } from "../../cancel.ts";
 import type { Engine } from "../../engines/engine.ts";
-import { throwIfCancelled } from "../../eval/perplexity.ts";
 import { observePeaks } from "../../mil/passes/observe-peaks.ts";
 import { type MilFunction, type Operation, operandValues, type Program } from "../../mil/program.ts";
 import type { NeuralEngineInterface } from "../package-interface.ts";

@@ -25,6 +25,9 @@ import {
   storedSizeBytes,
 } from "./element-types.ts";
 
+/** How a program names the weight file of its package. */
+export const WEIGHT_FILE = "@model_path/weights/weight.bin";
+
 const alignment = 64;
 const sentinel = 0xdeadbeef;
 const chunkBytes = 1 << 26;

@@ -13,9 +13,8 @@ import {
   tensorType,
   type ValueType,
 } from "../../mil/types.ts";
-import type { BlobFile } from "./blob-file.ts";
+import { type BlobFile, WEIGHT_FILE } from "./blob-file.ts";
 import { dtypeOfMil, elementsOf, storedSizeBytes } from "./element-types.ts";
-import { WEIGHT_FILE } from "./function-writer.ts";
 import * as mil from "./generated/mil_pb.ts";
 
 const MAX_ELEMENTS = 2 ** 40;

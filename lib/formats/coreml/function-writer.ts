@@ -12,7 +12,7 @@ import { type MilFunction, type Operation, operandValues, type ParamValue, type 
 import { DeferredTensor, type Tensor, zeros } from "../../mil/tensor.ts";
 import { type DType, elementCount, isFloat } from "../../mil/types.ts";
 import { AFFINE, attributesOf } from "./attribute-form.ts";
-import type { BlobSink } from "./blob-file.ts";
+import { type BlobSink, WEIGHT_FILE } from "./blob-file.ts";
 import * as mil from "./generated/mil_pb.ts";
 import type { Target } from "./targets.ts";
 import {
@@ -25,7 +25,6 @@ import {
   valueType,
 } from "./values.ts";
 
-export const WEIGHT_FILE = "@model_path/weights/weight.bin";
 /** Tensors with fewer elements stay in the protobuf. */
 const BLOB_THRESHOLD = 10;
 

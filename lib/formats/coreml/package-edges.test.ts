@@ -3,13 +3,13 @@ import { join } from "node:path";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../../../test/fixtures/tiny-model.ts";
+import { summarizePackage } from "../../export/coreml/inspect.ts";
 import { Builder } from "../../mil/builder.ts";
 import type { Program, Value } from "../../mil/program.ts";
 import { newData, tensor } from "../../mil/tensor.ts";
 import { type DType, elementCount, fp16, fp32, stateType } from "../../mil/types.ts";
 import type * as mil from "./generated/mil_pb.ts";
 import { type Model, ModelSchema } from "./generated/model_pb.ts";
-import { summarizePackage } from "./inspect.ts";
 import { type ReadPackage, readPackage } from "./package-reader.ts";
 import { writePackage } from "./package-writer.ts";
 

@@ -10,6 +10,7 @@ import { stepModel } from "../../decoder/step-model.ts";
 import { allValues, inMemoryWeights, weightList } from "../../decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
 import { EspalierError } from "../../errors.ts";
+import { summarizePackage } from "../../export/coreml/inspect.ts";
 import { roundToFloat16 } from "../../float16.ts";
 import { printProgram } from "../../mil/print.ts";
 import { f32 } from "../../mil/tensor.ts";
@@ -17,7 +18,6 @@ import { createRng } from "../../random.ts";
 import { decodeWeight } from "../../weights/decode.ts";
 import type { CompressedWeight } from "../../weights/weight.ts";
 import { BlobFile } from "./blob-file.ts";
-import { summarizePackage } from "./inspect.ts";
 import { readPackage } from "./package-reader.ts";
 import { writePackage } from "./package-writer.ts";
 

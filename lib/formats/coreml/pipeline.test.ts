@@ -7,8 +7,8 @@ import { affineRows, float16Rows, paletteRows, type RowCompression } from "../..
 import { generate } from "../../decoder/generate.ts";
 import { openPackage } from "../../decoder/package-model.ts";
 import { packageProgram } from "../../decoder/package-program.ts";
-import { streamedWeights } from "../../decoder/streamed-weights.ts";
 import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
+import { streamedWeights } from "../../export/streamed-weights.ts";
 import { partition } from "../../mil/passes/partition.ts";
 import { writePackage } from "./package-writer.ts";
 import { readPipeline, writePipeline } from "./pipeline.ts";

@@ -31,7 +31,7 @@ export function lintPage(): string {
   );
   return `# Lint: a rule per known trap
 
-\`lib/formats/coreml/lint\` · written from the rule table by \`npx vitest run lib/formats/coreml/lint -u\`
+\`lib/export/coreml/lint\` · written from the rule table by \`npx vitest run lib/export/coreml/lint -u\`
 
 **What.** ${rules.length} rules look at a package's files before anything else reads them, at its interface, and at its program. Each is a
 published fact: what it costs, who found it, how to get out of it. \`espalier inspect <package> --lint\` prints the findings with

@@ -7,10 +7,10 @@
 
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { deferredWeight, float16Rows, type RowCompression } from "../compress/quantize/row-compression.ts";
+import { type RowTable, type WeightEntry, weightList } from "../decoder/weights.ts";
 import { roundToFloat16 } from "../float16.ts";
 import type { CompressedWeight, DeferredWeight } from "../weights/weight.ts";
 import { rowsOf } from "../weights/weight-views.ts";
-import { type RowTable, type WeightEntry, weightList } from "./weights.ts";
 
 /** The rows of a table as they will ship, read by range. */
 export function shippedTable(checkpoint: Checkpoint, name: string): RowTable {

@@ -1,8 +1,8 @@
 /** @file The numbers in constants: small ones as a list, big ones looked at once and not kept. */
 import { float16Table } from "../../../float16.ts";
+import { peekData } from "../../../formats/coreml/constant-reader.ts";
 import type { Operation, Value } from "../../../mil/program.ts";
 import { type DType, elementCount } from "../../../mil/types.ts";
-import { peekData } from "../constant-reader.ts";
 
 /** Above this a constant is a weight, not a number somebody wrote. */
 const SMALL = 65_536;

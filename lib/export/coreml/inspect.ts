@@ -1,9 +1,9 @@
 /** @file What is in a package: functions, their interfaces, operations by type, weights by scheme. */
 import { storedBytes } from "../../cost/stored-weight.ts";
 import { invariant } from "../../errors.ts";
+import type { ReadPackage } from "../../formats/coreml/package-reader.ts";
 import type { MilFunction, Operation, Value } from "../../mil/program.ts";
 import { elementCount, showType } from "../../mil/types.ts";
-import type { ReadPackage } from "./package-reader.ts";
 
 export interface WeightScheme {
   readonly scheme: string;

@@ -17,16 +17,21 @@ import { packageProgram } from "../../../decoder/package-program.ts";
 import { weightList } from "../../../decoder/weights.ts";
 import { EspalierError } from "../../../errors.ts";
 import { float16FromFloat32, roundToFloat16 } from "../../../float16.ts";
+import { BlobFile } from "../../../formats/coreml/blob-file.ts";
+import * as features from "../../../formats/coreml/generated/feature-types_pb.ts";
+import * as mil from "../../../formats/coreml/generated/mil_pb.ts";
+import {
+  type FeatureDescription,
+  FeatureDescriptionSchema,
+  type Model,
+  ModelSchema,
+} from "../../../formats/coreml/generated/model_pb.ts";
+import { writePackage } from "../../../formats/coreml/package-writer.ts";
 import { type Builder, typeOf } from "../../../mil/builder.ts";
 import type { Program, Value } from "../../../mil/program.ts";
 import { f32, float32Data, i32, type Tensor, tensor } from "../../../mil/tensor.ts";
 import { fp16, fp32, int32, stateType } from "../../../mil/types.ts";
 import type { CompressedWeight } from "../../../weights/weight.ts";
-import { BlobFile } from "../blob-file.ts";
-import * as features from "../generated/feature-types_pb.ts";
-import * as mil from "../generated/mil_pb.ts";
-import { type FeatureDescription, FeatureDescriptionSchema, type Model, ModelSchema } from "../generated/model_pb.ts";
-import { writePackage } from "../package-writer.ts";
 import { lintPage } from "./docs.ts";
 import { type LintOptions, type LintResult, lintPackage, lintProgram } from "./lint.ts";
 import type { Severity } from "./rule.ts";

@@ -5,9 +5,9 @@
  * program in them. It says nothing when it does not apply (`null`), an empty list when the package passes.
  */
 import type { DecoderArchitecture } from "../../../decoder/architecture.ts";
+import type { PackageFiles } from "../../../formats/coreml/package-reader.ts";
 import type { FunctionView } from "../../../mil/function-view.ts";
 import type { Program } from "../../../mil/program.ts";
-import type { PackageFiles } from "../package-reader.ts";
 
 export const severities = ["error", "warning", "info"] as const;
 /**

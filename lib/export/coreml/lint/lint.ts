@@ -7,10 +7,15 @@
  */
 import type { DecoderArchitecture } from "../../../decoder/architecture.ts";
 import { toEspalierError } from "../../../errors.ts";
+import type { ComputeUnits } from "../../../formats/coreml/compute-units.ts";
+import {
+  openPackageFiles,
+  type PackageFiles,
+  type ReadPackage,
+  readPackageFiles,
+} from "../../../formats/coreml/package-reader.ts";
 import { viewFunction } from "../../../mil/function-view.ts";
 import type { Program } from "../../../mil/program.ts";
-import type { ComputeUnits } from "../compute-units.ts";
-import { openPackageFiles, type PackageFiles, type ReadPackage, readPackageFiles } from "../package-reader.ts";
 import type { Found, LintRule, ProgramSubject, Severity } from "./rule.ts";
 import { rules } from "./rules/all.ts";
 import { READABLE } from "./rules/files.ts";

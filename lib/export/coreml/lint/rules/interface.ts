@@ -3,14 +3,14 @@
  *
  * Reference: InterfaceValidators.cpp of apple/coremltools (mlmodel/src/Validation), whose rules these are.
  */
-import { dtypeOfFeature, dtypeOfMil } from "../../element-types.ts";
+import { dtypeOfFeature, dtypeOfMil } from "../../../../formats/coreml/element-types.ts";
 import {
   ArrayFeatureType_ArrayDataType as ArrayDataType,
   type ArrayFeatureType,
-} from "../../generated/feature-types_pb.ts";
-import type * as mil from "../../generated/mil_pb.ts";
-import type { FeatureDescription } from "../../generated/model_pb.ts";
-import type { PackageFiles } from "../../package-reader.ts";
+} from "../../../../formats/coreml/generated/feature-types_pb.ts";
+import type * as mil from "../../../../formats/coreml/generated/mil_pb.ts";
+import type { FeatureDescription } from "../../../../formats/coreml/generated/model_pb.ts";
+import type { PackageFiles } from "../../../../formats/coreml/package-reader.ts";
 import { fileRule } from "../found.ts";
 import type { FileRule, Found } from "../rule.ts";
 

@@ -14,21 +14,21 @@ import {
   type RowCompression,
 } from "../compress/quantize/row-compression.ts";
 import { palettizeScaled } from "../compress/quantize/scaled-palette.ts";
+import { packageModel } from "../decoder/package-model.ts";
+import { packageProgram } from "../decoder/package-program.ts";
+import { stepModel } from "../decoder/step-model.ts";
+import { decoderWeights, weightList } from "../decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../engines/onnxruntime/engine.ts";
 import { roundToFloat16 } from "../float16.ts";
 import { storedBytes, storedPieces } from "../formats/coreml/element-types.ts";
-import { summarizePackage } from "../formats/coreml/inspect.ts";
 import { readPackage } from "../formats/coreml/package-reader.ts";
 import { predictPackage, writePackage } from "../formats/coreml/package-writer.ts";
 import { DeferredTensor, f32, float32Data, type Tensor } from "../mil/tensor.ts";
 import { weightTensors } from "../weights/constants.ts";
 import { decodeWeight } from "../weights/decode.ts";
 import type { CompressedWeight } from "../weights/weight.ts";
-import { packageModel } from "./package-model.ts";
-import { packageProgram } from "./package-program.ts";
-import { stepModel } from "./step-model.ts";
+import { summarizePackage } from "./coreml/inspect.ts";
 import { streamedWeights } from "./streamed-weights.ts";
-import { decoderWeights, weightList } from "./weights.ts";
 
 const metadata = { shortDescription: "tiny", author: "test", license: "", version: "1", userDefined: {} };
 const shape = { context: 32, prefillLength: 8 };

@@ -1,11 +1,11 @@
 /** @file Rules on a package's files: protobuf, names, arguments, blob records. Sources are named rule by rule. */
 import { createHash } from "node:crypto";
+import { dtypeOfMil } from "../../../../formats/coreml/element-types.ts";
+import { identifier } from "../../../../formats/coreml/function-reader.ts";
+import { isReserved } from "../../../../formats/coreml/function-writer.ts";
+import type * as mil from "../../../../formats/coreml/generated/mil_pb.ts";
+import { opsetSpecifications, type PackageFiles } from "../../../../formats/coreml/package-reader.ts";
 import { opTable } from "../../../../mil/op.ts";
-import { dtypeOfMil } from "../../element-types.ts";
-import { identifier } from "../../function-reader.ts";
-import { isReserved } from "../../function-writer.ts";
-import type * as mil from "../../generated/mil_pb.ts";
-import { opsetSpecifications, type PackageFiles } from "../../package-reader.ts";
 import { fileRule, groupBy, plural } from "../found.ts";
 import type { FileRule, Found } from "../rule.ts";
 

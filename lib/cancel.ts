@@ -1,0 +1,7 @@
+/** @file Cancellation: long work asks between its steps whether it is still wanted. */
+import { EspalierError } from "./errors.ts";
+
+/** Throws `run/cancelled` once the signal is aborted. */
+export function throwIfCancelled(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new EspalierError("run/cancelled", "cancelled");
+}
