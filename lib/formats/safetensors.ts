@@ -9,7 +9,9 @@ import { type FileHandle, open } from "node:fs/promises";
 import { z } from "zod";
 import { EspalierError, invariant } from "../errors.ts";
 import { writeAtomically } from "../files/atomic.ts";
+import { type ByteRanges, openByteRanges } from "../files/byte-ranges.ts";
 import { float32FromBfloat16, float32FromFloat16 } from "../float16.ts";
+import { refuseMistakenFile } from "./mistaken-file.ts";
 
 const elementBytes = {
   F64: 8,
@@ -29,7 +31,6 @@ const elementBytes = {
 export type SafetensorsDType = keyof typeof elementBytes;
 
 const MAX_HEADER_BYTES = 100_000_000;
-const PIECE_BYTES = 1 << 20;
 
 export interface TensorInfo {
   readonly name: string;
@@ -67,15 +68,10 @@ export interface SafetensorsFile {
 
 /** Opens and validates. Throws `format/truncated`, `format/malformed`, `format/unsupported`. */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  const file = await open(path, "r").catch((cause: unknown) => {
-    throw new EspalierError("model/missing-file", `cannot open ${path}`, {
-      hint: "Check the path and its permissions.",
-      cause,
-    });
-  });
+  const file = await openByteRanges(path);
   try {
-    const { size } = await file.stat();
-    const { tensors, metadata } = parseHeader(await readHeader(file, size, path), size, path);
+    const { sizeBytes: size } = file;
+    const { tensors, metadata } = parseHeader(await readHeader(file), size, path);
     const info = (name: string): TensorInfo => {
       const found = tensors.get(name);
       if (!found) throw new EspalierError("model/missing-tensor", `${path} has no tensor "${name}"`);
@@ -83,12 +79,12 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     };
     const readBytes = async (name: string): Promise<Uint8Array> => {
       const { offset, sizeBytes } = info(name);
-      return readExactly(file, offset, sizeBytes, path);
+      return file.read(offset, sizeBytes);
     };
     const readRange = async (name: string, from: number, length: number): Promise<Uint8Array> => {
       const { offset, sizeBytes } = info(name);
       invariant(from >= 0 && from + length <= sizeBytes, `${name} has ${sizeBytes} bytes, none at ${from + length}`);
-      return readExactly(file, offset + from, length, path);
+      return file.read(offset + from, length);
     };
     return {
       path,
@@ -99,7 +95,7 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       readRange,
       pieces(name) {
         const { offset, sizeBytes } = info(name);
-        return pieces(file, offset, sizeBytes, path);
+        return file.pieces(offset, sizeBytes);
       },
       async readFloat32(name, range) {
         const { dtype } = info(name);
@@ -120,36 +116,13 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   }
 }
 
-async function* pieces(file: FileHandle, offset: number, length: number, path: string): AsyncGenerator<Uint8Array> {
-  const buffer = new Uint8Array(Math.min(length, PIECE_BYTES));
-  for (let at = 0; at < length; at += PIECE_BYTES) {
-    const piece = buffer.subarray(0, Math.min(length - at, PIECE_BYTES));
-    yield fill(piece, file, offset + at, path);
-  }
-}
-
-function readExactly(file: FileHandle, offset: number, length: number, path: string): Promise<Uint8Array> {
-  // An allocation of its own, so that typed arrays over it are aligned.
-  return fill(new Uint8Array(length), file, offset, path);
-}
-
-/** Reads into all of `bytes`, and gives it back. */
-async function fill(bytes: Uint8Array, file: FileHandle, offset: number, path: string): Promise<Uint8Array> {
-  const { length } = bytes;
-  let at = 0;
-  while (at < length) {
-    const { bytesRead } = await file.read(bytes, at, Math.min(length - at, 1 << 30), offset + at);
-    if (bytesRead === 0)
-      throw new EspalierError("format/truncated", `${path} ends at byte ${offset + at}, ${length - at} bytes early`);
-    at += bytesRead;
-  }
-  return bytes;
-}
-
-async function readHeader(file: FileHandle, size: number, path: string): Promise<{ text: string; dataStart: number }> {
+async function readHeader(file: ByteRanges): Promise<{ text: string; dataStart: number }> {
+  const { path, sizeBytes: size } = file;
   if (size < 8) throw new EspalierError("format/truncated", `${path} has ${size} bytes, a safetensors file at least 8`);
-  const prefix = await readExactly(file, 0, 8, path);
+  const prefix = await file.read(0, 8);
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
+  if (length > MAX_HEADER_BYTES || 8 + length > size)
+    refuseMistakenFile(path, await file.read(0, Math.min(64, size)), "safetensors");
   if (length > MAX_HEADER_BYTES) {
     throw new EspalierError(
       "format/malformed",
@@ -164,7 +137,7 @@ async function readHeader(file: FileHandle, size: number, path: string): Promise
       hint: "Download the file again.",
     });
   }
-  const bytes = await readExactly(file, 8, length, path);
+  const bytes = await file.read(8, length);
   try {
     return { text: new TextDecoder("utf-8", { fatal: true }).decode(bytes), dataStart: 8 + length };
   } catch (cause) {

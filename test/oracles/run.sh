@@ -11,6 +11,8 @@ echo "-- transformers: logits of every family"
 echo "-- transformers: the starter and its tokenizer"
 node --import tsx test/oracles/starter-vectors.ts > "$venv/starter-vectors.json"
 "$venv/bin/python" test/oracles/check_starter.py experiments/starter/model "$venv/starter-vectors.json"
+echo "-- gguf: a tensor of every type"
+"$venv/bin/python" test/oracles/make_gguf.py compare test/golden/gguf
 echo "-- coremltools: packages of every weight scheme, for every target"
 folder=$(mktemp -d)
 node --import tsx test/oracles/write-packages.ts "$folder"

@@ -1,0 +1,41 @@
+/**
+ * @file What a file is that was taken for model weights and is not: said by its first bytes, with what to do about it.
+ */
+import { EspalierError } from "../errors.ts";
+
+interface Kind {
+  readonly is: string;
+  readonly hint: string;
+}
+
+const startsWith = (bytes: Uint8Array, text: string): boolean =>
+  bytes.length >= text.length && [...text].every((c, i) => bytes[i] === c.charCodeAt(0));
+
+const pickle: Kind = {
+  is: "a PyTorch pickle",
+  hint: "Pickles can run code when they are opened, so they are not read; take the model's safetensors files, or convert it with transformers (save_pretrained).",
+};
+
+function kindOf(bytes: Uint8Array, wanted: "safetensors" | "gguf"): Kind | null {
+  if (startsWith(bytes, "version https://git-lfs"))
+    return {
+      is: "a Git LFS pointer of a few lines, not the weights themselves",
+      hint: "Run `git lfs pull` in that folder, or download the file from the model's page.",
+    };
+  // torch.save writes a zip archive, older versions a bare pickle.
+  if (startsWith(bytes, "PK\u0003\u0004") || (bytes[0] === 0x80 && (bytes[1] ?? 0) >= 2 && (bytes[1] ?? 0) <= 5))
+    return pickle;
+  if (/^\s*<(!doctype|html)/i.test(String.fromCharCode(...bytes.subarray(0, 64))))
+    return { is: "a web page", hint: "The download was answered with a page, perhaps one that asks you to log in." };
+  if (wanted !== "gguf" && startsWith(bytes, "GGUF"))
+    return { is: "a GGUF file", hint: "Give it a name that ends in .gguf." };
+  if (wanted !== "safetensors" && bytes[8] === 0x7b && bytes.subarray(4, 8).every((b) => b === 0))
+    return { is: "a safetensors file", hint: "Give the folder that holds it and its config.json." };
+  return null;
+}
+
+/** Throws `format/unsupported` when a file that begins so is a known thing, yet not what was wanted. */
+export function refuseMistakenFile(path: string, firstBytes: Uint8Array, wanted: "safetensors" | "gguf"): void {
+  const kind = kindOf(firstBytes, wanted);
+  if (kind) throw new EspalierError("format/unsupported", `${path} is ${kind.is}`, { hint: kind.hint });
+}
