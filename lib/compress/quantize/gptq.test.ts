@@ -118,7 +118,7 @@ test.each(["affine4", "affine8", "palette2", "palette3", "palette4"] as Width[])
     expect(outputError(w, found, gram)).toBeLessThan(0.75 * outputError(w, nearest, gram));
     expect(found.kind).toBe(nearest.kind);
     if (found.kind === "affine" && found.bits === 4) {
-      for (const c of found.codes) expect(Math.abs(c)).toBeLessThanOrEqual(7);
+      for (const c of found.codes) expect(Math.abs(c + 0.5)).toBeLessThanOrEqual(7.5);
     }
   },
 );

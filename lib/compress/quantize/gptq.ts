@@ -71,12 +71,11 @@ function affineRow(w: AffineCodes, row: number): (column: number, value: number)
   const [scaleRows, groups] = w.scaleShape as [number, number];
   const scaleRow = Math.floor(row / ((w.shape[0] as number) / scaleRows));
   const half = 2 ** (w.bits - 1);
-  const least = w.offsets ? -half : 1 - half;
   return (column, value) => {
     const block = scaleRow * groups + Math.floor(column / (columns / groups));
     const scale = w.scales[block] as number;
     const offset = w.offsets ? (w.offsets[block] as number) : 0;
-    const code = Math.min(half - 1, Math.max(least, Math.round(value / scale) + offset));
+    const code = Math.min(half - 1, Math.max(-half, Math.round(value / scale) + offset));
     w.codes[row * columns + column] = code;
     return scale * (code - offset);
   };

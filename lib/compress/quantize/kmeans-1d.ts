@@ -1,5 +1,5 @@
 /**
- * @file Optimal one-dimensional k-means with weights.
+ * @file One-dimensional k-means with weights: optimal over a fine choice of boundaries, then improved over all.
  *
  * On sorted distinct x, clusters are intervals between boundaries 0 = b₀ < b₁ < … < b_k = n, and Σ w (x − mean)² over an interval
  * is Σ w x² less (Σ w x)² / Σ w. The sum of Σ w x² is fixed, so the path from 0 to n of k steps with the least
@@ -10,12 +10,16 @@
  *   - A[i] = min_{j<i} A[j] − (Σ_{j..i} w x)² / Σ_{j..i} w + λ has a best j that never falls as i grows, so one queue of
  *     candidates finds all A in one pass (Hirschberg and Larmore, "The least weight subsequence problem", 1987).
  * λ is searched on every q-th boundary first, then on all. Where two lengths around k are equally good for one λ, a path of k
- * steps is spliced from the two. The result is the optimum up to the rounding of sums in double precision, for every n and k.
+ * steps is spliced from the two. Up to FINE_BOUNDARIES points a cluster the result is the optimum, up to the rounding of sums in
+ * double precision. Beyond, boundaries are chosen among so many, half spread by number and half by value, and then moved by Lloyd's steps ("Least squares
+ * quantization in PCM", 1982) until none moves: a third of the time, for an error a few parts in ten thousand above the optimum.
  */
 import { sortedOrder, sortedValues } from "./radix-sort.ts";
 
-/** Boundaries per cluster in the first search of λ. */
+/** Boundaries per cluster in the first search of λ, and at most in the second. */
 const COARSE_BOUNDARIES = 8;
+const FINE_BOUNDARIES = 64;
+const MOST_LLOYD_STEPS = 100;
 /** λ closer than this, as a share, are one. */
 const SAME_PENALTY = 1e-13;
 /** λ below this share of Σ w x² is lost in rounding. */
@@ -35,7 +39,8 @@ export function kmeans1d(values: Float32Array, k: number, weights?: Float32Array
   const n = points.x.length;
   if (n <= k) return points.x.slice();
   const sums = prefixSums(points);
-  const bounds = k === 1 ? Int32Array.of(0, n) : optimalBoundaries(sums, n, k);
+  const bounds = k === 1 ? Int32Array.of(0, n) : optimalBoundaries(sums, points.x, k);
+  if (n > FINE_BOUNDARIES * k) moveBoundaries(bounds, points.x, sums);
   const out = new Float64Array(k);
   for (let c = 0; c < k; c++) {
     const [from, to] = [bounds[c] as number, bounds[c + 1] as number];
@@ -114,26 +119,82 @@ function prefixSums({ x, w }: Points): Sums {
   return { ...out, centre, spread };
 }
 
-/** Boundaries (k + 1) of the least cost, 1 < k < n. */
-function optimalBoundaries(sums: Sums, n: number, k: number): Int32Array {
-  const stride = Math.floor(n / (COARSE_BOUNDARIES * k));
+interface BestPath {
+  readonly bounds: Int32Array;
+  readonly penalty: number;
+}
+
+/** Boundaries (k + 1) of the least cost among FINE_BOUNDARIES a cluster, or all where there are not so many; 1 < k < n. */
+function optimalBoundaries(sums: Sums, x: Float64Array, k: number): Int32Array {
   // What it would be for values spread evenly.
-  let penalty = (2 * sums.spread) / k ** 3;
-  if (stride > 1) {
-    const m = Math.ceil(n / stride);
-    const w = new Float64Array(m + 1);
-    const wx = new Float64Array(m + 1);
-    for (let i = 0; i <= m; i++) {
-      w[i] = sums.w[Math.min(n, i * stride)] as number;
-      wx[i] = sums.wx[Math.min(n, i * stride)] as number;
-    }
-    penalty = search(new Paths(w, wx), k, penalty, sums.spread).penalty;
+  let found: BestPath = { bounds: new Int32Array(), penalty: (2 * sums.spread) / k ** 3 };
+  let chosen = new Int32Array();
+  for (const count of [COARSE_BOUNDARIES * k, FINE_BOUNDARIES * k]) {
+    chosen = boundaryChoice(x, count);
+    const at = (of: Float64Array): Float64Array => Float64Array.from(chosen, (b) => of[b] as number);
+    found = search(new Paths(at(sums.w), at(sums.wx)), k, found.penalty, sums.spread);
   }
-  return search(new Paths(sums.w, sums.wx), k, penalty, sums.spread).bounds;
+  return found.bounds.map((b) => chosen[b] as number);
+}
+
+/** Ascending boundaries from 0 to n, at most `count` besides: half evenly by number of points, half evenly by value. */
+function boundaryChoice(x: Float64Array, count: number): Int32Array<ArrayBuffer> {
+  const n = x.length;
+  if (n <= count) return Int32Array.from({ length: n + 1 }, (_, i) => i);
+  const half = count >> 1;
+  const first = x[0] as number;
+  const cell = ((x[n - 1] as number) - first) / half;
+  const chosen = new Int32Array(count + 2);
+  let used = 1;
+  let nextByCount = 1;
+  let nextByValue = 1;
+  for (let i = 1; i < n; i++) {
+    const byCount = i * half >= nextByCount * n;
+    const byValue = (x[i] as number) - first >= nextByValue * cell;
+    if (!byCount && !byValue) continue;
+    chosen[used++] = i;
+    if (byCount) nextByCount = Math.floor((i * half) / n) + 1;
+    if (byValue) nextByValue = Math.floor(((x[i] as number) - first) / cell) + 1;
+  }
+  chosen[used++] = n;
+  return chosen.slice(0, used);
+}
+
+/** Lloyd's steps: every boundary goes halfway between the means on its sides, until none moves. */
+function moveBoundaries(bounds: Int32Array, x: Float64Array, sums: Sums): void {
+  const k = bounds.length - 1;
+  const mean = (c: number): number => {
+    const [from, to] = [bounds[c] as number, bounds[c + 1] as number];
+    return (
+      sums.centre +
+      ((sums.wx[to] as number) - (sums.wx[from] as number)) / ((sums.w[to] as number) - (sums.w[from] as number))
+    );
+  };
+  for (let step = 0; step < MOST_LLOYD_STEPS; step++) {
+    let moved = false;
+    let left = mean(0);
+    for (let c = 1; c < k; c++) {
+      const right = mean(c);
+      const limit = (left + right) / 2;
+      let low = (bounds[c - 1] as number) + 1;
+      let high = (bounds[c + 1] as number) - 1;
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if ((x[middle] as number) < limit) low = middle + 1;
+        else high = middle;
+      }
+      if (low !== bounds[c]) {
+        bounds[c] = low;
+        moved = true;
+      }
+      left = right;
+    }
+    if (!moved) return;
+  }
 }
 
 /** The best path of k steps and a λ it is the best of all for, from a guess of λ. */
-function search(paths: Paths, k: number, guess: number, spread: number): { bounds: Int32Array; penalty: number } {
+function search(paths: Paths, k: number, guess: number, spread: number): BestPath {
   const n = paths.n;
   let low = 0;
   let high = Number.POSITIVE_INFINITY;

@@ -11,6 +11,7 @@ import { roundToFloat16 } from "../../float16.ts";
 import { elementCount } from "../../mil/types.ts";
 import type { PaletteWeight } from "../../weights/weight.ts";
 import { kmeans1d } from "./kmeans-1d.ts";
+import { finish, STEP_ELEMENTS, type Steps } from "./steps.ts";
 
 export interface PaletteOptions {
   readonly bits: PaletteWeight["bits"];
@@ -23,7 +24,15 @@ export interface PaletteOptions {
 }
 
 /** `values` (rows, columns). Throws `input/invalid` when tables do not divide the rows, `numeric/non-finite`. */
-export function palettize(values: Float32Array, shape: readonly number[], options: PaletteOptions): PaletteWeight {
+export const palettize = (values: Float32Array, shape: readonly number[], options: PaletteOptions): PaletteWeight =>
+  finish(palettizeSteps(values, shape, options));
+
+/** As `palettize`, a step being the tables of some rows. */
+export function* palettizeSteps(
+  values: Float32Array,
+  shape: readonly number[],
+  options: PaletteOptions,
+): Steps<PaletteWeight> {
   const rows = shape[0] as number;
   const columns = elementCount(shape.slice(1));
   const rowsPerTable = options.rowsPerTable ?? rows;
@@ -39,12 +48,18 @@ export function palettize(values: Float32Array, shape: readonly number[], option
   const tables = new Float32Array(groups * entries);
   const indices = new Uint8Array(values.length);
   const weights = options.columnWeights ? repeatColumns(options.columnWeights, rowsPerTable) : undefined;
+  let since = 0;
   for (let g = 0; g < groups; g++) {
     const part = values.subarray(g * size, (g + 1) * size);
     const table = tables.subarray(g * entries, (g + 1) * entries);
     const found = kmeans1d(part, entries, options.elementWeights?.subarray(g * size, (g + 1) * size) ?? weights);
     for (let e = 0; e < entries; e++) table[e] = roundToFloat16(found[Math.min(e, found.length - 1)] as number);
     assignNearest(part, table, indices.subarray(g * size, (g + 1) * size));
+    since += size;
+    if (since >= STEP_ELEMENTS) {
+      since = 0;
+      yield;
+    }
   }
   return { kind: "palette", bits: options.bits, shape: [...shape], indices, tables, rowsPerTable };
 }

@@ -13,13 +13,25 @@
 import { roundToFloat16 } from "../../float16.ts";
 import { elementCount } from "../../mil/types.ts";
 import type { ScaledWeight } from "../../weights/weight.ts";
-import { type PaletteOptions, palettize } from "./palettize.ts";
+import { type PaletteOptions, palettizeSteps } from "./palettize.ts";
+import { finish, type Steps } from "./steps.ts";
 
 /** A row this much smaller than the rest, zero included, is scaled as if it were this large. */
 const LEAST_SCALE = 2 ** -10;
 
 /** `values` (rows, columns). Throws as `palettize` does. */
-export function palettizeScaled(values: Float32Array, shape: readonly number[], options: PaletteOptions): ScaledWeight {
+export const palettizeScaled = (
+  values: Float32Array,
+  shape: readonly number[],
+  options: PaletteOptions,
+): ScaledWeight => finish(palettizeScaledSteps(values, shape, options));
+
+/** As `palettizeScaled`, with the steps of `palettize`. */
+export function* palettizeScaledSteps(
+  values: Float32Array,
+  shape: readonly number[],
+  options: PaletteOptions,
+): Steps<ScaledWeight> {
   const rows = shape[0] as number;
   const columns = elementCount(shape.slice(1));
   const squares = new Float64Array(rows);
@@ -36,6 +48,6 @@ export function palettizeScaled(values: Float32Array, shape: readonly number[], 
     const given = options.elementWeights?.[i] ?? options.columnWeights?.[i % columns] ?? 1;
     return given * (rowScales[Math.floor(i / columns)] as number) ** 2;
   });
-  const inner = palettize(even, shape, { ...options, elementWeights });
+  const inner = yield* palettizeSteps(even, shape, { ...options, elementWeights });
   return { kind: "scaled", shape: [...shape], inner, rowScales };
 }

@@ -7,9 +7,10 @@
 import { roundToFloat16 } from "../../float16.ts";
 import type { CompressedWeight, PaletteWeight } from "../../weights/weight.ts";
 import type { Granularity } from "./granularity.ts";
-import { type PaletteOptions, palettize } from "./palettize.ts";
-import { quantizeAffine } from "./round-to-nearest.ts";
-import { palettizeScaled } from "./scaled-palette.ts";
+import { type PaletteOptions, palettizeSteps } from "./palettize.ts";
+import { quantizeAffineSteps } from "./round-to-nearest.ts";
+import { palettizeScaledSteps } from "./scaled-palette.ts";
+import { finish, type Steps } from "./steps.ts";
 
 export const widths = [
   "palette1",
@@ -40,20 +41,31 @@ const paletteBits: Partial<Record<Width, PaletteWeight["bits"]>> = {
 export const bitsOf = (width: Width): number => (width === "fp16" ? 16 : Number(width.replace(/^[a-z]+/, "")));
 
 /** `values` (rows, columns). Throws `input/invalid` when tables or groups do not fit, `numeric/non-finite`. */
-export function storeAs(
+export const storeAs = (
   width: Width,
   values: Float32Array,
   shape: readonly number[],
   granularity: Granularity,
   weights: ErrorWeights = {},
-): CompressedWeight {
+): CompressedWeight => finish(storeSteps(width, values, shape, granularity, weights));
+
+/** As `storeAs`, in steps short enough for the thread that listens: `await inTurns(storeSteps(…), signal)`. */
+export function* storeSteps(
+  width: Width,
+  values: Float32Array,
+  shape: readonly number[],
+  granularity: Granularity,
+  weights: ErrorWeights = {},
+): Steps<CompressedWeight> {
   if (width === "fp16") return { kind: "dense", dtype: "fp16", shape: [...shape], values: values.map(roundToFloat16) };
   const bits = paletteBits[width];
   if (bits !== undefined) {
     const options = { bits, rowsPerTable: granularity.rowsPerTable, ...weights };
-    return granularity.rowScales ? palettizeScaled(values, shape, options) : palettize(values, shape, options);
+    return granularity.rowScales
+      ? yield* palettizeScaledSteps(values, shape, options)
+      : yield* palettizeSteps(values, shape, options);
   }
-  return quantizeAffine(values, shape, {
+  return yield* quantizeAffineSteps(values, shape, {
     bits: width === "affine4" ? 4 : 8,
     groupSize: granularity.groupSize,
     symmetric: !granularity.asymmetric,
