@@ -4,7 +4,7 @@
  * A generator yields between steps of some milliseconds. `finish` runs it through; `inTurns` gives the thread back after every
  * step, so that messages, timers and a cancellation are seen in between.
  */
-import { throwIfCancelled } from "../../eval/perplexity.ts";
+import { throwIfCancelled } from "../../cancel.ts";
 
 export type Steps<T> = Generator<undefined, T, undefined>;
 
