@@ -60,6 +60,8 @@ export interface Experiment<Config, U extends Unit, Result, Summary> {
   readonly config: z.ZodType<Config>;
   /** What a stored result must look like to be taken for one. */
   readonly result: z.ZodType<Result>;
+  /** Refuses, before any work, what the config alone shows to be impossible. */
+  check?(config: Config): void;
   plan(config: Config, context: ExperimentContext): Promise<readonly U[]>;
   run(unit: U, config: Config, context: ExperimentContext, onShare: (share: number) => void): Promise<Result>;
   summarize(
@@ -75,6 +77,7 @@ export async function runExperiment<Config, U extends Unit, Result, Summary>(
   config: Config,
   context: ExperimentContext,
 ): Promise<Summary> {
+  experiment.check?.(config);
   const units = await experiment.plan(config, context);
   const results: { unit: U; result: Result }[] = [];
   for (const [i, unit] of units.entries()) {

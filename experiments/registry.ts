@@ -1,4 +1,5 @@
 /** @file All kinds of runs by name, and the few numbers of each that a table of runs shows. */
+import { type OriginRecord, perplexityRatio } from "../lib/checkpoint/origin.ts";
 import { EspalierError } from "../lib/errors.ts";
 import type { Experiment, Unit } from "./definition.ts";
 import { type DistillSummary, distill } from "./distill/distill.ts";
@@ -50,6 +51,15 @@ export function experimentOf(kind: string): AnyExperiment {
 export const writesModel = (kind: string): boolean => kind === "prune" || kind === "distill" || kind === "quantize";
 export const writesPackage = (kind: string): boolean => kind === "export";
 
+/** What a made model lost, under the names that an evaluation uses. */
+const lossNumbers = ({ loss }: OriginRecord): Record<string, number | null | undefined> => ({
+  KL: loss?.kl.mean,
+  "KL ±": loss?.kl.standardError,
+  "perplexity ratio": loss ? perplexityRatio(loss) : null,
+  agreement: loss?.agreement.mean,
+  "agreement ±": loss?.agreement.standardError,
+});
+
 const numbersOf: { [K in ExperimentKind]: (summary: Summaries[K]) => Record<string, number | null | undefined> } = {
   evaluate: (s) => ({
     perplexity: s.text?.perplexity,
@@ -75,6 +85,7 @@ const numbersOf: { [K in ExperimentKind]: (summary: Summaries[K]) => Record<stri
     "neurons left": s.neurons.after,
     "layers left": s.layers.after,
     parameters: s.parameters.after,
+    ...lossNumbers(s.origin),
   }),
   distill: (s) => ({
     KL: Math.min(...s.curve.map((p) => p.heldOutKl)),
@@ -83,7 +94,7 @@ const numbersOf: { [K in ExperimentKind]: (summary: Summaries[K]) => Record<stri
     "best step": s.bestStep,
     tokens: s.tokens,
   }),
-  quantize: (s) => ({ "bits per weight": s.bitsPerWeight, bytes: s.sizeBytes, "relative error": s.relativeError }),
+  quantize: (s) => ({ "bits per weight": s.bitsPerWeight, bytes: s.sizeBytes, ...lossNumbers(s.origin) }),
   tradeoff: (s) => {
     const winner = s.points.find((p) => p.model === s.winner);
     return {

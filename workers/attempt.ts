@@ -51,10 +51,11 @@ async function jobOf(core: Core, run: Run, threads: number): Promise<{ job: Job;
   const models: Record<string, string> = {};
   const out = join(workFolder(core, run.id), "out");
   let parent: string | null = null;
-  const model = async (reference: string): Promise<string> => {
+  const model = async (reference: string, name: string): Promise<string> => {
     const id = await resolveModelReference(core, reference);
     models[id] = await modelFolder(core, id);
-    parent = id;
+    // What a loss is measured against is not what the result was made from.
+    if (name !== "original") parent = id;
     return id;
   };
   for (const [name, role] of fieldRoles(experiment.config)) {
@@ -62,10 +63,10 @@ async function jobOf(core: Core, run: Run, threads: number): Promise<{ job: Job;
     if (role === "output") config[name] = out;
     else if (role === "replace") config[name] = true;
     else if (typeof value === "string")
-      config[name] = role === "model" ? await model(value) : await textFile(core, value);
+      config[name] = role === "model" ? await model(value, name) : await textFile(core, value);
     else if (role === "models" && Array.isArray(value)) {
       const ids: string[] = [];
-      for (const reference of value) ids.push(await model(String(reference)));
+      for (const reference of value) ids.push(await model(String(reference), name));
       config[name] = ids;
     }
   }

@@ -29,7 +29,6 @@ const cell = (tensor: string, width: Width, kl: number, sizeBytes: number): Swee
   width,
   sizeBytes,
   bitsPerWeight: sizeBytes / 12.5,
-  relativeError: 0,
   kl: { mean: kl, standardError: kl / 10 },
   loss: { mean: -kl, standardError: kl / 10 },
   agreement: { mean: 1, standardError: 0 },

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { distill } from "../../experiments/distill/distill.ts";
 import { count, fixed, table } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
+import { originLines } from "./origin-lines.ts";
 
 export function addDistill(program: Command, signal: AbortSignal): void {
   addExperimentCommand(program, signal, {
@@ -23,7 +24,8 @@ export function addDistill(program: Command, signal: AbortSignal): void {
         table(["step", "loss", "held-out KL", "± SE", "held-out nats"], rows),
         "",
         `${count(s.tokens)} tokens; best at step ${s.bestStep}${s.resumedFrom === null ? "" : `; resumed from step ${s.resumedFrom}`}`,
-        `written to ${s.out}`,
+        ...originLines(s.origin),
+        `written to      ${s.out}`,
       ].join("\n");
     },
     json: (s) => s,

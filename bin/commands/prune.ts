@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { prune } from "../../experiments/prune/prune.ts";
 import { count } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
+import { originLines } from "./origin-lines.ts";
 
 export function addPrune(program: Command, signal: AbortSignal): void {
   addExperimentCommand(program, signal, {
@@ -13,13 +14,14 @@ export function addPrune(program: Command, signal: AbortSignal): void {
     experiment: prune,
     print: (s) =>
       [
-        `heads       ${s.heads.before} → ${s.heads.after}`,
-        `KV groups   ${s.groups.before} → ${s.groups.after}`,
-        `neurons     ${s.neurons.before} → ${s.neurons.after}`,
-        `layers      ${s.layers.before} → ${s.layers.after}`,
-        `parameters  ${count(s.parameters.before)} → ${count(s.parameters.after)}`,
-        `dropped     ${s.dropped.join(" ") || "none"}`,
-        `written to  ${s.out}`,
+        `heads           ${s.heads.before} → ${s.heads.after}`,
+        `KV groups       ${s.groups.before} → ${s.groups.after}`,
+        `neurons         ${s.neurons.before} → ${s.neurons.after}`,
+        `layers          ${s.layers.before} → ${s.layers.after}`,
+        `parameters      ${count(s.parameters.before)} → ${count(s.parameters.after)}`,
+        `dropped         ${s.dropped.join(" ") || "none"}`,
+        ...originLines(s.origin),
+        `written to      ${s.out}`,
       ].join("\n"),
     json: (s) => s,
   });

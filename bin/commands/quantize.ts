@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { quantize } from "../../experiments/quantize/quantize.ts";
 import { bytes, fixed } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
+import { originLines } from "./origin-lines.ts";
 
 /** `palette4 52, palette6 5`. */
 function countsOf(widths: readonly string[]): string {
@@ -28,7 +29,8 @@ export function addQuantize(program: Command, signal: AbortSignal): void {
               `predicted KL    ${s.predicted.value.toExponential(2)}  (${s.predicted.low.toExponential(2)} to ${s.predicted.high.toExponential(2)}, error of the text alone)`,
             ]
           : []),
-        `relative error  ${s.relativeError.toExponential(2)}  (‖w − ŵ‖² / ‖w‖²)`,
+        ...originLines(s.origin),
+        ...s.notes.map((note) => `layout          ${note}`),
         `written to      ${s.out}`,
       ].join("\n"),
     json: (s) => s,

@@ -7,15 +7,16 @@
  */
 import { createHash } from "node:crypto";
 import { rm, stat } from "node:fs/promises";
-
+import { basename } from "node:path";
 import { z } from "zod";
 import { throwIfCancelled } from "../../lib/cancel.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
+import { originRecord } from "../../lib/checkpoint/origin.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import { type DecoderWeights, decoderWeights } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { sequenceLosses } from "../../lib/eval/perplexity.ts";
-import { sequencesFromText } from "../../lib/eval/sequences.ts";
+import { predictedTokens, sequencesFromText } from "../../lib/eval/sequences.ts";
 import { summarizeLosses } from "../../lib/eval/summary.ts";
 import { f32, float32Data, type Tensor } from "../../lib/mil/tensor.ts";
 import { createRng } from "../../lib/random.ts";
@@ -24,6 +25,7 @@ import { readTrainingState, writeTrainingState } from "../../lib/train/state-fil
 import { type Batch, Trainer } from "../../lib/train/trainer.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { type OpenModel, readText } from "../models.ts";
+import { originalOf, originRecordFor } from "../original.ts";
 import { storedType, weightToWrite } from "../prune/prune.ts";
 
 export const distillConfig = z.object({
@@ -71,6 +73,8 @@ const result = z.object({
   bestStep: z.number(),
   tokens: z.number(),
   resumedFrom: z.number().nullable(),
+  /** What the student was first made from, and what it has lost against that now. */
+  origin: originRecord,
 });
 
 export interface DistillSummary extends z.infer<typeof result> {
@@ -79,7 +83,7 @@ export interface DistillSummary extends z.infer<typeof result> {
 
 export const distill: Experiment<DistillConfig, Unit, z.infer<typeof result>, DistillSummary> = {
   kind: "distill",
-  version: 1,
+  version: 2,
   title: "Teach a small model what a large one says",
   config: distillConfig,
   result,
@@ -219,6 +223,16 @@ async function train(
   }
 
   await readTrainingState(bestPath, student, z.null());
+  const tokens = heldOut.reduce((n, s) => n + predictedTokens(s), 0);
+  const record = await originRecordFor(
+    student,
+    await originalOf(origin, context, { known: [teacher] }),
+    {
+      sequences: heldOut,
+      protocol: `${basename(config.heldOut)}: the held-out sequences of the distillation, ${tokens} tokens`,
+    },
+    context,
+  );
   await writeCheckpoint(config.out, {
     architecture: student.arch,
     config: origin.checkpoint.config,
@@ -226,11 +240,12 @@ async function train(
     copyFrom: origin.directory,
     replace: config.replace,
     weight: async (weightName) => weightToWrite(student, origin.checkpoint, weightName),
+    provenance: { origin: record },
     extraFiles: { "distillation.json": `${JSON.stringify({ config: identity, ...progress }, null, 2)}\n` },
   });
   await rm(statePath, { force: true });
   await rm(bestPath, { force: true });
-  return { ...progress, tokens: config.steps * config.batch * context_, resumedFrom };
+  return { ...progress, tokens: config.steps * config.batch * context_, resumedFrom, origin: record };
 }
 
 function copyOf(weights: DecoderWeights): DecoderWeights {

@@ -3,6 +3,7 @@
  */
 import { z } from "zod";
 import { type Checkpoint, type StoredWeight, writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
+import type { OriginRecord } from "../../lib/checkpoint/origin.ts";
 import { keptAfter, keptForConfig, keptOf } from "../../lib/compress/prune/kept.ts";
 import { neuronCount, neuronModes, selectLayers, selectNeurons } from "../../lib/compress/prune/neurons.ts";
 import {
@@ -21,7 +22,9 @@ import { float32Data } from "../../lib/mil/tensor.ts";
 import type { CompressedWeight } from "../../lib/weights/weight.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { runExperiment } from "../definition.ts";
+import { originalOf, originRecordFor } from "../original.ts";
 import { metrics, type SensitivityMetric, sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
+import { calibrationText } from "../splits.ts";
 import { shardName, textConfig, textSequences } from "../text.ts";
 
 const unitMetric = z.enum(metrics).exclude(["block-influence"]);
@@ -91,6 +94,8 @@ export interface PruneSummary {
   readonly neurons: BeforeAndAfter;
   readonly layers: BeforeAndAfter;
   readonly parameters: BeforeAndAfter;
+  /** What the model was made from, and what was lost against it. */
+  readonly origin: OriginRecord;
 }
 
 const lists = z.array(z.array(z.number().int().nonnegative()));
@@ -205,6 +210,8 @@ export const prune: Experiment<PruneConfig, Unit, z.infer<typeof result>, PruneS
     const pruned = pruneModel(model.weights, drop);
     const kept = keptForConfig(keptAfter(keptOf(model.checkpoint.config, arch), drop));
     const before = model.checkpoint.config.espalier;
+    const text = config.text === undefined ? null : await calibrationText({ ...config, text: config.text }, model);
+    const origin = await originRecordFor(pruned, await originalOf(model, context), text?.heldOut ?? null, context);
     await writeCheckpoint(config.out, {
       architecture: pruned.arch,
       config: {
@@ -215,6 +222,7 @@ export const prune: Experiment<PruneConfig, Unit, z.infer<typeof result>, PruneS
       copyFrom: model.directory,
       replace: config.replace,
       weight: async (name) => weightToWrite(pruned, model.checkpoint, name),
+      provenance: { origin },
     });
     const both = (count: (a: DecoderArchitecture) => number): BeforeAndAfter => ({
       before: count(arch),
@@ -228,6 +236,7 @@ export const prune: Experiment<PruneConfig, Unit, z.infer<typeof result>, PruneS
       neurons: both(neuronCount),
       layers: both((a) => a.layers.length),
       parameters: both(parameterCount),
+      origin,
     };
   },
 };

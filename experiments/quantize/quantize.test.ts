@@ -1,9 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, expect, test, vi } from "vitest";
+import { originOf } from "../../lib/checkpoint/origin.ts";
 import { allocateWidths, allocationPoints, uniformAllocation } from "../../lib/compress/allocate/allocation.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
 import { sequenceLosses } from "../../lib/eval/perplexity.ts";
+import { summarizeLosses } from "../../lib/eval/summary.ts";
 import { writeFileAtomic } from "../../lib/files/atomic.ts";
 import { temporaryFolder } from "../../test/fixtures/tiny-model.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "../definition.ts";
@@ -11,6 +13,7 @@ import { modelSession } from "../models.ts";
 import { prune, pruneConfig } from "../prune/prune.ts";
 import { sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
 import { sweepName } from "../sensitivity/tensor-sweep.ts";
+import { calibrationText } from "../splits.ts";
 import { heldOutDocuments, SEPARATOR } from "../starter/corpus.ts";
 import { textSequences } from "../text.ts";
 import { tradeoff, tradeoffConfig } from "../tradeoff/tradeoff.ts";
@@ -221,4 +224,66 @@ test("a pruned and quantized model says what it is made of, layer by layer", asy
   expect(made?.layers.reduce((n, l) => n + l.neurons, 0)).toBe(neurons.after);
   const widths = Object.fromEntries((made?.tensors ?? []).map((t) => [t.tensor, Math.floor(t.bitsPerWeight)]));
   expect(widths).toMatchObject({ embedding: 6, "L0.query": 4 });
+});
+
+test("what is written says what was lost against the first original, as an evaluation against it measures it", async () => {
+  const pruned = join(folder, "chain-pruned");
+  const first = await runExperiment(
+    prune,
+    pruneConfig.parse({ ...on, out: pruned, drop: ["L3.H5", "L4.N0-31"] }),
+    context,
+  );
+  expect(first.origin).toMatchObject({ hash: model.hash, name: "model", note: null, loss: { against: "original" } });
+  const out = join(folder, "chain-quantized");
+  const summary = await runExperiment(
+    quantize,
+    quantizeConfig.parse({ ...on, limit: 4, model: pruned, out, bits: 3 }),
+    context,
+  );
+  const made = await models.open(out);
+  expect(originOf(made.checkpoint.config)).toEqual(summary.origin);
+  const { loss, hash } = summary.origin;
+  expect(hash).toBe(model.hash);
+  if (!loss) throw new Error("no loss");
+  const { heldOut } = await calibrationText({ ...on, limit: 4 }, model);
+  expect(heldOut.sequences).toHaveLength(1);
+  const beside = summarizeLosses(await sequenceLosses(made.runner, heldOut.sequences, { base: model.runner }));
+  const alone = summarizeLosses(await sequenceLosses(model.runner, heldOut.sequences));
+  expect(loss.kl.mean).toBeCloseTo(beside.kl?.mean ?? Number.NaN, 5);
+  expect(loss.agreement.mean).toBeCloseTo(beside.agreement?.mean ?? Number.NaN, 10);
+  expect(loss.perplexity / beside.perplexity).toBeCloseTo(1, 5);
+  expect(loss.basePerplexity / alone.perplexity).toBeCloseTo(1, 5);
+  expect(loss).toMatchObject({ against: "original", tokens: beside.tokens, kl: { standardError: null } });
+
+  // Where nothing is remembered and nothing is given, the parent stands in and the record says so; a wrong original is refused.
+  const elsewhere = { ...context, store: memoryStore() };
+  const asked = { ...on, limit: 4, model: pruned, bits: 3 };
+  const lone = await runExperiment(quantize, quantizeConfig.parse({ ...asked, out: join(folder, "lone") }), elsewhere);
+  expect(lone.origin).toMatchObject({ hash: model.hash, loss: { against: "parent" } });
+  expect(lone.origin.note).toMatch(/was not found here/);
+  const named = quantizeConfig.parse({ ...asked, out: join(folder, "named"), original: starter });
+  expect((await runExperiment(quantize, named, elsewhere)).origin.loss?.kl).toEqual(loss.kl);
+  const wrong = quantizeConfig.parse({ ...asked, out: join(folder, "wrong"), original: out });
+  await expect(runExperiment(quantize, wrong, elsewhere)).rejects.toThrow(/was made from/);
+});
+
+test("scales of rows are refused beside GPTQ before anything is opened", async () => {
+  const config = quantizeConfig.parse({
+    model: "/nowhere",
+    out: "/nowhere",
+    text: "/nowhere",
+    method: "gptq",
+    rowScales: true,
+  });
+  await expect(runExperiment(quantize, config, context)).rejects.toThrow(/--row-scales/);
+});
+
+test("rows that a table does not divide get the nearest table that does, and the summary counts them", async () => {
+  const odd = join(folder, "odd");
+  await runExperiment(prune, pruneConfig.parse({ model: starter, out: odd, drop: ["L2.N0-11"] }), context);
+  const out = join(folder, "odd-quantized");
+  const { notes } = await runExperiment(quantize, quantizeConfig.parse({ model: odd, out, bits: 4 }), context);
+  expect(notes).toEqual(["2 tensors: 16 rows a table do not divide 372 rows: 12 instead"]);
+  const made = await models.open(out);
+  expect(await made.checkpoint.weight("L2_gate")).toMatchObject({ kind: "palette", rowsPerTable: 12 });
 });

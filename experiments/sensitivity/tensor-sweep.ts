@@ -9,6 +9,7 @@ import { z } from "zod";
 import { layerInputMoments } from "../../lib/compress/importance/activation-inputs.ts";
 import { asClusterWeights, diagonalFisher } from "../../lib/compress/importance/fisher-weights.ts";
 import { matrices, tensorSensitivity } from "../../lib/compress/importance/tensor-sensitivity.ts";
+import { granularityFor } from "../../lib/compress/quantize/granularity.ts";
 import { bitsOf, type ErrorWeights, storeAs, type Width, widths } from "../../lib/compress/quantize/width.ts";
 import type { DecoderArchitecture, GlobalTensor, LayerTensor } from "../../lib/decoder/architecture.ts";
 import { type WeightEntry, weight } from "../../lib/decoder/weights.ts";
@@ -90,8 +91,6 @@ export const tensorCell = z.object({
   tensor: z.string(),
   width: z.enum(widths),
   sizeBytes: z.number(),
-  /** ‖w − ŵ‖² / ‖w‖². */
-  relativeError: z.number(),
   /** By sequence: nats per token, nats per token, share. */
   loss: z.array(z.number()),
   kl: z.array(z.number()),
@@ -114,7 +113,6 @@ export interface SweepCell {
   readonly width: Width;
   readonly sizeBytes: number;
   readonly bitsPerWeight: number;
-  readonly relativeError: number;
   readonly kl: { mean: number; standardError: number };
   readonly loss: { mean: number; standardError: number };
   readonly agreement: { mean: number; standardError: number };
@@ -201,14 +199,10 @@ export async function measureTensor(
   );
   const weights = await errorWeightsOf(config.weighting, model, sequences, shard, options);
   const values = float32Data(weight(model.weights, entry.name));
-  const stored = storeAs(width, values, entry.shape, granularityOf(config), weights.get(entry.name));
+  const { granularity } = granularityFor(entry.shape, granularityOf(config));
+  const stored = storeAs(width, values, entry.shape, granularity, weights.get(entry.name));
   const decoded = decodeWeight(stored);
   const found = await tensorSensitivity(prefix, entry, decoded, options);
-  let [error, square] = [0, 0];
-  for (let i = 0; i < values.length; i++) {
-    error += ((values[i] as number) - (decoded[i] as number)) ** 2;
-    square += (values[i] as number) ** 2;
-  }
   const tensor = tensorUnit(entry.name);
   const bad = found.findIndex((f) => !Number.isFinite(f.kl) || !Number.isFinite(f.loss));
   if (bad >= 0)
@@ -218,7 +212,6 @@ export async function measureTensor(
     tensor,
     width,
     sizeBytes: weightSizeBytes(stored),
-    relativeError: square > 0 ? error / square : 0,
     loss: found.map((f) => f.loss),
     kl: found.map((f) => f.kl),
     agreement: found.map((f) => f.agreement),
@@ -246,7 +239,6 @@ export function sweepOf(
       width: c.width,
       sizeBytes: c.sizeBytes,
       bitsPerWeight: (8 * c.sizeBytes) / (elements.get(c.tensor) ?? Number.NaN),
-      relativeError: c.relativeError,
       kl: meanAndError(c.kl),
       loss: meanAndError(c.loss),
       agreement: meanAndError(c.agreement),

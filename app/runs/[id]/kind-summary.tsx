@@ -2,6 +2,7 @@
 import type { Summaries } from "../../../experiments/registry.ts";
 import { cellStyle, costColour, divergingColour } from "../../../experiments/studies/colour-scales.ts";
 import { headGrid } from "../../../experiments/studies/head-grid.ts";
+import { perplexityRatio } from "../../../lib/checkpoint/origin.ts";
 import { bytes, count, fixed, percent } from "../../parts/format.ts";
 /** @file What a run of its kind found: a head map, what was cut, where the bytes are, a table with intervals, the winner. */
 import { Link } from "../../parts/link.tsx";
@@ -146,47 +147,87 @@ function Cut({ summary }: { summary: Summaries["prune"] }) {
           </span>
         ))}
       </p>
+      <Lost origin={summary.origin} />
     </section>
   );
 }
 
 function Bytes({ summary }: { summary: Summaries["quantize"] }) {
-  const worst = [...summary.tensors].sort((a, b) => b.relativeError - a.relativeError).slice(0, 12);
-  const most = worst[0]?.relativeError || 1;
+  const byWidth = new Map<string, number>();
+  for (const w of Object.values(summary.recipe)) byWidth.set(w, (byWidth.get(w) ?? 0) + 1);
   return (
     <section className="region">
-      <h2>Where the bits are</h2>
+      <h2>Where the bits are, and what they cost</h2>
       <p className="soft">
         {bytes(summary.sizeBytes)} of codes, scales, tables and fp16 norms: {fixed(summary.bitsPerWeight, 3)} bits a
-        weight, all counted. ‖w − ŵ‖² is {percent(summary.relativeError, 3)} of ‖w‖²; the tensors that lost most:
+        weight, all counted. Matrices: {[...byWidth].map(([w, n]) => `${count(n)} as ${w}`).join(", ")}.
+        {summary.notes.length > 0 ? ` ${summary.notes.join(". ")}.` : ""}
       </p>
-      <table style={{ maxWidth: 720 }}>
-        <thead>
-          <tr>
-            <th>Tensor</th>
-            <th>Kept as</th>
-            <th className="number">Bits</th>
-            <th className="number">Relative error</th>
-            <th>
-              <span className="visually-hidden">Beside the largest</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {worst.map((t) => (
-            <tr key={t.name}>
-              <td className="mono">{t.name}</td>
-              <td>{t.kind}</td>
-              <td className="number">{fixed(t.bitsPerWeight, 2)}</td>
-              <td className="number">{significant(t.relativeError)}</td>
-              <td style={{ width: 120 }}>
-                <span className="run-bar" style={{ width: `${(100 * t.relativeError) / most}%` }} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      <Lost origin={summary.origin} />
     </section>
+  );
+}
+
+/** What a made model lost against its original. */
+function Lost({ origin }: { origin: Summaries["quantize"]["origin"] }) {
+  const { loss, name, note } = origin;
+  if (!loss)
+    return (
+      <p className="soft">
+        Not measured against {name}: {note}.
+      </p>
+    );
+  const rows: [string, number, number | null, string][] = [
+    [
+      `KL to ${loss.against === "original" ? name : "the parent"}`,
+      loss.kl.mean,
+      loss.kl.standardError,
+      "nats per token",
+    ],
+    [
+      "Perplexity",
+      loss.perplexity,
+      null,
+      `${fixed(perplexityRatio(loss), 3)} times the ${fixed(loss.basePerplexity, 2)} it was`,
+    ],
+    ["Same top token", loss.agreement.mean, loss.agreement.standardError, "share of positions"],
+  ];
+  return (
+    <>
+      <p className="soft">
+        {loss.protocol}.{note === null ? "" : ` ${note}.`}
+      </p>
+      <Measures rows={rows} />
+    </>
+  );
+}
+
+/** Measures with their standard errors. */
+function Measures({ rows }: { rows: readonly [string, number, number | null, string][] }) {
+  return (
+    <table style={{ maxWidth: 620 }}>
+      <thead>
+        <tr>
+          <th>Measure</th>
+          <th className="number">Value</th>
+          <th className="number">± SE</th>
+          <th>On</th>
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map(([name, value, error, on]) => {
+          const [v, e] = withError(value, error);
+          return (
+            <tr key={name}>
+              <td>{name}</td>
+              <td className="number">{v}</td>
+              <td className="number soft">{e ?? "not estimated"}</td>
+              <td className="soft">{on}</td>
+            </tr>
+          );
+        })}
+      </tbody>
+    </table>
   );
 }
 
@@ -213,29 +254,7 @@ function Evaluation({ summary }: { summary: Summaries["evaluate"] }) {
       <p className="soft">
         {summary.protocol ?? "questions only"}. Errors are one standard error, clustered by sequence.
       </p>
-      <table style={{ maxWidth: 620 }}>
-        <thead>
-          <tr>
-            <th>Measure</th>
-            <th className="number">Value</th>
-            <th className="number">± SE</th>
-            <th>On</th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map(([name, value, error, on]) => {
-            const [v, e] = withError(value, error);
-            return (
-              <tr key={name}>
-                <td>{name}</td>
-                <td className="number">{v}</td>
-                <td className="number soft">{e ?? "not estimated"}</td>
-                <td className="soft">{on}</td>
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
+      <Measures rows={rows} />
     </section>
   );
 }

@@ -1,0 +1,132 @@
+/**
+ * @file The first original of a model made here: found again, and what was lost against it, for the record in config.json.
+ *
+ * Where a model lies is remembered under its hash whenever something is made from it, so that the end of a chain can be compared
+ * with its beginning. What cannot be found, or has changed since, is replaced by the direct parent, and the record says so.
+ */
+import { basename } from "node:path";
+import { z } from "zod";
+import { type MeasuredLoss, type OriginRecord, originOf } from "../lib/checkpoint/origin.ts";
+import { DecoderRunner } from "../lib/decoder/runner.ts";
+import type { DecoderWeights } from "../lib/decoder/weights.ts";
+import { EspalierError, toEspalierError } from "../lib/errors.ts";
+import { BesideBase } from "../lib/eval/beside-base.ts";
+import type { SequenceLoss } from "../lib/eval/perplexity.ts";
+import type { TokenSequence } from "../lib/eval/sequences.ts";
+import { summarizeLosses } from "../lib/eval/summary.ts";
+import type { ExperimentContext } from "./definition.ts";
+import type { OpenModel } from "./models.ts";
+
+/** A text to measure on, under a name. */
+export interface MeasuredText {
+  readonly sequences: readonly TokenSequence[];
+  readonly protocol: string;
+}
+
+/** What a model is measured against. */
+export interface Original {
+  readonly model: OpenModel;
+  readonly against: MeasuredLoss["against"];
+  /** Of the record: the first original, whether it could be opened or not. */
+  readonly hash: string;
+  readonly name: string;
+  readonly note: string | null;
+}
+
+const place = z.object({ directory: z.string() });
+const placeKey = (hash: string): string => `the folder of model ${hash}`;
+
+/**
+ * What a model made from `parent` is to be judged by. `given` is what a person named; `known` are models that are open anyway.
+ * Throws `input/invalid` when `given` is another model than the one that `parent` says it was made from.
+ */
+export async function originalOf(
+  parent: OpenModel,
+  context: ExperimentContext,
+  options: { given?: string | undefined; known?: readonly OpenModel[] } = {},
+): Promise<Original> {
+  const recorded = originOf(parent.checkpoint.config);
+  const given = options.given === undefined ? null : await context.models.open(options.given);
+  if (given && recorded && given.hash !== recorded.hash) {
+    throw new EspalierError(
+      "input/invalid",
+      `${parent.reference} was made from ${recorded.name} (${recorded.hash.slice(0, 12)}), not from ${options.given} (${given.hash.slice(0, 12)})`,
+      { hint: "Give the model that it was made from, or leave --original out." },
+    );
+  }
+  const hash = recorded?.hash ?? given?.hash ?? parent.hash;
+  const open = [parent, ...(given ? [given] : []), ...(options.known ?? [])].find((m) => m.hash === hash);
+  const found = open ?? (await remembered(hash, context));
+  if (found) {
+    await context.store.put(placeKey(hash), { directory: found.directory });
+    const name = recorded?.name ?? basename(found.reference);
+    return { model: found, against: "original", hash, name, note: null };
+  }
+  const name = recorded?.name ?? hash.slice(0, 12);
+  const note = `the original ${name} was not found here, so the loss is against ${basename(parent.reference)}, which was made from it`;
+  return { model: parent, against: "parent", hash, name, note };
+}
+
+async function remembered(hash: string, context: ExperimentContext): Promise<OpenModel | null> {
+  const stored = place.safeParse(await context.store.get(placeKey(hash)));
+  if (!stored.success) return null;
+  try {
+    const files = await context.models.files(stored.data.directory);
+    return files.hash === hash ? await context.models.open(stored.data.directory) : null;
+  } catch (thrown) {
+    if (toEspalierError(thrown).code === "run/cancelled") throw thrown;
+    return null;
+  }
+}
+
+const estimate = (e: { mean: number; standardError: number } | null) => ({
+  mean: e?.mean ?? Number.NaN,
+  standardError: e && Number.isFinite(e.standardError) ? e.standardError : null,
+});
+
+/** What the losses of a model beside its base add up to. */
+export function lossBeside(
+  base: BesideBase,
+  losses: readonly SequenceLoss[],
+  protocol: string,
+  against: MeasuredLoss["against"],
+): MeasuredLoss {
+  const summary = summarizeLosses(losses);
+  return {
+    against,
+    protocol,
+    tokens: summary.tokens,
+    kl: estimate(summary.kl),
+    perplexity: summary.perplexity,
+    basePerplexity: summarizeLosses(base.losses).perplexity,
+    agreement: estimate(summary.agreement),
+    questions: null,
+  };
+}
+
+/** The record of a model with these weights, measured on `text`; without a text it holds no loss and says so. */
+export async function originRecordFor(
+  made: DecoderWeights,
+  original: Original,
+  text: MeasuredText | null,
+  context: ExperimentContext,
+  onShare: (share: number) => void = () => undefined,
+): Promise<OriginRecord> {
+  const { hash, name, note } = original;
+  if (!text) return { hash, name, loss: null, note: "no text was given to measure the loss on" };
+  const options = { signal: context.signal };
+  const base = await BesideBase.compute(original.model.runner, text.sequences, {
+    ...options,
+    onShare: (s) => onShare(s / 2),
+  });
+  const runner = new DecoderRunner(context.engine, made, original.model.runner.programs);
+  const losses = await base.compare(runner, { ...options, onShare: (s) => onShare((1 + s) / 2) });
+  return { hash, name, loss: lossBeside(base, losses, text.protocol, original.against), note };
+}
+
+/** One line for a person: `KL 0.0123 ± 0.0010 nats per token, perplexity 1.02 ×, top token the same 95.1 %`. */
+export function lossInWords(loss: MeasuredLoss): string {
+  const kl = `KL ${loss.kl.mean.toPrecision(3)}${loss.kl.standardError === null ? "" : ` ± ${loss.kl.standardError.toPrecision(2)}`} nats per token`;
+  const ratio = `perplexity ${loss.perplexity.toFixed(2)} for ${loss.basePerplexity.toFixed(2)} (${(loss.perplexity / loss.basePerplexity).toFixed(3)} ×)`;
+  return `${kl}, ${ratio}, same top token ${(100 * loss.agreement.mean).toFixed(1)} %`;
+}

@@ -1,0 +1,122 @@
+/**
+ * @file A base model on a text, kept so that many changed models can be measured beside it for one pass each.
+ *
+ * Kept is the stream that leaves the last layer, (positions, hidden), and the loss; the base's logits are made again from it by
+ * the rows that the head works on. Per sequence, as `sequenceLosses` gives them:
+ *
+ *   NLL = −Σ log p(token | before);  KL = Σ_t Σ_v p_base (log p_base − log p)
+ */
+import { throwIfCancelled } from "../cancel.ts";
+import type { DecoderRunner } from "../decoder/runner.ts";
+import type { Stream } from "../decoder/stream.ts";
+import { EspalierError } from "../errors.ts";
+import type { SequenceLoss } from "./perplexity.ts";
+import { type PaddedBatch, padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "./sequences.ts";
+
+export interface BesideBaseOptions {
+  readonly tokensPerBatch?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** After every batch, with the share of the text done. */
+  readonly onShare?: ((share: number) => void) | undefined;
+}
+
+export class BesideBase {
+  readonly sequences: readonly TokenSequence[];
+  /** Of the base itself; `kl` and `agreed` are null. */
+  readonly losses: readonly SequenceLoss[];
+  private readonly base: DecoderRunner;
+  private readonly batches: readonly PaddedBatch[];
+  private readonly last: readonly Stream[];
+
+  private constructor(
+    base: DecoderRunner,
+    sequences: readonly TokenSequence[],
+    batches: readonly PaddedBatch[],
+    last: readonly Stream[],
+    losses: readonly SequenceLoss[],
+  ) {
+    this.base = base;
+    this.sequences = sequences;
+    this.batches = batches;
+    this.last = last;
+    this.losses = losses;
+  }
+
+  /** One pass of the base. Throws `numeric/non-finite` naming the sequence. */
+  static async compute(
+    base: DecoderRunner,
+    sequences: readonly TokenSequence[],
+    options: BesideBaseOptions = {},
+  ): Promise<BesideBase> {
+    const batches = padIntoBatches(sequences, options.tokensPerBatch);
+    const last: Stream[] = [];
+    const losses = new Array<SequenceLoss>(sequences.length);
+    for (const [b, batch] of batches.entries()) {
+      throwIfCancelled(options.signal);
+      const { x } = await base.blocks(await base.embed(batch.ids, batch.shape));
+      // What later layers would read of earlier ones is not needed any more.
+      const stream: Stream = { x, perLayer: [], shared: new Map() };
+      last.push(stream);
+      const { nll, top1 } = await base.loss(stream, batch.targets);
+      take(losses, sequences, batch, nll, (from, to) => ({
+        correct: count(from, to, (i) => top1[i] === batch.targets[i]),
+        kl: null,
+        agreed: null,
+      }));
+      options.onShare?.((b + 1) / batches.length);
+    }
+    return new BesideBase(base, sequences, batches, last, losses);
+  }
+
+  /** One pass of a changed model, in the order of the sequences. Throws `numeric/non-finite` naming the sequence. */
+  async compare(changed: DecoderRunner, options: BesideBaseOptions = {}): Promise<SequenceLoss[]> {
+    const losses = new Array<SequenceLoss>(this.sequences.length);
+    for (const [b, batch] of this.batches.entries()) {
+      throwIfCancelled(options.signal);
+      const x = await changed.blocks(await changed.embed(batch.ids, batch.shape));
+      const { nll, kl, agree } = await changed.compare(x, batch.targets, (from, rows) =>
+        this.base.logits(this.last[b] as Stream, from, rows),
+      );
+      take(losses, this.sequences, batch, nll, (from, to) => ({
+        correct: null,
+        // Rounding may leave a divergence a hair below 0.
+        kl: Math.max(0, sum(kl, from, to)),
+        agreed: sum(agree, from, to),
+      }));
+      options.onShare?.((b + 1) / this.batches.length);
+    }
+    return losses;
+  }
+}
+
+function take(
+  losses: SequenceLoss[],
+  sequences: readonly TokenSequence[],
+  batch: PaddedBatch,
+  nll: ArrayLike<number>,
+  rest: (from: number, to: number) => Pick<SequenceLoss, "correct" | "kl" | "agreed">,
+): void {
+  for (const [row, index] of batch.rows.entries()) {
+    const s = sequences[index] as TokenSequence;
+    const { from, to } = scoredRange(s, row, batch.shape.length);
+    const total = sum(nll, from, to);
+    if (!Number.isFinite(total)) {
+      throw new EspalierError("numeric/non-finite", `the loss of ${s.id} is ${total}`, {
+        hint: "The weights hold values the model cannot compute with; check the checkpoint.",
+      });
+    }
+    losses[index] = { id: s.id, tokens: predictedTokens(s), sizeBytes: s.sizeBytes, nll: total, ...rest(from, to) };
+  }
+}
+
+function sum(values: ArrayLike<number>, from: number, to: number): number {
+  let total = 0;
+  for (let i = from; i < to; i++) total += values[i] as number;
+  return total;
+}
+
+function count(from: number, to: number, holds: (i: number) => boolean): number {
+  let found = 0;
+  for (let i = from; i < to; i++) if (holds(i)) found++;
+  return found;
+}
