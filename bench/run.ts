@@ -124,7 +124,9 @@ const scratch = mkdtempSync(join(tmpdir(), "espalier-bench-"));
 const exported = await least(async () => {
   const program = packageProgram(model.weights.arch, await shippedWeights(model), { context: 256, prefillLength: 32 });
   const about = { shortDescription: "bench", author: "", license: "", version: "1", userDefined: {} };
-  await writePackage(join(scratch, "ours.mlpackage"), program, about, { replace: true });
+  const path = join(scratch, "ours.mlpackage");
+  rmSync(path, { recursive: true, force: true });
+  await writePackage(path, program, about);
 }, 5);
 const shape = { batch: 8, length: 160 };
 const trainer = await Trainer.create(engine, model.weights, {

@@ -166,9 +166,7 @@ async function exportStreamed(checkpointFolder: string): Promise<void> {
   const metadata = { shortDescription: "streamed", author: "Espalier", license: "", version: "1", userDefined: {} };
   const predicted = await predictPackage(program, metadata);
   const started = performance.now();
-  const written = await writePackage(join(checkpointFolder, "Streamed.mlpackage"), program, metadata, {
-    replace: true,
-  });
+  const written = await writePackage(join(checkpointFolder, "Streamed.mlpackage"), program, metadata, {});
   if (written.sizeBytes !== predicted.sizeBytes) throw new Error(`predicted ${predicted.sizeBytes} bytes`);
   const largest = Math.max(...weightList(checkpoint.architecture).map((e) => elementCount(e.shape)));
   console.log(

@@ -61,19 +61,61 @@ export function invariant(condition: unknown, message: string): asserts conditio
   if (!condition) throw new EspalierError("internal/invariant", `internal: ${message}`);
 }
 
-const storeCodes: Record<string, { code: ErrorCode; hint: string }> = {
-  ENOSPC: { code: "store/disk-full", hint: "Free some space or choose another folder with --out." },
-  EDQUOT: { code: "store/disk-full", hint: "Your disk quota is used up; free some space or use another folder." },
-  ENOENT: { code: "model/missing-file", hint: "Check the path; nothing is there under that name." },
-  EACCES: { code: "store/io", hint: "Check the permissions of that file or folder." },
+/** What the operating system says no with, as a code, in words, and what to do. */
+const systemErrors: Readonly<Record<string, { code: ErrorCode; says: string; hint: string }>> = {
+  ENOSPC: { code: "store/disk-full", says: "the disk is full", hint: "Free some space, or choose another folder." },
+  EDQUOT: {
+    code: "store/disk-full",
+    says: "the disk quota is used up",
+    hint: "Free some space, or choose another folder.",
+  },
+  EFBIG: { code: "store/disk-full", says: "the file is larger than this disk allows", hint: "Choose another disk." },
+  ENOENT: { code: "model/missing-file", says: "nothing is there under that name", hint: "Check the path." },
+  ENOTDIR: { code: "input/invalid", says: "a part of the path is a file, not a folder", hint: "Check the path." },
+  EISDIR: { code: "input/invalid", says: "it is a folder, a file was expected", hint: "Give the file itself." },
+  ENAMETOOLONG: { code: "input/invalid", says: "the name is too long", hint: "Choose a shorter name." },
+  ELOOP: { code: "input/invalid", says: "its links lead in a circle", hint: "Give the real path." },
+  EINVAL: { code: "input/invalid", says: "the system does not take that path", hint: "Choose another name." },
+  EACCES: { code: "store/io", says: "permission is denied", hint: "Check the permissions of that file or folder." },
+  EPERM: {
+    code: "store/io",
+    says: "the system does not permit it",
+    hint: "Check the permissions of that file or folder.",
+  },
+  EROFS: { code: "store/io", says: "the disk is read-only", hint: "Choose a folder that can be written." },
+  EEXIST: { code: "store/exists", says: "something is there already", hint: "Choose another name, or remove it." },
+  ENOTEMPTY: { code: "store/exists", says: "the folder is not empty", hint: "Choose another name, or empty it." },
+  EBUSY: { code: "store/io", says: "another program is using it", hint: "Close that program and run again." },
+  ETXTBSY: { code: "store/io", says: "another program is using it", hint: "Close that program and run again." },
+  EXDEV: { code: "store/io", says: "it lies on another disk", hint: "Choose a folder on the same disk." },
+  EMFILE: { code: "store/io", says: "too many files are open", hint: "Raise the limit (ulimit -n) and run again." },
+  ENFILE: {
+    code: "store/io",
+    says: "too many files are open on this machine",
+    hint: "Close other programs and run again.",
+  },
+  EIO: { code: "store/io", says: "the disk failed to read or write", hint: "Check the disk." },
+  ENODEV: { code: "store/io", says: "the device is gone", hint: "Check the disk." },
+  ENXIO: { code: "input/invalid", says: "it is no ordinary file", hint: "Give an ordinary file." },
+  ESPIPE: { code: "input/invalid", says: "it is no ordinary file", hint: "Give an ordinary file." },
+  ENOMEM: { code: "run/memory", says: "memory is used up", hint: "Close other programs, or use a smaller model." },
 };
 
-/** Any thrown value as an `EspalierError`; file-system codes become `store/…` with the path kept in the message. */
+/** The path an error of the file system is about, as Node keeps it or names it. */
+function pathOf(error: Error): string {
+  const path = "path" in error && typeof error.path === "string" ? error.path : null;
+  return path ?? /'([^']+)'/.exec(error.message)?.[1] ?? "a file";
+}
+
+/** Any thrown value as an `EspalierError`; errors of the operating system get a code, plain words and the path. */
 export function toEspalierError(thrown: unknown): EspalierError {
   if (thrown instanceof EspalierError) return thrown;
   if (thrown instanceof Error) {
-    const errno = "code" in thrown && typeof thrown.code === "string" ? storeCodes[thrown.code] : undefined;
-    if (errno) return new EspalierError(errno.code, thrown.message, { hint: errno.hint, cause: thrown });
+    const known = "code" in thrown && typeof thrown.code === "string" ? systemErrors[thrown.code] : undefined;
+    if (known) {
+      const { code, says, hint } = known;
+      return new EspalierError(code, `${pathOf(thrown)}: ${says} (${thrown.message})`, { hint, cause: thrown });
+    }
     return new EspalierError("internal/invariant", thrown.message, { cause: thrown });
   }
   return new EspalierError("internal/invariant", String(thrown));

@@ -9,7 +9,7 @@ import { reportPage } from "../../experiments/studies/report-page.ts";
 import { type StarterStudyResult, starterStudyOptions } from "../../experiments/studies/starter.ts";
 import { throwIfCancelled } from "../../lib/cancel.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { withOutputDirectory, writeFileAtomic } from "../../lib/files/atomic.ts";
+import { requireReplaceable, withOutputDirectory, writeFileAtomic } from "../../lib/files/atomic.ts";
 import type { Client } from "../../server/api/client.ts";
 import { clock } from "../environment.ts";
 import { addFlags, parseFlags } from "../flags.ts";
@@ -53,6 +53,7 @@ export function addDemo(program: Command, signal: AbortSignal): void {
     const say = (text: string): void => {
       if (!json) process.stdout.write(`${text}\n`);
     };
+    requireReplaceable(join(config.out, "package"), { replace: true });
     const started = clock.nowMs();
     const session = await openWorkbenchSession({ computes: true, threads });
     try {
@@ -86,9 +87,11 @@ export function addDemo(program: Command, signal: AbortSignal): void {
         packageFolder = resolve(out, "package");
         const { folder } = await session.client.packages.folder.query({ id: packageRun.outputPackageId });
         await withOutputDirectory(packageFolder, (partial) => cp(folder, partial, { recursive: true }), {
+          marked: true,
           replace: true,
         });
-      } else await rm(join(out, "package"), { recursive: true, force: true });
+      } else if (requireReplaceable(join(out, "package"), { replace: true }))
+        await rm(join(out, "package"), { recursive: true });
       const seconds = (clock.nowMs() - started) / 1000;
       const page = join(out, "report.html");
       const engine = packageRun?.provenance?.engine ?? runs[0]?.provenance?.engine ?? "";

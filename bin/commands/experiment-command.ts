@@ -1,9 +1,10 @@
 /** @file What the verbs that run an experiment share: flags from its schema, a session, printing. */
 import type { Command } from "commander";
-import type { z } from "zod";
+import { z } from "zod";
 import { type Experiment, runExperiment, type Unit } from "../../experiments/definition.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { addFlags, parseFlags } from "../flags.ts";
+import { checkOutputs } from "../output-check.ts";
 import { type CommandSession, type EngineName, engines, openSession } from "../session.ts";
 
 export interface CommonOptions {
@@ -75,6 +76,7 @@ export function addExperimentCommand<C, U extends Unit, R, S>(
     for (const [i, name] of positional.entries()) given[name] = args[i];
     const config = parseFlags(experiment.config as z.ZodType<C>, given);
     const options = commonOptions(given);
+    checkOutputs(experiment.config, z.record(z.string(), z.unknown()).parse(config));
     const session = await openSession(options, signal);
     try {
       const result = await runExperiment(experiment, config, session);

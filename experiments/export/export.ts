@@ -190,7 +190,7 @@ async function exportPackage(
       await rename(written.path, join(folder, file));
       return card;
     },
-    { replace: config.replace },
+    { marked: true, replace: config.replace },
   );
 }
 

@@ -410,7 +410,7 @@ export async function writeCheckpoint(directory: string, checkpoint: CheckpointT
         if (await stat(from).catch(() => null)) await copyFile(from, join(partial, file));
       }
     },
-    { replace: checkpoint.replace ?? false },
+    { marked: true, replace: checkpoint.replace ?? false },
   );
 }
 

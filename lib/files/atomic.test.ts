@@ -9,9 +9,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { cleanUpTemporaryOutput, withOutputDirectory, writeAtomically, writeFileAtomic } from "./atomic.ts";
+import { MARK_FILE } from "./mark.ts";
 
 let folder = "";
 beforeEach(() => {
@@ -34,19 +36,90 @@ test("a folder appears under its name when it is complete, and not before", asyn
   expect(readdirSync(join(folder, "deep"))).toEqual(["out"]);
 });
 
-test("what is there is refused, or replaced when asked; a file as well as a folder", async () => {
+const marked = { marked: true };
+const replacing = { marked: true, replace: true };
+
+test("what is there is refused, or replaced when asked", async () => {
   const out = join(folder, "out");
-  await withOutputDirectory(out, put("first"));
+  await withOutputDirectory(out, put("first"), marked);
   await expect(withOutputDirectory(out, put("second"))).rejects.toMatchObject({ code: "store/exists" });
   expect(content(out)).toBe("first");
-  await withOutputDirectory(out, put("second"), { replace: true });
+  await withOutputDirectory(out, put("second"), replacing);
   expect(content(out)).toBe("second");
-  const file = join(folder, "file");
-  writeFileSync(file, "text");
-  await expect(withOutputDirectory(file, put("x"))).rejects.toMatchObject({ code: "store/exists" });
-  await withOutputDirectory(file, put("x"), { replace: true });
-  expect(content(file)).toBe("x");
-  expect(readdirSync(folder).sort()).toEqual(["file", "out"]);
+  writeFileSync(join(out, ".DS_Store"), "left by a file browser");
+  await withOutputDirectory(out, put("third"), replacing);
+  expect(content(out)).toBe("third");
+  expect(readdirSync(folder)).toEqual(["out"]);
+});
+
+test.each([
+  ["a file", (out: string) => writeFileSync(out, "theirs"), "a file or a link"],
+  ["a link", (out: string) => symlinkSync(tmpdir(), out), "a file or a link"],
+  ["a folder without a mark", (out: string) => put("theirs")(makeFolder(out)), "not written by Espalier"],
+  ["a folder with a damaged mark", (out: string) => writeFileSync(join(makeFolder(out), MARK_FILE), "{}"), null],
+])("%s of somebody's is never replaced", async (_what, make, words) => {
+  const out = join(folder, "out");
+  await make(out);
+  const replacingIt = withOutputDirectory(out, put("new"), replacing);
+  if (words === null) await replacingIt;
+  else
+    await expect(replacingIt).rejects.toMatchObject({ code: "store/exists", message: expect.stringContaining(words) });
+  if (words?.includes("Espalier")) expect(content(out)).toBe("theirs");
+});
+
+const makeFolder = (path: string): string => {
+  mkdirSync(path, { recursive: true });
+  return path;
+};
+
+test("a folder of ours with one file of somebody's in it is never replaced, whenever the file came", async () => {
+  const out = join(folder, "out");
+  await withOutputDirectory(out, put("ours"), marked);
+  mkdirSync(join(out, "deep"));
+  writeFileSync(join(out, "deep", "thesis.txt"), "five years");
+  await expect(withOutputDirectory(out, put("new"), replacing)).rejects.toMatchObject({
+    code: "store/exists",
+    message: expect.stringContaining("deep/thesis.txt"),
+  });
+  rmSync(join(out, "deep"), { recursive: true });
+  const meanwhile = withOutputDirectory(
+    out,
+    async (partial) => {
+      await put("new")(partial);
+      writeFileSync(join(out, "thesis.txt"), "five years");
+    },
+    replacing,
+  );
+  await expect(meanwhile).rejects.toMatchObject({ code: "store/exists" });
+  expect([content(out), readFileSync(join(out, "thesis.txt"), "utf8")]).toEqual(["ours", "five years"]);
+});
+
+test("an empty path names no folder", async () => {
+  for (const path of ["", "  ", "\n"])
+    await expect(withOutputDirectory(path, put("x"), replacing)).rejects.toMatchObject({ code: "input/invalid" });
+});
+
+test("any tree of somebody's survives any order to replace it", async () => {
+  const names = fc.constantFrom("a", "b", "content", "config.json", "deep/x", "deep/deeper/y");
+  let round = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.uniqueArray(names, { minLength: 1 }), fc.boolean(), async (files, ours) => {
+      const out = join(folder, `tree-${round++}`);
+      if (ours) await withOutputDirectory(out, put("ours"), marked);
+      const foreign = files.filter((f) => !ours || f !== "content");
+      for (const f of foreign) {
+        mkdirSync(dirname(join(out, f)), { recursive: true });
+        writeFileSync(join(out, f), "theirs");
+      }
+      const done = await withOutputDirectory(out, put("new"), replacing).then(
+        () => true,
+        () => false,
+      );
+      expect(done).toBe(foreign.length === 0);
+      for (const f of foreign) expect(readFileSync(join(out, f), "utf8")).toBe("theirs");
+    }),
+    { numRuns: 60 },
+  );
 });
 
 const makeFull = (out: string): void => {
@@ -90,8 +163,8 @@ test("two builders of one name: one wins, the other is told, nothing is mixed", 
 
 test("an old folder comes back when the new one cannot take its place", async () => {
   const out = join(folder, "out");
-  await withOutputDirectory(out, put("old"));
-  const running = withOutputDirectory(out, async (partial) => rmSync(partial, { recursive: true }), { replace: true });
+  await withOutputDirectory(out, put("old"), marked);
+  const running = withOutputDirectory(out, async (partial) => rmSync(partial, { recursive: true }), replacing);
   await expect(running).rejects.toMatchObject({ code: "model/missing-file" });
   expect(content(out)).toBe("old");
   expect(readdirSync(folder)).toEqual(["out"]);
@@ -99,23 +172,23 @@ test("an old folder comes back when the new one cannot take its place", async ()
 
 test("replacing what somebody has removed meanwhile just writes", async () => {
   const out = join(folder, "out");
-  await withOutputDirectory(out, put("old"));
+  await withOutputDirectory(out, put("old"), marked);
   const build = async (partial: string): Promise<void> => {
     await put("new")(partial);
     rmSync(out, { recursive: true });
   };
-  await withOutputDirectory(out, build, { replace: true });
+  await withOutputDirectory(out, build, replacing);
   expect(content(out)).toBe("new");
 });
 
 test("a build that fails leaves nothing, and the old folder as it was", async () => {
   const out = join(folder, "out");
-  await withOutputDirectory(out, put("old"));
+  await withOutputDirectory(out, put("old"), marked);
   const failing = async (partial: string): Promise<void> => {
     await put("half")(partial);
     throw new Error("stop");
   };
-  await expect(withOutputDirectory(out, failing, { replace: true })).rejects.toThrow("stop");
+  await expect(withOutputDirectory(out, failing, replacing)).rejects.toThrow("stop");
   await expect(withOutputDirectory(join(folder, "other"), failing)).rejects.toThrow("stop");
   await expect(writeAtomically(join(folder, "file"), failing)).rejects.toMatchObject({ name: "EspalierError" });
   expect(content(out)).toBe("old");

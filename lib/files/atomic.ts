@@ -4,11 +4,15 @@
  * A file or folder is built beside its destination under a temporary name and renamed at the end. Whatever goes wrong,
  * the temporary is removed; a killed process leaves at most a `.partial` beside the destination, never a half under its
  * name. What a signal handler has to remove is kept in one list.
+ *
+ * Nothing of somebody else's is ever deleted: a folder that may be replaced later lists its files in a mark of its own
+ * (`mark.ts`), and only a folder that holds nothing else is replaced.
  */
 import { lstatSync, mkdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
-import { lstat, mkdir, open, rename, rm } from "node:fs/promises";
+import { mkdir, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { EspalierError, toEspalierError } from "../errors.ts";
+import { strangerIn, writeMark } from "./mark.ts";
 
 const temporary = new Set<string>();
 let counter = 0;
@@ -53,24 +57,32 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array): 
   });
 }
 
+export interface OutputOptions {
+  /** The folder gets a mark, so that it may be replaced later. */
+  readonly marked?: boolean;
+  /** Replace what is there, if Espalier wrote all of it. */
+  readonly replace?: boolean;
+}
+
 /**
- * Builds a folder. Throws `store/exists` when something is there already, unless `replace`, which removes it only after
- * the new one is complete and puts it back when the new one cannot take its place. What somebody else puts under the name
- * while the folder is built is never replaced: that throws `store/exists` too.
+ * Builds a folder. Throws `store/exists` when something is there already. With `replace`, a folder that Espalier wrote is
+ * removed after the new one is complete, and put back when the new one cannot take its place; anything else is left alone with
+ * `store/exists`. So is what somebody else puts under the name while the folder is built.
  */
 export async function withOutputDirectory<T>(
   final: string,
   build: (temporaryPath: string) => Promise<T>,
-  options: { replace?: boolean } = {},
+  options: OutputOptions = {},
 ): Promise<T> {
-  const path = resolve(final);
-  const there = await lstat(path).catch(() => null);
-  if (there && !options.replace) throw existsAlready(final);
+  const path = outputPath(final);
+  const there = requireReplaceable(path, options);
   const partial = temporaryName(path);
   temporary.add(partial);
   try {
     await mkdir(partial, { recursive: true });
     const result = await build(partial);
+    if (options.marked) await writeMark(partial);
+    if (there) requireReplaceable(path, options);
     const old = there ? temporaryName(path) : null;
     exchange(partial, path, old);
     if (old) await rm(old, { recursive: true, force: true }).catch(() => undefined);
@@ -81,6 +93,28 @@ export async function withOutputDirectory<T>(
   } finally {
     temporary.delete(partial);
   }
+}
+
+/** Throws `input/invalid` for a path that names nothing. */
+function outputPath(final: string): string {
+  if (final.trim() === "")
+    throw new EspalierError("input/invalid", "the output has an empty path", {
+      hint: "Name a new folder: --out small.",
+    });
+  return resolve(final);
+}
+
+/** Whether something is there. Throws `store/exists` for what may not be replaced. */
+export function requireReplaceable(final: string, options: OutputOptions): boolean {
+  const path = outputPath(final);
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (!there) return false;
+  if (!options.replace) throw existsAlready(path);
+  const stranger = strangerIn(path);
+  if (stranger === null) return true;
+  throw new EspalierError("store/exists", `${path} is not replaced: ${stranger}`, {
+    hint: "Only what Espalier wrote is replaced. Choose another --out, or move that away yourself.",
+  });
 }
 
 const existsAlready = (path: string, cause?: unknown): EspalierError =>

@@ -98,39 +98,25 @@ const underWay = new Map<string, Promise<void>>();
 
 /**
  * The folder at `target`, whole or not at all. Its files are read-only and may share their bytes with the store: never write
- * into them. Does nothing when exactly those files are there; throws `store/exists` when other ones are, unless `replace`.
+ * into them. Does nothing when exactly those files are there; throws `store/exists` when other ones are.
  */
-export function materializeDirectory(
-  store: ArtifactStore,
-  sha256: string,
-  target: string,
-  options: { readonly replace?: boolean } = {},
-): Promise<void> {
+export function materializeDirectory(store: ArtifactStore, sha256: string, target: string): Promise<void> {
   // Two runs of one process that want the same checkpoint fetch it once.
   const key = `${sha256} ${resolve(target)}`;
   const running = underWay.get(key);
   if (running) return running;
-  const started = materialize(store, sha256, target, options).finally(() => underWay.delete(key));
+  const started = materialize(store, sha256, target).finally(() => underWay.delete(key));
   underWay.set(key, started);
   return started;
 }
 
-async function materialize(
-  store: ArtifactStore,
-  sha256: string,
-  target: string,
-  options: { readonly replace?: boolean },
-): Promise<void> {
+async function materialize(store: ArtifactStore, sha256: string, target: string): Promise<void> {
   const files = await readManifest(store, sha256);
   if (await holds(target, files)) return;
   try {
-    await withOutputDirectory(
-      target,
-      async (partial) => {
-        for (const f of files) await store.fetchTo(f.sha256, join(partial, f.path), { readOnly: true });
-      },
-      options,
-    );
+    await withOutputDirectory(target, async (partial) => {
+      for (const f of files) await store.fetchTo(f.sha256, join(partial, f.path), { readOnly: true });
+    });
   } catch (thrown) {
     // Another process may have brought the same folder meanwhile.
     if (thrown instanceof EspalierError && thrown.code === "store/exists" && (await holds(target, files))) return;

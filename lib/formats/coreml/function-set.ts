@@ -56,48 +56,44 @@ export async function writeFunctionSet(
   metadataOf: (fn: string) => PackageMetadata,
   options: PackageOptions & { limitBytes?: number } = {},
 ): Promise<FunctionSetDescription> {
-  const { replace = false, limitBytes = PACKAGE_LIMIT_BYTES, ...packageOptions } = options;
-  return withOutputDirectory(
-    path,
-    async (folder) => {
-      const packages: FunctionSetDescription["packages"] = [];
-      for (const fn of program.functions) {
-        const own = onlyMain(program, fn);
-        const metadata = metadataOf(fn.name);
-        const predicted = await predictPackage(own, metadata, packageOptions);
-        const entry = { function: fn.name, weightBytes: predicted.weightBytes };
-        if (predicted.weightBytes > limitBytes) {
-          const file = `${fn.name}.pipeline`;
-          const parts = await writePipeline(join(folder, file), own, metadata, { ...packageOptions, limitBytes });
-          const { size } = await stat(join(folder, file, PIPELINE_FILE));
-          packages.push({
-            ...entry,
-            file,
-            sizeBytes: parts.packages.reduce((n, p) => n + (p.sizeBytes ?? 0), size),
-            weightBytes: parts.packages.reduce((n, p) => n + p.weightBytes, 0),
-          });
-          continue;
-        }
-        const file = `${fn.name}.mlpackage`;
-        const { sizeBytes } = await writePackage(join(folder, file), own, metadata, packageOptions);
-        if (sizeBytes !== predicted.sizeBytes)
-          throw new EspalierError(
-            "export/parity",
-            `${file} has ${sizeBytes} bytes, ${predicted.sizeBytes} were predicted`,
-          );
-        packages.push({ ...entry, file, sizeBytes });
+  const { limitBytes = PACKAGE_LIMIT_BYTES, ...packageOptions } = options;
+  return withOutputDirectory(path, async (folder) => {
+    const packages: FunctionSetDescription["packages"] = [];
+    for (const fn of program.functions) {
+      const own = onlyMain(program, fn);
+      const metadata = metadataOf(fn.name);
+      const predicted = await predictPackage(own, metadata, packageOptions);
+      const entry = { function: fn.name, weightBytes: predicted.weightBytes };
+      if (predicted.weightBytes > limitBytes) {
+        const file = `${fn.name}.pipeline`;
+        const parts = await writePipeline(join(folder, file), own, metadata, { ...packageOptions, limitBytes });
+        const { size } = await stat(join(folder, file, PIPELINE_FILE));
+        packages.push({
+          ...entry,
+          file,
+          sizeBytes: parts.packages.reduce((n, p) => n + (p.sizeBytes ?? 0), size),
+          weightBytes: parts.packages.reduce((n, p) => n + p.weightBytes, 0),
+        });
+        continue;
       }
-      const description: FunctionSetDescription = {
-        format: "espalier-functions",
-        version: 1,
-        defaultFunction: program.defaultFunction,
-        packages,
-      };
-      await writeFile(join(folder, FUNCTIONS_FILE), `${JSON.stringify(description, null, 2)}\n`);
-      return description;
-    },
-    { replace },
-  );
+      const file = `${fn.name}.mlpackage`;
+      const { sizeBytes } = await writePackage(join(folder, file), own, metadata, packageOptions);
+      if (sizeBytes !== predicted.sizeBytes)
+        throw new EspalierError(
+          "export/parity",
+          `${file} has ${sizeBytes} bytes, ${predicted.sizeBytes} were predicted`,
+        );
+      packages.push({ ...entry, file, sizeBytes });
+    }
+    const description: FunctionSetDescription = {
+      format: "espalier-functions",
+      version: 1,
+      defaultFunction: program.defaultFunction,
+      packages,
+    };
+    await writeFile(join(folder, FUNCTIONS_FILE), `${JSON.stringify(description, null, 2)}\n`);
+    return description;
+  });
 }
 
 /** Whether `path` is a folder that `writeFunctionSet` wrote. */

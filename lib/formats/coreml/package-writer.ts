@@ -41,7 +41,6 @@ export interface WrittenPackage {
 export interface PackageOptions {
   /** Where it is meant to run; `gpu` allows every legal weight. */
   readonly compute?: ComputeTarget;
-  readonly replace?: boolean;
 }
 
 /** Writes `path` (which must end in `.mlpackage`), whole or not at all. Throws `export/unsupported`, `store/…`. */
@@ -57,7 +56,7 @@ export async function writePackage(
     });
   }
   const target = checkedTarget(program, options);
-  return withOutputDirectory(path, (folder) => writeContents(folder, program, target, metadata), options);
+  return withOutputDirectory(path, (folder) => writeContents(folder, program, target, metadata));
 }
 
 /** The bytes `writePackage` will write: everything is laid out, nothing is written and no deferred data made. */

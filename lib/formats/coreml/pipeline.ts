@@ -82,65 +82,60 @@ export async function writePipeline(
 ): Promise<PipelineDescription> {
   const limitBytes = options.limitBytes ?? PACKAGE_LIMIT_BYTES;
   const parts = partition(program, limitBytes);
-  const { replace = false, ...packageOptions } = options;
-  return withOutputDirectory(
-    path,
-    async (folder) => {
-      const packages: PipelineDescription["packages"] = [];
-      for (const [i, part] of parts.entries()) {
-        const holds = contentOf(part);
-        const file = `${String(i + 1).padStart(2, "0")}-${holds}.mlpackage`;
-        const idle = part.functions.find((fn) => fn.outputs.length === 0 && fn.operations.length === 0);
-        if (idle)
-          throw new EspalierError(
-            "export/unsupported",
-            `part ${i + 1} (${holds}) leaves ${idle.name} with nothing to do`,
-            { hint: "Choose another limit: --max-package-bytes." },
-          );
-        const predicted = await predictPackage(part, metadata, packageOptions);
-        const { weightBytes } = predicted;
-        // Constants that several operations share may lie in more parts than one.
-        if (weightBytes > limitBytes * 1.05)
-          throw new EspalierError(
-            "export/unsupported",
-            `part ${i + 1} (${holds}) would hold ${weightBytes} bytes of weights, ${limitBytes} are allowed`,
-            { hint: "Raise the limit." },
-          );
-        const written = await writePackage(join(folder, file), part, metadata, packageOptions);
-        const functions = Object.fromEntries(
-          part.functions.map((fn) => [
-            fn.name,
-            {
-              inputs: shown(fn.inputs, "tensor"),
-              outputs: shown(fn.outputs, "tensor"),
-              states: shown(fn.inputs, "state"),
-            },
-          ]),
+  return withOutputDirectory(path, async (folder) => {
+    const packages: PipelineDescription["packages"] = [];
+    for (const [i, part] of parts.entries()) {
+      const holds = contentOf(part);
+      const file = `${String(i + 1).padStart(2, "0")}-${holds}.mlpackage`;
+      const idle = part.functions.find((fn) => fn.outputs.length === 0 && fn.operations.length === 0);
+      if (idle)
+        throw new EspalierError(
+          "export/unsupported",
+          `part ${i + 1} (${holds}) leaves ${idle.name} with nothing to do`,
+          { hint: "Choose another limit: --max-package-bytes." },
         );
-        if (written.sizeBytes !== predicted.sizeBytes)
-          throw new EspalierError(
-            "export/parity",
-            `part ${i + 1} (${holds}) has ${written.sizeBytes} bytes, ${predicted.sizeBytes} were predicted`,
-          );
-        packages.push({ file, holds, sizeBytes: written.sizeBytes, weightBytes, functions });
-      }
-      const description: PipelineDescription = {
-        format: "espalier-pipeline",
-        version: 1,
-        defaultFunction: program.defaultFunction,
-        packages,
-        functions: Object.fromEntries(
-          program.functions.map((fn) => [
-            fn.name,
-            { inputs: shown(fn.inputs, "tensor"), outputs: shown(fn.outputs, "tensor") },
-          ]),
-        ),
-      };
-      await writeFile(join(folder, PIPELINE_FILE), `${JSON.stringify(description, null, 2)}\n`);
-      return description;
-    },
-    { replace },
-  );
+      const predicted = await predictPackage(part, metadata, options);
+      const { weightBytes } = predicted;
+      // Constants that several operations share may lie in more parts than one.
+      if (weightBytes > limitBytes * 1.05)
+        throw new EspalierError(
+          "export/unsupported",
+          `part ${i + 1} (${holds}) would hold ${weightBytes} bytes of weights, ${limitBytes} are allowed`,
+          { hint: "Raise the limit." },
+        );
+      const written = await writePackage(join(folder, file), part, metadata, options);
+      const functions = Object.fromEntries(
+        part.functions.map((fn) => [
+          fn.name,
+          {
+            inputs: shown(fn.inputs, "tensor"),
+            outputs: shown(fn.outputs, "tensor"),
+            states: shown(fn.inputs, "state"),
+          },
+        ]),
+      );
+      if (written.sizeBytes !== predicted.sizeBytes)
+        throw new EspalierError(
+          "export/parity",
+          `part ${i + 1} (${holds}) has ${written.sizeBytes} bytes, ${predicted.sizeBytes} were predicted`,
+        );
+      packages.push({ file, holds, sizeBytes: written.sizeBytes, weightBytes, functions });
+    }
+    const description: PipelineDescription = {
+      format: "espalier-pipeline",
+      version: 1,
+      defaultFunction: program.defaultFunction,
+      packages,
+      functions: Object.fromEntries(
+        program.functions.map((fn) => [
+          fn.name,
+          { inputs: shown(fn.inputs, "tensor"), outputs: shown(fn.outputs, "tensor") },
+        ]),
+      ),
+    };
+    await writeFile(join(folder, PIPELINE_FILE), `${JSON.stringify(description, null, 2)}\n`);
+    return description;
+  });
 }
 
 const bad = (what: string, cause?: unknown): EspalierError =>

@@ -144,7 +144,7 @@ test("what a target lacks is refused by name", async () => {
     const x = b.input("x", fp16(1, 2, 4));
     return { y: b.op("scaled_dot_product_attention", { query: x, key: x, value: x })[0] as Value };
   };
-  await expect(writePackage(path, one("iOS17", "main", attention), metadata, { replace: true })).rejects.toThrow(
+  await expect(writePackage(path, one("iOS17", "main", attention), metadata)).rejects.toThrow(
     /scaled_dot_product_attention.*no such operation.*iOS 17/,
   );
 });
