@@ -225,7 +225,11 @@ async function runPackage(
   const { tokenizer } = source.model;
   const walk = async (opened: OpenedPackage): Promise<Parity> => {
     const shipped = await packageModel(opened.engine, opened, "round", tables);
-    return compareWithModel(reference, shipped, text, tokenizer, { signal, onShare });
+    try {
+      return await compareWithModel(reference, shipped, text, tokenizer, { signal, onShare });
+    } finally {
+      await shipped.dispose();
+    }
   };
   if (source.held) {
     const found = await walk(await loadPackage(engine, path));

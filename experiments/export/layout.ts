@@ -4,7 +4,6 @@
  * For the Neural Engine headroom is measured first on the unscaled program; where a value comes near fp16's largest the
  * program is built again with the factors that bring it back.
  */
-import { hostEmbedding } from "../../lib/decoder/neural-engine/embedding.ts";
 import { type Headroom, measureHeadroom } from "../../lib/decoder/neural-engine/headroom.ts";
 import {
   type NeuralEngineOptions,
@@ -24,7 +23,7 @@ import type { Program } from "../../lib/mil/program.ts";
 import type { ExperimentContext } from "../definition.ts";
 import type { ExportCard } from "./card.ts";
 import type { ExportConfig, ExportSizes } from "./config.ts";
-import { type ExportSource, weightOf } from "./source.ts";
+import type { ExportSource } from "./source.ts";
 
 export interface Layout {
   readonly program: Program;
@@ -121,8 +120,7 @@ async function measure(
   const { sequences } = source.text;
   const program = neuralEngineProgram(source.arch, source.weights, plan);
   const outside = (name: string, isOutside: boolean): RowTable | null => {
-    if (!isOutside) return null;
-    return source.held ? hostEmbedding(weightOf(source, name)) : shippedTable(source.model.checkpoint, name);
+    return isOutside ? shippedTable(source.model.checkpoint, name) : null;
   };
   const tables = {
     embedding: outside("embedding", sizes.embedding === "host"),

@@ -1,22 +1,24 @@
 /**
  * @file What an export starts from: the weights as they ship, and the fp32 model with those very weights it is compared with.
  *
- * One rule: a model of more than `streamAboveBytes` in fp32 is streamed. Its weights are read by range when the package is written,
- * and the reference runs one layer at a time on texts chosen beforehand; a smaller one is held in memory and decodes freely.
+ * Weights are read by range whenever a program is written or run, so that at any time one decoded model is in memory: first the
+ * reference, whose logits on the compared texts are all that is kept of it, then the package. One rule: a model of more than
+ * `streamAboveBytes` in fp32 is never in memory as a whole. Its reference runs one layer at a time on texts chosen beforehand,
+ * its package part by part; that of a smaller one decodes freely.
  */
 
-import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
+import { throwIfCancelled } from "../../lib/cancel.ts";
+import { type DecoderArchitecture, isRowTable } from "../../lib/decoder/architecture.ts";
 import { argmax, generate, type StepModel } from "../../lib/decoder/generate.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";
-import { knownTextModel, streamedLogits } from "../../lib/decoder/streamed-logits.ts";
-import { inMemoryWeights, parameterCount, weightList } from "../../lib/decoder/weights.ts";
+import { type KnownText, knownTextModel, streamedLogits, wholeWeight } from "../../lib/decoder/streamed-logits.ts";
+import { decoderWeights, parameterCount, type RowTable, weightList } from "../../lib/decoder/weights.ts";
 import type { Executable } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { sequencesFromText } from "../../lib/eval/sequences.ts";
 import { shippedTable, streamedWeights, withGains } from "../../lib/export/streamed-weights.ts";
 import { roundToFloat16 } from "../../lib/float16.ts";
-import { f32 } from "../../lib/mil/tensor.ts";
-import { decodeWeight } from "../../lib/weights/decode.ts";
+import type { Tensor } from "../../lib/mil/tensor.ts";
 import type { CompressedWeight, DeferredWeight } from "../../lib/weights/weight.ts";
 import type { ExperimentContext } from "../definition.ts";
 import { type ModelFiles, readText } from "../models.ts";
@@ -29,19 +31,24 @@ const STREAMED_TOKENS = 8;
 /** Text of a streamed model: logits of large vocabularies are kept for all of it. */
 const STREAMED_TEXT = { sequences: 2, positions: 64 };
 
-export type ExportSource = {
+/** Positions the reference takes at once. */
+const REFERENCE_PREFILL = 16;
+
+export interface ExportSource {
   readonly model: ModelFiles;
   readonly arch: DecoderArchitecture;
   /** In fp32. */
   readonly modelBytes: number;
+  /** Small enough to be decoded into memory as a whole. */
+  readonly held: boolean;
+  /** As they ship. */
+  readonly weights: ReadonlyMap<string, CompressedWeight | DeferredWeight>;
+  /** Knows what the fp32 model says on the texts below. */
   readonly reference: StepModel;
   readonly text: ComparedText;
   /** Of the golden vectors. */
   readonly golden: { readonly prompt: readonly number[]; readonly greedyTokens: number };
-} & (
-  | { readonly held: true; readonly weights: ReadonlyMap<string, CompressedWeight> }
-  | { readonly held: false; readonly weights: ReadonlyMap<string, CompressedWeight | DeferredWeight> }
-);
+}
 
 export function weightOf<W>({ weights }: { readonly weights: ReadonlyMap<string, W> }, name: string): W {
   const w = weights.get(name);
@@ -71,19 +78,70 @@ export async function exportSource(
 ): Promise<ExportSource> {
   const arch = model.checkpoint.architecture;
   const modelBytes = fp32Bytes(arch);
-  const known = { model, arch, modelBytes };
-  if (modelBytes > config.streamAboveBytes) {
-    const weights = await withGains(streamedWeights(model.checkpoint));
-    return { ...known, held: false, weights, ...(await streamedReference(config, sizes, model, weights, context)) };
+  const weights = await withGains(streamedWeights(model.checkpoint));
+  const held = modelBytes <= config.streamAboveBytes;
+  const known = held
+    ? await heldReference(config, sizes, model, weights, context)
+    : await streamedReference(config, sizes, model, weights, context);
+  return { model, arch, modelBytes, held, weights, ...known };
+}
+
+type KnownReference = Pick<ExportSource, "reference" | "text" | "golden">;
+
+/** The reference decodes; what it says is kept, and its weights are let go. */
+async function heldReference(
+  config: ExportConfig,
+  sizes: ExportSizes,
+  model: ModelFiles,
+  weights: ReadonlyMap<string, CompressedWeight | DeferredWeight>,
+  { engine, signal }: ExperimentContext,
+): Promise<KnownReference> {
+  const arch = model.checkpoint.architecture;
+  const tensors = new Map<string, Tensor>();
+  const tables = new Map<string, RowTable>();
+  for (const { name, role } of weightList(arch)) {
+    throwIfCancelled(signal);
+    if (isRowTable(role)) tables.set(name, shippedTable(model.checkpoint, name));
+    else tensors.set(name, await wholeWeight(weightOf({ weights }, name)));
   }
-  const weights = await shippedWeights(model);
-  const decoded = new Map([...weights].map(([name, w]) => [name, f32(w.shape, decodeWeight(w))]));
-  const reference = await stepModel(context.engine, inMemoryWeights(arch, decoded), {
-    context: sizes.contexts.at(-1) as number,
-  });
-  const text = await comparedText(config, sizes, model, reference, context.signal);
-  const prompt = goldenPrompt(text.sequences[0] ?? text.seed, functionsOf(sizes));
-  return { ...known, held: true, weights, reference, text, golden: { prompt, greedyTokens: GOLDEN_TOKENS } };
+  const context = sizes.contexts.at(-1) as number;
+  const prefillLength = Math.min(REFERENCE_PREFILL, context);
+  const free = await stepModel(engine, decoderWeights(arch, tensors, tables), { context, prefillLength });
+  try {
+    const text = await comparedText(config, sizes, model, free, signal);
+    const prompt = goldenPrompt(text.sequences[0] ?? text.seed, functionsOf(sizes));
+    const checked = Math.min(text.checkTokens, context - text.seed.length);
+    const vectors = Math.min(GOLDEN_TOKENS, (sizes.contexts[0] as number) - prompt.length);
+    const texts = [await greedyText(free, text.seed, checked, signal), await greedyText(free, prompt, vectors, signal)];
+    for (const ids of text.sequences) texts.push(await greedyText(free, ids, 0, signal));
+    return { reference: knownTextModel(arch.vocab, context, texts), text, golden: { prompt, greedyTokens: vectors } };
+  } finally {
+    await free.dispose();
+  }
+}
+
+/** A text and `count` tokens the model goes on with, with the logits at every position. */
+async function greedyText(
+  model: StepModel,
+  prompt: readonly number[],
+  count: number,
+  signal: AbortSignal | undefined,
+): Promise<KnownText> {
+  const ids = [...prompt];
+  const logits: Float32Array[] = [];
+  const session = model.open();
+  try {
+    while (logits.length < prompt.length + count) {
+      throwIfCancelled(signal);
+      if (logits.length === ids.length) ids.push(argmax(logits.at(-1) as Float32Array));
+      const width = session.chunk(logits.length, ids.length - logits.length);
+      const rows = await session.feed(ids.slice(logits.length, logits.length + width), logits.length);
+      for (let r = 0; r < width; r++) logits.push(rows.slice(r * model.vocab, (r + 1) * model.vocab));
+    }
+    return { ids, logits };
+  } finally {
+    session.dispose();
+  }
 }
 
 /** What calls there will be, before there is a plan. */
@@ -131,7 +189,7 @@ async function streamedReference(
   model: ModelFiles,
   weights: ReadonlyMap<string, CompressedWeight | DeferredWeight>,
   { engine, signal, log }: ExperimentContext,
-): Promise<Pick<ExportSource, "reference" | "text" | "golden">> {
+): Promise<KnownReference> {
   const arch = model.checkpoint.architecture;
   const sequences = await heldOut(config, sizes, model, STREAMED_TEXT);
   const prompt = sequences[0] ? goldenPrompt(sequences[0], functionsOf(sizes)) : firstTokens(model);

@@ -172,7 +172,8 @@ function driven(
     const session = model.open();
     return use.prefill === null ? { ...session, chunk: () => 1 } : session;
   };
-  return { vocab: model.vocab, context: Math.min(use.context, model.context), open };
+  // What was compiled belongs to the model.
+  return { vocab: model.vocab, context: Math.min(use.context, model.context), open, dispose: async () => {} };
 }
 
 /** Teacher-forced over prompt and greedy text, then free from the prompt on. */

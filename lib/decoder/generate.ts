@@ -17,6 +17,8 @@ export interface StepModel {
   /** Positions a text can have. */
   readonly context: number;
   open(): StepSession;
+  /** Releases what was compiled. */
+  dispose(): Promise<void>;
 }
 
 /** One text, with its KV cache. */

@@ -46,11 +46,14 @@ export interface OpenedPackage extends LoadedPackage {
   readonly engine: Engine;
 }
 
-/** Reads the package at `path`, or the folder of a pipeline or of packages for single functions. */
+/**
+ * Reads the package at `path`, or the folder of a pipeline or of packages for single functions. Large weights stay in the files
+ * until a function is compiled, so the package must stay where it is.
+ */
 export async function loadPackage(engine: Engine, path: string): Promise<OpenedPackage> {
-  if (await isPipeline(path)) return pipelineEngine(engine, await readPipeline(path));
+  if (await isPipeline(path)) return pipelineEngine(engine, await readPipeline(path, { deferred: true }));
   if (await isFunctionSet(path)) return joinedFunctions(engine, await readFunctionSet(path));
-  const { program, userDefined } = await readPackage(path);
+  const { program, userDefined } = await readPackage(path, { deferred: true });
   return { engine, program, userDefined };
 }
 

@@ -51,6 +51,10 @@ export function plainStepModel(functions: PlainFunctions): StepModel {
         dispose: () => state?.dispose(),
       };
     },
+    async dispose() {
+      await decode.dispose();
+      await prefill?.executable.dispose();
+    },
   };
 }
 

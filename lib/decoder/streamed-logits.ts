@@ -129,10 +129,12 @@ export function knownTextModel(vocab: number, context: number, texts: readonly K
         dispose() {},
       };
     },
+    async dispose() {},
   };
 }
 
-async function wholeWeight(w: CompressedWeight | DeferredWeight): Promise<Tensor> {
+/** All values of a weight in fp32, decoded piece by piece. */
+export async function wholeWeight(w: CompressedWeight | DeferredWeight): Promise<Tensor> {
   if (w.kind !== "deferred") return f32(w.shape, decodeWeight(w));
   const values = new Float32Array(elementCount(w.form.shape));
   let at = 0;

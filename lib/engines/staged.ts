@@ -11,8 +11,8 @@
 import { throwIfCancelled } from "../cancel.ts";
 import { EspalierError } from "../errors.ts";
 import { partition } from "../mil/passes/partition.ts";
-import type { MilFunction, Operation, Program } from "../mil/program.ts";
-import { DeferredTensor, type Tensor, zeros } from "../mil/tensor.ts";
+import type { MilFunction, Program } from "../mil/program.ts";
+import { type Tensor, zeros } from "../mil/tensor.ts";
 import type { CompileOptions, Engine, EngineState, Executable } from "./engine.ts";
 
 export interface StagedEngine extends Engine {
@@ -101,8 +101,6 @@ async function runPart(
   calls: readonly Call[],
   options: CompileOptions | undefined,
 ): Promise<void> {
-  const held = part.functions.flatMap(deferredConstants);
-  for (const t of held) await t.hold();
   const executables = new Map<string, Executable>();
   const states = new Map<StagedState, EngineState>();
   const order = inSessions(calls);
@@ -135,7 +133,6 @@ async function runPart(
       if (call.session && state && order[at + 1]?.session !== call.session) state.dispose();
     }
   } finally {
-    for (const t of held) t.release();
     for (const executable of executables.values()) await executable.dispose();
   }
 }
@@ -149,10 +146,6 @@ function inSessions(calls: readonly Call[]): Call[] {
   }
   return [...sessions.values()].sort((a, b) => ((a[0]?.fn ?? "") < (b[0]?.fn ?? "") ? -1 : 1)).flat();
 }
-
-/** The deferred constants of a function, compressed ones in their parts. */
-const deferredConstants = (fn: MilFunction): DeferredTensor[] =>
-  fn.operations.flatMap((op: Operation) => (op.constant instanceof DeferredTensor ? [op.constant] : []));
 
 /** Lets go what neither a later part takes nor the function gives. */
 function forget(call: Call, whole: MilFunction | undefined, later: readonly Program[]): void {

@@ -41,11 +41,14 @@ export function streamedWeights(
     const { name, shape } = entry;
     const form = checkpoint.form(name);
     if (form.kind !== "dense") {
+      // Parts of a head are asked for one after the other.
+      let last: WeakRef<CompressedWeight> | undefined;
       weights.set(name, {
         kind: "deferred",
         form,
         async *pieces(rows) {
-          const whole = await checkpoint.weight(name);
+          const whole = last?.deref() ?? (await checkpoint.weight(name));
+          last = new WeakRef(whole);
           yield rows ? rowsOf(whole, rows.from, rows.to) : whole;
         },
       });

@@ -6,47 +6,202 @@
  *   constexpr_sparse_to_dense         out = next nonzero where the mask is 1, else 0
  *   constexpr_cast                    out = value, as fp32
  *
- * The result has the type the package gives it: an fp16 weight is rounded to fp16, whatever computes with it.
+ * The result has the type the package gives it: an fp16 weight is rounded to fp16, whatever computes with it. Codes may come
+ * in pieces, so that those of a large weight are never in memory as a whole.
  */
 import { EspalierError } from "../errors.ts";
-import { float16Table, toFloat16Bits } from "../float16.ts";
+import { float16FromFloat32, float16Table, float32FromFloat16, toFloat16Bits } from "../float16.ts";
 import type { OpArguments } from "./op.ts";
-import { newData, type Tensor } from "./tensor.ts";
+import { newData, type Tensor, type TensorData } from "./tensor.ts";
 import { elementCount, type Shape, type TensorType } from "./types.ts";
 
-/** An element of a tensor as a number. */
-function reader(t: Tensor): (i: number) => number {
-  const { data } = t;
-  if (t.dtype !== "fp16") return (i) => data[i] as number;
-  const table = float16Table();
-  return (i) => table[data[i] as number] as number;
+/** Which operand of a `constexpr_*` operation holds an element, a code or a nonzero for (nearly) every result. */
+export const codesOperand: Readonly<Record<string, string>> = {
+  constexpr_blockwise_shift_scale: "data",
+  constexpr_lut_to_dense: "indices",
+  constexpr_sparse_to_dense: "nonzero_data",
+  constexpr_cast: "source_val",
+};
+
+/** Takes the codes piece by piece. */
+export interface ConstexprDecoder {
+  /** Decoders of one key, over the same operands and codes, give the same values. */
+  readonly key: string;
+  /** Codes from the element `from` on; their values go where they belong in `out`, which has all of the result. */
+  decode(codes: TensorData, from: number, out: Float32Array): void;
+  /** After the last piece. Throws `format/malformed` for codes that do not fit their tables. */
+  finish(): void;
 }
 
-function strides(shape: Shape): number[] {
-  const out = new Array<number>(shape.length).fill(1);
-  for (let i = shape.length - 2; i >= 0; i--) out[i] = (out[i + 1] as number) * (shape[i + 1] as number);
-  return out;
+/** The elements of a tensor as numbers. */
+function numbers(t: Tensor): ArrayLike<number> {
+  return t.dtype === "fp16" && t.data instanceof Uint16Array ? float32FromFloat16(t.data) : t.data;
 }
 
-/** For each element of `shape` in order, the flat index of its block in a tensor of `blocks` per axis. */
-function blockIndices(shape: Shape, blocks: Shape): Int32Array {
-  const out = new Int32Array(elementCount(shape));
-  const step = strides(blocks);
-  const size = shape.map((d, i) => d / (blocks[i] as number));
-  const position = new Array<number>(shape.length).fill(0);
-  for (let i = 0; i < out.length; i++) {
-    let at = 0;
-    for (let a = 0; a < shape.length; a++) {
-      at += Math.floor((position[a] as number) / (size[a] as number)) * (step[a] as number);
-    }
-    out[i] = at;
-    for (let a = shape.length - 1; a >= 0; a--) {
-      position[a] = (position[a] as number) + 1;
-      if ((position[a] as number) < (shape[a] as number)) break;
-      position[a] = 0;
+/** What rounds a number to the result's type. */
+function rounding(result: TensorType): (v: number) => number {
+  if (result.dtype !== "fp16") return (v) => v;
+  const half = float16Table();
+  return (v) => half[toFloat16Bits(v)] as number;
+}
+
+/**
+ * `shape` cut into `blocks` per axis, with neighbouring axes taken as one where that leaves every element in its block: nearly
+ * always one axis is left, whose blocks are runs of elements.
+ */
+export function joinedBlocks(shape: Shape, blocks: Shape): { shape: number[]; blocks: number[] } {
+  const joined: { shape: number[]; blocks: number[] } = { shape: [], blocks: [] };
+  for (const [a, extent] of shape.entries()) {
+    const count = blocks[a] as number;
+    const last = joined.shape.length - 1;
+    if (last >= 0 && (count === 1 || joined.blocks[last] === joined.shape[last])) {
+      joined.shape[last] = (joined.shape[last] as number) * extent;
+      joined.blocks[last] = (joined.blocks[last] as number) * count;
+    } else {
+      joined.shape.push(extent);
+      joined.blocks.push(count);
     }
   }
-  return out;
+  return joined.shape.length > 0 ? joined : { shape: [1], blocks: [1] };
+}
+
+/** Calls `take` for each run of the elements [from, to) that lie in one block, with the flat index of that block. */
+function forEachRun(
+  joined: { readonly shape: readonly number[]; readonly blocks: readonly number[] },
+  from: number,
+  to: number,
+  take: (start: number, end: number, block: number) => void,
+): void {
+  const { shape, blocks } = joined;
+  const rank = shape.length;
+  const width = shape[rank - 1] as number;
+  const perRow = blocks[rank - 1] as number;
+  const run = width / perRow;
+  for (let at = from; at < to; ) {
+    const row = Math.floor(at / width);
+    let rest = row;
+    let block = 0;
+    let step = perRow;
+    for (let a = rank - 2; a >= 0; a--) {
+      const extent = shape[a] as number;
+      const count = blocks[a] as number;
+      block += Math.floor((rest % extent) / (extent / count)) * step;
+      step *= count;
+      rest = Math.floor(rest / extent);
+    }
+    const rowEnd = Math.min(to, (row + 1) * width);
+    while (at < rowEnd) {
+      const column = at - row * width;
+      const part = Math.floor(column / run);
+      const end = Math.min(rowEnd, row * width + (part + 1) * run);
+      take(at, end, block + part);
+      at = end;
+    }
+  }
+}
+
+/**
+ * Decodes a `constexpr_*` operation of type `result`. `operands` are all but the codes. Throws `program/unsupported-op` for
+ * another op.
+ */
+export function constexprDecoder(
+  op: OpArguments,
+  operands: Readonly<Record<string, Tensor>>,
+  codesShape: Shape,
+  result: TensorType,
+): ConstexprDecoder {
+  const operand = (name: string): Tensor => operands[name] ?? op.fail(name, "a constant", "nothing");
+  const round = rounding(result);
+  const finish = (): void => {};
+  const keyOf = (layout: unknown): string => JSON.stringify([op.type, op.params, result.dtype, layout]);
+  if (op.type === "constexpr_blockwise_shift_scale") {
+    const scales = numbers(operand("scale"));
+    const offsets = operands.offset ? numbers(operands.offset) : null;
+    const joined = joinedBlocks(result.shape, operand("scale").shape);
+    const isHalf = op.tensor("data").dtype === "fp16";
+    return {
+      key: keyOf(joined),
+      finish,
+      decode(codes, from, out) {
+        const values = isHalf && codes instanceof Uint16Array ? float32FromFloat16(codes) : codes;
+        forEachRun(joined, from, from + codes.length, (start, end, block) => {
+          const scale = scales[block] as number;
+          const offset = offsets ? (offsets[block] as number) : 0;
+          for (let i = start; i < end; i++) out[i] = round(scale * ((values[i - from] as number) - offset));
+        });
+      },
+    };
+  }
+  if (op.type === "constexpr_lut_to_dense") {
+    const lut = operand("lut");
+    const rank = codesShape.length;
+    const entries = lut.shape[rank] as number;
+    const vector = lut.shape[rank + 1] as number;
+    const table = Float32Array.from(numbers(lut), round);
+    const joined = joinedBlocks(codesShape, lut.shape.slice(0, rank));
+    const axis = vector === 1 ? 0 : op.axis("vector_axis", rank);
+    // An index at (outer, inner) around `axis` fills `vector` elements along it.
+    const inner = elementCount(codesShape.slice(vector === 1 ? 1 : axis + 1));
+    return {
+      key: keyOf(vector === 1 ? joined : [codesShape, lut.shape]),
+      finish,
+      decode(codes, from, out) {
+        forEachRun(joined, from, from + codes.length, (start, end, block) => {
+          const base = block * entries * vector;
+          if (vector === 1) {
+            for (let i = start; i < end; i++) out[i] = table[base + (codes[i - from] as number)] as number;
+            return;
+          }
+          for (let i = start; i < end; i++) {
+            const entry = base + (codes[i - from] as number) * vector;
+            const to = Math.floor(i / inner) * inner * vector + (i % inner);
+            for (let v = 0; v < vector; v++) out[to + v * inner] = table[entry + v] as number;
+          }
+        });
+      },
+    };
+  }
+  if (op.type === "constexpr_sparse_to_dense") {
+    const mask = operand("mask").data;
+    let next = 0;
+    let place = 0;
+    const ones = (): number => {
+      while (place < mask.length && !mask[place]) place++;
+      return place;
+    };
+    return {
+      key: keyOf(null),
+      decode(codes, _from, out) {
+        for (let i = 0; i < codes.length && ones() < mask.length; i++, next++)
+          out[place++] = round(valueAt(codes, i, op));
+      },
+      finish() {
+        if (ones() === mask.length && next === elementCount(codesShape)) return;
+        let wanted = 0;
+        for (let i = 0; i < mask.length; i++) if (mask[i]) wanted++;
+        throw new EspalierError(
+          "format/malformed",
+          `constexpr_sparse_to_dense: the mask has ${wanted} ones, nonzero_data ${elementCount(codesShape)} values`,
+        );
+      },
+    };
+  }
+  if (op.type === "constexpr_cast") {
+    return {
+      key: keyOf(null),
+      finish,
+      decode(codes, from, out) {
+        for (let i = 0; i < codes.length; i++) out[from + i] = round(valueAt(codes, i, op));
+      },
+    };
+  }
+  throw new EspalierError("program/unsupported-op", `${op.type} is not a compressed constant this version decodes`);
+}
+
+/** A float code: fp16 in its bits, or a number. */
+function valueAt(codes: TensorData, i: number, op: OpArguments): number {
+  const name = codesOperand[op.type] as string;
+  return op.tensor(name).dtype === "fp16" ? (float16Table()[codes[i] as number] as number) : (codes[i] as number);
 }
 
 /**
@@ -58,62 +213,16 @@ export function decodeConstexpr(
   operands: Readonly<Record<string, Tensor>>,
   result: TensorType,
 ): Tensor {
-  const operand = (name: string): Tensor => {
-    const t = operands[name];
-    return t ?? op.fail(name, "a constant", "nothing");
-  };
-  const data = newData(result.dtype, elementCount(result.shape));
-  const set: (i: number, v: number) => void =
-    result.dtype === "fp16"
-      ? (i, v) => {
-          data[i] = toFloat16Bits(v);
-        }
-      : (i, v) => {
-          data[i] = v;
-        };
-
-  if (op.type === "constexpr_blockwise_shift_scale") {
-    const codes = reader(operand("data"));
-    const scale = reader(operand("scale"));
-    const offset = operands.offset ? reader(operands.offset) : () => 0;
-    const block = blockIndices(result.shape, operand("scale").shape);
-    for (let i = 0; i < data.length; i++) {
-      const at = block[i] as number;
-      set(i, scale(at) * (codes(i) - offset(at)));
-    }
-  } else if (op.type === "constexpr_lut_to_dense") {
-    const indices = operand("indices");
-    const lut = operand("lut");
-    const entry = reader(lut);
-    const rank = indices.shape.length;
-    const entries = lut.shape[rank] as number;
-    const vector = lut.shape[rank + 1] as number;
-    const axis = vector === 1 ? 0 : op.axis("vector_axis", rank);
-    // An index at (outer, inner) around `axis` fills `vector` elements along it.
-    const inner = elementCount(indices.shape.slice(vector === 1 ? 1 : axis + 1));
-    const group = blockIndices(indices.shape, lut.shape.slice(0, rank));
-    for (let i = 0; i < indices.data.length; i++) {
-      const base = ((group[i] as number) * entries + (indices.data[i] as number)) * vector;
-      const to = vector === 1 ? i : Math.floor(i / inner) * inner * vector + (i % inner);
-      for (let v = 0; v < vector; v++) set(to + v * inner, entry(base + v));
-    }
-  } else if (op.type === "constexpr_sparse_to_dense") {
-    const mask = operand("mask").data;
-    const nonzeros = operand("nonzero_data");
-    const value = reader(nonzeros);
-    let next = 0;
-    for (let i = 0; i < data.length; i++) if (mask[i]) set(i, value(next++));
-    if (next !== nonzeros.data.length) {
-      throw new EspalierError(
-        "format/malformed",
-        `constexpr_sparse_to_dense: the mask has ${next} ones, nonzero_data ${nonzeros.data.length} values`,
-      );
-    }
-  } else if (op.type === "constexpr_cast") {
-    const value = reader(operand("source_val"));
-    for (let i = 0; i < data.length; i++) set(i, value(i));
-  } else {
-    throw new EspalierError("program/unsupported-op", `${op.type} is not a compressed constant this version decodes`);
-  }
-  return { dtype: result.dtype, shape: result.shape, data };
+  const name = codesOperand[op.type] ?? "";
+  const codes = operands[name] ?? op.fail(name, "a constant", "nothing");
+  const decoder = constexprDecoder(op, operands, codes.shape, result);
+  const values = new Float32Array(elementCount(result.shape));
+  decoder.decode(codes.data, 0, values);
+  decoder.finish();
+  const { dtype, shape } = result;
+  if (dtype === "fp32") return { dtype, shape, data: values };
+  if (dtype === "fp16") return { dtype, shape, data: float16FromFloat32(values) };
+  const data = newData(dtype, values.length);
+  data.set(values);
+  return { dtype, shape, data };
 }

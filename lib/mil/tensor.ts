@@ -17,13 +17,12 @@ export interface Tensor {
 
 /**
  * A constant known by its type alone until a package is written. `pieces` then makes the data, in order; each piece is let
- * go before the next is made. A program that holds one can be typed, printed and written; it runs only while the data is held.
+ * go before the next is made. A program that holds one can be typed, printed, written and run, but nobody keeps its data.
  */
 export class DeferredTensor implements Tensor {
   readonly dtype: DType;
   readonly shape: Shape;
   readonly pieces: () => AsyncIterable<TensorData>;
-  private held: TensorData | null = null;
 
   constructor(dtype: DType, shape: Shape, pieces: () => AsyncIterable<TensorData>) {
     this.dtype = dtype;
@@ -31,30 +30,10 @@ export class DeferredTensor implements Tensor {
     this.pieces = pieces;
   }
 
-  /** Makes the data and keeps it until `release`. */
-  async hold(): Promise<void> {
-    if (this.held) return;
-    const whole = newData(this.dtype, elementCount(this.shape));
-    let at = 0;
-    for await (const piece of this.pieces()) {
-      whole.set(piece, at);
-      at += piece.length;
-    }
-    if (at !== whole.length)
-      throw new EspalierError("internal/invariant", `internal: ${at} of ${whole.length} elements were made`);
-    this.held = whole;
-  }
-
-  release(): void {
-    this.held = null;
-  }
-
   get data(): TensorData {
-    if (this.held) return this.held;
     throw new EspalierError(
       "program/structure",
-      `the constant ${this.dtype}[${this.shape.join(", ")}] is made only when a package is written`,
-      { hint: "Write the package, read it back and run that." },
+      `the constant ${this.dtype}[${this.shape.join(", ")}] is made piece by piece and is never in memory as a whole`,
     );
   }
 }

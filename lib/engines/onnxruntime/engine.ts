@@ -7,12 +7,14 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { EspalierError } from "../../errors.ts";
 import { float16FromFloat32 } from "../../float16.ts";
+import { splitStates } from "../../mil/passes/split-states.ts";
 import type { MilFunction } from "../../mil/program.ts";
-import { newData, type Tensor, type TensorData } from "../../mil/tensor.ts";
+import { newData, type Tensor } from "../../mil/tensor.ts";
 import { elementCount, sameShape, showType, type TensorType, type ValueType } from "../../mil/types.ts";
+import { ConstantPool, type HostData, hostData } from "../constants.ts";
 import type { Engine, EngineState, Executable } from "../engine.ts";
-import { onnxType } from "./graph.ts";
-import { graphData, type LoweredFunction, lowerFunction } from "./lower.ts";
+import { type LoweredFunction, lowerFunction } from "./lower.ts";
+import { HeldStates, type StateLayout, stateLayouts } from "./states.ts";
 
 type OnnxRuntime = typeof import("onnxruntime-node");
 
@@ -31,8 +33,8 @@ export interface OnnxRuntimeOptions {
   /** Threads one operation may use; 1 unless given. */
   readonly threads?: number;
   /**
-   * Constants that hold more than this together are handed over at every run instead of embedded in the model,
-   * whose bytes cannot exceed 2 GiB; 1 GiB unless given. Embedded ones are packed once for small products.
+   * Constants that hold more than this together are handed over at every run, where all functions share them, instead of
+   * copied into the model; 64 MiB unless given. Embedded ones are packed once for small products.
    */
   readonly embeddedLimitBytes?: number;
   /** `false` lowers every operation by itself, to compare with. */
@@ -47,14 +49,16 @@ export async function createOnnxRuntimeEngine(options: OnnxRuntimeOptions = {}):
   }
   const ort = await load();
   const version = ort.env.versions.node ?? ort.env.versions.common;
+  const pool = new ConstantPool();
   return {
     name: "onnxruntime",
     description: `onnxruntime-node ${version}, CPU, ${threads} ${threads === 1 ? "thread" : "threads"}`,
     compile: async (fn, compileOptions = {}) => {
-      const lowered = lowerFunction(fn, {
+      const split = splitStates(fn);
+      const lowered = lowerFunction(split.fn, await pool.valuesOf(split.fn), {
         float16: compileOptions.float16 ?? "widen",
         threads,
-        embeddedLimitBytes: options.embeddedLimitBytes ?? 2 ** 30,
+        embeddedLimitBytes: options.embeddedLimitBytes ?? 2 ** 26,
         fuse: options.fuse ?? true,
       });
       const session = await ort.InferenceSession.create(lowered.model, {
@@ -72,7 +76,7 @@ export async function createOnnxRuntimeEngine(options: OnnxRuntimeOptions = {}):
           cause,
         });
       });
-      return new OnnxRuntimeExecutable(ort, session, fn, lowered);
+      return new OnnxRuntimeExecutable(ort, session, fn, lowered, stateLayouts(fn, split));
     },
   };
 }
@@ -80,26 +84,22 @@ export async function createOnnxRuntimeEngine(options: OnnxRuntimeOptions = {}):
 const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
 
 class OnnxRuntimeState implements EngineState {
-  /** By state name, as the graph holds it: f32 for both float types. */
-  readonly tensors = new Map<string, OrtTensor>();
+  readonly held: HeldStates;
   readonly owner: OnnxRuntimeExecutable;
 
-  constructor(owner: OnnxRuntimeExecutable) {
+  constructor(owner: OnnxRuntimeExecutable, held: HeldStates) {
     this.owner = owner;
+    this.held = held;
   }
 
   async read(): Promise<Record<string, Tensor>> {
     return Object.fromEntries(
-      this.owner.lowered.states.map(({ name, type }) => {
-        const t = this.tensors.get(name);
-        if (!t) throw new EspalierError("input/invalid", `state ${name} was disposed`);
-        return [name, fromGraph(type, t.data)];
-      }),
+      this.owner.layouts.map(({ name, type }) => [name, fromGraph(type, this.held.whole(name))]),
     );
   }
 
   dispose(): void {
-    this.tensors.clear();
+    this.held.clear();
   }
 }
 
@@ -107,14 +107,23 @@ class OnnxRuntimeExecutable implements Executable {
   private readonly ort: OnnxRuntime;
   private readonly session: InferenceSession;
   private readonly fn: MilFunction;
-  private readonly constants: Record<string, OrtTensor> = {};
-  readonly lowered: LoweredFunction;
+  private constants: Record<string, OrtTensor> = {};
+  private readonly lowered: LoweredFunction;
+  /** The states of the function, as the graph holds them. */
+  readonly layouts: readonly StateLayout[];
 
-  constructor(ort: OnnxRuntime, session: InferenceSession, fn: MilFunction, lowered: LoweredFunction) {
+  constructor(
+    ort: OnnxRuntime,
+    session: InferenceSession,
+    fn: MilFunction,
+    lowered: LoweredFunction,
+    layouts: readonly StateLayout[],
+  ) {
     this.ort = ort;
     this.session = session;
     this.fn = fn;
     this.lowered = lowered;
+    this.layouts = layouts;
     for (const [name, { type, data }] of lowered.constants) this.constants[name] = this.ortTensor(type, data);
   }
 
@@ -128,7 +137,7 @@ class OnnxRuntimeExecutable implements Executable {
         });
       }
       checkTensor(this.fn.name, name, type, t);
-      feeds[name] = this.ortTensor(type, graphData(t));
+      feeds[name] = this.ortTensor(type, hostData(t));
     }
     for (const { name, type } of this.fn.inputs) {
       if (type.kind === "tensor" && !(name in inputs)) {
@@ -136,17 +145,19 @@ class OnnxRuntimeExecutable implements Executable {
       }
     }
     const held = this.checkedState(state);
+    const fetches: Record<string, OrtTensor | null> = {};
+    for (const { name } of this.fn.outputs) fetches[`output.${name}`] = null;
+    held?.arrange(this.fn.name, this.layouts);
     for (const s of this.lowered.states) {
-      const t = held?.tensors.get(s.name);
-      if (!t) throw new EspalierError("input/invalid", `${this.fn.name}: state ${s.name} was disposed`);
-      feeds[s.input] = t;
+      if (!held) continue;
+      feeds[s.input] = this.ortTensor(s.type, held.current(s.name));
+      // The graph writes where the values of the call before lay.
+      if (s.output) fetches[s.output] = this.ortTensor(s.type, held.next(s.name));
     }
-    const results = await this.session.run(feeds).catch((cause: unknown) => {
+    const results = await this.session.run(feeds, fetches).catch((cause: unknown) => {
       throw new EspalierError("engine/failed", `onnxruntime failed in ${this.fn.name}: ${messageOf(cause)}`, { cause });
     });
-    for (const s of this.lowered.states) {
-      if (s.output) held?.tensors.set(s.name, this.result(results, s.output, s.type));
-    }
+    for (const s of this.lowered.states) if (s.output) held?.advance(s.name);
     return Object.fromEntries(
       this.fn.outputs.map(({ name, type }) => {
         const expected = tensorOf(type);
@@ -156,33 +167,30 @@ class OnnxRuntimeExecutable implements Executable {
   }
 
   makeState(initial: Record<string, Tensor> = {}): EngineState {
-    const state = new OnnxRuntimeState(this);
-    checkStateNames(this.fn.name, Object.keys(initial), this.lowered.states);
-    for (const { name, type } of this.lowered.states) {
-      const given = initial[name];
-      if (given) {
-        checkTensor(this.fn.name, name, type, given);
-        state.tensors.set(name, this.ortTensor(type, graphData(given)));
-        continue;
-      }
-      const held = onnxType(type.dtype) === "float" ? "fp32" : type.dtype === "bool" ? "bool" : "int32";
-      state.tensors.set(name, this.ortTensor(type, newData(held, elementCount(type.shape))));
+    checkStateNames(this.fn.name, Object.keys(initial), this.layouts);
+    const given = new Map<string, HostData>();
+    for (const { name, type } of this.layouts) {
+      const t = initial[name];
+      if (!t) continue;
+      checkTensor(this.fn.name, name, type, t);
+      given.set(name, hostData(t));
     }
-    return state;
+    return new OnnxRuntimeState(this, new HeldStates(this.layouts, given));
   }
 
   async dispose(): Promise<void> {
     await this.session.release();
+    this.constants = {};
   }
 
-  private checkedState(state: EngineState | undefined): OnnxRuntimeState | null {
-    if (this.lowered.states.length === 0 && state === undefined) return null;
-    if (state instanceof OnnxRuntimeState && state.owner === this) return state;
+  private checkedState(state: EngineState | undefined): HeldStates | null {
+    if (this.layouts.length === 0 && state === undefined) return null;
     // A prefill and a decode program share a cache when their states have the same names and types.
-    if (state instanceof OnnxRuntimeState && sameStates(state.owner.lowered, this.lowered)) return state;
+    if (state instanceof OnnxRuntimeState && (state.owner === this || sameStates(state.owner.layouts, this.layouts)))
+      return state.held;
     throw new EspalierError(
       "input/invalid",
-      `${this.fn.name} keeps state (${this.lowered.states.map((s) => s.name).join(", ")}), found ${state ? "one of another program" : "none"}`,
+      `${this.fn.name} keeps state (${this.layouts.map((s) => s.name).join(", ")}), found ${state ? "one of another program" : "none"}`,
       { hint: "Give the result of makeState() of this executable, or of one with the same states." },
     );
   }
@@ -199,19 +207,17 @@ class OnnxRuntimeExecutable implements Executable {
     return t;
   }
 
-  private ortTensor(type: TensorType, data: TensorData): OrtTensor {
+  private ortTensor(type: TensorType, data: HostData): OrtTensor {
     if (data instanceof Float32Array) return new this.ort.Tensor("float32", data, type.shape);
     if (data instanceof Int32Array) return new this.ort.Tensor("int32", data, type.shape);
-    if (data instanceof Uint8Array) return new this.ort.Tensor("bool", data, type.shape);
-    throw new EspalierError("internal/invariant", `internal: ${showType(type)} has no form in the graph`);
+    return new this.ort.Tensor("bool", data, type.shape);
   }
 }
 
-const sameStates = (a: LoweredFunction, b: LoweredFunction): boolean =>
-  a.states.length === b.states.length &&
-  b.states.every((s) => a.states.some((t) => t.name === s.name && showType(t.type) === showType(s.type)));
+const sameStates = (a: readonly StateLayout[], b: readonly StateLayout[]): boolean =>
+  a.length === b.length && b.every((s) => a.some((t) => t.name === s.name && showType(t.type) === showType(s.type)));
 
-function checkStateNames(fn: string, given: readonly string[], states: LoweredFunction["states"]): void {
+function checkStateNames(fn: string, given: readonly string[], states: readonly StateLayout[]): void {
   const unknown = given.find((name) => !states.some((s) => s.name === name));
   if (unknown !== undefined) throw new EspalierError("input/invalid", `${fn} has no state "${unknown}"`);
 }
@@ -235,7 +241,7 @@ function checkTensor(fn: string, name: string, expected: TensorType, found: Tens
 }
 
 /** Data of the graph as a tensor of the MIL type. */
-function fromGraph(type: TensorType, data: OrtTensor["data"]): Tensor {
+function fromGraph(type: TensorType, data: OrtTensor["data"] | HostData): Tensor {
   const { dtype, shape } = type;
   if (data instanceof Float32Array) {
     return { dtype, shape, data: dtype === "fp16" ? float16FromFloat32(data) : data };

@@ -3,17 +3,16 @@
  *
  * Floats are f32 in the graph whatever their MIL type, integers int32. An fp16 result is rounded through
  * f32 → f16 → f32 where the caller asks for it, except where no new number can arise (reshape, gather, maximum…).
- * Compressed constants are decoded here. A state becomes one more input and one more output. Results without
- * elements become empty constants. Large constants can be handed over at every run instead of being embedded,
- * because a model's bytes cannot exceed 2 GiB.
+ * Constants come decoded (`../constants.ts`). A state becomes one more input and one more output. Results without
+ * elements become empty constants. The constants of a large function are handed over at every run instead of being embedded,
+ * so that functions share them and nothing is copied.
  */
 import { EspalierError } from "../../errors.ts";
-import { float32FromFloat16, roundToFloat16 } from "../../float16.ts";
-import { decodeConstexpr } from "../../mil/constexpr.ts";
+import { roundToFloat16 } from "../../float16.ts";
 import { argumentsOf } from "../../mil/op.ts";
 import type { MilFunction, Operation, Value } from "../../mil/program.ts";
-import type { Tensor, TensorData } from "../../mil/tensor.ts";
 import { elementCount, showType, type TensorType } from "../../mil/types.ts";
+import type { HostConstant } from "../constants.ts";
 import { causalAttention } from "./fusion/causal-attention.ts";
 import { type Fusion, findFusions } from "./fusion/pattern.ts";
 import { rmsNorm } from "./fusion/rms-norm.ts";
@@ -60,15 +59,7 @@ export interface LoweredFunction {
   readonly model: Uint8Array;
   readonly states: readonly LoweredState[];
   /** Constants to give to every run, by input name. */
-  readonly constants: ReadonlyMap<string, { readonly type: TensorType; readonly data: TensorData }>;
-}
-
-/** A constant's data as the graph holds it. */
-export function graphData(t: Tensor): Float32Array | Int32Array | Uint8Array {
-  const { data } = t;
-  if (t.dtype === "fp16" && data instanceof Uint16Array) return float32FromFloat16(data);
-  if (t.dtype === "bool" && data instanceof Uint8Array) return data;
-  return data instanceof Float32Array || data instanceof Int32Array ? data : Int32Array.from(data);
+  readonly constants: ReadonlyMap<string, HostConstant>;
 }
 
 export interface LoweringOptions {
@@ -81,12 +72,15 @@ export interface LoweringOptions {
   readonly fuse?: boolean;
 }
 
-/** Throws `program/unsupported-op` naming an op that has no lowering. */
-export function lowerFunction(fn: MilFunction, options: LoweringOptions): LoweredFunction {
+/** `decoded` holds the constants of `fn`. Throws `program/unsupported-op` naming an op that has no lowering. */
+export function lowerFunction(
+  fn: MilFunction,
+  decoded: ReadonlyMap<Value, HostConstant>,
+  options: LoweringOptions,
+): LoweredFunction {
   const g = new OnnxGraph();
   const names = new Map<Value, string>();
-  const constants = new Map<string, { type: TensorType; data: TensorData }>();
-  const decoded = new Map<Value, Tensor>();
+  const constants = new Map<string, HostConstant>();
   const stateNames = new Map<Value, { current: string; written: boolean }>();
 
   for (const input of fn.inputs) {
@@ -100,19 +94,16 @@ export function lowerFunction(fn: MilFunction, options: LoweringOptions): Lowere
     }
   }
 
-  const constantBytes = fn.operations.reduce((n, op) => n + 4 * elementCount(op.constant?.shape ?? [0]), 0);
-  const addConstant = (value: Value, t: Tensor): void => {
-    decoded.set(value, t);
-  };
-  const constantName = (value: Value, t: Tensor): string => {
-    const data = graphData(t);
+  const constantBytes = [...decoded.values()].reduce((n, { data }) => n + data.byteLength, 0);
+  const constantName = (value: Value, constant: HostConstant): string => {
+    const { type, data } = constant;
     if (constantBytes > options.embeddedLimitBytes && data.byteLength >= smallConstantBytes) {
       const name = `constant.${value.name}`;
-      g.input(name, onnxType(t.dtype), t.shape);
-      constants.set(name, { type: { kind: "tensor", dtype: t.dtype, shape: t.shape }, data });
+      g.input(name, onnxType(type.dtype), type.shape);
+      constants.set(name, constant);
       return name;
     }
-    return g.initializer(onnxType(t.dtype), t.shape, data);
+    return g.initializer(onnxType(type.dtype), type.shape, data);
   };
   /** Constants enter the graph when something other than a constexpr reads them. */
   const nameOf = (value: Value): string => {
@@ -139,16 +130,8 @@ export function lowerFunction(fn: MilFunction, options: LoweringOptions): Lowere
       names.set(result, match.emit(g, nameOf));
     } else if (covered.has(op)) {
       // The last operation of the match stands for it.
-    } else if (op.constant && result) {
-      addConstant(result, op.constant);
-    } else if (op.type.startsWith("constexpr_") && result?.type.kind === "tensor") {
-      const operands: Record<string, Tensor> = {};
-      for (const [key, v] of Object.entries(op.inputs)) {
-        const t = Array.isArray(v) ? undefined : decoded.get(v as Value);
-        if (!t) throw new EspalierError("program/type", `${op.type}: ${key} must be a constant (at ${op.name})`);
-        operands[key] = t;
-      }
-      addConstant(result, decodeConstexpr(argumentsOf(op), operands, result.type));
+    } else if (op.constant || op.type.startsWith("constexpr_")) {
+      // Its value is among the decoded ones if anything reads it.
     } else if (op.type === "read_state" && result) {
       names.set(result, stateOf(op).current);
     } else if (op.type === "write_state") {

@@ -1,18 +1,18 @@
 /**
  * @file The engine that runs a MIL function operation by operation on TensorFlow.js, native or WASM.
  *
- * Compiling only plans: constants are decoded, kernels looked up, and each value is freed right after its last
+ * Compiling only plans: constants come decoded (`../constants.ts`), kernels are looked up, and each value is freed right after its last
  * reader. A run never yields, so two engines can share the process's one TensorFlow.js. fp16 values are float32;
  * with `round` each result is rounded on its typed array, except where no new number can arise. Left out: fusing
  * operations, keeping weights on the device between runs.
  */
 import { EspalierError } from "../../errors.ts";
-import { float16FromFloat32, float32FromFloat16, roundToFloat16 } from "../../float16.ts";
-import { decodeConstexpr } from "../../mil/constexpr.ts";
+import { float16FromFloat32, roundToFloat16 } from "../../float16.ts";
 import { argumentsOf, type OpArguments } from "../../mil/op.ts";
 import { type MilFunction, type Operation, operandValues, type Value } from "../../mil/program.ts";
 import { newData, type Tensor } from "../../mil/tensor.ts";
 import { elementCount, sameShape, sameType, showType, type TensorType } from "../../mil/types.ts";
+import { ConstantPool, type HostConstant, hostData } from "../constants.ts";
 import type { CompileOptions, Engine, EngineState, Executable } from "../engine.ts";
 import {
   type LoadedTensorFlow,
@@ -23,7 +23,7 @@ import {
 } from "./backend.ts";
 import { elementwise } from "./kernels/elementwise.ts";
 import { gatherScatter } from "./kernels/gather-scatter.ts";
-import { type HostData, hostTensor, type Kernel, tfType } from "./kernels/kernel.ts";
+import { hostTensor, type Kernel, tfType } from "./kernels/kernel.ts";
 import { linearAlgebra } from "./kernels/linear-algebra.ts";
 import { quantization } from "./kernels/quantization.ts";
 import { reductions } from "./kernels/reduction.ts";
@@ -48,10 +48,12 @@ const exact = new Set([
 /** Throws `engine/unavailable` when the backend cannot be loaded; see `TensorFlowOptions` for what is chosen. */
 export async function createTensorFlowEngine(options: TensorFlowOptions = {}): Promise<Engine> {
   const loaded = await loadTensorFlow(options);
+  const pool = new ConstantPool();
   return {
     name: "tensorflow",
     description: loaded.description,
-    compile: async (fn, compileOptions = {}) => new TensorFlowExecutable(loaded, fn, compileOptions),
+    compile: async (fn, compileOptions = {}) =>
+      new TensorFlowExecutable(loaded, planFunction(fn, await pool.valuesOf(fn)), compileOptions),
   };
 }
 
@@ -65,34 +67,25 @@ interface Step {
 }
 
 interface Plan {
+  readonly fn: MilFunction;
   readonly steps: readonly Step[];
   /** Constants that a kernel, a state or an output reads. */
-  readonly constants: ReadonlyMap<Value, Tensor>;
+  readonly constants: ReadonlyMap<Value, HostConstant>;
   readonly states: readonly { readonly value: Value; readonly type: TensorType }[];
 }
 
 /** Throws `program/unsupported-op` naming an op that has no kernel. */
-function planFunction(fn: MilFunction): Plan {
-  const constants = new Map<Value, Tensor>();
+function planFunction(fn: MilFunction, constants: ReadonlyMap<Value, HostConstant>): Plan {
   const kept: { op: Operation; args: OpArguments; kernel: Kernel | null; results: TensorType[] }[] = [];
   const made = new Set<Value>(fn.inputs);
   for (const op of fn.operations) {
     const args = argumentsOf(op);
-    const [result] = op.outputs;
     for (const v of operandValues(op)) {
       if (!made.has(v)) throw new EspalierError("program/structure", `${fn.name}: ${v.name} is used before it is made`);
     }
     for (const o of op.outputs) made.add(o);
-    if (op.constant && result) {
-      constants.set(result, op.constant);
-    } else if (op.type.startsWith("constexpr_") && result?.type.kind === "tensor") {
-      const operands: Record<string, Tensor> = {};
-      for (const name of Object.keys(op.inputs)) {
-        operands[name] =
-          constants.get(args.value(name)) ?? args.fail(name, "a constant", `a run-time value (at ${op.name})`);
-      }
-      constants.set(result, decodeConstexpr(args, operands, result.type));
-    } else {
+    // Constants are decoded already.
+    if (!op.constant && !op.type.startsWith("constexpr_")) {
       const results = op.outputs.map((o) => tensorTypeOf(op.type, o));
       const stateful = op.type === "read_state" || op.type === "write_state";
       const kernel = kernels[op.type] ?? null;
@@ -116,10 +109,10 @@ function planFunction(fn: MilFunction): Plan {
   const released: Value[][] = kept.map(() => []);
   for (const [value, i] of lastReader) if (!constants.has(value)) released[i]?.push(value);
 
-  const read = new Set<Value>([...fn.outputs, ...kept.flatMap(({ op }) => operandValues(op))]);
   return {
+    fn,
     steps: kept.map((step, i) => ({ ...step, released: released[i] ?? [] })),
-    constants: new Map([...constants].filter(([value]) => read.has(value))),
+    constants,
     states: fn.inputs.flatMap((value) => (value.type.kind === "state" ? [{ value, type: value.type.wrapped }] : [])),
   };
 }
@@ -127,14 +120,6 @@ function planFunction(fn: MilFunction): Plan {
 function tensorTypeOf(where: string, value: Value): TensorType {
   if (value.type.kind === "tensor") return value.type;
   throw new EspalierError("program/structure", `${where}: ${value.name} is a ${showType(value.type)}, not a tensor`);
-}
-
-/** A tensor's data as the backend holds it. */
-function hostData(t: Tensor): HostData {
-  const { data } = t;
-  if (t.dtype === "fp16" && data instanceof Uint16Array) return float32FromFloat16(data);
-  if (t.dtype === "bool" && data instanceof Uint8Array) return data;
-  return data instanceof Float32Array || data instanceof Int32Array ? data : Int32Array.from(data);
 }
 
 /** The backend's data as a tensor of the MIL type, in an array of its own. */
@@ -189,11 +174,11 @@ class TensorFlowExecutable implements Executable {
   /** Constants on the backend, put there by the first run. */
   private readonly constants = new Map<Value, TfTensor>();
 
-  constructor(loaded: LoadedTensorFlow, fn: MilFunction, options: CompileOptions) {
+  constructor(loaded: LoadedTensorFlow, plan: Plan, options: CompileOptions) {
     this.loaded = loaded;
     this.tf = loaded.tf;
-    this.fn = fn;
-    this.plan = planFunction(fn);
+    this.fn = plan.fn;
+    this.plan = plan;
     this.round = options.float16 === "round";
   }
 
@@ -275,11 +260,17 @@ class TensorFlowExecutable implements Executable {
     const known = live.get(value) ?? this.constants.get(value);
     if (known) return known;
     const constant = this.plan.constants.get(value);
-    const source = constant ?? inputs[value.name];
-    if (!source)
+    if (constant) {
+      const { type, data } = constant;
+      const made = hostTensor(this.tf, data, type.shape, type.dtype);
+      this.constants.set(value, made);
+      return made;
+    }
+    const given = inputs[value.name];
+    if (!given)
       throw new EspalierError("program/structure", `${this.fn.name}: ${value.name} is used before it is made`);
-    const made = hostTensor(this.tf, hostData(source), source.shape, source.dtype);
-    (constant ? this.constants : live).set(value, made);
+    const made = hostTensor(this.tf, hostData(given), given.shape, given.dtype);
+    live.set(value, made);
     return made;
   }
 

@@ -6,7 +6,8 @@
  */
 import { EspalierError } from "../../../errors.ts";
 import { elementCount, isFloat, type Shape } from "../../../mil/types.ts";
-import { emptyLike, type HostData, hostTensor, type Kernel, type KernelContext, resultShape } from "./kernel.ts";
+import type { HostData } from "../../constants.ts";
+import { emptyLike, hostTensor, type Kernel, type KernelContext, resultShape } from "./kernel.ts";
 
 /** The indices, each checked against the extent of the axis it points into. */
 function checkedIndices(c: KernelContext, extent: (i: number) => number): Int32Array {

@@ -5,6 +5,7 @@
  */
 import type { OpArguments } from "../../../mil/op.ts";
 import type { DType, Shape, TensorType } from "../../../mil/types.ts";
+import type { HostData } from "../../constants.ts";
 import type { TensorFlow, TfTensor } from "../backend.ts";
 
 export interface KernelContext {
@@ -20,8 +21,6 @@ export interface KernelContext {
 
 /** Computes one operation inside `tf.tidy`, so only what it returns outlives it. Its results may be its operands. */
 export type Kernel = (context: KernelContext) => TfTensor | readonly TfTensor[];
-
-export type HostData = Float32Array | Int32Array | Uint8Array;
 
 export function tfType(dtype: DType): "float32" | "int32" | "bool" {
   if (dtype === "fp16" || dtype === "fp32") return "float32";
