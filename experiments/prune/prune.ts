@@ -2,8 +2,9 @@
  * @file Prune: take heads, neurons and layers away by what they are worth, or by name, and write the smaller checkpoint.
  */
 import { z } from "zod";
-import { type Checkpoint, type StoredWeight, writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
+import type { Checkpoint, StoredWeight } from "../../lib/checkpoint/checkpoint.ts";
 import { originRecord } from "../../lib/checkpoint/origin.ts";
+import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { type KeptLayer, keptAfter, keptForConfig, keptOf } from "../../lib/compress/prune/kept.ts";
 import { neuronCount, neuronModes, selectLayers, selectNeurons } from "../../lib/compress/prune/neurons.ts";
 import {
@@ -252,7 +253,7 @@ async function makePruned(
       espalier: { ...(typeof before === "object" ? before : {}), kept },
     },
     dtype: storedType(model.checkpoint.config),
-    copyFrom: model.directory,
+    copyFrom: model.checkpoint,
     replace: config.replace,
     weight: async (name) => weightToWrite(weights, model.checkpoint, name),
     provenance: { origin },
