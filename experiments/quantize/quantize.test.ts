@@ -267,17 +267,6 @@ test("what is written says what was lost against the first original, as an evalu
   await expect(runExperiment(quantize, wrong, elsewhere)).rejects.toThrow(/was made from/);
 });
 
-test("scales of rows are refused beside GPTQ before anything is opened", async () => {
-  const config = quantizeConfig.parse({
-    model: "/nowhere",
-    out: "/nowhere",
-    text: "/nowhere",
-    method: "gptq",
-    rowScales: true,
-  });
-  await expect(runExperiment(quantize, config, context)).rejects.toThrow(/--row-scales/);
-});
-
 test("rows that a table does not divide get the nearest table that does, and the summary counts them", async () => {
   const odd = join(folder, "odd");
   await runExperiment(prune, pruneConfig.parse({ model: starter, out: odd, drop: ["L2.N0-11"] }), context);

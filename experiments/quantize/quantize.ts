@@ -3,16 +3,18 @@
  */
 import { z } from "zod";
 import { throwIfCancelled } from "../../lib/cancel.ts";
+import { writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { type OriginRecord, originRecord } from "../../lib/checkpoint/origin.ts";
-import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { type Allocation, allocateWidths } from "../../lib/compress/allocate/allocation.ts";
 import type { Prediction } from "../../lib/compress/allocate/prediction.ts";
 import { compressByRows } from "../../lib/compress/quantize/by-rows.ts";
-import { gptq } from "../../lib/compress/quantize/gptq.ts";
+import { type MatrixInputs, storeCalibrated } from "../../lib/compress/quantize/calibrated.ts";
 import { type Granularity, granularityFor } from "../../lib/compress/quantize/granularity.ts";
 import { quantizeLayerByLayer } from "../../lib/compress/quantize/layer-by-layer.ts";
+import type { MatrixProduct } from "../../lib/compress/quantize/matrix-products.ts";
 import { quantizationRecipe, widthsOf } from "../../lib/compress/quantize/recipe.ts";
-import { bitsOf, storeAs, type Width, widths } from "../../lib/compress/quantize/width.ts";
+import { inTurns } from "../../lib/compress/quantize/steps.ts";
+import { bitsOf, storeAs, storeSteps, type Width, widths } from "../../lib/compress/quantize/width.ts";
 import { decodedWeights } from "../../lib/decoder/decoded-weights.ts";
 import { type WeightEntry, weight, weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError, invariant } from "../../lib/errors.ts";
@@ -249,14 +251,6 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
   config: quantizeConfig,
   result,
 
-  check(config) {
-    if (config.rowScales && config.method === "gptq") {
-      throw new EspalierError("input/invalid", "--row-scales: GPTQ does not fit scales of rows", {
-        hint: "Use --method nearest.",
-      });
-    }
-  },
-
   async plan(config, context) {
     const { hash } = await context.models.open(config.model);
     // Only the folder matters, and it is made anew each time.
@@ -282,12 +276,20 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
       if (note && chosen !== "fp16") notes.push(note);
       return granularity;
     };
-    const store = ({ name, shape }: WeightEntry, values: Float32Array, gram: Float64Array | null): CompressedWeight => {
+    const store = async (
+      { name, shape }: WeightEntry,
+      values: Float32Array,
+      inputs: MatrixInputs | null,
+      product?: MatrixProduct,
+    ): Promise<CompressedWeight> => {
       const chosen = recipe[tensorUnit(name)];
       // Norm gains are a thousandth of the model and decide its scale: they stay fp16.
       if (chosen === undefined) return { kind: "dense", dtype: "fp16", shape, values: values.map(roundToFloat16) };
-      const nearest = storeAs(chosen, values, shape, layoutOf(shape, chosen), errorWeights.get(name));
-      return gram ? gptq(values, nearest, gram) : nearest;
+      const layout = layoutOf(shape, chosen);
+      const { signal } = context;
+      return inputs && product
+        ? storeCalibrated(chosen, values, shape, layout, inputs, product, { signal })
+        : inTurns(storeSteps(chosen, values, shape, layout, errorWeights.get(name)), signal);
     };
     const total = list.reduce((n, w) => n + elementCount(w.shape), 0);
     // Measuring the loss takes about a third of the time of a plain rounding to palettes.
@@ -320,7 +322,7 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
           },
         });
       }
-      w ??= store(entry, float32Data(weight(weights, name)), null);
+      w ??= await store(entry, float32Data(weight(weights, name)), null);
       compressed.set(name, w);
       const elements = elementCount(shape);
       tensors.push({ name, width: chosen, kind: w.kind, sizeBytes: weightSizeBytes(w), elements });
@@ -340,7 +342,7 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
       architecture: weights.arch,
       config: model.checkpoint.config,
       dtype: "f16",
-      copyFrom: model.checkpoint,
+      copyFrom: model.directory,
       replace: config.replace,
       weight: async (name) => compressed.get(name) as CompressedWeight,
       provenance: {

@@ -1,34 +1,44 @@
 /**
  * @file Quantizes a model layer by layer, each matrix on the inputs that the already quantized part of the model gives it.
  *
- * Reference: Frantar et al., GPTQ (2023), "true sequential". Within a layer: q, k, v; then o on what they make; then gate and up;
- * then down. Inputs are those of the calibration text; Σ x xᵀ counts positions that predict something. The embedding comes
- * first, without inputs; a head of its own last.
+ * Reference: Frantar et al., GPTQ (2023), "true sequential" but for the last step. Within a layer: q, k, v; then o on what they
+ * make; then gate, up and down, in one pass where a true sequence would take another. A head of its own comes last. An embedding
+ * comes first; as a tied head its inputs are those of the unchanged model, and a row counts 1 + how often its token occurs.
+ *
+ *   H = Σ_t x_t x_tᵀ / mean(y_t²)     over the positions t of the calibration text that predict something
+ *
+ * y is the stream that the error is added to, by whose size the next norm divides it. In many models the first token's is a
+ * thousand times as large as any other's, and would outweigh them all.
  */
 
 import { throwIfCancelled } from "../../cancel.ts";
 import type { BlockTap } from "../../decoder/block.ts";
-import { layerName } from "../../decoder/programs.ts";
+import { type BlockPart, layerName } from "../../decoder/programs.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
 import type { Stream } from "../../decoder/stream.ts";
 import { type DecoderWeights, type WeightEntry, weight, weightList } from "../../decoder/weights.ts";
-import type { Engine, Executable } from "../../engines/engine.ts";
+import type { Engine } from "../../engines/engine.ts";
 import { type PaddedBatch, padIntoBatches, type TokenSequence } from "../../eval/sequences.ts";
-import { Builder } from "../../mil/builder.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
-import { fp32 } from "../../mil/types.ts";
 import { decodeWeight } from "../../weights/decode.ts";
 import type { CompressedWeight } from "../../weights/weight.ts";
+import type { MatrixInputs } from "./calibrated.ts";
+import { type MatrixProduct, MatrixProducts } from "./matrix-products.ts";
 
+/** Halves of a block in turns, each on what the quantized model gives it; what a tap shows is the input of these. */
 const stages = [
-  { tap: "attentionInput", roles: ["query", "key", "value"] },
-  { tap: "attended", roles: ["output"] },
-  { tap: "mlpInput", roles: ["gate", "up"] },
-  { tap: "inner", roles: ["down"] },
-] as const satisfies readonly { tap: BlockTap; roles: readonly string[] }[];
+  { part: "attention", taps: { attentionInput: ["query", "key", "value"] } },
+  { part: "attention", taps: { attended: ["output"] } },
+  { part: "mlp", taps: { mlpInput: ["gate", "up"], inner: ["down"] } },
+] as const satisfies readonly { part: BlockPart; taps: Partial<Record<BlockTap, readonly string[]>> }[];
 
-/** Stores one matrix given Σ x xᵀ (columns, columns) of its inputs; null where there are none. */
-export type StoreMatrix = (entry: WeightEntry, values: Float32Array, gram: Float64Array | null) => CompressedWeight;
+/** Stores one matrix given what it sees, null where it has no inputs, and products on the engine. */
+export type StoreMatrix = (
+  entry: WeightEntry,
+  values: Float32Array,
+  inputs: MatrixInputs | null,
+  product: MatrixProduct,
+) => Promise<CompressedWeight> | CompressedWeight;
 
 /** Every matrix by flat name. */
 export async function quantizeLayerByLayer(
@@ -46,85 +56,105 @@ export async function quantizeLayerByLayer(
   const stored = new Map<string, CompressedWeight>();
   const tensors = new Map<string, Tensor>(weights.tensors);
   const runner = new DecoderRunner(engine, { ...weights, tensors });
-  const grams = new GramPrograms(engine);
+  const products = new MatrixProducts(engine);
   const batches = padIntoBatches(sequences);
   const total = [...entries.values()].filter((e) => e.shape.length > 1).length;
-  const keep = (name: string, gram: Float64Array | null): void => {
+  const keep = async (name: string, inputs: MatrixInputs | null): Promise<void> => {
     throwIfCancelled(options.signal);
     const entry = entries.get(name);
     if (!entry) return;
-    const w = store(entry, float32Data(weight(weights, name)), gram);
+    const w = await store(entry, float32Data(weight(weights, name)), inputs, products.product);
     stored.set(name, w);
     tensors.set(name, f32(entry.shape, decodeWeight(w)));
     options.onProgress?.(stored.size, total);
   };
-  keep("embedding", null);
+  const headGram = async (streamOf: (batch: number) => Promise<Stream> | Stream): Promise<MatrixInputs | null> => {
+    let gram: Float64Array | null = null;
+    for (const [b, batch] of batches.entries()) {
+      throwIfCancelled(options.signal);
+      gram = await addGram(products, gram, await runner.headInput(await streamOf(b)), batch, sequences);
+    }
+    return gram && { gram };
+  };
+  const plain = async (b: number): Promise<Stream> => {
+    const batch = batches[b] as PaddedBatch;
+    return runner.blocks(await runner.embed(batch.ids, batch.shape));
+  };
+  const asHead = arch.tiedHead ? await headGram(plain) : null;
+  await keep("embedding", asHead && { ...asHead, rowWeights: tokenWeights(sequences, arch.vocab) });
   const streams: Stream[] = [];
+  const advance = async (part: BlockPart, layer: number): Promise<void> => {
+    for (const [b, x] of streams.entries()) {
+      throwIfCancelled(options.signal);
+      streams[b] = (await runner.part(part, layer, x)).stream;
+    }
+  };
   for (const batch of batches) streams.push(await runner.embed(batch.ids, batch.shape));
   for (let l = 0; l < arch.layers.length; l++) {
-    for (const { tap, roles } of stages) {
-      let gram: Float64Array | null = null;
+    let half: BlockPart = "attention";
+    for (const { part, taps } of stages) {
+      if (part !== half) await advance(half, l);
+      half = part;
+      const names = Object.keys(taps) as BlockTap[];
+      const grams = new Map<BlockTap, Float64Array>();
       for (const [b, batch] of batches.entries()) {
         throwIfCancelled(options.signal);
-        const out = await runner.part("block", l, streams[b] as Stream, { taps: [tap] as const });
-        gram = await grams.add(gram, out[tap], batch, sequences);
+        const out = await runner.part(part, l, streams[b] as Stream, { taps: names });
+        for (const tap of names)
+          grams.set(tap, await addGram(products, grams.get(tap) ?? null, out[tap], batch, sequences, out.stream.x));
       }
-      for (const role of roles) keep(layerName(l, role), gram);
+      for (const [tap, roles] of Object.entries(taps)) {
+        const gram = grams.get(tap as BlockTap);
+        for (const role of roles) await keep(layerName(l, role), gram ? { gram } : null);
+      }
     }
-    for (const [b, x] of streams.entries()) streams[b] = await runner.block(l, x);
+    await advance(half, l);
   }
-  if (entries.has("head")) {
-    let gram: Float64Array | null = null;
-    for (const [b, batch] of batches.entries())
-      gram = await grams.add(gram, await runner.headInput(streams[b] as Stream), batch, sequences);
-    keep("head", gram);
-  }
-  await grams.dispose();
+  if (entries.has("head")) await keep("head", await headGram((b) => streams[b] as Stream));
+  await products.dispose();
   await runner.dispose();
   return stored;
 }
 
-/** Σ x xᵀ on the engine, compiled once for every shape. */
-class GramPrograms {
-  private readonly engine: Engine;
-  private readonly compiled = new Map<string, Executable>();
-
-  constructor(engine: Engine) {
-    this.engine = engine;
-  }
-
-  /** Adds the rows of x (…, columns) that predict something. */
-  async add(
-    gram: Float64Array | null,
-    x: Tensor,
-    batch: PaddedBatch,
-    sequences: readonly TokenSequence[],
-  ): Promise<Float64Array> {
-    const columns = x.shape.at(-1) as number;
-    const values = float32Data(x);
-    const rows = values.length / columns;
-    const counted = new Float32Array(values.length);
-    for (const [row, index] of batch.rows.entries()) {
-      const from = row * batch.shape.length;
-      const to = from + (sequences[index]?.ids.length ?? 1) - 1;
-      counted.set(values.subarray(from * columns, to * columns), from * columns);
-    }
-    const key = `${rows}x${columns}`;
-    const exe = this.compiled.get(key) ?? (await this.engine.compile(gramProgram(rows, columns)));
-    this.compiled.set(key, exe);
-    const found = float32Data((await exe.run({ x: f32([rows, columns], counted) })).gram as Tensor);
-    const sum = gram ?? new Float64Array(columns * columns);
-    for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (found[i] as number);
-    return sum;
-  }
-
-  async dispose(): Promise<void> {
-    for (const exe of this.compiled.values()) await exe.dispose();
-  }
+/** 1 + how often each token occurs, (vocab). */
+function tokenWeights(sequences: readonly TokenSequence[], vocab: number): Float32Array {
+  const weights = new Float32Array(vocab).fill(1);
+  for (const { ids } of sequences) for (const id of ids) weights[id] = (weights[id] as number) + 1;
+  return weights;
 }
 
-function gramProgram(rows: number, columns: number) {
-  const b = new Builder("gram");
-  const x = b.input("x", fp32(rows, columns));
-  return b.build({ gram: b.matmul(x, x, { transposeX: true }) });
+/** Adds Σ x xᵀ over the positions of x (…, columns) that predict something, each over the mean square of `leaving` (…, hidden). */
+async function addGram(
+  products: MatrixProducts,
+  gram: Float64Array | null,
+  x: Tensor,
+  batch: PaddedBatch,
+  sequences: readonly TokenSequence[],
+  leaving?: Tensor,
+): Promise<Float64Array> {
+  const columns = x.shape.at(-1) as number;
+  const values = float32Data(x);
+  const counted = new Float32Array(values.length);
+  for (const [row, index] of batch.rows.entries()) {
+    const from = row * batch.shape.length;
+    const to = from + (sequences[index]?.ids.length ?? 1) - 1;
+    for (let t = from; t < to; t++) {
+      const size = leaving ? rootMeanSquare(leaving, t) : 1;
+      for (let i = t * columns; i < (t + 1) * columns; i++) counted[i] = (values[i] as number) / size;
+    }
+  }
+  const rows = f32([values.length / columns, columns], counted);
+  const found = await products.transposed(rows, rows);
+  const sum = gram ?? new Float64Array(columns * columns);
+  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (found[i] as number);
+  return sum;
+}
+
+/** Of one position of x (…, width), never 0. */
+function rootMeanSquare(x: Tensor, position: number): number {
+  const width = x.shape.at(-1) as number;
+  const values = float32Data(x);
+  let total = 0;
+  for (let i = position * width; i < (position + 1) * width; i++) total += (values[i] as number) ** 2;
+  return Math.sqrt(total / width) || 1;
 }

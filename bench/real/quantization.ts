@@ -1,0 +1,198 @@
+/**
+ * @file Perplexity and divergence of a released model under schemes of equal size, beside torch's and coremltools' in the same run.
+ *
+ *   npx tsx bench/real/quantization.ts --model FOLDER --text wikitext2-valid.txt [--schemes a,b] [--windows 16] [--peers PYTHON]
+ *
+ * Windows of 512 tokens. Calibration takes the first 8 of the text's beginning, the report the last `--windows` of its end;
+ * nothing is chosen on those. One thread; seconds are processor time of storing alone, calibration's forward passes included.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { fixed, table } from "../../bin/numbers.ts";
+import { modelSession } from "../../experiments/models.ts";
+import { storeCalibrated } from "../../lib/compress/quantize/calibrated.ts";
+import { type Granularity, granularityFor } from "../../lib/compress/quantize/granularity.ts";
+import { quantizeLayerByLayer } from "../../lib/compress/quantize/layer-by-layer.ts";
+import { type QuantizationRecipe, widthOf } from "../../lib/compress/quantize/recipe.ts";
+import { inTurns } from "../../lib/compress/quantize/steps.ts";
+import { storeSteps } from "../../lib/compress/quantize/width.ts";
+import { DecoderRunner } from "../../lib/decoder/runner.ts";
+import type { Stream } from "../../lib/decoder/stream.ts";
+import { weight, weightList } from "../../lib/decoder/weights.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { padIntoBatches, scoredRange, sequencesFromText, type TokenSequence } from "../../lib/eval/sequences.ts";
+import { f32, float32Data } from "../../lib/mil/tensor.ts";
+import { elementCount } from "../../lib/mil/types.ts";
+import { decodeWeight, weightSizeBytes } from "../../lib/weights/decode.ts";
+import type { CompressedWeight } from "../../lib/weights/weight.ts";
+
+interface Scheme {
+  readonly recipe: QuantizationRecipe;
+  readonly layout?: Partial<Granularity>;
+  /** Absent: every weight to its nearest code. */
+  readonly calibrated?: boolean;
+}
+
+const schemes: Record<string, Scheme> = {
+  "int8 per row": { recipe: { default: "affine8" } },
+  "int4 groups of 32, rounded": { recipe: { default: "affine4" }, layout: { groupSize: 32, keepExtremes: true } },
+  "int4 groups of 32, clip search": { recipe: { default: "affine4" }, layout: { groupSize: 32 } },
+  "int4 groups of 32, GPTQ": { recipe: { default: "affine4" }, layout: { groupSize: 32 }, calibrated: true },
+  "palette 4": { recipe: { default: "palette4" } },
+  "palette 4, calibrated": { recipe: { default: "palette4" }, calibrated: true },
+  "palettes, at most 4.5 bits": {
+    recipe: { default: "palette4", roles: { down: "palette6", value: "palette6" } },
+    layout: { rowsPerTable: 8 },
+    calibrated: true,
+  },
+  "palettes, at most 4 bits": {
+    recipe: { default: "palette4", embedding: "palette3", roles: { value: "palette6", output: "palette6" } },
+    calibrated: true,
+  },
+  "palettes, at most 3.25 bits": {
+    recipe: { default: "palette3", roles: { value: "palette6", output: "palette4" } },
+    calibrated: true,
+  },
+};
+
+const { values } = parseArgs({
+  options: {
+    model: { type: "string" },
+    text: { type: "string" },
+    schemes: { type: "string" },
+    windows: { type: "string", default: "16" },
+    calibration: { type: "string", default: "8" },
+    peers: { type: "string" },
+  },
+});
+if (values.model === undefined || values.text === undefined) throw new Error("--model and --text are needed");
+const CONTEXT = 512;
+/** About how many characters a window takes at most, so that only the ends of a text are tokenized. */
+const CHARACTERS = 5000;
+
+const engine = await createOnnxRuntimeEngine({ threads: 1 });
+const model = await modelSession(engine, async (reference) => reference).open(values.model);
+const text = readFileSync(values.text, "utf8");
+const [calibrationCount, reportCount] = [Number(values.calibration), Number(values.windows)];
+const windowsOf = (part: string): TokenSequence[] => sequencesFromText(part, model.tokenizer, { context: CONTEXT });
+const calibration = windowsOf(text.slice(0, calibrationCount * CHARACTERS)).slice(0, calibrationCount);
+// The last window of a text is short.
+const report = windowsOf(text.slice(-(reportCount + 2) * CHARACTERS)).slice(-reportCount - 1, -1);
+const batches = padIntoBatches(report);
+const predicted = report.reduce((n, s) => n + s.ids.length - s.scoredFrom, 0);
+
+const cpuSeconds = (): number => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+};
+
+/** Of the untouched model, leaving its last layer. */
+const baseStreams: Stream[] = [];
+for (const { ids, shape } of batches) baseStreams.push(await model.runner.blocks(await model.runner.embed(ids, shape)));
+
+interface Outcome {
+  readonly scheme: string;
+  readonly bits: number;
+  readonly nll: number;
+  readonly kl: number;
+  readonly seconds: number;
+}
+
+/** Means over the predicted tokens, in nats. */
+async function measure(runner: DecoderRunner): Promise<{ nll: number; kl: number }> {
+  let [nll, kl] = [0, 0];
+  for (const [b, batch] of batches.entries()) {
+    const x = await runner.blocks(await runner.embed(batch.ids, batch.shape));
+    const base = baseStreams[b] as Stream;
+    const found = await runner.compare(x, batch.targets, (from, rows) => model.runner.logits(base, from, rows));
+    for (const [row, index] of batch.rows.entries()) {
+      const { from, to } = scoredRange(report[index] as TokenSequence, row, batch.shape.length);
+      for (let i = from; i < to; i++) {
+        nll += (found.nll[i] as number) / predicted;
+        kl += (found.kl[i] as number) / predicted;
+      }
+    }
+  }
+  return { nll, kl };
+}
+
+async function storeAll({ recipe, layout, calibrated }: Scheme): Promise<Map<string, CompressedWeight>> {
+  const wanted: Granularity = {
+    rowsPerTable: 16,
+    groupSize: null,
+    asymmetric: false,
+    keepExtremes: false,
+    ...layout,
+  };
+  const entries = weightList(model.weights.arch).filter((w) => w.shape.length > 1);
+  const plan = new Map(entries.map((entry) => [entry.name, widthOf(recipe, entry, "fp16")]));
+  if (calibrated)
+    return quantizeLayerByLayer(engine, model.weights, calibration, async (entry, given, inputs, product) => {
+      const width = plan.get(entry.name) ?? "fp16";
+      const { granularity } = granularityFor(entry.shape, wanted);
+      return inputs
+        ? storeCalibrated(width, given, entry.shape, granularity, inputs, product)
+        : inTurns(storeSteps(width, given, entry.shape, granularity));
+    });
+  const stored = new Map<string, CompressedWeight>();
+  for (const { name, shape } of entries) {
+    const given = float32Data(weight(model.weights, name));
+    const { granularity } = granularityFor(shape, wanted);
+    stored.set(name, await inTurns(storeSteps(plan.get(name) ?? "fp16", given, shape, granularity)));
+  }
+  return stored;
+}
+
+async function outcomeOf(name: string, scheme: Scheme): Promise<Outcome> {
+  const started = cpuSeconds();
+  const stored = await storeAll(scheme);
+  const seconds = cpuSeconds() - started;
+  const tensors = new Map(model.weights.tensors);
+  let [sizeBytes, elements] = [0, 0];
+  for (const { name: tensor, shape } of weightList(model.weights.arch)) {
+    const w = stored.get(tensor);
+    elements += elementCount(shape);
+    sizeBytes += w ? weightSizeBytes(w) : 2 * elementCount(shape);
+    if (w) tensors.set(tensor, f32(shape, decodeWeight(w)));
+  }
+  const runner = new DecoderRunner(engine, { ...model.weights, tensors }, model.runner.programs);
+  return { scheme: name, bits: (8 * sizeBytes) / elements, ...(await measure(runner)), seconds };
+}
+
+function peers(python: string): Outcome[] {
+  const folder = mkdtempSync(join(tmpdir(), "espalier-quantization-"));
+  const ids = (sequences: readonly TokenSequence[]): number[][] => sequences.map((s) => [...s.ids]);
+  const file = join(folder, "windows.json");
+  writeFileSync(file, JSON.stringify({ calibration: ids(calibration), report: ids(report) }));
+  const script = fileURLToPath(new URL("quantization_peer.py", import.meta.url));
+  const done = spawnSync(python, [script, values.model ?? "", file], { encoding: "utf8", maxBuffer: 2 ** 26 });
+  rmSync(folder, { recursive: true });
+  if (done.status !== 0) throw new Error(`the peer failed: ${done.stderr.slice(-2000)}`);
+  return JSON.parse(done.stdout.trim().split("\n").at(-1) ?? "[]");
+}
+
+const base = await measure(model.runner);
+const wantedSchemes = values.schemes?.split(",").map((s) => s.trim().replaceAll(";", ",")) ?? Object.keys(schemes);
+const outcomes: Outcome[] = [];
+const row = (o: Outcome): string[] => [
+  o.scheme,
+  fixed(o.bits, 3),
+  fixed(Math.exp(o.nll - base.nll), 4),
+  fixed(o.kl, 4),
+  fixed(o.seconds, 1),
+];
+for (const name of wantedSchemes) {
+  const scheme = schemes[name];
+  if (!scheme) throw new Error(`there is no scheme "${name}"; there are ${Object.keys(schemes).join("; ")}`);
+  outcomes.push(await outcomeOf(name, scheme));
+  process.stderr.write(`${row(outcomes.at(-1) as Outcome).join(" | ")}\n`);
+}
+if (values.peers !== undefined) outcomes.push(...peers(values.peers));
+process.stdout.write(
+  `${report.length} windows of ${CONTEXT}, ${predicted} tokens; calibrated on ${calibration.length} others; base perplexity ${fixed(Math.exp(base.nll), 3)}\n\n` +
+    `${table(["scheme", "bits a weight", "× perplexity", "KL", "processor s"], outcomes.map(row))}\n`,
+);

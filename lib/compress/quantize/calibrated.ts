@@ -1,0 +1,47 @@
+/**
+ * @file Stores a matrix at a width so that its outputs on a calibration text change least: the best this folder knows.
+ *
+ * Tables and clips are first chosen with errors weighted by ρ_r · Σ_t x_tc² (the diagonal of H), then GPTQ's feedback, fit and
+ * descent see the whole of H (`gptq.ts`).
+ */
+import type { CompressedWeight } from "../../weights/weight.ts";
+import { type GptqOptions, gptq } from "./gptq.ts";
+import type { Granularity } from "./granularity.ts";
+import type { MatrixProduct } from "./matrix-products.ts";
+import { inTurns } from "./steps.ts";
+import { storeSteps, type Width } from "./width.ts";
+
+/** What a matrix (rows, columns) sees on a calibration text. */
+export interface MatrixInputs {
+  /** Σ x xᵀ, (columns, columns). */
+  readonly gram: Float64Array;
+  /** ρ: what an error in each row counts, (rows); 1 where absent. */
+  readonly rowWeights?: Float32Array | undefined;
+}
+
+/** `values` (rows, columns). Throws as `storeAs` and `gptq` do. */
+export async function storeCalibrated(
+  width: Width,
+  values: Float32Array,
+  shape: readonly number[],
+  granularity: Granularity,
+  { gram, rowWeights }: MatrixInputs,
+  product: MatrixProduct,
+  options: Omit<GptqOptions, "rowWeights"> = {},
+): Promise<CompressedWeight> {
+  const [rows, columns] = shape as [number, number];
+  const diagonal = Float32Array.from({ length: columns }, (_, c) => gram[c * (columns + 1)] as number);
+  const weights = rowWeights
+    ? { elementWeights: outer(rowWeights, diagonal, rows, columns) }
+    : { columnWeights: diagonal };
+  const nearest = await inTurns(storeSteps(width, values, shape, granularity, weights), options.signal);
+  return gptq(values, nearest, gram, product, { ...options, rowWeights });
+}
+
+function outer(left: Float32Array, right: Float32Array, rows: number, columns: number): Float32Array {
+  const out = new Float32Array(rows * columns);
+  for (let r = 0, i = 0; r < rows; r++) {
+    for (let c = 0; c < columns; c++) out[i++] = (left[r] as number) * (right[c] as number);
+  }
+  return out;
+}
