@@ -10,12 +10,13 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { modelSession } from "../experiments/models.ts";
-import { writeCheckpoint } from "../lib/checkpoint/checkpoint.ts";
+import { writeCheckpoint } from "../lib/checkpoint/write-checkpoint.ts";
 import { architectureOf } from "../lib/decoder/families/registry.ts";
 import { parameterCount, weightList } from "../lib/decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
 import { sequenceLosses } from "../lib/eval/perplexity.ts";
 import type { TokenSequence } from "../lib/eval/sequences.ts";
+import { folderFiles } from "../lib/files/named-files.ts";
 import { elementCount } from "../lib/mil/types.ts";
 import { createRng } from "../lib/random.ts";
 
@@ -47,7 +48,7 @@ async function write(folder: string, dtype: string): Promise<void> {
     architecture,
     config,
     dtype: dtype === "bf16" ? "bf16" : "f32",
-    copyFrom: fileURLToPath(new URL("../experiments/starter/model", import.meta.url)),
+    copyFrom: folderFiles(fileURLToPath(new URL("../experiments/starter/model", import.meta.url))),
     async weight(name) {
       const shape = shapes.get(name) ?? [];
       const rng = createRng(0, name);

@@ -54,7 +54,7 @@ Start here:
   espalier quantize distilled --bits 4 --out small
   espalier export small --to coreml --out package
 
-A model is a checkpoint folder (config.json and safetensors), or an id from \`espalier models\`.`,
+A model is a checkpoint folder (config.json and safetensors), a .gguf file, or an id from \`espalier models\`.`,
     )
     .exitOverride()
     .configureOutput({ writeErr: (text) => process.stderr.write(text) });

@@ -10,6 +10,7 @@ import { isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ExperimentContext, UnitStore } from "../experiments/definition.ts";
 import { modelSession } from "../experiments/models.ts";
+import { holdsCheckpoint } from "../lib/checkpoint/checkpoint.ts";
 import { createEngine, type EngineName } from "../lib/engines/create.ts";
 import { EspalierError } from "../lib/errors.ts";
 import { writeFileAtomic } from "../lib/files/atomic.ts";
@@ -21,22 +22,24 @@ export const starterDirectory = fileURLToPath(new URL("../experiments/starter/mo
 
 export { type EngineName, engineNames as engines } from "../lib/engines/create.ts";
 
-/** A folder with a config, `starter`, or the id of a model the workbench knows. */
+/** The path of a checkpoint: a folder, a .gguf file, `starter`, or where the workbench keeps the model of that id. */
 export async function resolveModel(reference: string): Promise<string> {
   const candidates = [
     ...(reference === "starter" ? [starterDirectory] : []),
     isAbsolute(reference) ? reference : resolve(reference),
   ];
-  for (const directory of candidates) {
-    if (await exists(join(directory, "config.json"))) return directory;
+  for (const path of candidates) {
+    if (await holdsCheckpoint(path)) return path;
   }
   const known = /^[\w][\w.-]{0,79}$/.test(reference) ? await workbenchModel(reference) : null;
   if (known !== null) return known;
+  // What is there and is no model is best explained by opening it.
+  for (const path of candidates) if (await exists(path)) return path;
   throw new EspalierError(
     "model/missing-file",
-    `there is no model "${reference}": no folder of that name holds a config.json, and the workbench knows no such id`,
+    `there is no model "${reference}": no folder or .gguf file of that name, and the workbench knows no such id`,
     {
-      hint: "Give a checkpoint folder, or an id that `espalier models` lists.",
+      hint: "Give a checkpoint folder, a .gguf file, or an id that `espalier models` lists.",
     },
   );
 }
@@ -58,7 +61,7 @@ async function askWorkbench(id: string): Promise<string | null> {
   const workbench = await openWorkbenchSession({ computes: false });
   try {
     const { folder } = await workbench.client.models.folder.query({ id });
-    return (await exists(join(folder, "config.json"))) ? folder : null;
+    return (await holdsCheckpoint(folder)) ? folder : null;
   } catch (thrown) {
     const error = apiError(thrown);
     if (error.code === "model/missing-file") return null;

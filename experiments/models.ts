@@ -14,9 +14,8 @@ import { loadTokenizer, type Tokenizer } from "../lib/tokenizer/tokenizer.ts";
 /** A model none of whose weights has been read. */
 export interface ModelFiles {
   readonly reference: string;
-  readonly directory: string;
   readonly checkpoint: Checkpoint;
-  /** SHA-256 over config and weights. */
+  /** The checkpoint's own. */
   readonly hash: string;
   readonly tokenizer: Tokenizer;
 }
@@ -33,7 +32,7 @@ export interface ModelSession {
   close(): Promise<void>;
 }
 
-/** `resolve` turns what a person typed (a folder, the id of a known model) into a checkpoint directory. */
+/** `resolve` turns what a person typed (a folder, a file, the id of a known model) into the path of a checkpoint. */
 export function modelSession(engine: Engine, resolve: (reference: string) => Promise<string>): ModelSession {
   const opened = new Map<string, Promise<OpenModel>>();
   // Programs hold no weights, so models of one architecture share what is compiled.
@@ -41,10 +40,9 @@ export function modelSession(engine: Engine, resolve: (reference: string) => Pro
 
   const seen = new Map<string, Promise<ModelFiles>>();
   const look = async (reference: string): Promise<ModelFiles> => {
-    const directory = await resolve(reference);
-    const checkpoint = await openCheckpoint(directory);
-    const tokenizer = await loadTokenizer(directory);
-    return { reference, directory, checkpoint, hash: await checkpoint.hash(), tokenizer };
+    const checkpoint = await openCheckpoint(await resolve(reference));
+    const tokenizer = await loadTokenizer(checkpoint);
+    return { reference, checkpoint, hash: await checkpoint.hash(), tokenizer };
   };
   const load = async (reference: string): Promise<OpenModel> => {
     const model = await kept(seen, reference, look);

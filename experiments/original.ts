@@ -33,7 +33,7 @@ export interface Original {
   readonly note: string | null;
 }
 
-const place = z.object({ directory: z.string() });
+const place = z.object({ path: z.string() });
 const placeKey = (hash: string): string => `the folder of model ${hash}`;
 
 /**
@@ -58,7 +58,7 @@ export async function originalOf(
   const open = [parent, ...(given ? [given] : []), ...(options.known ?? [])].find((m) => m.hash === hash);
   const found = open ?? (await remembered(hash, context));
   if (found) {
-    await context.store.put(placeKey(hash), { directory: found.directory });
+    await context.store.put(placeKey(hash), { path: found.checkpoint.path });
     const name = recorded?.name ?? basename(found.reference);
     return { model: found, against: "original", hash, name, note: null };
   }
@@ -71,8 +71,8 @@ async function remembered(hash: string, context: ExperimentContext): Promise<Ope
   const stored = place.safeParse(await context.store.get(placeKey(hash)));
   if (!stored.success) return null;
   try {
-    const files = await context.models.files(stored.data.directory);
-    return files.hash === hash ? await context.models.open(stored.data.directory) : null;
+    const files = await context.models.files(stored.data.path);
+    return files.hash === hash ? await context.models.open(stored.data.path) : null;
   } catch (thrown) {
     if (toEspalierError(thrown).code === "run/cancelled") throw thrown;
     return null;

@@ -3,49 +3,24 @@
  * cancels an older. When nobody asks for a while it is ended, and started again when somebody does.
  */
 import type { ChildProcess } from "node:child_process";
-import { z } from "zod";
 import { type ErrorCode, EspalierError, errorCodes } from "../lib/errors.ts";
 import type { Core } from "../server/core.ts";
 import { modelFolder } from "../server/models/models.ts";
 import { getText, textFile } from "../server/texts/texts.ts";
 import type { WhatIfAnswers, WhatIfAsk, WhatIfMeasured, WhatIfService } from "../server/what-if/service.ts";
 import { forkTask } from "./task-process.ts";
+import { fromWhatIf, parseAnswer, type ToWhatIf } from "./what-if-protocol.ts";
 
 const IDLE_MS = 600_000;
-
-export interface WhatIfQuestion {
-  readonly type: "ask";
-  readonly id: number;
-  readonly request: WhatIfAsk;
-  readonly folder: string;
-  readonly textPath: string;
-  /** Of the questions, when some are asked. */
-  readonly tasksPath: string | null;
-  readonly separator: string | null;
-}
-
-const withError = z.object({ mean: z.number(), standardError: z.number() });
-const measured = z.object({
-  difference: z.number(),
-  standardError: z.number(),
-  kl: withError,
-  agreement: withError,
-  sequences: z.number(),
-  of: z.number(),
-  milliseconds: z.number(),
-});
-
-const fromTask = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("ready") }),
-  z.object({ type: z.literal("partial"), id: z.number(), partial: measured }),
-  z.object({ type: z.literal("answer"), id: z.number(), value: z.unknown() }),
-  z.object({ type: z.literal("error"), id: z.number(), code: z.string(), message: z.string() }),
-]);
 
 interface Waiting {
   resolve(value: unknown): void;
   reject(error: EspalierError): void;
   onPartial?: ((partial: WhatIfMeasured) => void) | undefined;
+}
+
+function tell(to: ChildProcess, message: ToWhatIf): void {
+  if (to.connected) to.send(message);
 }
 
 export function whatIfService(core: Core): WhatIfService {
@@ -68,7 +43,7 @@ export function whatIfService(core: Core): WhatIfService {
         said = (said + text).slice(-2000);
       });
       c.on("message", (raw) => {
-        const message = fromTask.parse(raw);
+        const message = fromWhatIf.parse(raw);
         if (message.type === "ready") return resolve(c);
         const one = waiting.get(message.id);
         if (message.type === "partial") return one?.onPartial?.(message.partial);
@@ -113,18 +88,16 @@ export function whatIfService(core: Core): WhatIfService {
       const id = ++lastId;
       const lane = `${options.client} ${request.ask}`;
       const before = latest.get(lane);
-      if (before !== undefined && waiting.has(before)) c.send({ type: "cancel", id: before });
+      if (before !== undefined && waiting.has(before)) tell(c, { type: "cancel", id: before });
       latest.set(lane, id);
-      const cancel = (): void => void (c.connected && c.send({ type: "cancel", id }));
+      const cancel = (): void => tell(c, { type: "cancel", id });
       options.signal?.addEventListener("abort", cancel);
       try {
         const value = await new Promise<unknown>((resolve, reject) => {
           waiting.set(id, { resolve, reject, onPartial: options.onPartial });
-          const question: WhatIfQuestion = { type: "ask", id, request, folder, textPath, tasksPath, separator };
-          c.send(question);
+          tell(c, { type: "ask", id, request, folder, textPath, tasksPath, separator });
         });
-        // The task answers each question with the type the service promises.
-        return value as WhatIfAnswers[A["ask"]];
+        return parseAnswer<A["ask"]>(request.ask, value);
       } finally {
         options.signal?.removeEventListener("abort", cancel);
       }

@@ -1,39 +1,60 @@
 /** @file The process of the warm what-if engine: models stay loaded between questions; partial measurements are told as they come. */
 import { availableParallelism } from "node:os";
-import { modelSession } from "../experiments/models.ts";
+import { z } from "zod";
+import { type ModelSession, modelSession } from "../experiments/models.ts";
 import { openWhatIf, type WhatIf } from "../experiments/what-if/what-if.ts";
+import { throwIfCancelled } from "../lib/cancel.ts";
 import { createEngine } from "../lib/engines/create.ts";
 import { toEspalierError } from "../lib/errors.ts";
-import type { WhatIfQuestion } from "./what-if-service.ts";
+import { WarmModels } from "./warm-models.ts";
+import { type FromWhatIf, toWhatIf, type WhatIfQuestion } from "./what-if-protocol.ts";
 
-/** Models with their streams held at a time. */
-const KEPT = 2;
+/** Models held at a time, and texts of each with the model's streams on them. */
+const MODELS = 2;
+const TEXTS = 2;
 
-const clock = { nowMs: () => performance.timeOrigin + performance.now() };
-const engine = await createEngine("onnxruntime", { threads: availableParallelism() });
-const models = modelSession(engine, async (folder) => folder);
-const opened = new Map<string, Promise<WhatIf>>();
-const cancels = new Map<number, AbortController>();
-
-function open({ folder, textPath, separator }: WhatIfQuestion): Promise<WhatIf> {
-  const key = `${folder} ${textPath}`;
-  let found = opened.get(key);
-  if (!found) {
-    const oldest = [...opened.keys()][0];
-    if (opened.size >= KEPT && oldest !== undefined) opened.delete(oldest);
-    found = openWhatIf(
-      { engine, models, clock },
-      { model: folder, text: textPath, ...(separator === null ? {} : { separator }) },
-    );
-    opened.set(key, found);
-    found.catch(() => opened.delete(key));
-  }
-  return found;
+interface WarmModel {
+  readonly session: ModelSession;
+  readonly onTexts: WarmModels<WhatIf>;
 }
 
-async function answer(question: WhatIfQuestion, signal: AbortSignal): Promise<unknown> {
+const onText = z.object({ text: z.string(), separator: z.string().nullable() });
+const clock = { nowMs: () => performance.timeOrigin + performance.now() };
+const engine = await createEngine("onnxruntime", { threads: availableParallelism() });
+const models = new WarmModels<WarmModel>(
+  MODELS,
+  async (folder) => {
+    const session = modelSession(engine, async (f) => f);
+    return {
+      session,
+      onTexts: new WarmModels<WhatIf>(
+        TEXTS,
+        (key) => {
+          const { text, separator } = onText.parse(JSON.parse(key));
+          return openWhatIf(
+            { engine, models: session, clock },
+            { model: folder, text, ...(separator === null ? {} : { separator }) },
+          );
+        },
+        async () => undefined,
+      ),
+    };
+  },
+  ({ session }) => session.close(),
+);
+const cancels = new Map<number, AbortController>();
+const tell = (message: FromWhatIf): void => void process.send?.(message);
+
+const answer = (question: WhatIfQuestion, signal: AbortSignal): Promise<unknown> =>
+  models.use(question.folder, ({ onTexts }) =>
+    onTexts.use(JSON.stringify({ text: question.textPath, separator: question.separator }), (whatIf) =>
+      answerWith(whatIf, question, signal),
+    ),
+  );
+
+async function answerWith(whatIf: WhatIf, question: WhatIfQuestion, signal: AbortSignal): Promise<unknown> {
   const { request } = question;
-  const whatIf = await open(question);
+  throwIfCancelled(signal);
   if (request.ask === "open") {
     const { protocol, sequences, tokens, baseNll } = whatIf;
     return { protocol, sequences, tokens, baseNll };
@@ -41,27 +62,32 @@ async function answer(question: WhatIfQuestion, signal: AbortSignal): Promise<un
   if (request.ask === "measure")
     return whatIf.measure(request.selection, {
       signal,
-      onPartial: (partial) => process.send?.({ type: "partial", id: question.id, partial }),
+      onPartial: (partial) => tell({ type: "partial", id: question.id, partial }),
     });
   if (request.ask === "generate")
     return whatIf.generate(request.prompt, request.selection, { maxTokens: request.maxTokens, signal });
-  if (request.ask === "predict") return whatIf.predict(request.selection, { signal, pause });
+  if (request.ask === "predict") return whatIf.predict(request.selection);
+  if (request.ask === "refine") return whatIf.refine(request.selection, { signal, pause });
   if (request.ask === "attention") return whatIf.attention(request.prompt, request.unit);
   if (request.ask === "explain") return whatIf.explain(request.unit, { signal });
   return whatIf.accuracy(question.tasksPath ?? "", request.selection, { limit: request.limit, signal });
 }
 
 // One question of a lane computes at a time; a cancellation reaches those that wait as well as the one at work. What takes
-// seconds has a lane of its own, and pauses for what somebody waits for.
-const lanes = { quick: Promise.resolve() as Promise<unknown>, long: Promise.resolve() as Promise<unknown> };
+// seconds has a lane of its own, and pauses for what somebody waits for. A prediction is arithmetic once its gradients are
+// there, so it waits for no measurement.
+const lanes = { instant: Promise.resolve(), quick: Promise.resolve(), long: Promise.resolve() };
 let quickWaiting = 0;
 async function pause(): Promise<void> {
   while (quickWaiting > 0) await lanes.quick;
 }
-const laneOf = (question: WhatIfQuestion): keyof typeof lanes =>
-  question.request.ask === "predict" || question.request.ask === "accuracy" ? "long" : "quick";
+function laneOf({ request: { ask } }: WhatIfQuestion): keyof typeof lanes {
+  if (ask === "predict") return "instant";
+  return ask === "refine" || ask === "accuracy" ? "long" : "quick";
+}
 
-process.on("message", (message: WhatIfQuestion | { type: "cancel"; id: number }) => {
+process.on("message", (raw: unknown) => {
+  const message = toWhatIf.parse(raw);
   if (message.type === "cancel") return cancels.get(message.id)?.abort();
   const cancel = new AbortController();
   cancels.set(message.id, cancel);
@@ -69,10 +95,10 @@ process.on("message", (message: WhatIfQuestion | { type: "cancel"; id: number })
   if (lane === "quick") quickWaiting++;
   lanes[lane] = lanes[lane]
     .then(() => answer(message, cancel.signal))
-    .then((value) => process.send?.({ type: "answer", id: message.id, value }))
+    .then((value) => tell({ type: "answer", id: message.id, value }))
     .catch((thrown: unknown) => {
       const { code, message: text } = toEspalierError(thrown);
-      process.send?.({ type: "error", id: message.id, code, message: text });
+      tell({ type: "error", id: message.id, code, message: text });
     })
     .finally(() => {
       cancels.delete(message.id);
@@ -81,4 +107,4 @@ process.on("message", (message: WhatIfQuestion | { type: "cancel"; id: number })
 });
 process.on("disconnect", () => process.exit(0));
 process.on("SIGINT", () => undefined);
-process.send?.({ type: "ready" });
+tell({ type: "ready" });

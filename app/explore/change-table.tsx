@@ -60,8 +60,8 @@ export function ChangeTable({ cost, whatIf, isStale, speed }: ChangeTableProps) 
         {opened ? (
           <Row
             name="Perplexity"
-            base={fixed(Math.exp(opened.baseNll), 2)}
-            now={now ? fixed(Math.exp(opened.baseNll + now.difference), 2) : "…"}
+            base={fixed(Math.exp((now ?? opened).baseNll), 2)}
+            now={now ? fixed(Math.exp(now.baseNll + now.difference), 2) : "…"}
             stale={isStale}
             change={
               !now ? (

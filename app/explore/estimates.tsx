@@ -17,7 +17,7 @@ export interface EstimatesProps {
   readonly predicted: Estimate | null;
   readonly measured: Estimate | null;
   readonly isStale: boolean;
-  readonly isCalibrating: boolean;
+  readonly isPredicting: boolean;
   readonly goal: number;
   readonly onGoal: (goal: number) => void;
 }
@@ -26,7 +26,7 @@ const LEFT = 74;
 const WIDTH = 296;
 const ROW = 23;
 
-export function Estimates({ additive, predicted, measured, isStale, isCalibrating, goal, onGoal }: EstimatesProps) {
+export function Estimates({ additive, predicted, measured, isStale, isPredicting, goal, onGoal }: EstimatesProps) {
   const all = [additive, predicted, measured].flatMap((e) => (e ? [e.value, e.low ?? e.value, e.high ?? e.value] : []));
   const low = Math.min(0, ...all);
   const high = Math.max(goal * 1.25, 1, ...all.map((v) => v * 1.08));
@@ -63,7 +63,7 @@ export function Estimates({ additive, predicted, measured, isStale, isCalibratin
           </text>
           {r.of === null ? (
             <text className="tick" x={LEFT + 4} y={r.y + 4}>
-              {r.name === "measured" ? "…" : r.name === "predicted" && isCalibrating ? "being calibrated" : "unknown"}
+              {r.name === "measured" ? "…" : r.name === "predicted" && isPredicting ? "…" : "unknown"}
             </text>
           ) : (
             <>

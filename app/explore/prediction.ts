@@ -1,14 +1,16 @@
 /**
- * @file What a selection will cost, before it is measured: the sum of the single effects of its units, and where the engine gives
- * one, a calibrated prediction with its interval. In nats per token.
+ * @file What a selection will cost, before it is measured: the sum of the single effects of its units, and what the engine
+ * predicts, from gradients at first, corrected by measured selections later. In nats per token.
  */
 import type { Importance } from "../../server/what-if/importance.ts";
+import type { WhatIfAnswers } from "../../server/what-if/service.ts";
 import { type Selection, unitNames } from "./selection.ts";
 import { measured, type UnitWorth, type Worth } from "./values.ts";
 
 export interface Prediction {
   readonly additive: { readonly value: number; readonly units: number } | null;
-  readonly calibrated: { readonly value: number; readonly low: number; readonly high: number } | null;
+  /** The engine's, for this very selection. */
+  readonly engine: WhatIfAnswers["predict"] | null;
   /** What units cost one by one; null when one of them is unknown. */
   worthOf(units: readonly string[]): number | null;
 }
@@ -32,17 +34,13 @@ export function sumOfEffects(effects: Worth, units: readonly string[]): number |
   return sum;
 }
 
-/** The engine's sum, on the text at hand, goes before that of an older measurement. */
-export function predict(
-  effects: Worth,
-  selection: Selection,
-  calibrated: (NonNullable<Prediction["calibrated"]> & { readonly additive: number }) | null = null,
-): Prediction {
+/** The sum of what was measured goes before that of the engine's gradients. */
+export function predict(effects: Worth, selection: Selection, engine: Prediction["engine"] = null): Prediction {
   const names = unitNames(selection);
-  const sum = calibrated?.additive ?? sumOfEffects(effects, names);
+  const sum = sumOfEffects(effects, names) ?? engine?.additive ?? null;
   return {
     additive: sum === null ? null : { value: sum, units: names.length },
-    calibrated,
+    engine,
     worthOf: (units) => sumOfEffects(effects, units),
   };
 }

@@ -1,6 +1,6 @@
 "use client";
 /** @file Asks the warm engine what a selection costs: a newer question replaces the older, partial answers are shown as they come. */
-import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { z } from "zod";
 import type { WhatIfAnswers, WhatIfMeasured, WhatIfOpened } from "../../server/what-if/service.ts";
@@ -27,10 +27,9 @@ export interface WhatIf {
   readonly before: WhatIfMeasured | null;
   /** What the running measurement has so far. */
   readonly partial: z.infer<typeof partialSchema> | null;
-  /** Corrected by selections that were measured, with its interval. */
+  /** From gradients at first; corrected by selections that were measured, with an interval, later. */
   readonly predicted: WhatIfAnswers["predict"] | null;
-  /** The engine measures what it corrects predictions by. */
-  readonly isCalibrating: boolean;
+  readonly isPredicting: boolean;
   /** Questions answered right, before and after; of the last selection that was asked about. */
   readonly accuracy: WhatIfAnswers["accuracy"] | null;
   readonly accuracyIsStale: boolean;
@@ -51,7 +50,7 @@ export function useRested<T>(value: T, ms: number): T {
 /** Questions take longer than the loss, so they wait until nothing has changed for a while. */
 const QUESTIONS_REST_MS = 900;
 const QUESTIONS = 100;
-const CALIBRATE_AFTER_MS = 1_500;
+const REFINE_AFTER_MS = 1_500;
 
 export interface WhatIfOn {
   readonly model: string;
@@ -80,32 +79,41 @@ export function useWhatIf({ model, text, tasks }: WhatIfOn, names: readonly stri
     ),
   );
   const isDone = measuring.data !== undefined;
-  // Predictions are corrected by selections that the engine measures once, which takes seconds: in a lane of its own, so that
-  // no newer question cancels it, and after what the person asked for.
-  const isSettled = useRested(isDone, CALIBRATE_AFTER_MS) && isDone;
-  const pool = asked.every((u) => /\.[HG]\d+$/.test(u)) ? [] : ["L0.mlp"];
-  const calibrating = useQuery(
-    trpc.whatIf.predict.queryOptions(
-      { model, text: text ?? "", selection: pool, client: `${tabName} calibration` },
-      { enabled: text !== null && opening.isSuccess && isSettled, staleTime: Number.POSITIVE_INFINITY, retry: false },
-    ),
-  );
   const predicting = useQuery(
     trpc.whatIf.predict.queryOptions(
       { model, text: text ?? "", selection: [...asked], client: tabName },
       {
-        enabled: text !== null && opening.isSuccess && asked.length > 0 && calibrating.isSuccess,
+        enabled: text !== null && opening.isSuccess && asked.length > 0,
         staleTime: Number.POSITIVE_INFINITY,
         retry: false,
       },
     ),
   );
+  // Better predictions take measuring: a few seconds at a time, in a lane of its own, while nobody waits for anything else.
+  const queries = useQueryClient();
+  const refining = useMutation(
+    trpc.whatIf.refine.mutationOptions({
+      onSuccess: () => queries.invalidateQueries({ queryKey: trpc.whatIf.predict.pathKey() }),
+    }),
+  );
+  const isSettled = useRested(isDone, REFINE_AFTER_MS) && isDone;
+  const { mutate: refine, data: refined, isPending: isRefining, isError: isUnrefined } = refining;
+  const pool = asked.every((u) => /\.[HG]\d+$/.test(u)) ? "heads" : "all";
+  const refinedTo = useRef({ heads: false, all: false });
+  const lastPool = useRef<"heads" | "all">("heads");
+  useEffect(() => {
+    if (text === null || !isSettled || isRefining || isUnrefined || asked.length === 0) return;
+    if (refined && refined.done >= refined.of) refinedTo.current[lastPool.current] = true;
+    if (refinedTo.current[pool]) return;
+    lastPool.current = pool;
+    refine({ model, text, selection: [...asked], client: tabName });
+  }, [refine, refined, isRefining, isUnrefined, isSettled, model, text, asked, pool]);
   const questioned = useRested(asked, QUESTIONS_REST_MS);
   const answering = useQuery(
     trpc.whatIf.accuracy.queryOptions(
       { model, text: text ?? "", tasks: tasks ?? "", selection: [...questioned], limit: QUESTIONS, client: tabName },
       {
-        enabled: text !== null && tasks !== null && isDone && calibrating.isFetched,
+        enabled: text !== null && tasks !== null && isDone,
         staleTime: Number.POSITIVE_INFINITY,
         retry: false,
         placeholderData: keepPreviousData,
@@ -133,7 +141,7 @@ export function useWhatIf({ model, text, tasks }: WhatIfOn, names: readonly stri
     before: now ? null : last.current,
     partial: now ? null : partial,
     predicted: isAsked ? (predicting.data ?? null) : null,
-    isCalibrating: calibrating.isPending,
+    isPredicting: predicting.isFetching,
     accuracy: answering.data ?? null,
     accuracyIsStale: answering.isPlaceholderData || questioned !== names,
     error,

@@ -38,7 +38,7 @@ const nats = (v: number): string => signed(v * 1000, 1);
 export function WhatIfPanel(props: WhatIfPanelProps) {
   const { selection, whatIf, prediction } = props;
   const { now, partial, before, state } = whatIf;
-  const best = prediction.calibrated ?? prediction.additive;
+  const best = prediction.engine ?? prediction.additive;
   const isPartial = partial !== null && partial.sequences > 1;
   const shown = now ?? before;
   const measured = now ?? (isPartial ? partial : before);
@@ -73,7 +73,13 @@ export function WhatIfPanel(props: WhatIfPanelProps) {
             ) : (
               <>
                 <span className="figure-number">{best ? nats(best.value) : "…"}</span>
-                <span className="soft">{best ? "predicted" : "prediction unknown"}</span>
+                <span className="soft" data-testid="predicted">
+                  {!best
+                    ? "prediction unknown"
+                    : prediction.engine?.selections === 0
+                      ? "predicted by Taylor"
+                      : "predicted"}
+                </span>
                 <span className="second">
                   {isPartial ? (
                     <>
@@ -95,11 +101,12 @@ export function WhatIfPanel(props: WhatIfPanelProps) {
           <Estimates
             additive={prediction.additive ? { value: prediction.additive.value * 1000 } : null}
             predicted={
-              prediction.calibrated
+              prediction.engine
                 ? {
-                    value: prediction.calibrated.value * 1000,
-                    low: prediction.calibrated.low * 1000,
-                    high: prediction.calibrated.high * 1000,
+                    value: prediction.engine.value * 1000,
+                    ...(prediction.engine.low !== null && prediction.engine.high !== null
+                      ? { low: prediction.engine.low * 1000, high: prediction.engine.high * 1000 }
+                      : {}),
                   }
                 : null
             }
@@ -113,12 +120,12 @@ export function WhatIfPanel(props: WhatIfPanelProps) {
                 : null
             }
             isStale={!now}
-            isCalibrating={whatIf.isCalibrating && !prediction.calibrated}
+            isPredicting={whatIf.isPredicting}
             goal={props.goal}
             onGoal={props.onGoal}
           />
           <p className="soft small" style={{ margin: "2px 0 0" }}>
-            {interaction(prediction, now)} Intervals are 95 %.
+            {basis(prediction)} {interaction(prediction, now)} Intervals are 95 %.
           </p>
         </div>
         <div>
@@ -142,6 +149,14 @@ export function WhatIfPanel(props: WhatIfPanelProps) {
       <Announce state={state} best={best?.value ?? null} now={now} count={selection.size} />
     </>
   );
+}
+
+/** What the prediction rests on. */
+function basis({ engine }: Prediction): string {
+  if (!engine) return "";
+  if (engine.selections === 0)
+    return "The prediction is from gradients alone (Taylor), so how far it is off is not known yet.";
+  return `The prediction is from gradients (Taylor), corrected by ${engine.selections} measured selections.`;
 }
 
 function interaction({ additive }: Prediction, now: WhatIf["now"]): string {

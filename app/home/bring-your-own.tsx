@@ -8,7 +8,7 @@ import { bytes, percent } from "../parts/format.ts";
 import { useHotkeys } from "../parts/hotkeys.ts";
 import { Icon } from "../parts/icons.tsx";
 import { ErrorNote, ProgressBar } from "../parts/states.tsx";
-import { checkpointFiles, sendFolder } from "./send-folder.ts";
+import { checkpointFiles, ggufFile, sendFolder } from "./send-folder.ts";
 
 export function BringYourOwn() {
   const [open, setOpen] = useState<"folder" | "hub" | null>(null);
@@ -20,9 +20,9 @@ export function BringYourOwn() {
       <button type="button" className="home-bring" aria-expanded={open === "folder"} onClick={() => setOpen("folder")}>
         <Icon name="folder" />
         <span>
-          <span className="strong">Open a checkpoint folder</span>
+          <span className="strong">Open a checkpoint</span>
           <br />
-          <span className="small soft">safetensors with config.json</span>
+          <span className="small soft">a folder of safetensors with config.json, or a .gguf file</span>
         </span>
         <span className="end">
           <Keys of="home.folder" />
@@ -48,7 +48,7 @@ export function BringYourOwn() {
 
 const idOf = (text: string): string =>
   text
-    .replace(/\/+$/, "")
+    .replace(/\/+$|\.gguf$/gi, "")
     .split("/")
     .slice(-1)[0]
     ?.replaceAll(/[^\w.-]+/g, "-")
@@ -57,11 +57,13 @@ const idOf = (text: string): string =>
 function Folder({ input }: { input: React.RefObject<HTMLInputElement | null> }) {
   const client = useTRPCClient();
   const queries = useQueryClient();
+  const gguf = useRef<HTMLInputElement>(null);
   const [path, setPath] = useState("");
   const [share, setShare] = useState<number | null>(null);
   const send = useMutation({
-    mutationFn: async (list: FileList) => {
-      const { name, files } = checkpointFiles([...list]);
+    mutationFn: async (list: readonly File[]) => {
+      const single = list.length === 1 && list[0]?.webkitRelativePath === "" ? list[0] : null;
+      const { name, files } = single ? { name: single.name, files: [ggufFile(single)] } : checkpointFiles(list);
       const batch = await sendFolder(files, setShare);
       return client.models.import.mutate({ source: `upload:${batch}`, as: idOf(name) });
     },
@@ -90,7 +92,18 @@ function Folder({ input }: { input: React.RefObject<HTMLInputElement | null> }) 
           aria-label="Checkpoint folder"
           // The attribute has no name in React's types.
           {...{ webkitdirectory: "" }}
-          onChange={(e) => e.target.files && e.target.files.length > 0 && send.mutate(e.target.files)}
+          onChange={(e) => e.target.files && e.target.files.length > 0 && send.mutate([...e.target.files])}
+        />
+        <button type="button" disabled={send.isPending} onClick={() => gguf.current?.click()}>
+          Choose a .gguf file…
+        </button>
+        <input
+          ref={gguf}
+          type="file"
+          hidden
+          accept=".gguf"
+          aria-label="GGUF file"
+          onChange={(e) => e.target.files && e.target.files.length > 0 && send.mutate([...e.target.files])}
         />
       </div>
       <form
@@ -102,7 +115,7 @@ function Folder({ input }: { input: React.RefObject<HTMLInputElement | null> }) 
         }}
       >
         <input
-          aria-label="Folder on the server’s machine"
+          aria-label="Folder or .gguf file on the server’s machine"
           placeholder="or a path on the server’s machine"
           value={path}
           onChange={(e) => setPath(e.target.value)}

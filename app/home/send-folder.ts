@@ -6,16 +6,32 @@ export interface FolderFile {
   readonly file: File;
 }
 
-/** Files at the top of the folder only. Throws when there is no config.json. */
+/** Files at the top of the folder only: those of a checkpoint, or its one .gguf file. Throws when there is neither. */
 export function checkpointFiles(all: readonly File[]): { name: string; files: FolderFile[] } {
   const parts = all.map((file) => ({ path: file.webkitRelativePath.split("/"), file }));
-  const files = parts.flatMap(({ path, file }) =>
-    path.length === 2 && checkpointFile.test(path[1] ?? "") ? [{ name: path[1] ?? "", file }] : [],
-  );
+  const top = parts.filter(({ path }) => path.length === 2).map(({ path, file }) => ({ name: path[1] ?? "", file }));
   const name = parts[0]?.path[0] ?? "model";
-  if (!files.some((f) => f.name === "config.json"))
-    throw new Error(`${name} holds no config.json; choose the folder the checkpoint’s files lie in`);
-  return { name, files };
+  if (top.some((f) => f.name === "config.json")) return { name, files: top.filter((f) => checkpointFile.test(f.name)) };
+  const ggufs = top.filter((f) => isGguf(f.name));
+  if (ggufs.length > 1) throw new Error(`${name} holds ${ggufs.length} .gguf files; choose the one that is meant`);
+  if (ggufs[0]) return { name, files: [ggufFile(ggufs[0].file)] };
+  throw new Error(
+    `${name} holds neither config.json nor a .gguf file; choose the folder the checkpoint’s files lie in`,
+  );
+}
+
+const isGguf = (name: string): boolean => /\.gguf$/i.test(name);
+
+/** A .gguf file under a name that can be sent. Throws for another file. */
+export function ggufFile(file: File): FolderFile {
+  if (!isGguf(file.name)) throw new Error(`${file.name} is no .gguf file`);
+  return {
+    name: file.name
+      .replaceAll(/[^\w.-]+/g, "-")
+      .replace(/^[-.]+/, "")
+      .slice(-100),
+    file,
+  };
 }
 
 /** Resolves to the batch. `onShare` hears what part of all bytes has gone. */

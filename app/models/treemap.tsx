@@ -49,7 +49,7 @@ export function Treemap({ anatomy }: { anatomy: Anatomy }) {
       title="Where the bytes are"
       sentence={
         over
-          ? `${over.name}: ${over.shape.join(" × ")}, ${over.scheme}, ${bytes(over.sizeBytes)}, ${fixed((8 * over.sizeBytes) / over.elements, 2)} bits per weight.`
+          ? `${over.name}: ${over.shape.join(" × ")}, ${over.type}, ${bytes(over.sizeBytes)}, ${fixed((8 * over.sizeBytes) / over.elements, 2)} bits per weight.`
           : `${bytes(total)} as stored, codes, scales and tables counted. Point at a tensor to read it.`
       }
       table={() => ({
@@ -57,7 +57,7 @@ export function Treemap({ anatomy }: { anatomy: Anatomy }) {
         rows: anatomy.tensors.map((t) => [
           t.name,
           t.shape.join(" × "),
-          t.scheme,
+          t.type,
           t.elements,
           t.sizeBytes,
           Number(((8 * t.sizeBytes) / t.elements).toFixed(3)),

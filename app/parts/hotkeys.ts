@@ -33,7 +33,7 @@ export const hotkeys = {
   "go.packages": { keys: "G P", does: "Packages", where: "Go to" },
   "go.devices": { keys: "G D", does: "Devices", where: "Go to" },
   "home.start": { keys: "Enter", does: "Run the starter study", where: "Home" },
-  "home.folder": { keys: "O", does: "Open a checkpoint folder", where: "Home" },
+  "home.folder": { keys: "O", does: "Open a checkpoint", where: "Home" },
   "home.hub": { keys: "I", does: "Import by hub id", where: "Home" },
   "explore.undo": { keys: "Mod-Z", does: "Undo", where: "Explore" },
   "explore.redo": { keys: "Shift-Mod-Z", does: "Redo", where: "Explore" },

@@ -1,23 +1,23 @@
-/** @file `espalier inspect`: what is in a package, a checkpoint or a safetensors file. */
+/** @file `espalier inspect`: what is in a package, a checkpoint, a GGUF or a safetensors file. */
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import type { Command } from "commander";
 import { readFiles } from "../../experiments/export/package-files.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { estimateProgram } from "../../lib/cost/estimate.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
-import { EspalierError } from "../../lib/errors.ts";
+import { EspalierError, toEspalierError } from "../../lib/errors.ts";
 import { summarizePackage } from "../../lib/export/coreml/inspect.ts";
 import { lintPackage } from "../../lib/export/coreml/lint/lint.ts";
 import { type ComputeUnits, computeUnits } from "../../lib/formats/coreml/compute-units.ts";
 import type { ReadPackage } from "../../lib/formats/coreml/package-reader.ts";
 import { isPipeline } from "../../lib/formats/coreml/pipeline.ts";
+import { openGguf } from "../../lib/formats/gguf/gguf.ts";
+import type { GgufValue } from "../../lib/formats/gguf/metadata.ts";
 import { openSafetensors } from "../../lib/formats/safetensors.ts";
 import { printProgram } from "../../lib/mil/print.ts";
 import { lintText, modelledLines } from "../device-text.ts";
 import { bytes, count, fixed, table } from "../numbers.ts";
 import { isPackage, packageAt } from "../packages.ts";
-import { exists } from "../session.ts";
 import { printResult } from "./experiment-command.ts";
 
 interface InspectOptions {
@@ -41,7 +41,7 @@ export function addInspect(program: Command): void {
     .command("inspect")
     .argument(
       "<path>",
-      "an .mlpackage, a folder of packages or of an export, a checkpoint folder or a .safetensors file",
+      "an .mlpackage, a folder of packages or of an export, a checkpoint folder, a .gguf or a .safetensors file",
     )
     .option("--json", "Print one JSON object on standard output and nothing else")
     .option("--program", "Print the whole program of a package")
@@ -51,7 +51,7 @@ export function addInspect(program: Command): void {
       "--units <name>",
       `Where the package is meant to run (${computeUnits.join(", ")}) [default: cpuAndNeuralEngine]`,
     )
-    .description("Read a package, a checkpoint or a safetensors file, and say what is in it")
+    .description("Read a package, a checkpoint, a GGUF or a safetensors file, and say what is in it")
     .addHelpText("after", "\nExample:\n  espalier inspect package/Model.mlpackage --lint")
     .action(async (path: string, options: InspectOptions) => {
       const found = await stat(path).catch((cause: unknown) => {
@@ -59,13 +59,9 @@ export function addInspect(program: Command): void {
       });
       const packaged = await packageAt(path);
       if (await isPackage(packaged)) await inspectPackages(packaged, options);
-      else if (found.isFile()) await inspectSafetensors(path, options);
-      else if (await exists(join(path, "config.json"))) await inspectCheckpoint(path, options);
-      else
-        throw new EspalierError(
-          "format/unsupported",
-          `${path} is neither a package nor a checkpoint nor a safetensors file`,
-        );
+      else if (!found.isFile()) await inspectCheckpoint(path, options);
+      else if (/\.gguf$/i.test(path)) await inspectGguf(path, options);
+      else await inspectSafetensors(path, options);
     });
 }
 
@@ -151,11 +147,78 @@ async function inspectSafetensors(path: string, options: { json?: boolean }): Pr
   );
 }
 
+/** The whole table of tensors and the metadata, whether or not it is a model that can be run here. */
+async function inspectGguf(path: string, options: { json?: boolean }): Promise<void> {
+  const file = await openGguf(path);
+  await file.close();
+  const tensors = [...file.tensors.values()];
+  const types = new Map<string, { tensors: number; sizeBytes: number }>();
+  for (const { type, sizeBytes } of tensors) {
+    const sum = types.get(type) ?? { tensors: 0, sizeBytes: 0 };
+    types.set(type, { tensors: sum.tensors + 1, sizeBytes: sum.sizeBytes + sizeBytes });
+  }
+  const model = await checkpointSummary(path).catch((thrown: unknown) => toEspalierError(thrown));
+  const isModel = !(model instanceof EspalierError);
+  printResult(
+    options,
+    () =>
+      [
+        `GGUF version ${file.version}, ${count(tensors.length)} tensors, ${bytes(file.sizeBytes)}`,
+        isModel ? model.text : `not a model that can be run here: ${model.message}`,
+        "",
+        ...[...file.metadata].map(([key, value]) => `${key} = ${shown(value)}`),
+        "",
+        table(
+          ["type", "tensors", "bytes"],
+          [...types].map(([type, sum]) => [type, String(sum.tensors), count(sum.sizeBytes)]),
+        ),
+        "",
+        table(
+          ["tensor", "type", "shape", "bytes"],
+          tensors.map((t) => [t.name, t.type, t.shape.join(" × "), count(t.sizeBytes)]),
+        ),
+      ].join("\n"),
+    () => ({
+      version: file.version,
+      metadata: Object.fromEntries([...file.metadata].map(([key, value]) => [key, jsonValue(value)])),
+      tensors,
+      model: isModel ? model.json : null,
+      ...(isModel ? {} : { notAModel: model.message }),
+    }),
+  );
+}
+
+const SHOWN_ELEMENTS = 4;
+const SHOWN_CHARACTERS = 100;
+
+function shown(value: GgufValue): string {
+  if (Array.isArray(value)) {
+    const first = value.slice(0, SHOWN_ELEMENTS).map((v) => JSON.stringify(jsonValue(v)));
+    return `[${first.join(", ")}${value.length > SHOWN_ELEMENTS ? ", …" : ""}] (${count(value.length)})`;
+  }
+  const text = String(value).replaceAll("\n", "\\n");
+  return text.length > SHOWN_CHARACTERS
+    ? `${text.slice(0, SHOWN_CHARACTERS)}… (${count(text.length)} characters)`
+    : text;
+}
+
+/** JSON has no bigints; such numbers become texts. */
+const jsonValue = (value: GgufValue): unknown =>
+  Array.isArray(value) ? value.map(jsonValue) : typeof value === "bigint" ? String(value) : value;
+
 async function inspectCheckpoint(path: string, options: { json?: boolean }): Promise<void> {
+  const { text, layers, json } = await checkpointSummary(path);
+  printResult(
+    options,
+    () => [text, "", layers].join("\n"),
+    () => json,
+  );
+}
+
+async function checkpointSummary(path: string): Promise<{ text: string; layers: string; json: object }> {
   const checkpoint = await openCheckpoint(path);
   const { architecture: arch, sizeBytes } = checkpoint;
-  const hash = await checkpoint.hash();
-  await checkpoint.close();
+  const hash = await checkpoint.hash().finally(() => checkpoint.close());
   const rows = arch.layers.map((l, i) => [
     `L${i}`,
     String(l.queryHeads),
@@ -163,15 +226,14 @@ async function inspectCheckpoint(path: string, options: { json?: boolean }): Pro
     String(l.neurons),
     l.window === null ? "all" : String(l.window),
   ]);
-  printResult(
-    options,
-    () =>
-      [
-        `${arch.family}: ${arch.layers.length} layers, hidden ${arch.hidden}, vocabulary ${arch.vocab}, ${arch.tiedHead ? "tied" : "separate"} head`,
-        `${count(parameterCount(arch))} parameters, ${bytes(sizeBytes)}, sha-256 ${hash.slice(0, 16)}`,
-        "",
-        table(["layer", "heads", "KV groups", "neurons", "window"], rows),
-      ].join("\n"),
-    () => ({ family: arch.family, parameters: parameterCount(arch), sizeBytes, hash, architecture: arch }),
-  );
+  const parameters = parameterCount(arch);
+  const text = [
+    `${arch.family}: ${arch.layers.length} layers, hidden ${arch.hidden}, vocabulary ${arch.vocab}, ${arch.tiedHead ? "tied" : "separate"} head`,
+    `${count(parameters)} parameters, ${bytes(sizeBytes)}, ${fixed((8 * sizeBytes) / parameters, 2)} bits per weight, sha-256 ${hash.slice(0, 16)}`,
+  ].join("\n");
+  return {
+    text,
+    layers: table(["layer", "heads", "KV groups", "neurons", "window"], rows),
+    json: { family: arch.family, parameters, sizeBytes, hash, architecture: arch },
+  };
 }

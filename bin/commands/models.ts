@@ -1,5 +1,5 @@
 /** @file `espalier import` and `espalier models`: checkpoints the workbench knows by id. */
-import { resolve } from "node:path";
+import { parse, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import type { Command } from "commander";
 import { EspalierError } from "../../lib/errors.ts";
@@ -26,18 +26,18 @@ async function withClient<T>(use: (client: Client) => Promise<T>): Promise<T> {
 export function addModels(program: Command, signal: AbortSignal): void {
   program
     .command("import")
-    .argument("<source>", "a checkpoint folder, or the id of a Hugging Face repository")
-    .option("--as <id>", "the id to keep it under; default: the folder's name or the repository's id")
+    .argument("<source>", "a checkpoint folder, a .gguf file, or the id of a Hugging Face repository")
+    .option("--as <id>", "the id to keep it under; default: the name of the folder or file, or the repository's id")
     .option("--revision <name>", "branch, tag or commit of the repository", "main")
     .option("--json", "Print one JSON object on standard output and nothing else")
     .description("Take a checkpoint in, checked, under an id")
     .addHelpText(
       "after",
-      "\nExamples:\n  espalier import ./my-model --as mine\n  espalier import HuggingFaceTB/SmolLM2-135M",
+      "\nExamples:\n  espalier import ./my-model --as mine\n  espalier import ./SmolLM2-135M-Q4_1.gguf\n  espalier import HuggingFaceTB/SmolLM2-135M",
     )
     .action(async (source: string, options: { as?: string; revision: string; json?: boolean }) => {
       const isLocal = await exists(source);
-      const name = isLocal ? resolve(source).split(/[/\\]/).at(-1) : source.replaceAll("/", "--");
+      const name = isLocal ? parse(resolve(source.replace(/\.gguf$/i, ""))).base : source.replaceAll("/", "--");
       const id = options.as ?? name ?? source;
       const model = await withClient(async (client) => {
         if (isLocal) return client.models.import.mutate({ source: resolve(source), as: id });

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { generate } from "../../lib/decoder/generate.ts";
 import { openPackage } from "../../lib/decoder/package-model.ts";
 import { EspalierError } from "../../lib/errors.ts";
+import { folderFiles } from "../../lib/files/named-files.ts";
 import { loadTokenizer } from "../../lib/tokenizer/tokenizer.ts";
 import { addFlags, parseFlags } from "../flags.ts";
 import { packageAt, tokenizerBeside } from "../packages.ts";
@@ -43,7 +44,7 @@ export function addRunPackage(program: Command, signal: AbortSignal): void {
       });
     }
     await withSession(given, signal, async (session) => {
-      const tokenizer = await loadTokenizer(folder);
+      const tokenizer = await loadTokenizer(folderFiles(folder));
       const model = await openPackage(session.engine, path, config.precision === "fp16" ? "round" : "widen");
       const prompt = tokenizer.encode(config.prompt, { bos: true });
       const started = session.clock.nowMs();

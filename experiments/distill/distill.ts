@@ -10,8 +10,8 @@ import { rm, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { z } from "zod";
 import { throwIfCancelled } from "../../lib/cancel.ts";
-import { writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { originRecord } from "../../lib/checkpoint/origin.ts";
+import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import { type DecoderWeights, decoderWeights } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
@@ -237,7 +237,7 @@ async function train(
     architecture: student.arch,
     config: origin.checkpoint.config,
     dtype: storedType(origin.checkpoint.config),
-    copyFrom: origin.directory,
+    copyFrom: origin.checkpoint,
     replace: config.replace,
     weight: async (weightName) => weightToWrite(student, origin.checkpoint, weightName),
     provenance: { origin: record },

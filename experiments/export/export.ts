@@ -7,7 +7,7 @@
  * calls an error. One that could not be run here is `unexecuted`, never ready. The card records all of it, with modelled speeds.
  * Checked here is everything but the device.
  */
-import { cp, mkdir, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, rename, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { type HostTables, openEmbedding, writeEmbedding } from "../../lib/decoder/neural-engine/embedding.ts";
@@ -168,7 +168,8 @@ async function exportPackage(
       await writeFile(join(folder, "card.json"), `${JSON.stringify(card, null, 2)}\n`);
       await mkdir(join(folder, "tokenizer"));
       for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
-        await cp(join(model.directory, name), join(folder, "tokenizer", name)).catch(() => undefined);
+        const content = await model.checkpoint.file(name);
+        if (content) await writeFile(join(folder, "tokenizer", name), content);
       }
       if (probed)
         await writeProbe({

@@ -2,6 +2,7 @@ import { rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { writeSyntheticCheckpoint } from "../../bench/synthetic-checkpoint.ts";
+import { parameterCount } from "../../lib/decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
 import { temporaryFolder, tinyConfigs } from "../../test/fixtures/tiny-model.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "../definition.ts";
@@ -66,6 +67,50 @@ test("shares are of the whole model, what goes with dropped layers among them", 
   expect([layersAlone.heads.after, layersAlone.neurons.after]).toEqual([24, 160]);
   // A third of 3 heads a group is one head, though 0.34 is a little more.
   expect((await pruned({ ratio: 0.34, mode: "balanced" })).heads.after).toBe(24);
+});
+
+test("a share of the parameters is kept, with its reasons, and the written model is the one that was measured", async () => {
+  await writeFile(path("text.txt"), documents.join(SEPARATOR));
+  const said: string[] = [];
+  const config = { parameters: 0.8, limit: 12, context: 64, neuronMultiple: 4, rounds: 2 };
+  const made = await runExperiment(
+    prune,
+    pruneConfig.parse({
+      model: path("model"),
+      out: path("sized"),
+      text: path("text.txt"),
+      separator: SEPARATOR,
+      ...config,
+    }),
+    { ...context, log: (line) => said.push(line) },
+  );
+  expect(said[0]).toMatch(/^to take away 20\.0 % of \d+ parameters; [\d.]+ % are embeddings and stay$/);
+  const target = Math.floor(0.8 * made.parameters.before);
+  expect(made.parameters.after).toBeLessThanOrEqual(target);
+  expect(made.parameters.after).toBeGreaterThan(target - 3 * 32 * 4 - 1);
+  expect(made.sized?.rounds.map((r) => r.parameters).at(-1)).toBe(made.parameters.after);
+  const saved = made.sized?.layers.reduce((n, l) => n + l.savedParameters, 0);
+  expect(saved).toBe(made.parameters.before - made.parameters.after);
+  const last = made.sized?.rounds.at(-1);
+  expect(last?.fitted?.kl).toBeLessThan(last?.cut.kl ?? 0);
+  const written = await context.models.open(path("sized"));
+  expect(parameterCount(written.weights.arch)).toBe(made.parameters.after);
+  expect(made.origin.loss?.kl.mean).toBeCloseTo(last?.fitted?.kl ?? Number.NaN, 2);
+  for (const [i, layer] of written.weights.arch.layers.entries())
+    expect([layer.queryHeads, layer.neurons]).toEqual(
+      made.sized?.layers.filter((l) => l.heads > 0).map((l) => [l.heads, l.neurons])[i],
+    );
+});
+
+test.each([
+  [{ parameters: 0.5, ratio: 0.2 }, /ambiguous/],
+  [{ parameters: 0.5, bytes: 1000 }, /both say/],
+  [{ parameters: 0.5, text: undefined }, /need a --text/],
+  [{ bytes: 10 ** 9 }, /fewer than asked for/],
+  [{ parameters: 0.01 }, /cannot be reached/],
+])("%o is refused", async (config, message) => {
+  await writeText(0);
+  await expect(pruned(config)).rejects.toThrow(message);
 });
 
 test("a distillation repeated after its folder was removed writes it again", async () => {

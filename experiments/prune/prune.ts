@@ -2,9 +2,10 @@
  * @file Prune: take heads, neurons and layers away by what they are worth, or by name, and write the smaller checkpoint.
  */
 import { z } from "zod";
-import { type Checkpoint, type StoredWeight, writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
-import type { OriginRecord } from "../../lib/checkpoint/origin.ts";
-import { keptAfter, keptForConfig, keptOf } from "../../lib/compress/prune/kept.ts";
+import type { Checkpoint, StoredWeight } from "../../lib/checkpoint/checkpoint.ts";
+import { originRecord } from "../../lib/checkpoint/origin.ts";
+import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
+import { type KeptLayer, keptAfter, keptForConfig, keptOf } from "../../lib/compress/prune/kept.ts";
 import { neuronCount, neuronModes, selectLayers, selectNeurons } from "../../lib/compress/prune/neurons.ts";
 import {
   emptySelection,
@@ -14,18 +15,21 @@ import {
   selectionByName,
 } from "../../lib/compress/prune/selection.ts";
 import { pruneModel } from "../../lib/compress/prune/slice.ts";
-import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
+import { type DecoderArchitecture, type LayerTensor, layerTensorShapes } from "../../lib/decoder/architecture.ts";
 import { type DecoderWeights, parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { parseUnit, showRuns } from "../../lib/ids.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
+import { elementCount } from "../../lib/mil/types.ts";
 import type { CompressedWeight } from "../../lib/weights/weight.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { runExperiment } from "../definition.ts";
+import type { OpenModel } from "../models.ts";
 import { originalOf, originRecordFor } from "../original.ts";
 import { metrics, type SensitivityMetric, sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
 import { calibrationText } from "../splits.ts";
-import { shardName, textConfig, textSequences } from "../text.ts";
+import { textConfig } from "../text.ts";
+import { pruneToSize, type SizedReport, sizedSchema } from "./to-size.ts";
 
 const unitMetric = z.enum(metrics).exclude(["block-influence"]);
 
@@ -74,57 +78,62 @@ export const pruneConfig = z.object({
     .describe("What is left of a layer's neurons is a multiple of this (16 or 32 suit the Neural Engine)"),
   layers: z.number().int().positive().optional().describe("How many whole layers to drop"),
   layerMetric: z.enum(metrics).default("leave-one-out").describe("What decides which layers are least important"),
+  parameters: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .optional()
+    .describe("Share of all parameters to keep; heads, groups, neurons and layers go by estimated loss a parameter"),
+  bytes: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe("As --parameters, but bytes that the weights may take in the element type they are stored in"),
+  compensate: z
+    .boolean()
+    .default(true)
+    .describe("With --parameters or --bytes: fit what stays to take over from what goes, by least squares on the text"),
+  rounds: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe(
+      "With --parameters or --bytes: prune in so many rounds, estimating anew; default one a quarter that goes",
+    ),
   ...textConfig,
   text: textConfig.text.optional().describe("The text importance is measured on, when shares are given"),
   replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
 });
 export type PruneConfig = z.infer<typeof pruneConfig>;
 
-interface BeforeAndAfter {
-  readonly before: number;
-  readonly after: number;
-}
+const beforeAndAfter = z.object({ before: z.number(), after: z.number() });
+type BeforeAndAfter = z.infer<typeof beforeAndAfter>;
 
-export interface PruneSummary {
-  readonly out: string;
+const pruneSummary = z.object({
+  out: z.string(),
   /** Names of what went: heads, runs of neurons, layers. */
-  readonly dropped: string[];
-  readonly heads: BeforeAndAfter;
-  readonly groups: BeforeAndAfter;
-  readonly neurons: BeforeAndAfter;
-  readonly layers: BeforeAndAfter;
-  readonly parameters: BeforeAndAfter;
+  dropped: z.array(z.string()),
+  heads: beforeAndAfter,
+  groups: beforeAndAfter,
+  neurons: beforeAndAfter,
+  layers: beforeAndAfter,
+  parameters: beforeAndAfter,
+  /** What was expected and measured on the way to a size; null where shares or a list said what goes. */
+  sized: sizedSchema.nullable(),
   /** What the model was made from, and what was lost against it. */
-  readonly origin: OriginRecord;
-}
+  origin: originRecord,
+});
+export type PruneSummary = z.infer<typeof pruneSummary>;
 
-const lists = z.array(z.array(z.number().int().nonnegative()));
-const result = z.object({ heads: lists, neurons: lists, layers: z.array(z.number().int().nonnegative()) });
-
-/** What to drop under a config. Throws `input/invalid` when it does not say. */
+/** What to drop by name or by shares. */
 export async function selectionFor(config: PruneConfig, context: ExperimentContext): Promise<PruneSelection> {
   const { weights } = await context.models.open(config.model);
   const { arch } = weights;
   const { ratio, neurons, layers } = config;
-  const shares = ratio !== undefined || neurons !== undefined || layers !== undefined;
-  if (config.drop) {
-    if (shares) {
-      throw new EspalierError("input/invalid", "--drop names what goes; shares beside it would be ambiguous", {
-        hint: "Give --drop alone, or --ratio, --neurons and --layers without it.",
-      });
-    }
-    return selectionByName(arch, config.drop);
-  }
-  if (!shares) {
-    throw new EspalierError("input/invalid", "nothing says what to prune", {
-      hint: "Give --ratio, --neurons or --layers with --text, or --drop with a list.",
-    });
-  }
-  if (config.text === undefined) {
-    throw new EspalierError("input/invalid", "--ratio, --neurons and --layers need a --text to measure importance on", {
-      hint: "Use held-out text that you do not report on.",
-    });
-  }
+  if (config.drop) return selectionByName(arch, config.drop);
+  if (config.text === undefined) throw needsText();
   const text = config.text;
   const scoresOf = async (units: "heads" | "neurons" | "layers", metric: SensitivityMetric) => {
     const { separator, limit, context: length, maxTokens, neuronBlock } = config;
@@ -181,65 +190,184 @@ export async function selectionFor(config: PruneConfig, context: ExperimentConte
 const shareLeft = (share: number, all: number, left: number): number =>
   Math.max(0, (share * all - (all - left)) / left);
 
-const copyOf = (lists: readonly (readonly number[])[]): number[][] => lists.map((d) => [...d]);
+/** Parameters that may be left under `--parameters` or `--bytes`; null when neither is given. */
+function parameterTarget(config: PruneConfig, model: OpenModel): number | null {
+  const { parameters, bytes } = config;
+  if (parameters !== undefined) return Math.floor(parameters * parameterCount(model.weights.arch));
+  if (bytes === undefined) return null;
+  return Math.floor(bytes / (storedType(model.checkpoint.config) === "f32" ? 4 : 2));
+}
 
-export const prune: Experiment<PruneConfig, Unit, z.infer<typeof result>, PruneSummary> = {
+/** A part that goes in one round, of all parameters. */
+const ROUND_SHARE = 0.25;
+/** Fitting has many unknowns: as much of a text as serves them, unless told otherwise. */
+const SIZE_TOKENS = 16_384;
+
+async function makePruned(
+  config: PruneConfig,
+  context: ExperimentContext,
+  onShare: (share: number) => void,
+): Promise<PruneSummary> {
+  const model = await context.models.open(config.model);
+  const { arch } = model.weights;
+  const target = parameterTarget(config, model);
+  const bounded = config.limit !== undefined || config.maxTokens !== undefined;
+  const maxTokens = target === null || bounded ? config.maxTokens : SIZE_TOKENS;
+  const text =
+    config.text === undefined ? null : await calibrationText({ ...config, maxTokens, text: config.text }, model);
+  let weights: DecoderWeights;
+  let drop: PruneSelection;
+  let sized: SizedReport | null = null;
+  if (target === null) {
+    context.log?.(savingsInWords(config, arch));
+    drop = await selectionFor(config, context);
+    weights = pruneModel(model.weights, drop);
+  } else {
+    if (!text) throw needsText();
+    if (target >= parameterCount(arch)) {
+      throw new EspalierError(
+        "input/invalid",
+        `the model has ${parameterCount(arch)} parameters, fewer than asked for`,
+        {
+          hint: "Ask for fewer bytes.",
+        },
+      );
+    }
+    const share = 1 - target / parameterCount(arch);
+    context.log?.(
+      `to take away ${showShare(share)} of ${parameterCount(arch)} parameters; ${showShare(outsideLayers(arch) / parameterCount(arch))} are embeddings and stay`,
+    );
+    const rounds = config.rounds ?? Math.max(1, Math.round(share / ROUND_SHARE));
+    const request = { target, rounds, multiple: config.neuronMultiple, compensate: config.compensate };
+    const made = await pruneToSize(model, text, request, context, onShare);
+    ({ weights, report: sized } = made);
+    drop = selectionWithout(arch, made.kept);
+  }
+  const kept = keptForConfig(keptAfter(keptOf(model.checkpoint.config, arch), drop));
+  const before = model.checkpoint.config.espalier;
+  const origin = await originRecordFor(weights, await originalOf(model, context), text?.heldOut ?? null, context);
+  await writeCheckpoint(config.out, {
+    architecture: weights.arch,
+    config: {
+      ...model.checkpoint.config,
+      espalier: { ...(typeof before === "object" ? before : {}), kept },
+    },
+    dtype: storedType(model.checkpoint.config),
+    copyFrom: model.checkpoint,
+    replace: config.replace,
+    weight: async (name) => weightToWrite(weights, model.checkpoint, name),
+    provenance: { origin },
+  });
+  const both = (count: (a: DecoderArchitecture) => number): BeforeAndAfter => ({
+    before: count(arch),
+    after: count(weights.arch),
+  });
+  return {
+    out: config.out,
+    dropped: namesOf(drop),
+    heads: both(headCount),
+    groups: both((a) => a.layers.reduce((n, l) => n + (l.kvSource === null ? l.kvGroups : 0), 0)),
+    neurons: both(neuronCount),
+    layers: both((a) => a.layers.length),
+    parameters: both(parameterCount),
+    sized,
+    origin,
+  };
+}
+
+export const prune: Experiment<PruneConfig, Unit, PruneSummary, PruneSummary> = {
   kind: "prune",
-  version: 3,
+  version: 4,
   title: "Take heads, neurons and layers away",
   config: pruneConfig,
-  result,
+  result: pruneSummary,
+
+  check(config) {
+    const bySize = config.parameters !== undefined || config.bytes !== undefined;
+    if (config.parameters !== undefined && config.bytes !== undefined)
+      throw new EspalierError("input/invalid", "--parameters and --bytes both say how much is to be left", {
+        hint: "Give one of them.",
+      });
+    const shares = config.ratio !== undefined || config.neurons !== undefined || config.layers !== undefined;
+    if (bySize && (shares || config.drop)) {
+      throw new EspalierError("input/invalid", "a size beside shares or a list would be ambiguous", {
+        hint: "Give --parameters or --bytes alone, or what is to go without them.",
+      });
+    }
+    if (config.drop && shares) {
+      throw new EspalierError("input/invalid", "--drop names what goes; shares beside it would be ambiguous", {
+        hint: "Give --drop alone, or --ratio, --neurons and --layers without it.",
+      });
+    }
+    if (!config.drop && !shares && !bySize) {
+      throw new EspalierError("input/invalid", "nothing says what to prune", {
+        hint: "Give --parameters, --bytes, --ratio, --neurons or --layers with --text, or --drop with a list.",
+      });
+    }
+    if (!config.drop && config.text === undefined) throw needsText();
+  },
 
   async plan(config, context) {
     const model = await context.models.open(config.model);
-    const { out: _out, model: _model, replace: _replace, text, ...what } = config;
-    const read =
-      text === undefined ? "no text" : shardName((await textSequences({ ...config, text }, model)).sequences);
-    return [{ key: `${model.hash} ${JSON.stringify(what)} ${read}`, label: "choosing what to drop" }];
+    return [{ key: `${model.hash} ${config.out}`, label: "pruning", stored: false }];
   },
 
-  async run(_unit, config, context) {
-    const { heads, neurons, layers } = await selectionFor(config, context);
-    return { heads: copyOf(heads), neurons: copyOf(neurons), layers: [...layers] };
-  },
+  run: (_unit, config, context, onShare) => makePruned(config, context, onShare),
 
-  async summarize(config, results, context) {
-    const model = await context.models.open(config.model);
-    const { arch } = model.weights;
-    const drop = results[0]?.result ?? emptySelection(arch);
-    const pruned = pruneModel(model.weights, drop);
-    const kept = keptForConfig(keptAfter(keptOf(model.checkpoint.config, arch), drop));
-    const before = model.checkpoint.config.espalier;
-    const text = config.text === undefined ? null : await calibrationText({ ...config, text: config.text }, model);
-    const origin = await originRecordFor(pruned, await originalOf(model, context), text?.heldOut ?? null, context);
-    await writeCheckpoint(config.out, {
-      architecture: pruned.arch,
-      config: {
-        ...model.checkpoint.config,
-        espalier: { ...(typeof before === "object" ? before : {}), kept },
-      },
-      dtype: storedType(model.checkpoint.config),
-      copyFrom: model.directory,
-      replace: config.replace,
-      weight: async (name) => weightToWrite(pruned, model.checkpoint, name),
-      provenance: { origin },
-    });
-    const both = (count: (a: DecoderArchitecture) => number): BeforeAndAfter => ({
-      before: count(arch),
-      after: count(pruned.arch),
-    });
-    return {
-      out: config.out,
-      dropped: namesOf(drop),
-      heads: both(headCount),
-      groups: both((a) => a.layers.reduce((n, l) => n + (l.kvSource === null ? l.kvGroups : 0), 0)),
-      neurons: both(neuronCount),
-      layers: both((a) => a.layers.length),
-      parameters: both(parameterCount),
-      origin,
-    };
+  async summarize(_config, results) {
+    const only = results[0]?.result;
+    if (!only) throw new EspalierError("internal/invariant", "internal: a prune has one unit");
+    return only;
   },
 };
+
+const needsText = (): EspalierError =>
+  new EspalierError("input/invalid", "--parameters, --bytes, --ratio, --neurons and --layers need a --text", {
+    hint: "Importance is measured on it: use held-out text that you do not report on.",
+  });
+
+const showShare = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+const outsideLayers = (arch: DecoderArchitecture): number => parameterCount({ ...arch, layers: [] });
+
+/** What shares of heads, neurons and layers save of this model, before anything is measured. */
+export function savingsInWords(config: PruneConfig, arch: DecoderArchitecture): string {
+  const all = parameterCount(arch);
+  const of = (roles: readonly LayerTensor[]): number =>
+    arch.layers.reduce((n, layer) => {
+      const shapes = layerTensorShapes(arch, layer);
+      return n + roles.reduce((t, role) => t + elementCount(shapes[role] ?? [0]), 0);
+    }, 0);
+  const parts: string[] = [];
+  if (config.ratio !== undefined) {
+    const [least, most] = [of(["query", "output"]), of(["query", "output", "key", "value"])];
+    const range = `${showShare((config.ratio * least) / all)}, up to ${showShare((config.ratio * most) / all)} where whole KV groups go`;
+    parts.push(`${showShare(config.ratio)} of the heads is ${range}`);
+  }
+  if (config.neurons !== undefined)
+    parts.push(
+      `${showShare(config.neurons)} of the neurons is ${showShare((config.neurons * of(["gate", "up", "down"])) / all)}`,
+    );
+  if (config.layers !== undefined) {
+    const each = (all - outsideLayers(arch)) / arch.layers.length;
+    parts.push(
+      `${config.layers} of ${arch.layers.length} layers ${config.layers === 1 ? "is" : "are"} about ${showShare((config.layers * each) / all)}`,
+    );
+  }
+  return parts.length === 0 ? `of ${all} parameters, what is named goes` : `of ${all} parameters, ${parts.join("; ")}`;
+}
+
+/** What is not among `kept`, both in the numbering of the model at hand. */
+function selectionWithout(arch: DecoderArchitecture, kept: readonly KeptLayer[]): PruneSelection {
+  const of = (l: number): KeptLayer | undefined => kept.find((k) => k.layer === l);
+  const missing = (count: number, left: readonly number[] | undefined): number[] =>
+    left ? Array.from({ length: count }, (_, i) => i).filter((i) => !left.includes(i)) : [];
+  return {
+    heads: arch.layers.map((layer, l) => missing(layer.queryHeads, of(l)?.heads)),
+    neurons: arch.layers.map((layer, l) => missing(layer.neurons, of(l)?.neurons)),
+    layers: arch.layers.flatMap((_, l) => (of(l) ? [] : [l])),
+  };
+}
 
 /** `L3` for layers that go; of the others, heads one by one and neurons in runs. */
 function namesOf({ heads, neurons, layers }: PruneSelection): string[] {

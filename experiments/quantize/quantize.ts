@@ -3,8 +3,8 @@
  */
 import { z } from "zod";
 import { throwIfCancelled } from "../../lib/cancel.ts";
-import { writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { type OriginRecord, originRecord } from "../../lib/checkpoint/origin.ts";
+import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { type Allocation, allocateWidths } from "../../lib/compress/allocate/allocation.ts";
 import type { Prediction } from "../../lib/compress/allocate/prediction.ts";
 import { compressByRows } from "../../lib/compress/quantize/by-rows.ts";
@@ -342,7 +342,7 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
       architecture: weights.arch,
       config: model.checkpoint.config,
       dtype: "f16",
-      copyFrom: model.directory,
+      copyFrom: model.checkpoint,
       replace: config.replace,
       weight: async (name) => compressed.get(name) as CompressedWeight,
       provenance: {

@@ -7,7 +7,7 @@
 
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
+import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
 import { float32Data, type Tensor } from "../../lib/mil/tensor.ts";

@@ -1,100 +1,83 @@
 /**
- * @file What a selection will be measured at, before it is measured: the sum of single effects, corrected by selections that
- * were.
+ * @file What a selection will be measured at, before it is measured: first-order Taylor, corrected by selections that were
+ * measured.
  *
- *   A = Σ_{u ∈ S} Δ_u,  D = Σ_{u ∈ S} KL_u,  s = |S| / n;   Δ(S) ≈ b · A + c · D · s²,  Var = σ² ((D s)² + τ²)
+ *   A = Σ_{u ∈ S} −g_u,  D = Σ_{u ∈ S} |g_u|,  s = |S| / n;   Δ(S) ≈ b A + c D + d D s,  Var = σ² ((D s)² + τ²)
  *
- * Units stand in for one another, so removing many costs more than the sum of single effects says, the more so the more go, and
- * even where single effects cancel: hence the second term, in divergences, which never do. b, c and σ are fitted by weighted
- * least squares to selections drawn once for a model and text: half at random, half from the units that seem to matter least,
- * which is what people drop. τ is a tenth of the median D s. The interval is that of a new measurement on this text. Left out:
- * which units stand in for which. How the form was chosen: docs/decisions/0008-what-if-prediction.md.
+ * g_u is the gradient of the loss with respect to the gate of unit u (`taylor.ts`), which one pass gives for all units; D takes
+ * its size by sequence, so that it does not cancel. Taking a unit away is a large step, so it costs more than its gradient says
+ * even alone (c); and units stand in for one another, so it costs the more, the more go (d). Without measured selections b is 1,
+ * c and d are 0, and there is no interval. Then they and σ are fitted by weighted least squares to selections drawn for a
+ * model and text: half at random, half from the units that seem to matter least, which is what people drop. τ is a tenth of the
+ * median D s. The interval is that of a new measurement on this text; where only some of its sequences were looked at, it is
+ * wider by what the others may say. Left out: which units stand in for which. How the form was chosen:
+ * docs/decisions/0008-what-if-prediction.md.
  */
 import type { Rng } from "../../lib/random.ts";
+import { type LeastSquaresFit, leastSquares, leverage } from "../../lib/stats/least-squares.ts";
 import { studentQuantile } from "../../lib/stats/student-t.ts";
 
-export interface MeasuredSelection {
+export interface SelectionSize {
   /** A. */
   readonly additive: number;
   /** D. */
-  readonly divergence: number;
+  readonly size: number;
   /** |S| / n. */
   readonly share: number;
+}
+
+export interface MeasuredSelection extends SelectionSize {
   /** Δ(S). */
   readonly measured: number;
 }
 
 export interface Calibration {
-  readonly additiveWeight: number;
-  readonly interactionWeight: number;
-  /** σ². */
-  readonly variance: number;
+  /** Of b, c and d. */
+  readonly fit: LeastSquaresFit;
   /** τ. */
   readonly floor: number;
-  /** (XᵀWX)⁻¹, row-major. */
-  readonly inverse: readonly [number, number, number, number];
   readonly selections: number;
 }
 
-export interface SelectionPrediction {
-  /** Σ of single effects, nats per token. */
-  readonly additive: number;
-  readonly value: number;
-  /** Of 95 %. */
-  readonly low: number;
-  readonly high: number;
-  /** Selections that were measured to correct the sum by. */
-  readonly selections: number;
-}
+const termsOf = ({ additive, size, share }: SelectionSize): number[] => [additive, size, size * share];
+const spreadOf = ({ size, share }: SelectionSize): number => size * share;
 
-const sizeOf = (divergence: number, share: number): number => divergence * share;
+/** Taylor alone, worth one selection. */
+const TAYLOR = [1, 0, 0];
 
 /** At least four selections. */
 export function calibrate(selections: readonly MeasuredSelection[]): Calibration {
-  const sizes = selections.map((s) => sizeOf(s.divergence, s.share)).sort((a, b) => a - b);
-  const floor = Math.max(1e-9, 0.1 * (sizes[Math.floor(sizes.length / 2)] ?? 0));
-  const rows = selections.map(({ additive, divergence, share, measured }) => ({
-    x: additive,
-    z: divergence * share * share,
-    y: measured,
-    w: 1 / (sizeOf(divergence, share) ** 2 + floor * floor),
-  }));
-  const sum = (of: (r: (typeof rows)[number]) => number): number => rows.reduce((t, r) => t + r.w * of(r), 0);
-  const [xx, xz, zz] = [sum((r) => r.x * r.x), sum((r) => r.x * r.z), sum((r) => r.z * r.z)];
-  const [xy, zy] = [sum((r) => r.x * r.y), sum((r) => r.z * r.y)];
-  const determinant = xx * zz - xz * xz;
-  // Selections of one size cannot tell b from c.
-  const flat = !(determinant > 1e-12 * xx * zz);
-  const inverse: Calibration["inverse"] = flat
-    ? [xx > 0 ? 1 / xx : 0, 0, 0, 0]
-    : [zz / determinant, -xz / determinant, -xz / determinant, xx / determinant];
-  const b = inverse[0] * xy + inverse[1] * zy;
-  const c = inverse[2] * xy + inverse[3] * zy;
-  return {
-    additiveWeight: b,
-    interactionWeight: c,
-    variance: sum((r) => (r.y - b * r.x - c * r.z) ** 2) / Math.max(1, rows.length - 2),
-    floor,
-    inverse,
-    selections: rows.length,
-  };
+  const spreads = selections.map(spreadOf).sort((a, b) => a - b);
+  const floor = Math.max(1e-9, 0.1 * (spreads[Math.floor(spreads.length / 2)] ?? 0));
+  const fit = leastSquares(
+    selections.map((s) => ({
+      terms: termsOf(s),
+      value: s.measured,
+      weight: 1 / (spreadOf(s) ** 2 + floor * floor),
+    })),
+    TAYLOR,
+    1,
+  );
+  return { fit, floor, selections: selections.length };
 }
 
+/** `samplingVariance`: of A, for sequences that were not looked at. */
 export function predictSelection(
-  calibration: Calibration,
-  { additive, divergence, share }: Omit<MeasuredSelection, "measured">,
-): SelectionPrediction {
-  const { additiveWeight: b, interactionWeight: c, variance, floor, inverse, selections } = calibration;
-  const z = divergence * share * share;
-  const value = b * additive + c * z;
-  const [p, q, r, s] = inverse;
-  const leverage = p * additive * additive + (q + r) * additive * z + s * z * z;
-  const spread = Math.sqrt(variance * (sizeOf(divergence, share) ** 2 + floor * floor + leverage));
-  const half = share > 0 ? studentQuantile(Math.max(1, selections - 2)) * spread : 0;
-  return { additive, value, low: value - half, high: value + half, selections };
+  { fit, floor, selections }: Calibration,
+  selection: SelectionSize,
+  samplingVariance = 0,
+): { value: number; low: number; high: number } {
+  const terms = termsOf(selection);
+  const value = terms.reduce((t, x, i) => t + x * (fit.coefficients[i] ?? 0), 0);
+  const spread = Math.sqrt(
+    fit.variance * (spreadOf(selection) ** 2 + floor * floor + leverage(fit, terms)) +
+      (fit.coefficients[0] ?? 1) ** 2 * samplingVariance,
+  );
+  const half = selection.share > 0 ? studentQuantile(Math.max(1, selections - terms.length)) * spread : 0;
+  return { value, low: value - half, high: value + half };
 }
 
-/** Selections to measure: sizes from one unit to half of them. `effects` (units) are single effects. */
+/** Selections to measure: sizes from one unit to half of them, as many small as large. `effects` (units) are single effects. */
 export function drawSelections(effects: readonly number[], count: number, rng: Rng): number[][] {
   const n = effects.length;
   const all = effects.map((_, i) => i);
@@ -102,7 +85,7 @@ export function drawSelections(effects: readonly number[], count: number, rng: R
   for (const [r, i] of [...all].sort((a, b) => (effects[a] as number) - (effects[b] as number)).entries())
     rank[i] = r / n;
   return Array.from({ length: count }, (_, k) => {
-    const size = Math.max(1, Math.round(n * (0.02 + 0.48 * rng.uniform())));
+    const size = Math.max(1, Math.round(n * 0.5 * (2 / n) ** rng.uniform()));
     const order =
       k % 2 === 0
         ? rng.shuffle(all)

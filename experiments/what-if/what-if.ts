@@ -3,12 +3,15 @@
  *
  *   Δ_s = NLL_s(gates of the selection 0) − NLL_s(all gates 1), per sequence s, in nats per token
  *
- * The untouched model's stream at every layer boundary is kept, so a selection re-runs only the layers from its first on;
- * programs are compiled beforehand. Differences are paired by sequence. Text before and after, and answers to questions, come
- * from a model whose closed columns are 0, which is the gated one number by number.
+ * The untouched model's stream at every layer boundary is kept, so a selection re-runs only the layers from its first on. Few
+ * sequences are run first and twice as many each time, so that the first answer with an interval comes soon and narrows.
+ * Differences are paired by sequence. Text before and after, and answers to questions, come from a model whose closed columns
+ * are 0, which is the gated one number by number.
  */
 
 import { throwIfCancelled } from "../../lib/cancel.ts";
+import { gateGradients } from "../../lib/compress/importance/taylor.ts";
+import { matrices } from "../../lib/compress/importance/tensor-sensitivity.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { generate } from "../../lib/decoder/generate.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
@@ -17,38 +20,19 @@ import type { Engine } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { type MultipleChoiceItem, scoreChoices } from "../../lib/eval/choice-scoring.ts";
 import { PrefixStreams, type SequenceComparison } from "../../lib/eval/prefix-streams.ts";
-import { type PaddedBatch, predictedTokens } from "../../lib/eval/sequences.ts";
+import { type PaddedBatch, predictedTokens, type TokenSequence } from "../../lib/eval/sequences.ts";
 import { sharedLosses } from "../../lib/eval/shared-losses.ts";
-import { parseUnit } from "../../lib/ids.ts";
-import { type Clock, createRng } from "../../lib/random.ts";
+import { elementCount } from "../../lib/mil/types.ts";
+import type { Clock } from "../../lib/random.ts";
 import { mcnemar } from "../../lib/stats/mcnemar.ts";
 import { type Interval, wilsonInterval } from "../../lib/stats/proportion.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
 import { taskSequences } from "../evaluate/evaluate.ts";
 import type { ModelSession } from "../models.ts";
-import { NEURON_BLOCK, unitsOf } from "../sensitivity/units.ts";
 import { textSequences } from "../text.ts";
 import { type AttentionPattern, attentionOn, explainUnit, type UnitExplanation } from "./explain.ts";
-import {
-  type Calibration,
-  calibrate,
-  drawSelections,
-  type MeasuredSelection,
-  predictSelection,
-  type SelectionPrediction,
-} from "./prediction.ts";
-import {
-  allGates,
-  type ClosedLayer,
-  closedBy,
-  gatesFor,
-  gatesOf,
-  headGates,
-  isGone,
-  isOpen,
-  nothingClosed,
-  silenced,
-} from "./selection.ts";
+import { Predictor, type Refinement, type SelectionPrediction } from "./predictor.ts";
+import { type ClosedLayer, closedBy, gatesFor, isGone, isOpen, nothingClosed, silenced } from "./selection.ts";
 
 export interface MeanWithError {
   readonly mean: number;
@@ -59,6 +43,8 @@ export interface WhatIfMeasurement {
   /** Nats per token. */
   readonly difference: number;
   readonly standardError: number;
+  /** Nats per token of the untouched model, on the same sequences. */
+  readonly baseNll: number;
   /** From the untouched model, nats per token. */
   readonly kl: MeanWithError;
   /** Share of positions where both choose the same token. */
@@ -90,14 +76,16 @@ export interface WhatIf {
   readonly protocol: string;
   readonly sequences: number;
   readonly tokens: number;
-  /** Nats per token of the untouched model. */
+  /** Nats per token of the untouched model, on the sequences that are looked at first. */
   readonly baseNll: number;
   measure(
     selection: readonly string[],
     options?: Asked & { onPartial?: (partial: WhatIfMeasurement) => void },
   ): Promise<WhatIfMeasurement>;
-  /** Measures single units and selections the first time, which takes seconds; at once from then on. */
-  predict(selection: readonly string[], options?: Asked): Promise<SelectionPrediction>;
+  /** At once, from gradients that the first question computes. */
+  predict(selection: readonly string[]): Promise<SelectionPrediction>;
+  /** Makes predictions for selections like this one better, a few seconds at a time. */
+  refine(selection: readonly string[], options?: Asked): Promise<Refinement>;
   generate(
     prompt: string,
     selection: readonly string[],
@@ -113,8 +101,10 @@ export interface WhatIf {
   accuracy(tasks: string, selection: readonly string[], options?: Asked & { limit?: number }): Promise<WhatIfAccuracy>;
 }
 
-/** Selections measured to correct predictions by. */
-const CALIBRATING = 40;
+/** Multiplications that the first answer may cost: about a second of one core. */
+const FIRST_MULTIPLICATIONS = 4e10;
+/** Selections measured by one call of `refine`. */
+const REFINED_AT_A_TIME = 4;
 
 export async function openWhatIf(
   context: { engine: Engine; models: ModelSession; clock: Clock },
@@ -127,22 +117,20 @@ export async function openWhatIf(
     { text: config.text, separator: config.separator, limit: config.limit ?? 24, context: 128 },
     model,
   );
-  const prefix = await PrefixStreams.compute(runner, sequences, { tokensPerBatch: 1024 });
-  // The gated programs of every layer shape are compiled now, not when somebody waits for them.
-  const shapes = new Set<string>();
-  for (const [b, batch] of prefix.batches.entries()) {
-    const { batch: rows, length } = batch.shape;
-    if (shapes.has(`${rows}x${length}`)) continue;
-    shapes.add(`${rows}x${length}`);
-    for (let l = 0; l < arch.layers.length; l++) {
-      const x = await prefix.stream(b, l);
-      for (const kinds of [headGates, allGates(arch)])
-        await runner.block(l, x, gatesOf(arch, l, kinds, nothingClosed, rows));
-    }
-  }
-  await prefix.compare(0, await prefix.stream(0, arch.layers.length));
+  const prefix = PrefixStreams.open(runner, sequences, {
+    tokensPerBatch: 1024,
+    firstTokens: Math.floor(FIRST_MULTIPLICATIONS / multiplicationsPerToken(arch)),
+  });
+  const firstSequences = prefix.batches.slice(0, prefix.firstBatches).flatMap((b) => b.rows).length;
+  for (let b = 0; b < prefix.firstBatches; b++) await prefix.prepare(b);
   const tokens = sequences.reduce((n, s) => n + predictedTokens(s), 0);
-  const baseNll = sequences.reduce((n, s, i) => n + (prefix.baseNll[i] as number) * predictedTokens(s), 0) / tokens;
+  const baseNllOf = (indices: readonly number[]): number => {
+    const count = (i: number): number => predictedTokens(sequences[i] as TokenSequence);
+    return (
+      indices.reduce((n, i) => n + (prefix.baseNll[i] as number) * count(i), 0) /
+      indices.reduce((n, i) => n + count(i), 0)
+    );
+  };
 
   const compareBatch = async (
     b: number,
@@ -150,7 +138,10 @@ export async function openWhatIf(
     closed: readonly ClosedLayer[],
   ): Promise<SequenceComparison[]> => {
     const first = closed.findIndex((c) => !isOpen(c));
-    if (first < 0) return batch.rows.map(() => ({ loss: 0, kl: 0, agreement: 1 }));
+    if (first < 0) {
+      await prefix.prepare(b);
+      return batch.rows.map(() => ({ loss: 0, kl: 0, agreement: 1 }));
+    }
     let x = await prefix.stream(b, first);
     for (let l = first; l < arch.layers.length; l++) {
       const c = closed[l] ?? nothingClosed;
@@ -159,15 +150,33 @@ export async function openWhatIf(
     return prefix.compare(b, x);
   };
 
+  const predictor = new Predictor({
+    arch,
+    sequences,
+    first: firstSequences,
+    async gradients(some, units) {
+      const found = await gateGradients(context.engine, model.weights, some, units, { tokensPerBatch: 512 });
+      return found.map((u) => u.perSequence);
+    },
+    async measureFirst(closed) {
+      const found: SequenceComparison[] = [];
+      for (const [b, batch] of prefix.batches.slice(0, prefix.firstBatches).entries())
+        found.push(...(await compareBatch(b, batch, closed)));
+      return summary(found.map((f) => f.loss)).mean;
+    },
+  });
+
   const measure: WhatIf["measure"] = async (selection, options = {}) => {
     const started = context.clock.nowMs();
     const closed = closedBy(arch, selection);
     const found: SequenceComparison[] = [];
+    const measured: number[] = [];
     const sum = (): WhatIfMeasurement => {
       const { mean, standardError } = summary(found.map((f) => f.loss));
       return {
         difference: mean,
         standardError,
+        baseNll: baseNllOf(measured),
         kl: summary(found.map((f) => f.kl)),
         agreement: summary(found.map((f) => f.agreement)),
         sequences: found.length,
@@ -179,50 +188,13 @@ export async function openWhatIf(
       await options.pause?.();
       throwIfCancelled(options.signal);
       found.push(...(await compareBatch(b, batch, closed)));
+      measured.push(...batch.rows);
+      if (b + 1 === prefix.firstBatches) predictor.observe(selection, closed, summary(found.map((f) => f.loss)).mean);
       options.onPartial?.(sum());
       // Lets a cancellation that has arrived be seen.
       await new Promise((resolve) => setImmediate(resolve));
     }
     return sum();
-  };
-
-  /** Loss and divergence of single units, measured once. */
-  const singles = new Map<string, { loss: number; kl: number }>();
-  const effectsOf = async (names: readonly string[], options: Asked) => {
-    for (const name of names) {
-      if (singles.has(name)) continue;
-      const { difference, kl } = await measure([name], options);
-      singles.set(name, { loss: difference, kl: kl.mean });
-    }
-    const found = names.map((n) => singles.get(n) ?? { loss: Number.NaN, kl: Number.NaN });
-    return {
-      additive: found.reduce((t, f) => t + f.loss, 0),
-      divergence: found.reduce((t, f) => t + f.kl, 0),
-      losses: found.map((f) => f.loss),
-    };
-  };
-
-  /** Which units selections are drawn from: heads alone for heads and groups, heads and blocks of neurons for all else. */
-  const pools = { heads: ["heads"], all: ["heads", "neurons"] } as const;
-  const calibrations = new Map<keyof typeof pools, { fitted: Calibration; units: number }>();
-  const calibrationFor = async (pool: keyof typeof pools, options: Asked) => {
-    const known = calibrations.get(pool);
-    if (known) return known;
-    const names = unitsOf(arch, pools[pool]).map((u) => u.name);
-    const { losses } = await effectsOf(names, options);
-    const measured: MeasuredSelection[] = [];
-    for (const drawn of drawSelections(losses, CALIBRATING, createRng(0, `what-if ${pool}`))) {
-      const kept = withoutEmptyLayers(
-        arch.layers.map((l) => l.queryHeads),
-        drawn.map((i) => names[i] as string),
-      );
-      const { additive, divergence } = await effectsOf(kept, options);
-      const { difference } = await measure(kept, options);
-      measured.push({ additive, divergence, share: kept.length / names.length, measured: difference });
-    }
-    const found = { fitted: calibrate(measured), units: names.length };
-    calibrations.set(pool, found);
-    return found;
   };
 
   const baseAnswers = new Map<string, boolean[]>();
@@ -237,16 +209,10 @@ export async function openWhatIf(
     protocol,
     sequences: sequences.length,
     tokens,
-    baseNll,
+    baseNll: baseNllOf(Array.from({ length: firstSequences }, (_, i) => i)),
     measure,
-    async predict(selection, options = {}) {
-      const closed = closedBy(arch, selection);
-      const names = [...new Set(selection)];
-      const onlyHeads = names.every((n) => ["head", "group"].includes(parseUnit(n).kind));
-      const { fitted, units } = await calibrationFor(onlyHeads ? "heads" : "all", options);
-      const { additive, divergence } = await effectsOf(names, options);
-      return predictSelection(fitted, { additive, divergence, share: unitsClosed(closed, arch, onlyHeads) / units });
-    },
+    predict: (selection) => predictor.predict(selection),
+    refine: (selection, { pause } = {}) => predictor.refine(selection, REFINED_AT_A_TIME, pause),
     async generate(prompt, selection, { maxTokens, signal }) {
       const ids = tokenizer.encode(prompt, { bos: true });
       if (ids.length === 0) throw new EspalierError("input/empty", "the prompt has no tokens");
@@ -301,24 +267,6 @@ function summary(values: readonly number[]): MeanWithError {
   return { mean, standardError: values.length > 1 ? standardError : 0 };
 }
 
-/** Draws may take all heads of a layer; its last one is left in. */
-function withoutEmptyLayers(heads: readonly number[], names: readonly string[]): string[] {
-  const gone = heads.map(() => 0);
-  return names.filter((name) => {
-    const { kind, layer } = parseUnit(name);
-    if (kind !== "head") return true;
-    if ((gone[layer] ?? 0) + 1 >= (heads[layer] ?? 0)) return false;
-    gone[layer] = (gone[layer] ?? 0) + 1;
-    return true;
-  });
-}
-
-/** How many units of the pool a selection amounts to: heads, and blocks of neurons. */
-function unitsClosed(closed: readonly ClosedLayer[], arch: DecoderArchitecture, onlyHeads: boolean): number {
-  return closed.reduce((n, c, l) => {
-    const layer = arch.layers[l];
-    const heads = c.attention ? (layer?.queryHeads ?? 0) : c.heads.size;
-    const neurons = c.mlp ? (layer?.neurons ?? 0) : c.neurons.size;
-    return n + heads + (onlyHeads ? 0 : neurons / NEURON_BLOCK);
-  }, 0);
-}
+/** Multiplications of one token's pass. */
+const multiplicationsPerToken = (arch: DecoderArchitecture): number =>
+  matrices(arch).reduce((n, w) => n + elementCount(w.shape), 0);

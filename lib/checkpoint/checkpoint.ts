@@ -1,45 +1,29 @@
 /**
- * @file A Hugging Face checkpoint directory: config, safetensors (one file or shards), tokenizer files.
+ * @file A checkpoint: a model as a person brings it, and the one opener that looks at what lies there.
  *
- * Opening checks that every tensor the config asks for is there with the right shape; reading is lazy, one tensor at a
- * time. Writing builds the whole folder beside its destination and renames it.
+ * What can be brought: a Hugging Face folder (config.json and safetensors), a `.gguf` file, or a folder that holds one
+ * `.gguf` file and no config.json. Opening checks that every tensor is there with the right shape; reading is lazy, one
+ * tensor at a time.
  */
-import { createHash } from "node:crypto";
-import { copyFile, readFile, stat, writeFile } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
-import { type DecoderArchitecture, type GlobalTensor, type LayerTensor, tensorName } from "../decoder/architecture.ts";
-import { architectureOf, configFor } from "../decoder/families/registry.ts";
-import { distinctRows, type RowTable, type WeightEntry, weightList } from "../decoder/weights.ts";
-import { EspalierError, invariant } from "../errors.ts";
-import { withOutputDirectory } from "../files/atomic.ts";
-import { bfloat16FromFloat32, float16FromFloat32 } from "../float16.ts";
-import {
-  asBytes,
-  openSafetensors,
-  parseShardIndex,
-  type SafetensorsFile,
-  type TensorToWrite,
-  writeSafetensors,
-} from "../formats/safetensors.ts";
-import { elementCount, sameShape } from "../mil/types.ts";
-import { decodeWeight } from "../weights/decode.ts";
+import type { DecoderArchitecture, GlobalTensor, LayerTensor } from "../decoder/architecture.ts";
+import type { RowTable } from "../decoder/weights.ts";
+import { EspalierError } from "../errors.ts";
+import { openByteRanges } from "../files/byte-ranges.ts";
+import type { NamedFiles } from "../files/named-files.ts";
+import { refuseMistakenFile } from "../formats/mistaken-file.ts";
+import type { TensorToWrite } from "../formats/safetensors.ts";
 import type { CompressedWeight, WeightForm } from "../weights/weight.ts";
-import {
-  type CompressionScheme,
-  compressedForm,
-  compressedNames,
-  compressedTensors,
-  compressionScheme,
-  readCompressed,
-  readCompressedRow,
-} from "./compressed-tensors.ts";
+import type { CompressionScheme } from "./compressed-tensors.ts";
+import { openGgufCheckpoint } from "./gguf/gguf-checkpoint.ts";
+import { openFolderCheckpoint } from "./hugging-face.ts";
 
-export interface Checkpoint {
-  readonly directory: string;
+export interface Checkpoint extends NamedFiles {
   readonly architecture: DecoderArchitecture;
+  /** In the form of a Hugging Face `config.json`, whatever the checkpoint itself holds. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** Bytes of all safetensors files. */
+  /** Bytes of the weights as they are stored. */
   readonly sizeBytes: number;
   /** fp32 values of a tensor, compressed ones decoded. */
   globalTensor(role: GlobalTensor): Promise<Float32Array>;
@@ -54,10 +38,20 @@ export interface Checkpoint {
   form(flatName: string): WeightForm;
   /** fp32 values of the rows [from, to) of a dense weight, read by byte range. */
   rows(flatName: string, from: number, to: number): Promise<Float32Array>;
-  /** SHA-256 over the config and every byte of the weights; computed once. */
+  /** SHA-256 over what describes the model and every byte of its weights; computed once. */
   hash(): Promise<string>;
   close(): Promise<void>;
 }
+
+/** Those of a checkpoint's files that a model made from it takes along. */
+export const companionFiles = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "generation_config.json",
+  "tokenizer.model",
+  "chat_template.jinja",
+] as const;
 
 /** The parts of a weight as they lie in a checkpoint. */
 export interface StoredWeight {
@@ -65,373 +59,65 @@ export interface StoredWeight {
   readonly shape: readonly number[];
   /** Null for one dense tensor. */
   readonly scheme: CompressionScheme | null;
+  /** What the file calls its elements: `BF16`, `Q4_K`; of a compressed weight, the kind of its scheme. */
+  readonly type: string;
   readonly sizeBytes: number;
   /** Under `name`, which takes the place of the name they had. */
   tensors(name: string): TensorToWrite[];
 }
 
-const compressionMap = z.looseObject({ compression: z.record(z.string(), compressionScheme).optional() });
-
-async function readConfig(directory: string): Promise<{ text: string; config: Record<string, unknown> }> {
-  const path = join(directory, "config.json");
-  const text = await readFile(path, "utf8").catch((cause: unknown) => {
-    throw new EspalierError("model/missing-file", `${directory} has no config.json`, {
-      hint: "Give the folder of a Hugging Face checkpoint.",
-      cause,
-    });
-  });
-  try {
-    return { text, config: z.record(z.string(), z.unknown()).parse(JSON.parse(text)) };
-  } catch (cause) {
-    throw new EspalierError("format/malformed", `${path} is not a JSON object`, { cause });
-  }
-}
-
-/** More than any model has, and few enough to describe: a descriptor lists layers, heads and rotary frequencies one by one. */
-const mostOf = {
-  num_hidden_layers: 4096,
-  num_attention_heads: 4096,
-  num_key_value_heads: 4096,
-  head_dim: 4096,
-  global_head_dim: 4096,
-  num_global_key_value_heads: 4096,
-  num_kv_shared_layers: 4096,
-  hidden_size_per_layer_input: 65_536,
-  hidden_size: 65_536,
-} as const;
-
-/** Throws `model/config` for sizes that no checkpoint can have, before anything is made of them. */
-function checkSizes(config: Record<string, unknown>): void {
-  const nested = z.record(z.string(), z.unknown()).safeParse(config.text_config);
-  for (const part of nested.success ? [config, nested.data] : [config]) {
-    for (const [key, most] of Object.entries(mostOf)) {
-      const value = part[key];
-      if (typeof value === "number" && value > most)
-        throw new EspalierError("model/config", `config.json: ${key} is ${value}, more than ${most}`, {
-          hint: "The config is damaged, or not one of a language model.",
-        });
-    }
-  }
-}
-
-async function openFiles(directory: string): Promise<SafetensorsFile[]> {
-  const single = join(directory, "model.safetensors");
-  if (await stat(single).catch(() => null)) return [await openSafetensors(single)];
-  const indexPath = join(directory, "model.safetensors.index.json");
-  const index = await readFile(indexPath, "utf8").catch((cause: unknown) => {
-    throw new EspalierError(
-      "model/missing-file",
-      `${directory} has neither model.safetensors nor model.safetensors.index.json`,
-      {
-        hint: "Only safetensors checkpoints are read; convert .bin files first.",
-        cause,
-      },
-    );
-  });
-  const shards = [...new Set(parseShardIndex(index, indexPath).values())].sort();
-  const open: SafetensorsFile[] = [];
-  try {
-    for (const shard of shards) {
-      const path = join(directory, shard);
-      if (!(await stat(path).catch(() => null))) {
-        throw new EspalierError(
-          "model/missing-file",
-          `the shard ${shard} of ${shards.length} is missing from ${directory}`,
-          { hint: "Download it again." },
-        );
-      }
-      open.push(await openSafetensors(path));
-    }
-    return open;
-  } catch (thrown) {
-    for (const f of open) await f.close();
-    throw thrown;
-  }
-}
+const isGguf = (name: string): boolean => /\.gguf$/i.test(name);
 
 /** Throws `model/…` and `format/…` errors naming file, tensor, expected and found. */
-export async function openCheckpoint(directory: string): Promise<Checkpoint> {
-  const { text, config } = await readConfig(directory);
-  checkSizes(config);
-  const architecture = architectureOf(config);
-  const schemes = compressionMap.safeParse(config.espalier ?? {});
-  if (!schemes.success)
-    throw new EspalierError("model/config", `config.json: espalier.compression: ${schemes.error.issues[0]?.message}`);
-  const compression = new Map<string, CompressionScheme>(Object.entries(schemes.data.compression ?? {}));
-  const files = await openFiles(directory);
-  try {
-    return checkedCheckpoint(directory, text, config, architecture, compression, files);
-  } catch (thrown) {
-    for (const f of files) await f.close();
-    throw thrown;
-  }
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  const gguf = await ggufAt(path);
+  return gguf === null ? openFolderCheckpoint(path) : openGgufCheckpoint(gguf);
 }
 
-/** Older multimodal checkpoints put the decoder behind one of these. */
-const prefixes = ["", "language_model.", "model.language_model."];
+/** Whether something lies at `path` that `openCheckpoint` takes for a model, damaged or not. */
+export async function holdsCheckpoint(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => null);
+  if (!found) return false;
+  if (!found.isDirectory()) return isGguf(path);
+  const names = await readdir(path);
+  return names.includes("config.json") || names.some(isGguf);
+}
 
-function checkedCheckpoint(
-  directory: string,
-  configText: string,
-  config: Record<string, unknown>,
-  architecture: DecoderArchitecture,
-  compression: ReadonlyMap<string, CompressionScheme>,
-  files: readonly SafetensorsFile[],
-): Checkpoint {
-  const byName = new Map<string, SafetensorsFile>();
-  for (const f of files) {
-    for (const name of f.tensors.keys()) {
-      if (byName.has(name)) throw new EspalierError("format/malformed", `the tensor ${name} lies in two shards`);
-      byName.set(name, f);
+/** The GGUF file that is meant by `path`; null when it is a Hugging Face folder. */
+async function ggufAt(path: string): Promise<string | null> {
+  const found = await stat(path).catch((cause: unknown) => {
+    throw new EspalierError("model/missing-file", `there is nothing at ${path}`, { hint: "Check the path.", cause });
+  });
+  if (!found.isDirectory()) {
+    if (isGguf(path)) return path;
+    const file = await openByteRanges(path);
+    try {
+      refuseMistakenFile(path, await file.read(0, Math.min(64, file.sizeBytes)), null);
+    } finally {
+      await file.close();
     }
+    throw new EspalierError("format/unsupported", `${path} is no model`, {
+      hint: "Give a .gguf file, or the folder that holds config.json and the safetensors files.",
+    });
   }
-  const fileOf = (name: string): SafetensorsFile => {
-    const f = byName.get(name);
-    if (!f)
-      throw new EspalierError("model/missing-tensor", `the tensor ${name} is missing from ${directory}`, {
-        hint: "The checkpoint is incomplete, or its config belongs to another model.",
-      });
-    return f;
-  };
-  const variants = (name: string): string[] => {
-    const bare = name.replace(/^model\./, "");
-    return [...prefixes.map((p) => `${p}${name}`), `model.language_model.${bare}`];
-  };
-  const present = (name: string): string | undefined => variants(name).find((n) => byName.has(n) || compression.has(n));
-
-  const stored = new Map<string, string>();
-  for (const entry of weightList(architecture)) {
-    const { name, shape, role } = entry;
-    const wanted = storedTensorName(architecture, entry);
-    // A tied model stores one of the two; which one is up to who saved it.
-    const found =
-      present(wanted) ?? (role === "embedding" && architecture.tiedHead ? present(tensorName("head")) : undefined);
-    if (found === undefined) {
-      fileOf(wanted);
-      continue;
-    }
-    const scheme = compression.get(found);
-    const actual = scheme ? scheme.shape : (fileOf(found).tensors.get(found)?.shape ?? []);
-    if (scheme) for (const part of compressedNames(found, scheme)) fileOf(part);
-    if (!sameShape(actual, shape)) {
-      throw new EspalierError(
-        "model/shape-mismatch",
-        `${found} is [${actual.join(", ")}], config.json asks for [${shape.join(", ")}]`,
-        {
-          hint: "config.json and the weights belong to different models, or one was edited.",
-        },
-      );
-    }
-    stored.set(name, found);
+  const names = await readdir(path);
+  if (names.includes("config.json")) return null;
+  const ggufs = names.filter(isGguf).sort();
+  if (ggufs.length > 1) {
+    throw new EspalierError("model/missing-file", `${path} holds ${ggufs.length} .gguf files: ${listed(ggufs)}`, {
+      hint: "Name the one that is meant.",
+    });
   }
-
-  const storedName = (flat: string): string => {
-    const found = stored.get(flat);
-    if (found === undefined) throw new EspalierError("model/missing-tensor", `the model has no weight ${flat}`);
-    return found;
-  };
-  const weight = async (flat: string): Promise<CompressedWeight> => {
-    const name = storedName(flat);
-    const scheme = compression.get(name);
-    if (scheme) return readCompressed(fileOf, name, scheme);
-    const file = fileOf(name);
-    return {
-      kind: "dense",
-      dtype: "fp32",
-      shape: file.tensors.get(name)?.shape ?? [],
-      values: await file.readFloat32(name),
-    };
-  };
-  const form = (flat: string): WeightForm => {
-    const name = storedName(flat);
-    const scheme = compression.get(name);
-    const shapeOf = (part: string): readonly number[] => fileOf(part).tensors.get(part)?.shape ?? [];
-    return scheme
-      ? compressedForm(scheme, () => shapeOf(`${name}.nonzeros`)[0] ?? 0)
-      : { kind: "dense", dtype: "fp32", shape: shapeOf(name) };
-  };
-  const rows = async (flat: string, from: number, to: number): Promise<Float32Array> => {
-    const name = storedName(flat);
-    invariant(!compression.has(name), `${name} is compressed and has no rows to read`);
-    const file = fileOf(name);
-    const columns = elementCount((file.tensors.get(name)?.shape ?? []).slice(1));
-    return file.readFloat32(name, { from: from * columns, to: to * columns });
-  };
-  const values = async (flat: string): Promise<Float32Array> => {
-    const w = await weight(flat);
-    return w.kind === "dense" ? w.values : decodeWeight(w);
-  };
-  const shapeOf = (flat: string): readonly number[] => {
-    const name = storedName(flat);
-    return compression.get(name)?.shape ?? fileOf(name).tensors.get(name)?.shape ?? [];
-  };
-  const table = (flat: string): RowTable => {
-    const name = storedName(flat);
-    const scheme = compression.get(name);
-    const shape = shapeOf(flat);
-    const row = (index: number): Promise<Float32Array> =>
-      scheme ? readCompressedRow(fileOf, name, scheme, index) : fileOf(name).readFloat32Row(name, index);
-    return { shape, rows: (indices) => distinctRows(indices, shape[1] ?? 1, row) };
-  };
-  const asStored = (flat: string): StoredWeight => {
-    const name = storedName(flat);
-    const scheme = compression.get(name) ?? null;
-    const parts = scheme ? compressedNames(name, scheme) : [name];
-    const tensors = (as: string): TensorToWrite[] =>
-      parts.map((part) => {
-        const file = fileOf(part);
-        const info = file.tensors.get(part);
-        invariant(info, `no tensor ${part}`);
-        const { dtype, shape } = info;
-        return { name: as + part.slice(name.length), dtype, shape, bytes: () => file.pieces(part) };
-      });
-    const sizeBytes = parts.reduce((n, part) => n + (fileOf(part).tensors.get(part)?.sizeBytes ?? 0), 0);
-    return { kind: "stored", shape: shapeOf(flat), scheme, sizeBytes, tensors };
-  };
-  let digest: Promise<string> | undefined;
-  return {
-    directory,
-    architecture,
-    config,
-    sizeBytes: files.reduce((n, f) => n + f.sizeBytes, 0),
-    globalTensor: (role) => values(role),
-    layerTensor: (layer, role) => values(`L${layer}_${role}`),
-    weight,
-    table,
-    stored: asStored,
-    form,
-    rows,
-    hash() {
-      digest ??= hashOf(configText, files);
-      return digest;
-    },
-    async close() {
-      for (const f of files) await f.close();
-    },
-  };
-}
-
-/** The Hugging Face name of a weight. */
-function storedTensorName(arch: DecoderArchitecture, entry: WeightEntry): string {
-  if (entry.layer === null) return tensorName(entry.role);
-  const layer = arch.layers[entry.layer];
-  invariant(layer, `no layer ${entry.layer}`);
-  return tensorName(entry.role, entry.layer, layer);
-}
-
-async function hashOf(config: string, files: readonly SafetensorsFile[]): Promise<string> {
-  const hash = createHash("sha256").update(config);
-  for (const f of files) {
-    for (const name of [...f.tensors.keys()].sort()) {
-      hash.update(name);
-      for await (const piece of f.pieces(name)) hash.update(piece);
-    }
+  if (ggufs[0] !== undefined) return join(path, ggufs[0]);
+  if (names.includes("adapter_config.json")) {
+    throw new EspalierError("model/missing-file", `${path} holds an adapter (LoRA), not a model`, {
+      hint: "Merge it into the model it was trained on (peft: merge_and_unload, then save_pretrained) and give that folder.",
+    });
   }
-  return hash.digest("hex");
+  throw new EspalierError("model/missing-file", `${path} holds neither a config.json nor a .gguf file`, {
+    hint: "Give the folder of a Hugging Face checkpoint, or a .gguf file.",
+  });
 }
 
-export interface CheckpointToWrite {
-  readonly architecture: DecoderArchitecture;
-  /** What `config.json` is made from; widths and compression are brought up to date. */
-  readonly config: Readonly<Record<string, unknown>>;
-  /** By flat name, in turn; dense ones are asked for again when they are written. */
-  weight(flatName: string): Promise<CompressedWeight | StoredWeight>;
-  /** Element type of dense matrices and norms in the file. */
-  readonly dtype: "bf16" | "f16" | "f32";
-  /** Tokenizer and generation files come from here. */
-  readonly copyFrom: string | null;
-  readonly replace?: boolean | undefined;
-  /** How the weights came to be, kept in `config.json` under `espalier`. */
-  readonly provenance?: Readonly<Record<string, unknown>> | undefined;
-  /** Further files by name. */
-  readonly extraFiles?: Readonly<Record<string, string>>;
-}
-
-const companions = [
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "generation_config.json",
-  "tokenizer.model",
-  "chat_template.jinja",
-];
-
-/** Writes a checkpoint directory, whole or not at all. */
-export async function writeCheckpoint(directory: string, checkpoint: CheckpointToWrite): Promise<void> {
-  const { architecture, dtype } = checkpoint;
-  await withOutputDirectory(
-    directory,
-    async (partial) => {
-      const tensors: TensorToWrite[] = [];
-      const compression: Record<string, CompressionScheme> = {};
-      for (const entry of weightList(architecture)) {
-        const { name, shape } = entry;
-        const stored = storedTensorName(architecture, entry);
-        const first = await checkpoint.weight(name);
-        if (!sameShape(first.shape, shape)) {
-          throw new EspalierError(
-            "model/shape-mismatch",
-            `${stored} is [${first.shape.join(", ")}], the architecture asks for [${shape.join(", ")}]`,
-          );
-        }
-        if (first.kind === "stored") {
-          tensors.push(...first.tensors(stored));
-          if (first.scheme) compression[stored] = first.scheme;
-        } else if (first.kind === "dense") {
-          tensors.push(
-            denseTensor(stored, first.shape, dtype, async () => {
-              const again = await checkpoint.weight(name);
-              invariant(again.kind === "dense", `${name} was dense and is ${again.kind}`);
-              return again.values;
-            }),
-          );
-        } else {
-          const parts = compressedTensors(stored, first);
-          tensors.push(...parts.tensors);
-          compression[stored] = parts.scheme;
-        }
-      }
-      await writeSafetensors(join(partial, "model.safetensors"), tensors);
-      const config = configFor(architecture, checkpoint.config);
-      const espalier = typeof config.espalier === "object" ? config.espalier : { version: 1 };
-      const ours = {
-        ...checkpoint.provenance,
-        ...(Object.keys(compression).length > 0 ? { compression } : {}),
-      };
-      const full = Object.keys(ours).length > 0 ? { ...config, espalier: { ...espalier, ...ours } } : config;
-      await writeFile(
-        join(partial, "config.json"),
-        `${JSON.stringify({ ...full, ...dtypeKeys(full, dtype) }, null, 2)}\n`,
-      );
-      for (const [file, content] of Object.entries(checkpoint.extraFiles ?? {}))
-        await writeFile(join(partial, file), content);
-      for (const file of checkpoint.copyFrom === null ? [] : companions) {
-        const from = join(checkpoint.copyFrom ?? "", file);
-        if (await stat(from).catch(() => null)) await copyFile(from, join(partial, file));
-      }
-    },
-    { marked: true, replace: checkpoint.replace ?? false },
-  );
-}
-
-/** The element type under the name older loaders know, and under the newer one where the config has it. */
-function dtypeKeys(config: Record<string, unknown>, dtype: "bf16" | "f16" | "f32"): Record<string, string> {
-  const name = { bf16: "bfloat16", f16: "float16", f32: "float32" }[dtype];
-  return { torch_dtype: name, ...("dtype" in config ? { dtype: name } : {}) };
-}
-
-function denseTensor(
-  name: string,
-  shape: readonly number[],
-  dtype: "bf16" | "f16" | "f32",
-  values: () => Promise<Float32Array>,
-): TensorToWrite {
-  const encode = async (): Promise<Uint8Array> => {
-    const v = await values();
-    if (v.length !== elementCount(shape))
-      throw new EspalierError("internal/invariant", `internal: ${name} has ${v.length} values`);
-    if (dtype === "f32") return asBytes(v);
-    return asBytes(dtype === "bf16" ? bfloat16FromFloat32(v) : float16FromFloat32(v));
-  };
-  return { name, shape, dtype: dtype === "bf16" ? "BF16" : dtype === "f16" ? "F16" : "F32", bytes: encode };
-}
+const listed = (names: readonly string[]): string =>
+  names.length > 5 ? `${names.slice(0, 5).join(", ")} …` : names.join(", ");

@@ -33,9 +33,11 @@ const repositoryOf = (repository: string, options: HubOptions) => ({
 export async function hubFiles(repository: string, options: HubOptions): Promise<HubFile[]> {
   const hub = await import("@huggingface/hub");
   const files: HubFile[] = [];
+  let holdsGguf = false;
   try {
     for await (const entry of hub.listFiles({ ...repositoryOf(repository, options), recursive: false })) {
       options.signal?.throwIfAborted();
+      holdsGguf ||= entry.path.endsWith(".gguf");
       if (entry.type === "file" && checkpointFile.test(entry.path))
         files.push({ path: entry.path, sizeBytes: entry.size });
     }
@@ -44,7 +46,9 @@ export async function hubFiles(repository: string, options: HubOptions): Promise
   }
   if (!files.some((f) => f.path === "config.json")) {
     throw new EspalierError("model/missing-file", `${repository} holds no config.json`, {
-      hint: "Only transformers checkpoints in safetensors are read.",
+      hint: holdsGguf
+        ? "Download one of its .gguf files and import that file."
+        : "Of the hub, transformers checkpoints in safetensors are taken.",
     });
   }
   return files;

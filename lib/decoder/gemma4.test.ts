@@ -11,7 +11,8 @@ import {
   tinyModel,
   writeTinyCheckpoint,
 } from "../../test/fixtures/tiny-model.ts";
-import { openCheckpoint, writeCheckpoint } from "../checkpoint/checkpoint.ts";
+import { openCheckpoint } from "../checkpoint/checkpoint.ts";
+import { writeCheckpoint } from "../checkpoint/write-checkpoint.ts";
 import { leaveOneOut } from "../compress/importance/leave-one-out.ts";
 import { gateGradients } from "../compress/importance/taylor.ts";
 import { headsByName, selectHeads } from "../compress/prune/selection.ts";

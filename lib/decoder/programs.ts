@@ -127,49 +127,79 @@ const attentionRoles: readonly LayerTensor[] = [
 export const partOfRole = (role: LayerTensor): "attention" | "mlp" =>
   attentionRoles.includes(role) ? "attention" : "mlp";
 
+/** A block or one half of it inside a program, with its inputs. */
+export interface BlockValues {
+  readonly x: Value; // (batch, length, hidden)
+  readonly y: Value; // (batch, length, hidden)
+  readonly weights: BlockWeights;
+  readonly perLayer: Value | undefined; // (batch, length, P)
+  /** Of the layer it reads, (batch, kvGroups, length, headDim). */
+  readonly sharedKv: KeysAndValues | undefined;
+  /** Its own, where it has any. */
+  readonly ownKv: KeysAndValues | undefined;
+  readonly taps: Partial<Record<BlockTap, Value>>;
+}
+
 /**
- * `x` (batch, length, hidden), weights by role, `gate_<kind>` → `y` of the same shape. Where the layer takes them:
- * `perLayer` (batch, length, P); `sharedKeys` and `sharedValues` (batch, kvGroups, length, headDim) of the layer it reads.
- * A layer that others read also gives its `keys` and `values`. Of a half, only what it needs and gives; beside `y` the values
- * inside that `taps` names.
+ * Inputs `x` (batch, length, hidden), weights by role, `gate_<kind>`; where the layer takes them `perLayer` (batch, length, P),
+ * `sharedKeys` and `sharedValues` (batch, kvGroups, length, headDim) of the layer it reads. Of a half, only what it needs.
  */
-export function blockProgram(
+export function blockValues(
+  b: Builder,
   arch: DecoderArchitecture,
   index: number,
   { batch, length }: SequenceShape,
   gates: readonly GateKind[] = [],
   part: BlockPart = "block",
-  taps: readonly BlockTap[] = [],
-): MilFunction {
+): BlockValues {
   const layer = arch.layers[index];
   invariant(layer, `no layer ${index}`);
-  const b = new Builder(part);
   const x = b.input("x", fp32(batch, length, arch.hidden));
   const weights: BlockWeights = {};
   for (const [role, shape] of Object.entries(layerTensorShapes(arch, layer)) as [LayerTensor, number[]][])
     if (part === "block" || partOfRole(role) === part) weights[role] = b.input(role, fp32(...shape));
   const kvType = fp32(batch, layer.kvGroups, length, layer.headDim);
   const [attends, transforms] = [part !== "mlp", part !== "attention"];
-  let own: KeysAndValues | undefined;
-  const found: Partial<Record<BlockTap, Value>> = {};
+  let ownKv: KeysAndValues | undefined;
+  const taps: Partial<Record<BlockTap, Value>> = {};
+  const perLayer =
+    arch.perLayer && transforms ? b.input("perLayer", fp32(batch, length, arch.perLayer.width)) : undefined;
+  const sharedKv =
+    layer.kvSource === null || !attends
+      ? undefined
+      : { k: b.input("sharedKeys", kvType), v: b.input("sharedValues", kvType) };
   const y = { block, attention: attentionHalf, mlp: mlpHalf }[part](b, x, {
     arch,
     layer,
     weights,
     ...sequenceConstants(b, layer, length),
     gates: gateInputs(b, layer, batch, gates),
-    perLayer: arch.perLayer && transforms ? b.input("perLayer", fp32(batch, length, arch.perLayer.width)) : undefined,
-    sharedKv:
-      layer.kvSource === null || !attends
-        ? undefined
-        : { k: b.input("sharedKeys", kvType), v: b.input("sharedValues", kvType) },
+    perLayer,
+    sharedKv,
     kv: heard((kv) => {
-      own = kv;
+      ownKv = kv;
     }),
-    taps: found,
+    taps,
   });
+  return { x, y, weights, perLayer, sharedKv, ownKv, taps };
+}
+
+/**
+ * The inputs of `blockValues` → `y` (batch, length, hidden). A layer that others read also gives its `keys` and `values`;
+ * beside `y` the values inside that `taps` names.
+ */
+export function blockProgram(
+  arch: DecoderArchitecture,
+  index: number,
+  shape: SequenceShape,
+  gates: readonly GateKind[] = [],
+  part: BlockPart = "block",
+  taps: readonly BlockTap[] = [],
+): MilFunction {
+  const b = new Builder(part);
+  const { y, ownKv, taps: found } = blockValues(b, arch, index, shape, gates, part);
   const tapped = Object.fromEntries(taps.flatMap((t) => (found[t] ? [[t, found[t]] as const] : [])));
-  return removeDeadCode(b.build({ y, ...(isKvSource(arch, index) ? outputsOf(own) : {}), ...tapped }));
+  return removeDeadCode(b.build({ y, ...(isKvSource(arch, index) ? outputsOf(ownKv) : {}), ...tapped }));
 }
 
 /** Hands on a layer's keys and values as they are, and tells of them. */

@@ -6,8 +6,8 @@
  *
  *   Δ_s = NLL_s(changed) − NLL_s(base),  KL_s = mean_t Σ_v p_base (log p_base − log p)
  *
- * in nats per token. Streams and logits beyond a budget of bytes are not kept but computed again from the nearest
- * boundary that is.
+ * in nats per token. A batch is run when it is first asked for, so that the first answer waits for the first batch alone.
+ * Streams and logits beyond a budget of bytes are not kept but computed again from the nearest boundary that is.
  */
 
 import { throwIfCancelled } from "../cancel.ts";
@@ -15,10 +15,13 @@ import type { DecoderRunner } from "../decoder/runner.ts";
 import type { Stream } from "../decoder/stream.ts";
 import { EspalierError } from "../errors.ts";
 import { float32Data, type Tensor } from "../mil/tensor.ts";
+import { growingBatches } from "./growing-batches.ts";
 import { type PaddedBatch, padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "./sequences.ts";
 
 export interface PrefixOptions {
   readonly tokensPerBatch?: number | undefined;
+  /** Tokens of the first sequences to be run; the batches grow from there. Absent: batches by length, all of one size. */
+  readonly firstTokens?: number | undefined;
   /** Of streams, and again of logits. */
   readonly budgetBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -40,45 +43,87 @@ export class PrefixStreams {
   readonly runner: DecoderRunner;
   readonly sequences: readonly TokenSequence[];
   readonly batches: readonly PaddedBatch[];
-  /** Nats per token, by sequence. */
+  /** How many of them hold the sequences that are run first. */
+  readonly firstBatches: number;
+  /** Nats per token, by sequence; NaN until its batch is prepared. */
   readonly baseNll: Float64Array;
   /** Layers between kept boundaries. */
   private readonly stride: number;
   private readonly kept: Map<string, Stream> = new Map();
-  private readonly logits: Map<number, Tensor> | null;
+  private readonly logits: Map<number, Tensor> = new Map();
+  private readonly prepared: Map<number, Promise<void>> = new Map();
+  private readonly logitBatches: ReadonlySet<number>;
 
   private constructor(runner: DecoderRunner, sequences: readonly TokenSequence[], options: PrefixOptions) {
     const { arch } = runner.weights;
-    const { budgetBytes = BUDGET_BYTES } = options;
+    const { budgetBytes = BUDGET_BYTES, tokensPerBatch = 1024, firstTokens } = options;
     this.runner = runner;
     this.sequences = sequences;
-    this.batches = padIntoBatches(sequences, options.tokensPerBatch);
-    this.baseNll = new Float64Array(sequences.length);
-    const positions = this.batches.reduce((n, b) => n + b.shape.batch * b.shape.length, 0);
-    const boundaryBytes = 4 * positions * arch.hidden;
+    const groups =
+      firstTokens === undefined
+        ? [padIntoBatches(sequences, tokensPerBatch)]
+        : growingBatches(sequences, firstTokens, tokensPerBatch);
+    this.batches = groups.flat();
+    this.firstBatches = groups[0]?.length ?? 0;
+    this.baseNll = new Float64Array(sequences.length).fill(Number.NaN);
+    const positions = (b: PaddedBatch): number => b.shape.batch * b.shape.length;
+    const boundaryBytes = 4 * this.batches.reduce((n, b) => n + positions(b), 0) * arch.hidden;
     this.stride = Math.max(1, Math.ceil((boundaryBytes * (arch.layers.length + 1)) / budgetBytes));
-    this.logits = 4 * positions * arch.vocab <= budgetBytes ? new Map() : null;
+    // The first batches answer first, so theirs are kept.
+    let left = budgetBytes;
+    this.logitBatches = new Set(
+      this.batches.flatMap((batch, b) => {
+        left -= 4 * positions(batch) * arch.vocab;
+        return left >= 0 ? [b] : [];
+      }),
+    );
   }
 
+  /** Nothing is run until it is asked for. */
+  static open(
+    runner: DecoderRunner,
+    sequences: readonly TokenSequence[],
+    options: Omit<PrefixOptions, "signal"> = {},
+  ): PrefixStreams {
+    return new PrefixStreams(runner, sequences, options);
+  }
+
+  /** All batches are run now. */
   static async compute(
     runner: DecoderRunner,
     sequences: readonly TokenSequence[],
     options: PrefixOptions = {},
   ): Promise<PrefixStreams> {
     const found = new PrefixStreams(runner, sequences, options);
-    for (const [b, batch] of found.batches.entries()) {
+    for (const b of found.batches.keys()) {
       throwIfCancelled(options.signal);
-      const x = await found.stream(b, found.layers);
-      const { nll } = await runner.loss(x, batch.targets);
-      for (const [row, index] of batch.rows.entries()) {
-        const mean = found.meanOver(nll, b, row);
-        if (!Number.isFinite(mean))
-          throw new EspalierError("numeric/non-finite", `the loss of ${sequences[index]?.id} is ${mean}`);
-        found.baseNll[index] = mean;
-      }
-      if (found.logits) found.logits.set(b, await runner.logits(x));
+      await found.prepare(b);
     }
     return found;
+  }
+
+  /** The base losses of a batch, and its logits where they are kept; run once. */
+  prepare(b: number): Promise<void> {
+    let found = this.prepared.get(b);
+    if (!found) {
+      found = this.run(b);
+      this.prepared.set(b, found);
+      found.catch(() => this.prepared.delete(b));
+    }
+    return found;
+  }
+
+  private async run(b: number): Promise<void> {
+    const batch = this.batches[b] as PaddedBatch;
+    const x = await this.stream(b, this.layers);
+    const nll = await this.runner.nll(x, batch.targets);
+    for (const [row, index] of batch.rows.entries()) {
+      const mean = this.meanOver(nll, b, row);
+      if (!Number.isFinite(mean))
+        throw new EspalierError("numeric/non-finite", `the loss of ${this.sequences[index]?.id} is ${mean}`);
+      this.baseNll[index] = mean;
+    }
+    if (this.logitBatches.has(b)) this.logits.set(b, await this.runner.logits(x));
   }
 
   private get layers(): number {
@@ -108,8 +153,9 @@ export class PrefixStreams {
 
   /** Sequences of a batch whose changed stream leaves the last layer as `x`; the head is that of `runner`. */
   async compare(batch: number, x: Stream, runner: DecoderRunner = this.runner): Promise<SequenceComparison[]> {
+    await this.prepare(batch);
     const { targets, rows } = this.batches[batch] as PaddedBatch;
-    const kept = this.logits?.get(batch);
+    const kept = this.logits.get(batch);
     const last = kept ? null : await this.stream(batch, this.layers);
     const baseLogits = async (from: number, count: number): Promise<Tensor> => {
       if (last) return this.runner.logits(last, from, count);

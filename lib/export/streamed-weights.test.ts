@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder, tinyConfigs, tinyModel, writeTinyCheckpoint } from "../../test/fixtures/tiny-model.ts";
-import { openCheckpoint, writeCheckpoint } from "../checkpoint/checkpoint.ts";
+import { openCheckpoint } from "../checkpoint/checkpoint.ts";
+import { writeCheckpoint } from "../checkpoint/write-checkpoint.ts";
 import { palettize } from "../compress/quantize/palettize.ts";
 import { quantizeAffine } from "../compress/quantize/round-to-nearest.ts";
 import {

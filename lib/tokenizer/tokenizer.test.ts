@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../../test/fixtures/tiny-model.ts";
+import { folderFiles } from "../files/named-files.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 
 const bpe = (vocab: Record<string, number>) => ({
@@ -18,7 +19,7 @@ async function tokenizerOf(json: unknown, more: Record<string, unknown> = {}) {
   const folder = await temporaryFolder();
   await writeFile(join(folder, "tokenizer.json"), JSON.stringify(json));
   for (const [name, content] of Object.entries(more)) await writeFile(join(folder, name), JSON.stringify(content));
-  return loadTokenizer(folder);
+  return loadTokenizer(folderFiles(folder));
 }
 
 test("what a vocabulary lacks is one <unk> as the tokenizer has it, or one for each of its bytes", async () => {

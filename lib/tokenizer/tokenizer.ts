@@ -7,12 +7,12 @@
  * A vocabulary with byte fallback that lacks byte tokens fuses what it does not know into one <unk>, however long.
  * `unknown: "bytes"` gives one for each byte instead: a model must not score better for knowing fewer letters.
  */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { EspalierError } from "../errors.ts";
 import type { TextCodec } from "../eval/sequences.ts";
+import { jsonFile, type NamedFiles } from "../files/named-files.ts";
 
 export interface Tokenizer extends TextCodec {
   readonly vocabSize: number;
@@ -29,30 +29,17 @@ const tokenizerConfigSchema = z.looseObject({
   add_bos_token: z.boolean().nullish(),
 });
 
-async function readJson(path: string): Promise<unknown> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch {
-    return null;
-  }
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new EspalierError("format/malformed", `${path} is not JSON`, { cause });
-  }
-}
-
 /** Throws `model/missing-file` without a `tokenizer.json`. */
-export async function loadTokenizer(directory: string): Promise<Tokenizer> {
-  const json = await readJson(join(directory, "tokenizer.json"));
+export async function loadTokenizer(files: NamedFiles): Promise<Tokenizer> {
+  const directory = files.path;
+  const json = await jsonFile(files, "tokenizer.json");
   if (typeof json !== "object" || json === null) {
     throw new EspalierError("model/missing-file", `${directory} has no tokenizer.json`, {
       hint: "Copy the tokenizer.json of the model you started from into that folder.",
     });
   }
   const read = async <T>(schema: z.ZodType<T>, name: string): Promise<T> =>
-    parsed(schema, (await readJson(join(directory, name))) ?? {}, join(directory, name));
+    parsed(schema, (await jsonFile(files, name)) ?? {}, join(directory, name));
   const config = await read(configSchema, "config.json");
   const nested = parsed(configSchema, config.text_config ?? {}, `${join(directory, "config.json")}: text_config`);
   const generation = await read(configSchema, "generation_config.json");

@@ -1,5 +1,4 @@
 /** @file Models, texts and packages over the API. */
-import { stat } from "node:fs/promises";
 import { eq } from "drizzle-orm";
 import { z } from "zod";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
@@ -62,14 +61,14 @@ export const modelsRouter = router({
       const arch = checkpoint.architecture;
       const tensors = [];
       for (const { name, shape, layer, role } of weightList(arch)) {
-        const { scheme, sizeBytes } = checkpoint.stored(name);
+        const { type, sizeBytes } = checkpoint.stored(name);
         tensors.push({
           name,
           layer,
           role: String(role),
           shape: [...shape],
           elements: elementCount(shape),
-          scheme: scheme?.kind ?? ("dense" as const),
+          type,
           sizeBytes,
         });
       }
@@ -88,11 +87,11 @@ export const modelsRouter = router({
     }
   }),
 
-  /** A checkpoint folder on the server's machine, or the files of an upload by its batch. */
+  /** A checkpoint folder or .gguf file on the server's machine, or the files of an upload by its batch. */
   import: procedure
     .input(
       z.object({
-        source: z.string().min(1).max(4096).describe("A checkpoint folder, or upload:BATCH"),
+        source: z.string().min(1).max(4096).describe("A checkpoint folder, a .gguf file, or upload:BATCH"),
         as: z.string().min(1).max(80).describe("The id to keep it under"),
       }),
     )
@@ -103,10 +102,7 @@ export const modelsRouter = router({
         await ctx.uploads.discardUpload(batch);
         return model;
       }
-      const folder = input.source;
-      if (!(await stat(folder).catch(() => null))?.isDirectory())
-        throw new EspalierError("model/missing-file", `there is no folder ${input.source}`);
-      return registerModel(ctx.core, folder, { id: input.as });
+      return registerModel(ctx.core, input.source, { id: input.as });
     }),
 
   /** What a download from the hub would fetch. */

@@ -12,7 +12,7 @@ const client = {
     .default("api")
     .describe("Who asks; a newer question of the same one replaces an older"),
 };
-const [open, measure, generate, predict, attention, explain, accuracy] = whatIfAsk.options;
+const [open, measure, generate, predict, refine, attention, explain, accuracy] = whatIfAsk.options;
 
 export const whatIfRouter = router({
   /** Loads a model and measures it untouched. */
@@ -35,13 +35,16 @@ export const whatIfRouter = router({
     .query(({ ctx, input, signal }) =>
       ctx.whatIf.ask({ ask: "generate", ...input }, { client: `${input.client} text`, signal }),
     ),
-  /**
-   * What a selection will be measured at, with an interval: the sum of single effects, corrected by selections that were
-   * measured. The first time for a model and text it measures those, which takes seconds.
-   */
+  /** What a selection will be measured at: by Taylor at once, with an interval once selections have been measured. */
   predict: procedure
     .input(predict.omit({ ask: true }).extend(client))
     .query(({ ctx, input, signal }) => ctx.whatIf.ask({ ask: "predict", ...input }, { client: input.client, signal })),
+  /** Makes predictions for selections like this one better: a few seconds of measuring, after everything else that is asked. */
+  refine: procedure
+    .input(refine.omit({ ask: true }).extend(client))
+    .mutation(({ ctx, input, signal }) =>
+      ctx.whatIf.ask({ ask: "refine", ...input }, { client: input.client, signal }),
+    ),
   /** The attention of one head on a sentence. */
   attention: procedure
     .input(attention.omit({ ask: true }).extend(client))

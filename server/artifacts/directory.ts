@@ -5,7 +5,7 @@
  * same digest everywhere. Left out: empty folders, modes and times, and whatever begins with a dot (`.git`, `.cache`).
  */
 import { lstat, readdir, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { EspalierError } from "../../lib/errors.ts";
 import { withOutputDirectory } from "../../lib/files/atomic.ts";
@@ -36,16 +36,18 @@ const manifestSchema = z.array(
 );
 
 /**
- * Keeps a folder. `sizeBytes` is the sum over its files. Links to files are followed, as in a Hugging Face cache; links to
+ * Keeps a folder, or one file as a folder that holds it. `sizeBytes` is the sum over its files. Links to files are followed, as in a Hugging Face cache; links to
  * folders and anything that is no file throw `input/invalid`, a folder without files `input/empty`.
  */
 export async function putDirectory(
   store: ArtifactStore,
-  folder: string,
+  path: string,
 ): Promise<{ sha256: string; sizeBytes: number; files: Manifest }> {
+  const isFile = (await stat(path)).isFile();
+  const folder = isFile ? dirname(path) : path;
+  const names = isFile ? [basename(path)] : await filesBelow(folder, "");
   const files: ManifestFile[] = [];
-  for (const path of (await filesBelow(folder, "")).sort())
-    files.push({ path, ...(await store.put({ path: join(folder, path) })) });
+  for (const name of names.sort()) files.push({ path: name, ...(await store.put({ path: join(folder, name) })) });
   if (files.length === 0) throw new EspalierError("input/empty", `${folder} holds no files`);
   const json = JSON.stringify(files.map(({ path, sha256, sizeBytes }) => ({ path, sha256, sizeBytes })));
   const { sha256 } = await store.put(once(new TextEncoder().encode(json)));

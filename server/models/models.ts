@@ -40,14 +40,14 @@ export function modelId(id: string): string {
   return id;
 }
 
-/** Checks a checkpoint folder and keeps it under `id`. Throws `store/exists` when another model has the id. */
+/** Checks a checkpoint, a folder or a .gguf file, and keeps it under `id`. Throws `store/exists` when another model has the id. */
 export async function registerModel(
   core: Core,
-  folder: string,
+  path: string,
   given: { id: string; parentId?: string | null; runId?: string | null; note?: string },
 ): Promise<Model> {
   modelId(given.id);
-  const checkpoint = await openCheckpoint(folder);
+  const checkpoint = await openCheckpoint(path);
   let hash: string;
   let facts: ModelFacts;
   try {
@@ -56,7 +56,7 @@ export async function registerModel(
   } finally {
     await checkpoint.close();
   }
-  const { sha256: artifact, sizeBytes } = await putDirectory(core.artifacts, folder);
+  const { sha256: artifact, sizeBytes } = await putDirectory(core.artifacts, path);
   const [existing] = await core.db.select().from(models).where(eq(models.id, given.id));
   if (existing) {
     if (existing.hash === hash && existing.artifact === artifact) return existing;
@@ -77,7 +77,7 @@ export async function registerModel(
     .onConflictDoNothing()
     .returning();
   // Somebody took the id meanwhile; looking again says who.
-  if (!model) return registerModel(core, folder, given);
+  if (!model) return registerModel(core, path, given);
   await core.events.publish("models", { id: model.id });
   return model;
 }
@@ -94,7 +94,7 @@ export async function getModel(core: Core, id: string): Promise<Model> {
 export const listModels = (core: Core): Promise<Model[]> =>
   core.db.select().from(models).orderBy(desc(models.createdAt));
 
-/** The checkpoint folder of a model on this machine. */
+/** The checkpoint of a model on this machine: a folder that `openCheckpoint` takes. */
 export async function modelFolder(core: Core, id: string): Promise<string> {
   const { artifact } = await getModel(core, id);
   // The last part of the path is what a curve or a table would call the model.

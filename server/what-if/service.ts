@@ -1,7 +1,7 @@
 /** @file What the API needs of the warm what-if engine; it runs in a process of its own. */
 import { z } from "zod";
 import type { AttentionPattern, UnitExplanation } from "../../experiments/what-if/explain.ts";
-import type { SelectionPrediction } from "../../experiments/what-if/prediction.ts";
+import type { Refinement, SelectionPrediction } from "../../experiments/what-if/predictor.ts";
 import type { WhatIfAccuracy, WhatIfMeasurement } from "../../experiments/what-if/what-if.ts";
 
 const session = {
@@ -20,6 +20,7 @@ export const whatIfAsk = z.discriminatedUnion("ask", [
     maxTokens: z.number().int().min(1).max(200),
   }),
   z.object({ ask: z.literal("predict"), ...session, selection: z.array(z.string()).max(20_000) }),
+  z.object({ ask: z.literal("refine"), ...session, selection: z.array(z.string()).max(20_000) }),
   z.object({
     ask: z.literal("attention"),
     ...session,
@@ -45,7 +46,7 @@ export interface WhatIfOpened {
   readonly protocol: string;
   readonly sequences: number;
   readonly tokens: number;
-  /** Nats per token. */
+  /** Nats per token, on the sequences that are looked at first. */
   readonly baseNll: number;
 }
 
@@ -63,6 +64,7 @@ export interface WhatIfAnswers {
   measure: WhatIfMeasured;
   generate: WhatIfGenerated;
   predict: SelectionPrediction;
+  refine: Refinement;
   attention: AttentionPattern;
   explain: UnitExplanation;
   accuracy: WhatIfAccuracy;

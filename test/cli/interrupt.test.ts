@@ -4,9 +4,10 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
 import { heldOutDocuments, SEPARATOR, trainingDocuments } from "../../experiments/starter/corpus.ts";
-import { writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
+import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { architectureOf } from "../../lib/decoder/families/registry.ts";
 import { initializeWeights } from "../../lib/decoder/initialize.ts";
+import { folderFiles } from "../../lib/files/named-files.ts";
 import { float32Data, type Tensor } from "../../lib/mil/tensor.ts";
 import { createRng } from "../../lib/random.ts";
 import { temporaryFolder, tinyConfigs } from "../fixtures/tiny-model.ts";
@@ -23,7 +24,7 @@ async function tiny(name: string, seed: number): Promise<string> {
     architecture,
     config,
     dtype: "f32",
-    copyFrom: join(root, "experiments/starter/model"),
+    copyFrom: folderFiles(join(root, "experiments/starter/model")),
     weight: async (flat) => {
       const t = weights.tensors.get(flat) as Tensor;
       return { kind: "dense", dtype: "fp32", shape: t.shape, values: float32Data(t) };

@@ -2,10 +2,11 @@
 import { join } from "node:path";
 import type { ExperimentKind } from "../../experiments/registry.ts";
 import { heldOutDocuments, SEPARATOR, trainingDocuments } from "../../experiments/starter/corpus.ts";
-import { writeCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
+import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { architectureOf } from "../../lib/decoder/families/registry.ts";
 import { initializeWeights } from "../../lib/decoder/initialize.ts";
 import { allValues, weightList } from "../../lib/decoder/weights.ts";
+import { folderFiles } from "../../lib/files/named-files.ts";
 import { createRng } from "../../lib/random.ts";
 import type { Client } from "../../server/api/client.ts";
 import { temporaryFolder, tinyConfigs } from "../fixtures/tiny-model.ts";
@@ -23,7 +24,7 @@ async function tinyCheckpoint(seed: number): Promise<string> {
     architecture,
     config,
     dtype: "f32",
-    copyFrom: starter,
+    copyFrom: folderFiles(starter),
     weight: async (name) => {
       const shape = weightList(architecture).find((w) => w.name === name)?.shape ?? [];
       return { kind: "dense", dtype: "fp32", shape, values: await allValues(weights, name) };

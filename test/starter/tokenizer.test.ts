@@ -5,12 +5,13 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { bpeEncoder, specials } from "../../experiments/starter/bpe.ts";
 import { heldOutDocuments, heldOutQuestions } from "../../experiments/starter/corpus.ts";
+import { folderFiles } from "../../lib/files/named-files.ts";
 import { loadTokenizer } from "../../lib/tokenizer/tokenizer.ts";
 
 const directory = fileURLToPath(new URL("../../experiments/starter/model", import.meta.url));
 const { model } = JSON.parse(readFileSync(`${directory}/tokenizer.json`, "utf8"));
 const encode = bpeEncoder({ vocab: new Map(Object.entries<number>(model.vocab)), merges: model.merges });
-const library = await loadTokenizer(directory);
+const library = await loadTokenizer(folderFiles(directory));
 
 test("both give the same tokens for the starter's own text, and the text comes back", () => {
   const texts = [

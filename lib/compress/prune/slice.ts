@@ -141,6 +141,24 @@ export function pruneLayers(weights: DecoderWeights, drop: readonly number[]): D
   return decoderWeights(pruned, new Map(tensors), weights.tables);
 }
 
+/** The architecture that `pruneModel` leaves. */
+export function slicedArchitecture(arch: DecoderArchitecture, drop: Partial<PruneSelection>): DecoderArchitecture {
+  const { heads, neurons, layers } = { ...emptySelection(arch), ...drop };
+  const keep = arch.layers.flatMap((_, l) => (layers.includes(l) ? [] : [l]));
+  const sliced = slicedLayers(
+    arch,
+    heads.map((own, l) => (layers.includes(l) ? [] : own)),
+  );
+  return {
+    ...arch,
+    layers: keep.map((l) => {
+      const layer = sliced[l]?.layer as LayerArchitecture;
+      const kvSource = layer.kvSource === null ? null : keep.indexOf(layer.kvSource);
+      return { ...layer, kvSource, neurons: layer.neurons - (neurons[l]?.length ?? 0) };
+    }),
+  };
+}
+
 /** Heads, neurons and layers at once; all in the numbering of `weights`. */
 export function pruneModel(weights: DecoderWeights, drop: Partial<PruneSelection>): DecoderWeights {
   const { heads, neurons, layers } = { ...emptySelection(weights.arch), ...drop };

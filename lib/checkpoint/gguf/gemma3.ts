@@ -1,0 +1,76 @@
+/**
+ * @file GGUF files of architecture `gemma3`: the text decoder of Gemma 3.
+ *
+ * Reference: `convert_hf_to_gguf.py` and `src/models/gemma3.cpp` of ggml-org/llama.cpp. What the file does not say is what
+ * llama.cpp takes: every sixth layer sees everything, sliding layers turn with a base of 10 000 and are never stretched, and
+ * scores are scaled by the width of a head, of 62 layers (27B) by hidden / heads.
+ */
+import { commonNames, type GgufFamily } from "./family.ts";
+import { MetadataFields } from "./metadata-fields.ts";
+import { scalingOf, tokenKeys, vocabularySize } from "./shared-keys.ts";
+
+const LAYERS_OF_27B = 62;
+
+export const gemma3: GgufFamily = {
+  architecture: "gemma3",
+  names: {
+    ...commonNames,
+    postAttentionNorm: "post_attention_norm",
+    postMlpNorm: "post_ffw_norm",
+    queryNorm: "attn_q_norm",
+    keyNorm: "attn_k_norm",
+  },
+  neighboursTurn: false,
+  normsPlusOne: true,
+  configTensors: [],
+  async config(file) {
+    const fields = new MetadataFields(file, "gemma3");
+    const layers = fields.number("block_count");
+    const hidden = fields.number("embedding_length");
+    const heads = fields.sameInAllLayers("attention.head_count");
+    const headDim = fields.optional("attention.key_length") ?? 256;
+    if ((fields.optional("attention.value_length") ?? headDim) !== headDim)
+      throw fields.wrong("attention.value_length", `must be the width of a head, ${headDim}`);
+    const scale = fields.optional("attention.scale");
+    const softcap = fields.optional("final_logit_softcapping");
+    const scoreSoftcap = fields.optional("attn_logit_softcapping");
+    return {
+      architectures: ["Gemma3ForCausalLM"],
+      model_type: "gemma3_text",
+      vocab_size: vocabularySize(file),
+      hidden_size: hidden,
+      intermediate_size: fields.sameInAllLayers("feed_forward_length"),
+      num_hidden_layers: layers,
+      num_attention_heads: heads,
+      num_key_value_heads: fields.has("attention.head_count_kv")
+        ? fields.sameInAllLayers("attention.head_count_kv")
+        : heads,
+      head_dim: headDim,
+      hidden_activation: "gelu_pytorch_tanh",
+      max_position_embeddings: fields.number("context_length"),
+      rms_norm_eps: fields.number("attention.layer_norm_rms_epsilon"),
+      query_pre_attn_scalar: scale ? scale ** -2 : layers === LAYERS_OF_27B ? hidden / heads : headDim,
+      rope_theta: fields.optional("rope.freq_base") ?? 1_000_000,
+      rope_local_base_freq: fields.optional("rope.freq_base_swa") ?? 10_000,
+      rope_scaling: scalingOf(fields),
+      sliding_window: fields.number("attention.sliding_window"),
+      layer_types: layerTypes(fields, layers),
+      ...(softcap ? { final_logit_softcapping: softcap } : {}),
+      ...(scoreSoftcap ? { attn_logit_softcapping: scoreSoftcap } : {}),
+      attention_bias: false,
+      tie_word_embeddings: !file.tensors.has("output.weight"),
+      ...tokenKeys(file),
+    };
+  },
+};
+
+function layerTypes(fields: MetadataFields, layers: number): string[] {
+  const given = fields.value("attention.sliding_window_pattern") ?? 6;
+  const slides = (layer: number): boolean => {
+    if (Array.isArray(given)) return given[layer] === true || given[layer] === 1;
+    return (layer + 1) % Number(given) !== 0;
+  };
+  if (Array.isArray(given) ? given.length !== layers : !(Number.isInteger(given) && Number(given) > 0))
+    throw fields.wrong("attention.sliding_window_pattern", `must be a positive number or ${layers} truth values`);
+  return Array.from({ length: layers }, (_, i) => (slides(i) ? "sliding_attention" : "full_attention"));
+}

@@ -1,0 +1,235 @@
+/**
+ * @file A `.gguf` file as a checkpoint: its metadata as a config, its tensors as fp32 values in Hugging Face's order.
+ *
+ * Weights are decoded when they are asked for, a piece at a time, so that beside the values of one tensor a megabyte of
+ * the file is in memory. A tensor that no weight of the architecture is made from is refused: a model that is run without
+ * part of itself is another model. Row r of a head of q and k is row 2 (r mod d/2) + ⌊r / (d/2)⌋ of the file where
+ * `neighboursTurn`; norm weights are the file's less 1 where `normsPlusOne`.
+ */
+import { createHash } from "node:crypto";
+import type { LayerTensor } from "../../decoder/architecture.ts";
+import { architectureOf } from "../../decoder/families/registry.ts";
+import { distinctRows, type WeightEntry, weightList } from "../../decoder/weights.ts";
+import { EspalierError, invariant } from "../../errors.ts";
+import { type GgufFile, openGguf } from "../../formats/gguf/gguf.ts";
+import type { GgufTensor } from "../../formats/gguf/header.ts";
+import { asBytes } from "../../formats/safetensors.ts";
+import { elementCount, sameShape } from "../../mil/types.ts";
+import { type TokenizerFiles, tokenizerFilesFromGguf } from "../../tokenizer/gguf-tokenizer.ts";
+import type { Checkpoint, StoredWeight } from "../checkpoint.ts";
+import { checkSizes } from "../config-sizes.ts";
+import type { GgufFamily } from "./family.ts";
+import { gemma3 } from "./gemma3.ts";
+import { llama } from "./llama.ts";
+
+export const ggufFamilies: readonly GgufFamily[] = [llama, gemma3];
+
+/** Values read at once when a weight is copied without being held as a whole. */
+const COPIED_VALUES = 1 << 20;
+
+/** Throws `model/…` and `format/…` errors naming file, tensor, expected and found. */
+export async function openGgufCheckpoint(path: string): Promise<Checkpoint> {
+  const file = await openGguf(path);
+  try {
+    return await checkpointOf(file);
+  } catch (thrown) {
+    await file.close();
+    throw thrown;
+  }
+}
+
+function familyOf(file: GgufFile): GgufFamily {
+  const { path, metadata } = file;
+  const type = metadata.get("general.type") ?? "model";
+  if (type !== "model") {
+    const hint =
+      type === "adapter"
+        ? "Merge the adapter into its model first (llama-export-lora), or give the model it belongs to."
+        : "Give the file of the model itself.";
+    throw new EspalierError("format/unsupported", `${path} is no model: its general.type is "${String(type)}"`, {
+      hint,
+    });
+  }
+  const name = metadata.get("general.architecture");
+  const family = ggufFamilies.find((f) => f.architecture === name);
+  if (family) return family;
+  throw new EspalierError(
+    "model/unknown-architecture",
+    `${path}: general.architecture ${JSON.stringify(String(name))} is not known`,
+    { hint: `Known are ${ggufFamilies.map((f) => f.architecture).join(", ")}.` },
+  );
+}
+
+/** A weight of the decoder and the tensor it is made from. */
+interface Source {
+  readonly entry: WeightEntry;
+  readonly tensor: GgufTensor;
+  /** Rows of a head whose order differs; null for the order of the file. */
+  readonly headDim: number | null;
+  /** Added to every value. */
+  readonly offset: 0 | -1;
+}
+
+const normRoles: ReadonlySet<string> = new Set<LayerTensor | "finalNorm">([
+  ...(["attentionNorm", "postAttentionNorm", "mlpNorm", "postMlpNorm", "queryNorm", "keyNorm", "finalNorm"] as const),
+]);
+
+async function checkpointOf(file: GgufFile): Promise<Checkpoint> {
+  const { path } = file;
+  const family = familyOf(file);
+  const config = { ...(await family.config(file)), torch_dtype: "float32" };
+  checkSizes(config);
+  const architecture = architectureOf(config);
+
+  const sources = new Map<string, Source>();
+  const used = new Set(family.configTensors);
+  for (const entry of weightList(architecture)) {
+    const bare = family.names[entry.role];
+    invariant(bare !== undefined, `${family.architecture} has no name for ${entry.role}`);
+    const name = `${entry.layer === null ? "" : `blk.${entry.layer}.`}${bare}.weight`;
+    const tensor = file.tensors.get(name);
+    if (!tensor) {
+      throw new EspalierError("model/missing-tensor", `the tensor ${name} is missing from ${path}`, {
+        hint: "The file is incomplete; download it again.",
+      });
+    }
+    if (!sameShape(tensor.shape, entry.shape)) {
+      throw new EspalierError(
+        "model/shape-mismatch",
+        `${path}: ${name} is [${tensor.shape.join(", ")}], the metadata ask for [${entry.shape.join(", ")}]`,
+      );
+    }
+    const turns = family.neighboursTurn && (entry.role === "query" || entry.role === "key");
+    const headDim = turns && entry.layer !== null ? (architecture.layers[entry.layer]?.headDim ?? null) : null;
+    const offset = family.normsPlusOne && normRoles.has(entry.role) ? -1 : 0;
+    sources.set(entry.name, { entry, tensor, headDim, offset });
+    used.add(name);
+  }
+  const unused = [...file.tensors.keys()].find((name) => !used.has(name));
+  if (unused !== undefined) {
+    throw new EspalierError(
+      "format/unsupported",
+      `${path}: the tensor ${unused} is no part of a ${family.architecture} model as it is read here`,
+      {
+        hint: "The model has something that Espalier cannot run yet, such as biases or experts.",
+      },
+    );
+  }
+
+  const source = (flat: string): Source => {
+    const found = sources.get(flat);
+    if (!found) throw new EspalierError("model/missing-tensor", `the model has no weight ${flat}`);
+    return found;
+  };
+  const rowCount = ({ entry }: Source): number => entry.shape[0] ?? 1;
+  const read = async (from: Source): Promise<Float32Array<ArrayBuffer>> => valuesOf(file, from, 0, rowCount(from));
+  let digest: Promise<string> | undefined;
+  const files = companions(file, config);
+  return {
+    path,
+    architecture,
+    config,
+    sizeBytes: [...file.tensors.values()].reduce((n, t) => n + t.sizeBytes, 0),
+    file: async (name) => files.get(name)?.() ?? null,
+    globalTensor: (role) => read(source(role)),
+    layerTensor: (layer, role) => read(source(`L${layer}_${role}`)),
+    async weight(flat) {
+      const from = source(flat);
+      return { kind: "dense", dtype: "fp32", shape: from.entry.shape, values: await read(from) };
+    },
+    table(flat) {
+      const from = source(flat);
+      const row = (index: number): Promise<Float32Array> => valuesOf(file, from, index, index + 1);
+      return { shape: from.entry.shape, rows: (indices) => distinctRows(indices, from.entry.shape[1] ?? 1, row) };
+    },
+    stored: (flat) => decodedWhenWritten(file, source(flat)),
+    form: (flat) => ({ kind: "dense", dtype: "fp32", shape: source(flat).entry.shape }),
+    rows: (flat, from, to) => valuesOf(file, source(flat), from, to),
+    hash() {
+      digest ??= hashOf(file);
+      return digest;
+    },
+    close: () => file.close(),
+  };
+}
+
+/** The files of a Hugging Face folder that the metadata speak for, each made when it is asked for. */
+function companions(file: GgufFile, config: Readonly<Record<string, unknown>>): Map<string, () => Uint8Array | null> {
+  let made: TokenizerFiles | undefined;
+  const tokenizer = (): TokenizerFiles => {
+    made ??= tokenizerFilesFromGguf(file.metadata);
+    return made;
+  };
+  const json = (value: object, indent = 2): Uint8Array =>
+    new TextEncoder().encode(`${JSON.stringify(value, null, indent)}\n`);
+  return new Map<string, () => Uint8Array | null>([
+    ["config.json", () => json(config)],
+    ["tokenizer.json", () => json(tokenizer().tokenizer, 0)],
+    ["tokenizer_config.json", () => json(tokenizer().config)],
+    ["generation_config.json", () => json(tokenizer().generation)],
+    [
+      "chat_template.jinja",
+      () => {
+        const { chatTemplate } = tokenizer();
+        return chatTemplate === null ? null : new TextEncoder().encode(chatTemplate);
+      },
+    ],
+  ]);
+}
+
+/** Rows [from, to) of a weight. */
+async function valuesOf(file: GgufFile, source: Source, from: number, to: number): Promise<Float32Array<ArrayBuffer>> {
+  const { tensor, headDim, offset, entry } = source;
+  if (headDim !== null) return reordered(file, source, headDim, from, to);
+  const values = await file.readFloat32(tensor.name, entry.shape.length > 1 ? { from, to } : undefined);
+  if (offset !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + offset;
+  return values;
+}
+
+/** The heads that hold rows [from, to), with the rows of each in Hugging Face's order. */
+async function reordered(
+  file: GgufFile,
+  { tensor, entry }: Source,
+  headDim: number,
+  from: number,
+  to: number,
+): Promise<Float32Array<ArrayBuffer>> {
+  const columns = entry.shape[1] ?? 1;
+  const first = Math.floor(from / headDim) * headDim;
+  const last = Math.ceil(to / headDim) * headDim;
+  const stored = await file.readFloat32(tensor.name, { from: first, to: last });
+  const out = new Float32Array((to - from) * columns);
+  const half = headDim / 2;
+  for (let row = from; row < to; row++) {
+    const inHead = row % headDim;
+    const at = row - inHead + 2 * (inHead % half) + Math.floor(inHead / half) - first;
+    out.set(stored.subarray(at * columns, (at + 1) * columns), (row - from) * columns);
+  }
+  return out;
+}
+
+/** In the file the codes of its own types; written, the fp32 values they stand for. */
+function decodedWhenWritten(file: GgufFile, source: Source): StoredWeight {
+  const { shape } = source.entry;
+  const rows = shape[0] ?? 1;
+  const atOnce = Math.max(1, Math.floor(COPIED_VALUES / elementCount(shape.slice(1))));
+  async function* pieces(): AsyncGenerator<Uint8Array> {
+    for (let row = 0; row < rows; row += atOnce)
+      yield asBytes(await valuesOf(file, source, row, Math.min(rows, row + atOnce)));
+  }
+  const vector = async (): Promise<Uint8Array> => asBytes(await valuesOf(file, source, 0, rows));
+  return {
+    kind: "stored",
+    shape,
+    scheme: null,
+    type: source.tensor.type,
+    sizeBytes: source.tensor.sizeBytes,
+    tensors: (name) => [{ name, dtype: "F32", shape, bytes: shape.length > 1 ? pieces : vector }],
+  };
+}
+
+async function hashOf(file: GgufFile): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const piece of file.pieces()) hash.update(piece);
+  return hash.digest("hex");
+}

@@ -1,0 +1,85 @@
+/**
+ * @file GGUF files of architecture `llama`: Llama 2 to 3.2, SmolLM2, TinyLlama, Mistral without a window.
+ *
+ * Reference: `convert_hf_to_gguf.py` and `src/models/llama.cpp` of ggml-org/llama.cpp. The factors that Llama 3.1 stretches
+ * frequencies by stand in a tensor, `rope_freqs.weight` (headDim / 2); the recipe they came from is found again, and
+ * refused when it is none that was published. Left out: experts, biases, layers of different widths.
+ */
+import { ropeSpec } from "../../decoder/families/rope-config.ts";
+import { EspalierError } from "../../errors.ts";
+import type { GgufFile } from "../../formats/gguf/gguf.ts";
+import { commonNames, type GgufFamily } from "./family.ts";
+import { MetadataFields } from "./metadata-fields.ts";
+import { scalingOf, tokenKeys, vocabularySize } from "./shared-keys.ts";
+
+const FREQUENCIES = "rope_freqs.weight";
+
+export const llama: GgufFamily = {
+  architecture: "llama",
+  names: commonNames,
+  neighboursTurn: true,
+  normsPlusOne: false,
+  configTensors: [FREQUENCIES],
+  async config(file) {
+    const fields = new MetadataFields(file, "llama");
+    fields.refuse("expert_count", "this is a mixture of experts");
+    const heads = fields.sameInAllLayers("attention.head_count");
+    const hidden = fields.number("embedding_length");
+    const headDim =
+      fields.optional("attention.key_length") ?? fields.optional("rope.dimension_count") ?? hidden / heads;
+    const turned = fields.optional("rope.dimension_count") ?? headDim;
+    if (turned !== headDim) throw fields.wrong("rope.dimension_count", `must be the width of a head, ${headDim}`);
+    if ((fields.optional("attention.value_length") ?? headDim) !== headDim)
+      throw fields.wrong("attention.value_length", `must be the width of a head, ${headDim}`);
+    const theta = fields.optional("rope.freq_base") ?? 10000;
+    const scaling = (await publishedStretch(file, theta, headDim)) ?? scalingOf(fields);
+    return {
+      architectures: ["LlamaForCausalLM"],
+      model_type: "llama",
+      vocab_size: vocabularySize(file),
+      hidden_size: hidden,
+      intermediate_size: fields.sameInAllLayers("feed_forward_length"),
+      num_hidden_layers: fields.number("block_count"),
+      num_attention_heads: heads,
+      num_key_value_heads: fields.has("attention.head_count_kv")
+        ? fields.sameInAllLayers("attention.head_count_kv")
+        : heads,
+      head_dim: headDim,
+      hidden_act: "silu",
+      max_position_embeddings: fields.number("context_length"),
+      rms_norm_eps: fields.number("attention.layer_norm_rms_epsilon"),
+      rope_theta: theta,
+      rope_scaling: scaling,
+      attention_bias: false,
+      mlp_bias: false,
+      tie_word_embeddings: !file.tensors.has("output.weight"),
+      ...tokenKeys(file),
+    };
+  },
+};
+
+/** What Meta published: Llama 3.1 stretches by 8, 3.2 by 32. */
+const published = [8, 32].map((factor) => ({
+  rope_type: "llama3",
+  factor,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 8192,
+}));
+
+async function publishedStretch(file: GgufFile, theta: number, headDim: number): Promise<object | null> {
+  if (!file.tensors.has(FREQUENCIES)) return null;
+  const factors = await file.readFloat32(FREQUENCIES);
+  const plain = ropeSpec({}, theta, headDim).inverseFrequencies;
+  const found = published.find((recipe) => {
+    const stretched = ropeSpec(recipe, theta, headDim).inverseFrequencies;
+    return (
+      factors.length === plain.length &&
+      factors.every((f, i) => Math.abs((f * (stretched[i] ?? 0)) / (plain[i] ?? 1) - 1) < 1e-5)
+    );
+  });
+  if (found) return found;
+  throw new EspalierError("format/unsupported", `${file.path}: ${FREQUENCIES} holds factors of no published recipe`, {
+    hint: "Read are those of Llama 3.1 and 3.2; give the Hugging Face folder instead.",
+  });
+}

@@ -1,0 +1,116 @@
+/**
+ * @file Writes a checkpoint as a Hugging Face folder: config, safetensors, tokenizer files. The whole folder is built beside
+ * its destination and renamed.
+ */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { DecoderArchitecture } from "../decoder/architecture.ts";
+import { configFor } from "../decoder/families/registry.ts";
+import { weightList } from "../decoder/weights.ts";
+import { EspalierError, invariant } from "../errors.ts";
+import { withOutputDirectory } from "../files/atomic.ts";
+import type { NamedFiles } from "../files/named-files.ts";
+import { bfloat16FromFloat32, float16FromFloat32 } from "../float16.ts";
+import { asBytes, type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
+import { elementCount, sameShape } from "../mil/types.ts";
+import type { CompressedWeight } from "../weights/weight.ts";
+import { companionFiles, type StoredWeight } from "./checkpoint.ts";
+import { type CompressionScheme, compressedTensors } from "./compressed-tensors.ts";
+import { storedTensorName } from "./hugging-face.ts";
+
+export interface CheckpointToWrite {
+  readonly architecture: DecoderArchitecture;
+  /** What `config.json` is made from; widths and compression are brought up to date. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** By flat name, in turn; dense ones are asked for again when they are written. */
+  weight(flatName: string): Promise<CompressedWeight | StoredWeight>;
+  /** Element type of dense matrices and norms in the file. */
+  readonly dtype: "bf16" | "f16" | "f32";
+  /** Tokenizer and generation files come from here: the checkpoint it is made from. */
+  readonly copyFrom: NamedFiles | null;
+  readonly replace?: boolean | undefined;
+  /** How the weights came to be, kept in `config.json` under `espalier`. */
+  readonly provenance?: Readonly<Record<string, unknown>> | undefined;
+  /** Further files by name. */
+  readonly extraFiles?: Readonly<Record<string, string>>;
+}
+
+/** Writes a checkpoint directory, whole or not at all. */
+export async function writeCheckpoint(directory: string, checkpoint: CheckpointToWrite): Promise<void> {
+  const { architecture, dtype } = checkpoint;
+  await withOutputDirectory(
+    directory,
+    async (partial) => {
+      const tensors: TensorToWrite[] = [];
+      const compression: Record<string, CompressionScheme> = {};
+      for (const entry of weightList(architecture)) {
+        const { name, shape } = entry;
+        const stored = storedTensorName(architecture, entry);
+        const first = await checkpoint.weight(name);
+        if (!sameShape(first.shape, shape)) {
+          throw new EspalierError(
+            "model/shape-mismatch",
+            `${stored} is [${first.shape.join(", ")}], the architecture asks for [${shape.join(", ")}]`,
+          );
+        }
+        if (first.kind === "stored") {
+          tensors.push(...first.tensors(stored));
+          if (first.scheme) compression[stored] = first.scheme;
+        } else if (first.kind === "dense") {
+          tensors.push(
+            denseTensor(stored, first.shape, dtype, async () => {
+              const again = await checkpoint.weight(name);
+              invariant(again.kind === "dense", `${name} was dense and is ${again.kind}`);
+              return again.values;
+            }),
+          );
+        } else {
+          const parts = compressedTensors(stored, first);
+          tensors.push(...parts.tensors);
+          compression[stored] = parts.scheme;
+        }
+      }
+      await writeSafetensors(join(partial, "model.safetensors"), tensors);
+      const config = configFor(architecture, checkpoint.config);
+      const espalier = typeof config.espalier === "object" ? config.espalier : { version: 1 };
+      const ours = {
+        ...checkpoint.provenance,
+        ...(Object.keys(compression).length > 0 ? { compression } : {}),
+      };
+      const full = Object.keys(ours).length > 0 ? { ...config, espalier: { ...espalier, ...ours } } : config;
+      await writeFile(
+        join(partial, "config.json"),
+        `${JSON.stringify({ ...full, ...dtypeKeys(full, dtype) }, null, 2)}\n`,
+      );
+      for (const [file, content] of Object.entries(checkpoint.extraFiles ?? {}))
+        await writeFile(join(partial, file), content);
+      for (const file of companionFiles) {
+        const content = await checkpoint.copyFrom?.file(file);
+        if (content) await writeFile(join(partial, file), content);
+      }
+    },
+    { marked: true, replace: checkpoint.replace ?? false },
+  );
+}
+
+/** The element type under the name older loaders know, and under the newer one where the config has it. */
+function dtypeKeys(config: Record<string, unknown>, dtype: "bf16" | "f16" | "f32"): Record<string, string> {
+  const name = { bf16: "bfloat16", f16: "float16", f32: "float32" }[dtype];
+  return { torch_dtype: name, ...("dtype" in config ? { dtype: name } : {}) };
+}
+
+function denseTensor(
+  name: string,
+  shape: readonly number[],
+  dtype: "bf16" | "f16" | "f32",
+  values: () => Promise<Float32Array>,
+): TensorToWrite {
+  const encode = async (): Promise<Uint8Array> => {
+    const v = await values();
+    if (v.length !== elementCount(shape))
+      throw new EspalierError("internal/invariant", `internal: ${name} has ${v.length} values`);
+    if (dtype === "f32") return asBytes(v);
+    return asBytes(dtype === "bf16" ? bfloat16FromFloat32(v) : float16FromFloat32(v));
+  };
+  return { name, shape, dtype: dtype === "bf16" ? "BF16" : dtype === "f16" ? "F16" : "F32", bytes: encode };
+}

@@ -1,0 +1,165 @@
+/**
+ * @file Lets what was kept take over from what went: the output and down projections are fitted anew, layer by layer.
+ *
+ * References: Frantar and Alistarh, "SparseGPT" (2023) for fitting to the inputs that the pruned model itself gives; Ashkboos et
+ * al., "SliceGPT" (2024) and An et al., "FLAP" (2023) for compensation without training. In the order of the layers, with x the
+ * input of a projection in the pruned model, and t what it should add for the stream to be again what it is in the original:
+ *
+ *   W ← W₀ + (C − W₀ H)(H + λ diag H)⁻¹,   H = Σ w x xᵀ,  C = Σ w t xᵀ,  w = 1 / ‖stream‖²
+ *
+ * which is the least squares fit held near the sliced W₀ by λ. What went earlier, layers too, is made good as far as it can be
+ * by later projections. With norms behind the projection (Gemma), t is what the original's projection gives. Left out: biases,
+ * which the formats of released models have no place for.
+ */
+import { throwIfCancelled } from "../../cancel.ts";
+import type { LayerArchitecture } from "../../decoder/architecture.ts";
+import { layerName } from "../../decoder/programs.ts";
+import { DecoderRunner } from "../../decoder/runner.ts";
+import type { Stream } from "../../decoder/stream.ts";
+import { type DecoderWeights, weight } from "../../decoder/weights.ts";
+import type { Engine } from "../../engines/engine.ts";
+import { padIntoBatches, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
+import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
+import { cholesky, solveCholesky } from "../../stats/cholesky.ts";
+import { lastInput } from "../../train/backward.ts";
+import { MomentSums } from "./moments.ts";
+import { Products, transposed } from "./products.ts";
+import { squaredSizes } from "./second-order.ts";
+
+export interface CompensationOptions {
+  /** λ, a share of the diagonal. */
+  readonly ridge?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+const RIDGE = 0.03;
+
+/**
+ * `pruned` with its output and down projections fitted to `original`; `kept` gives the original layer of each of its layers.
+ * Other tensors are shared.
+ */
+export async function compensate(
+  engine: Engine,
+  original: DecoderWeights,
+  pruned: DecoderWeights,
+  kept: readonly number[],
+  sequences: readonly TokenSequence[],
+  options: CompensationOptions = {},
+): Promise<DecoderWeights> {
+  const tensors = new Map<string, Tensor>(pruned.tensors);
+  const fitted: DecoderWeights = { ...pruned, tensors };
+  const [from, to] = [new DecoderRunner(engine, original), new DecoderRunner(engine, fitted)];
+  const [moments, products] = [new MomentSums(engine), new Products(engine)];
+  const batches = padIntoBatches(sequences);
+  const counted = batches.map((batch) => {
+    const own = new Float32Array(batch.targets.length);
+    for (const [row, index] of batch.rows.entries()) {
+      const s = sequences[index];
+      if (!s) continue;
+      const range = scoredRange(s, row, batch.shape.length);
+      own.fill(1, range.from, range.to);
+    }
+    return own;
+  });
+  const truth: Stream[] = [];
+  for (const batch of batches) truth.push(await from.embed(batch.ids, batch.shape));
+  const streams = [...truth];
+  let next = 0;
+  for (const [l, layer] of pruned.arch.layers.entries()) {
+    const source = kept[l] as number;
+    // Layers that went change the truth, and nothing in the pruned model.
+    for (; next < source; next++) for (const [b, stream] of truth.entries()) truth[b] = await from.block(next, stream);
+    for (const half of ["attention", "mlp"] as const) {
+      throwIfCancelled(options.signal);
+      const tap = lastInput[half];
+      const name = layerName(l, half === "attention" ? "output" : "down");
+      let [h, c]: (Float64Array | null)[] = [null, null];
+      for (const b of batches.keys()) {
+        throwIfCancelled(options.signal);
+        const wanted = await from.part(half, source, truth[b] as Stream, { taps: [tap] });
+        const here = await to.part(half, l, streams[b] as Stream, { taps: [tap] });
+        const goal = layer.sandwichNorms
+          ? await projected(
+              products,
+              wanted[tap],
+              weight(original, layerName(source, half === "attention" ? "output" : "down")),
+            )
+          : difference(wanted.stream.x, (streams[b] as Stream).x);
+        const size = squaredSizes(wanted.stream.x);
+        const weights = (counted[b] as Float32Array).map((v, t) => v / (size[t] as number));
+        h = await moments.add(h, here[tap], here[tap], weights);
+        c = await moments.add(c, goal, here[tap], weights);
+        truth[b] = wanted.stream;
+      }
+      const start = weight(pruned, name);
+      if (h && c)
+        tensors.set(
+          name,
+          f32(start.shape, await leastSquares(products, h, c, float32Data(start), options.ridge ?? RIDGE)),
+        );
+      for (const b of batches.keys()) streams[b] = (await to.part(half, l, streams[b] as Stream)).stream;
+    }
+    next = source + 1;
+    options.onProgress?.(l + 1, pruned.arch.layers.length);
+  }
+  await from.dispose();
+  await to.dispose();
+  await moments.dispose();
+  await products.dispose();
+  return fitted;
+}
+
+/** W₀ + (C − W₀ H)(H + λ diag H)⁻¹, (outputs, n). `h` (n, n), `c` (outputs, n). */
+export async function leastSquares(
+  products: Products,
+  h: Float64Array,
+  c: Float64Array,
+  start: Float32Array,
+  ridge: number,
+): Promise<Float32Array> {
+  const n = Math.sqrt(h.length);
+  const outputs = c.length / n;
+  const size = Float64Array.from({ length: n }, (_, i) => Math.sqrt(h[i * n + i] as number) || 1);
+  // Inputs scaled to unit size, which leaves W · x as it is and the solution well conditioned.
+  const unit = h.map((v, i) => v / ((size[Math.floor(i / n)] as number) * (size[i % n] as number)));
+  const scaled = start.map((w, i) => w * (size[i % n] as number));
+  const before = await products.product(scaled, Float32Array.from(unit), outputs, n, n);
+  const damped = unit.slice();
+  let factor: Float64Array | null = null;
+  for (let more = ridge; factor === null; more *= 10) {
+    for (let i = 0; i < n; i++) damped[i * n + i] = (unit[i * n + i] as number) + more;
+    factor = cholesky(damped, n);
+  }
+  // Column by column of the input, so that all outputs are solved for side by side.
+  const rest = new Float64Array(n * outputs);
+  for (let o = 0; o < outputs; o++)
+    for (let i = 0; i < n; i++)
+      rest[i * outputs + o] = (c[o * n + i] as number) / (size[i] as number) - (before[o * n + i] as number);
+  solveCholesky(factor, n, rest, outputs);
+  const out = new Float32Array(outputs * n);
+  for (let o = 0; o < outputs; o++)
+    for (let i = 0; i < n; i++)
+      out[o * n + i] = (start[o * n + i] as number) + (rest[i * outputs + o] as number) / (size[i] as number);
+  return out;
+}
+
+function difference(a: Tensor, b: Tensor): Tensor {
+  const [x, y] = [float32Data(a), float32Data(b)];
+  return f32(
+    a.shape,
+    x.map((v, i) => v - (y[i] as number)),
+  );
+}
+
+/** x (…, n) · Wᵀ. */
+async function projected(products: Products, x: Tensor, matrix: Tensor): Promise<Tensor> {
+  const [outputs, n] = matrix.shape as [number, number];
+  const rows = x.data.length / n;
+  const wt = transposed(float32Data(matrix), outputs, n);
+  return f32([rows, outputs], await products.product(float32Data(x), wt, rows, n, outputs));
+}
+
+/** The original layers that a selection leaves. */
+export const layersKept = (layers: readonly LayerArchitecture[], gone: readonly number[]): number[] =>
+  layers.flatMap((_, l) => (gone.includes(l) ? [] : [l]));

@@ -1,0 +1,35 @@
+/** @file A few files by name, wherever they lie: in a folder, or made from something else when they are asked for. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { EspalierError } from "../errors.ts";
+
+export interface NamedFiles {
+  /** What error messages call the place. */
+  readonly path: string;
+  /** Null when there is no file of that name. */
+  file(name: string): Promise<Uint8Array | null>;
+}
+
+export const folderFiles = (folder: string): NamedFiles => ({
+  path: folder,
+  async file(name) {
+    try {
+      return await readFile(join(folder, name));
+    } catch (thrown) {
+      const code = thrown instanceof Error && "code" in thrown ? thrown.code : null;
+      if (code === "ENOENT" || code === "ENOTDIR") return null;
+      throw thrown;
+    }
+  },
+});
+
+/** The JSON value in a file; undefined when there is none. Throws `format/malformed`. */
+export async function jsonFile(files: NamedFiles, name: string): Promise<unknown> {
+  const bytes = await files.file(name);
+  if (!bytes) return undefined;
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    throw new EspalierError("format/malformed", `${join(files.path, name)} is not JSON`, { cause });
+  }
+}
