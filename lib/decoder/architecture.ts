@@ -38,7 +38,7 @@ export interface LayerArchitecture {
   /** Also norm what attention and MLP give back (Gemma 2 and later). */
   readonly sandwichNorms: boolean;
   readonly attentionBias: boolean;
-  readonly activation: "silu" | "gelu_tanh";
+  readonly activation: "silu" | "gelu" | "gelu_tanh";
   /** The layer ends by multiplying the whole stream with one learned number. */
   readonly layerScalar: boolean;
 }

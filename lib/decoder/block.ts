@@ -15,9 +15,11 @@
  * model itself. A group's gate scales its values before they are shared, so it reaches every layer that reads them; in a
  * layer that reads another's, it scales what this layer reads. Left out: biases, mixture of experts, cross attention.
  */
+
 import { EspalierError } from "../errors.ts";
 import { type Builder, typeOf } from "../mil/builder.ts";
 import type { Value } from "../mil/program.ts";
+import { activate } from "./activation.ts";
 import type { DecoderArchitecture, LayerArchitecture, LayerTensor } from "./architecture.ts";
 import { rotate } from "./rope.ts";
 
@@ -173,9 +175,6 @@ function attention(b: Builder, x: Value, context: BlockContext): Value {
   if (context.taps) Object.assign(context.taps, { attentionInput: x, probabilities, attended: joined });
   return b.linear(joined, weightOf(context, "output"));
 }
-
-const activate = (b: Builder, x: Value, layer: LayerArchitecture): Value =>
-  layer.activation === "silu" ? b.silu(x) : b.gelu(x, "TANH_APPROXIMATION");
 
 function mlp(b: Builder, x: Value, context: BlockContext): Value {
   const { layer, gates } = context;

@@ -8,7 +8,7 @@ import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 
-test.each(["llama", "gemma3", "gemma4", "gemma4_dense"])(
+test.each(["llama", "llama_stretched", "qwen3", "gemma3", "gemma3_gelu", "gemma4", "gemma4_dense"])(
   "%s agrees with transformers to 1e-4 of the largest logit",
   async (family) => {
     const folder = join(import.meta.dirname, family);

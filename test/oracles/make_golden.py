@@ -9,7 +9,7 @@ import sys
 import torch
 import transformers
 from transformers import (Gemma3ForCausalLM, Gemma3TextConfig, Gemma4ForCausalLM, Gemma4TextConfig, LlamaConfig,
-                          LlamaForCausalLM)
+                          LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 COMMON = dict(vocab_size=48, hidden_size=32, intermediate_size=40, num_attention_heads=4, num_key_value_heads=2,
               head_dim=8, max_position_embeddings=64)
@@ -19,6 +19,19 @@ MODELS = {
                                             rope_scaling=dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0,
                                                               high_freq_factor=4.0,
                                                               original_max_position_embeddings=32))),
+    # The recipe of Llama 3 without the length it was stretched from: that is then max_position_embeddings.
+    "llama_stretched": (LlamaForCausalLM, LlamaConfig(**COMMON, num_hidden_layers=2, rms_norm_eps=1e-5,
+                                                      rope_theta=10000.0, tie_word_embeddings=True,
+                                                      rope_scaling=dict(rope_type="llama3", factor=4.0,
+                                                                        low_freq_factor=1.0, high_freq_factor=4.0))),
+    # A head size that is not hidden / heads, tied, the upper layers with a window.
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config(**{**COMMON, "head_dim": 12}, num_hidden_layers=3, use_sliding_window=True,
+                                            sliding_window=6, max_window_layers=1, tie_word_embeddings=True)),
+    # An exact GELU, and Gemma 2's cap on scores, which Gemma 3 keeps in its config and does not apply.
+    "gemma3_gelu": (Gemma3ForCausalLM, Gemma3TextConfig(**COMMON, num_hidden_layers=2, sliding_window=6,
+                                                        query_pre_attn_scalar=8, hidden_activation="gelu",
+                                                        attn_logit_softcapping=0.5,
+                                                        layer_types=["sliding_attention", "full_attention"])),
     "gemma3": (Gemma3ForCausalLM, Gemma3TextConfig(**COMMON, num_hidden_layers=4, sliding_window=6,
                                                    query_pre_attn_scalar=8, final_logit_softcapping=3.0,
                                                    layer_types=["sliding_attention", "full_attention"] * 2,
@@ -47,7 +60,7 @@ def make(name):
     model = cls(config).eval().float()
     with torch.no_grad():
         for n, p in model.named_parameters():
-            p.copy_(torch.randn_like(p) * (0.3 if p.ndim > 1 else 0.5) + (0.0 if p.ndim > 1 or name == "gemma3" else 1.0))
+            p.copy_(torch.randn_like(p) * (0.3 if p.ndim > 1 else 0.5) + (0.0 if p.ndim > 1 or name.startswith("gemma3") else 1.0))
         for n, b in model.named_buffers():
             if n.endswith("layer_scalar"):
                 b.copy_(0.5 + torch.rand_like(b))
@@ -67,6 +80,10 @@ def main():
             model.save_pretrained(folder)
             for extra in folder.glob("generation_config.json"):
                 extra.unlink()
+            if name == "llama_stretched":  # what transformers fills in when it is loaded is taken out again
+                config = json.loads((folder / "config.json").read_text())
+                del config["rope_parameters"]["original_max_position_embeddings"]
+                (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
             (folder / "golden.json").write_text(json.dumps({
                 "made_by": f"transformers {transformers.__version__}, torch {torch.__version__}",
                 "ids": ids, "logits": [[round(v, 6) for v in row] for row in logits.tolist()]}))

@@ -58,21 +58,25 @@ export const llama: GgufFamily = {
   },
 };
 
+/** The context that Llama 3 was trained on. */
+const ORIGINAL_POSITIONS = 8192;
+
 /** What Meta published: Llama 3.1 stretches by 8, 3.2 by 32. */
 const published = [8, 32].map((factor) => ({
   rope_type: "llama3",
   factor,
   low_freq_factor: 1,
   high_freq_factor: 4,
-  original_max_position_embeddings: 8192,
+  original_max_position_embeddings: ORIGINAL_POSITIONS,
 }));
 
 async function publishedStretch(file: GgufFile, theta: number, headDim: number): Promise<object | null> {
   if (!file.tensors.has(FREQUENCIES)) return null;
   const factors = await file.readFloat32(FREQUENCIES);
-  const plain = ropeSpec({}, theta, headDim).inverseFrequencies;
+  const sizes = { headDim, maxPositions: ORIGINAL_POSITIONS };
+  const plain = ropeSpec({}, theta, sizes).inverseFrequencies;
   const found = published.find((recipe) => {
-    const stretched = ropeSpec(recipe, theta, headDim).inverseFrequencies;
+    const stretched = ropeSpec(recipe, theta, sizes).inverseFrequencies;
     return (
       factors.length === plain.length &&
       factors.every((f, i) => Math.abs((f * (stretched[i] ?? 0)) / (plain[i] ?? 1) - 1) < 1e-5)

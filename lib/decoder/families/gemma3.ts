@@ -35,11 +35,16 @@ const schema = z.looseObject({
   _sliding_window_pattern: positive.nullish(),
   layer_types: z.array(layerType).nullish(),
   attention_bias: z.boolean().nullish(),
-  attn_logit_softcapping: z.number().positive().nullish(),
   final_logit_softcapping: z.number().positive().nullish(),
   tie_word_embeddings: z.boolean().default(true),
   use_bidirectional_attention: z.boolean().nullish(),
 });
+
+const activations: ReadonlyMap<string, LayerArchitecture["activation"]> = new Map([
+  ["gelu_pytorch_tanh", "gelu_tanh"],
+  ["gelu_tanh", "gelu_tanh"],
+  ["gelu", "gelu"],
+]);
 
 export const gemma3: Family = {
   modelTypes: ["gemma3_text", "gemma3"],
@@ -57,7 +62,8 @@ export const gemma3: Family = {
         "model/config",
         "use_bidirectional_attention true is not supported: this is no causal decoder",
       );
-    if (!["gelu_pytorch_tanh", "gelu_tanh", "gelu"].includes(c.hidden_activation)) {
+    const activation = activations.get(c.hidden_activation);
+    if (!activation) {
       throw new EspalierError(
         "model/config",
         `hidden_activation "${c.hidden_activation}" is not supported; Gemma models use gelu_pytorch_tanh`,
@@ -77,9 +83,10 @@ export const gemma3: Family = {
     }
     const full = c.rope_parameters?.full_attention ?? c.rope_scaling ?? {};
     const sliding = c.rope_parameters?.sliding_attention ?? {};
+    const sizes = { headDim: c.head_dim, maxPositions: c.max_position_embeddings };
     const ropes = {
-      full_attention: ropeSpec(full, full.rope_theta ?? c.rope_theta ?? 1_000_000, c.head_dim),
-      sliding_attention: ropeSpec(sliding, sliding.rope_theta ?? c.rope_local_base_freq ?? 10_000, c.head_dim),
+      full_attention: ropeSpec(full, full.rope_theta ?? c.rope_theta ?? 1_000_000, sizes),
+      sliding_attention: ropeSpec(sliding, sliding.rope_theta ?? c.rope_local_base_freq ?? 10_000, sizes),
     };
     const layers = types.map(
       (type): LayerArchitecture => ({
@@ -89,7 +96,8 @@ export const gemma3: Family = {
         headToGroup: standardHeadToGroup(c.num_attention_heads, c.num_key_value_heads),
         neurons: c.intermediate_size,
         attentionScale: c.query_pre_attn_scalar ** -0.5,
-        attentionSoftcap: c.attn_logit_softcapping ?? null,
+        // Gemma 3 has none: `transformers` keeps Gemma 2's attn_logit_softcapping in the config and never applies it.
+        attentionSoftcap: null,
         window: type === "sliding_attention" ? (c.sliding_window ?? null) : null,
         rope: ropes[type],
         qkNorm: true,
@@ -98,7 +106,7 @@ export const gemma3: Family = {
         kvSource: null,
         sandwichNorms: true,
         attentionBias: false,
-        activation: "gelu_tanh",
+        activation,
         layerScalar: false,
       }),
     );

@@ -212,7 +212,10 @@ function layerOf(c: Config, type: LayerType, index: number, kvSource: number | n
     attentionScale: 1,
     attentionSoftcap: null,
     window: full ? null : c.sliding_window,
-    rope: ropeSpec(rope, rope.rope_theta ?? defaultRope[type].rope_theta, headDim),
+    rope: ropeSpec(rope, rope.rope_theta ?? defaultRope[type].rope_theta, {
+      headDim,
+      maxPositions: c.max_position_embeddings,
+    }),
     qkNorm: true,
     valueNorm: true,
     valueIsKey,

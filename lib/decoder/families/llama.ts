@@ -66,7 +66,10 @@ export const llama: Family = {
       attentionScale: headDim ** -0.5,
       attentionSoftcap: null,
       window: raw.model_type === "mistral" ? (c.sliding_window ?? null) : null,
-      rope: ropeSpec(parameters, parameters.rope_theta ?? c.rope_theta ?? 10000, headDim),
+      rope: ropeSpec(parameters, parameters.rope_theta ?? c.rope_theta ?? 10000, {
+        headDim,
+        maxPositions: c.max_position_embeddings,
+      }),
       qkNorm: false,
       valueNorm: false,
       valueIsKey: false,

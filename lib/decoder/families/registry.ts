@@ -13,8 +13,9 @@ import { gemma3 } from "./gemma3.ts";
 import { gemma4 } from "./gemma4.ts";
 import { llama } from "./llama.ts";
 import { positive } from "./parse-config.ts";
+import { qwen3 } from "./qwen3.ts";
 
-export const families: readonly Family[] = [llama, gemma3, gemma4];
+export const families: readonly Family[] = [llama, qwen3, gemma3, gemma4];
 
 const layerExtension = z.object({
   query_heads: positive,
@@ -26,7 +27,22 @@ const extension = z.looseObject({ version: z.literal(1), layers: z.array(layerEx
 
 /** The descriptor of a parsed `config.json`. Throws `model/unknown-architecture` or `model/config`. */
 export function architectureOf(config: Record<string, unknown>): DecoderArchitecture {
+  refuseQuantized(config);
   return withExtension(familyOf(config).architecture(textConfig(config)), config.espalier);
+}
+
+const quantizedBy = z.looseObject({ quant_method: z.string().nullish(), bits: z.number().nullish() });
+
+/** A checkpoint whose weights another tool has quantized keeps codes where this reader expects values. */
+function refuseQuantized(config: Record<string, unknown>): void {
+  for (const key of ["quantization_config", "quantization"]) {
+    if (config[key] === undefined || config[key] === null) continue;
+    const found = quantizedBy.safeParse(config[key]);
+    const how = (found.success ? found.data.quant_method : null) ?? (key === "quantization" ? "mlx" : "unnamed");
+    throw new EspalierError("format/unsupported", `config.json: ${key} says the weights are quantized (${how})`, {
+      hint: "Take the checkpoint in bf16, fp16 or fp32, or a GGUF file of it.",
+    });
+  }
 }
 
 function familyOf(config: Record<string, unknown>): Family {

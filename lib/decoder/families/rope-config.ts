@@ -22,7 +22,12 @@ export const ropeParameters = z.looseObject({
 });
 export type RopeParameters = z.infer<typeof ropeParameters>;
 
-export function ropeSpec(parameters: RopeParameters, theta: number, headDim: number): RopeSpec {
+/** `maxPositions` is what a recipe was stretched from where the config does not say it. Throws `model/config`. */
+export function ropeSpec(
+  parameters: RopeParameters,
+  theta: number,
+  { headDim, maxPositions }: { readonly headDim: number; readonly maxPositions: number },
+): RopeSpec {
   const type = parameters.rope_type ?? parameters.type ?? "default";
   if (headDim % 2 !== 0) throw new EspalierError("model/config", `head_dim ${headDim} is odd, RoPE turns pairs`);
   const base = Array.from({ length: headDim / 2 }, (_, i) => theta ** ((-2 * i) / headDim));
@@ -40,7 +45,7 @@ export function ropeSpec(parameters: RopeParameters, theta: number, headDim: num
   if (type === "default") return { inverseFrequencies: base, attentionFactor: 1 };
   if (type === "linear") return { inverseFrequencies: base.map((f) => f / factor), attentionFactor: 1 };
   if (type === "llama3") {
-    const original = parameters.original_max_position_embeddings ?? 8192;
+    const original = parameters.original_max_position_embeddings ?? maxPositions;
     const low = parameters.low_freq_factor ?? 1;
     const high = parameters.high_freq_factor ?? 4;
     const scaled = base.map((f) => {

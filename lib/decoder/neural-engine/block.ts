@@ -9,10 +9,12 @@
  * another's keys and values attends to the very entries that one saw, in the cache and beside it. σ is a product of its own:
  * folded into the weights that write to the stream it would round each of them anew. Left out: gates, which are for experiments.
  */
+
 import { float16FromFloat32 } from "../../float16.ts";
 import { type Builder, typeOf } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
 import { tensor } from "../../mil/tensor.ts";
+import { activate } from "../activation.ts";
 import type { DecoderArchitecture, LayerArchitecture, LayerTensor } from "../architecture.ts";
 import { rotate } from "../rope.ts";
 import { attend, toChannels, toHeads } from "./attention.ts";
@@ -61,9 +63,6 @@ function times(b: Builder, x: Value, factor: number): Value {
   const y = b.constant(tensor(dtype, [], data), "layer_scalar");
   return b.op("mul", { x, y }, {}, "stream")[0] as Value;
 }
-
-const activate = (b: Builder, x: Value, layer: LayerArchitecture): Value =>
-  layer.activation === "silu" ? b.silu(x) : b.gelu(x, "TANH_APPROXIMATION");
 
 /** The stream behind the block, and what its queries saw. */
 export function neuralEngineBlock(b: Builder, x: Value, c: NeuralEngineBlock): { x: Value; seen: SeenEntries } {

@@ -145,7 +145,7 @@ test("runs of heads follow groups of any size", () => {
   ]);
 });
 
-test.each(["llama", "gemma3"] as const)(
+test.each(["llama", "qwen3", "gemma3"] as const)(
   "%s: rounded to fp16 after every operation, logits and text stay the model's",
   async (family) => {
     const { shipped, exact } = await rounded(ragged(model(family)));

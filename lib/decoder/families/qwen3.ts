@@ -1,0 +1,95 @@
+/**
+ * @file Qwen3, the dense models: Llama with an RMSNorm over each head of q and k and a head size of its own.
+ *
+ * Reference: the Qwen3 report (2025); defaults are those of `Qwen3Config`. Left out, and refused by name: biases of attention.
+ * Mixtures of experts have another model type.
+ */
+import { z } from "zod";
+import { EspalierError } from "../../errors.ts";
+import type { LayerArchitecture } from "../architecture.ts";
+import { type Family, standardHeadToGroup } from "./family.ts";
+import { parseConfig, positive } from "./parse-config.ts";
+import { ropeParameters, ropeSpec } from "./rope-config.ts";
+
+const schema = z.looseObject({
+  vocab_size: positive.default(151936),
+  hidden_size: positive.default(4096),
+  intermediate_size: positive.default(22016),
+  num_hidden_layers: positive.default(32),
+  num_attention_heads: positive.default(32),
+  num_key_value_heads: positive.nullish().default(32),
+  head_dim: positive.default(128),
+  hidden_act: z.literal("silu").default("silu"),
+  max_position_embeddings: positive.default(32768),
+  rms_norm_eps: z.number().positive().default(1e-6),
+  rope_theta: z.number().positive().nullish(),
+  rope_scaling: ropeParameters.nullish(),
+  rope_parameters: ropeParameters.nullish(),
+  tie_word_embeddings: z.boolean().default(false),
+  attention_bias: z.literal(false).default(false),
+  use_sliding_window: z.boolean().default(false),
+  sliding_window: positive.nullish().default(4096),
+  /** Layers from this one on slide, where windows are used and `layer_types` does not say it. */
+  max_window_layers: z.number().int().nonnegative().default(28),
+  layer_types: z.array(z.enum(["sliding_attention", "full_attention"])).nullish(),
+});
+
+export const qwen3: Family = {
+  modelTypes: ["qwen3"],
+  architecture(raw) {
+    const c = parseConfig(schema, raw);
+    const kvGroups = c.num_key_value_heads ?? c.num_attention_heads;
+    if (c.num_attention_heads % kvGroups !== 0) {
+      throw new EspalierError(
+        "model/config",
+        `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${kvGroups}`,
+      );
+    }
+    const window = c.use_sliding_window ? (c.sliding_window ?? null) : null;
+    if (c.layer_types && c.layer_types.length !== c.num_hidden_layers) {
+      throw new EspalierError(
+        "model/config",
+        `layer_types has ${c.layer_types.length} entries, num_hidden_layers is ${c.num_hidden_layers}`,
+      );
+    }
+    const slides = (i: number): boolean =>
+      c.layer_types ? c.layer_types[i] === "sliding_attention" : i >= c.max_window_layers;
+    const parameters = c.rope_parameters ?? c.rope_scaling ?? {};
+    const rope = ropeSpec(parameters, parameters.rope_theta ?? c.rope_theta ?? 10_000, {
+      headDim: c.head_dim,
+      maxPositions: c.max_position_embeddings,
+    });
+    const layer = (i: number): LayerArchitecture => ({
+      queryHeads: c.num_attention_heads,
+      kvGroups,
+      headDim: c.head_dim,
+      headToGroup: standardHeadToGroup(c.num_attention_heads, kvGroups),
+      neurons: c.intermediate_size,
+      attentionScale: c.head_dim ** -0.5,
+      attentionSoftcap: null,
+      window: slides(i) ? window : null,
+      rope,
+      qkNorm: true,
+      valueNorm: false,
+      valueIsKey: false,
+      kvSource: null,
+      sandwichNorms: false,
+      attentionBias: false,
+      activation: "silu",
+      layerScalar: false,
+    });
+    return {
+      family: "qwen3",
+      hidden: c.hidden_size,
+      vocab: c.vocab_size,
+      maxPositions: c.max_position_embeddings,
+      normEpsilon: c.rms_norm_eps,
+      normOffset: 0,
+      embeddingScale: 1,
+      finalSoftcap: null,
+      tiedHead: c.tie_word_embeddings,
+      perLayer: null,
+      layers: Array.from({ length: c.num_hidden_layers }, (_, i) => layer(i)),
+    };
+  },
+};
