@@ -126,8 +126,9 @@ test("Llama 3's stretched frequencies are found again, and others refused", asyn
     high_freq_factor: 4,
     original_max_position_embeddings: 8192,
   };
-  const plain = ropeSpec({}, 10000, 8).inverseFrequencies;
-  const stretched = ropeSpec(recipe, 10000, 8).inverseFrequencies;
+  const sizes = { headDim: 8, maxPositions: 8192 };
+  const plain = ropeSpec({}, 10000, sizes).inverseFrequencies;
+  const stretched = ropeSpec(recipe, 10000, sizes).inverseFrequencies;
   const withFactors = (factors: number[]): Buffer => {
     const bytes = asBytes(Float32Array.from(factors));
     return ggufBytes(keys, [...tensors, { name: "rope_freqs.weight", shape: [factors.length], type: "F32", bytes }]);
