@@ -90,10 +90,10 @@ export const pruneConfig = z.object({
     .positive()
     .optional()
     .describe("As --parameters, but bytes that the weights may take in the element type they are stored in"),
-  compensate: z
+  cutOnly: z
     .boolean()
-    .default(true)
-    .describe("With --parameters or --bytes: fit what stays to take over from what goes, by least squares on the text"),
+    .default(false)
+    .describe("With --parameters or --bytes: leave what stays as it is instead of fitting it to take over"),
   rounds: z
     .number()
     .int()
@@ -238,7 +238,7 @@ async function makePruned(
       `to take away ${showShare(share)} of ${parameterCount(arch)} parameters; ${showShare(outsideLayers(arch) / parameterCount(arch))} are embeddings and stay`,
     );
     const rounds = config.rounds ?? Math.max(1, Math.round(share / ROUND_SHARE));
-    const request = { target, rounds, multiple: config.neuronMultiple, compensate: config.compensate };
+    const request = { target, rounds, multiple: config.neuronMultiple, compensate: !config.cutOnly };
     const made = await pruneToSize(model, text, request, context, onShare);
     ({ weights, report: sized } = made);
     drop = selectionWithout(arch, made.kept);

@@ -4,16 +4,15 @@
  * One safetensors file written atomically; fp32 throughout, so that a resumed run continues bit for bit.
  */
 import type { z } from "zod";
-import type { DecoderWeights } from "../decoder/weights.ts";
 import { EspalierError } from "../errors.ts";
 import { asBytes, openSafetensors, type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
-import { float32Data } from "../mil/tensor.ts";
+import { float32Data, type Tensor } from "../mil/tensor.ts";
 import type { AdamWState } from "./adamw.ts";
 
-/** Writes `weights` and `state`; `extra` is any JSON that must survive with them. */
+/** Writes what is trained, by name, and `state`; `extra` is any JSON that must survive with them. */
 export async function writeTrainingState(
   path: string,
-  weights: DecoderWeights,
+  trained: ReadonlyMap<string, Tensor>,
   state: AdamWState,
   extra: unknown,
 ): Promise<void> {
@@ -23,7 +22,7 @@ export async function writeTrainingState(
     shape,
     bytes: () => asBytes(values),
   });
-  const tensors = [...weights.tensors].flatMap(([name, t]) => {
+  const tensors = [...trained].flatMap(([name, t]) => {
     const first = state.first.get(name);
     const second = state.second.get(name);
     return [
@@ -35,16 +34,16 @@ export async function writeTrainingState(
   await writeSafetensors(path, tensors, { step: String(state.step), extra: JSON.stringify(extra) });
 }
 
-/** Restores weights in place and gives state and extra back. Throws when the file belongs to another architecture. */
+/** Restores what is trained in place and gives state and extra back. Throws when the file belongs to another run. */
 export async function readTrainingState<T>(
   path: string,
-  weights: DecoderWeights,
+  trained: ReadonlyMap<string, Tensor>,
   extra: z.ZodType<T>,
 ): Promise<{ state: AdamWState; extra: T }> {
   const file = await openSafetensors(path);
   try {
     const state: AdamWState = { step: Number(file.metadata.step), first: new Map(), second: new Map() };
-    for (const [name, t] of weights.tensors) {
+    for (const [name, t] of trained) {
       const stored = await file.readFloat32(`weight.${name}`);
       if (stored.length !== t.data.length) {
         throw new EspalierError(

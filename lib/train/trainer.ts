@@ -1,24 +1,32 @@
 /**
- * @file Trains a decoder in place: one compiled step, AdamW, a schedule, and a state that resumes exactly.
+ * @file Trains a decoder in place: gradients half a block at a time, AdamW, a schedule, and a state that resumes exactly.
+ *
+ * Memory is that of the weights, one gradient and two moments for every trained value, and the streams of one batch. A step may
+ * add up the gradients of several batches. With adapters (`low-rank.ts`) only those have gradients and moments.
  */
 
 import { isTrained } from "../decoder/architecture.ts";
 import type { SequenceShape } from "../decoder/programs.ts";
 import { checkTokens } from "../decoder/runner.ts";
-import { type DecoderWeights, perLayerRows, weightList } from "../decoder/weights.ts";
-import type { Engine, Executable } from "../engines/engine.ts";
+import { type DecoderWeights, weightList } from "../decoder/weights.ts";
+import type { Engine } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
-import { f32, float32Data, i32, type Tensor } from "../mil/tensor.ts";
+import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
 import { type AdamWOptions, type AdamWState, adamWDefaults, adamWStep, newAdamWState } from "./adamw.ts";
+import { Backward, type Teacher } from "./backward.ts";
+import type { LowRank } from "./low-rank.ts";
 import { learningRate, type Schedule } from "./schedule.ts";
-import { type Objective, trainingProgram } from "./training-program.ts";
+import type { TopTokens } from "./top-tokens.ts";
+import type { Objective } from "./training-program.ts";
 
 export interface Batch {
   readonly ids: Int32Array; // (batch, length)
   readonly targets: Int32Array; // (batch, length)
-  /** Adds up to 1; 0 where a position does not count. */
+  /** Adds up to 1 over all batches of a step; 0 where a position does not count. */
   readonly tokenWeights: Float32Array; // (batch, length)
+  /** When distilling, one of the two. */
   readonly teacherLogits?: Tensor; // (batch * length, vocab)
+  readonly teacherTop?: TopTokens; // of batch * length rows
 }
 
 export interface StepResult {
@@ -30,105 +38,110 @@ export interface StepResult {
   readonly learningRate: number;
 }
 
+export interface TrainerOptions {
+  readonly shape: SequenceShape;
+  readonly schedule: Schedule;
+  readonly objective: Objective;
+  readonly adamW?: AdamWOptions;
+  readonly state?: AdamWState;
+  /** Absent: every weight is trained. */
+  readonly adapters?: LowRank | undefined;
+  /** Leaves the embedding and the head as they are. */
+  readonly frozenEmbedding?: boolean | undefined;
+}
+
 export class Trainer {
   readonly weights: DecoderWeights;
   readonly state: AdamWState;
-  private readonly executable: Executable;
-  private readonly shape: SequenceShape;
-  private readonly schedule: Schedule;
-  private readonly adamW: AdamWOptions;
-  private readonly distilling: boolean;
+  private readonly backward: Backward;
+  private readonly names: readonly string[];
+  private readonly options: TrainerOptions;
   private lastFinite = Number.NaN;
 
-  private constructor(
-    executable: Executable,
-    weights: DecoderWeights,
-    state: AdamWState,
-    options: { shape: SequenceShape; schedule: Schedule; adamW: AdamWOptions; distilling: boolean },
-  ) {
-    this.executable = executable;
+  private constructor(engine: Engine, weights: DecoderWeights, options: TrainerOptions) {
     this.weights = weights;
-    this.state = state;
-    this.shape = options.shape;
-    this.schedule = options.schedule;
-    this.adamW = options.adamW;
-    this.distilling = options.distilling;
+    this.state = options.state ?? newAdamWState();
+    this.options = options;
+    const { adapters } = options;
+    this.names = adapters
+      ? []
+      : weightList(weights.arch).flatMap(({ name, role }) =>
+          isTrained(role) && !(options.frozenEmbedding && (role === "embedding" || role === "head")) ? [name] : [],
+        );
+    this.backward = new Backward(engine, weights, { trained: new Set(this.names), adapters });
   }
 
-  /** Compiles the step. `weights` are updated in place; `state` continues an earlier run exactly. */
-  static async create(
-    engine: Engine,
-    weights: DecoderWeights,
-    options: {
-      shape: SequenceShape;
-      schedule: Schedule;
-      objective: Objective;
-      adamW?: AdamWOptions;
-      state?: AdamWState;
-    },
-  ): Promise<Trainer> {
-    const executable = await engine.compile(trainingProgram(weights.arch, options.shape, options.objective));
-    return new Trainer(executable, weights, options.state ?? newAdamWState(), {
-      shape: options.shape,
-      schedule: options.schedule,
-      adamW: options.adamW ?? adamWDefaults,
-      distilling: options.objective.distillation > 0,
-    });
+  /** `weights` are updated in place; `state` continues an earlier run exactly. */
+  static async create(engine: Engine, weights: DecoderWeights, options: TrainerOptions): Promise<Trainer> {
+    return new Trainer(engine, weights, options);
   }
 
-  /** One step. Throws `numeric/non-finite` with the step and the last finite loss; the weights are then unchanged. */
-  async step(batch: Batch): Promise<StepResult> {
-    const { batch: n, length } = this.shape;
-    checkTokens(batch.ids, this.weights.arch.vocab);
-    const inputs: Record<string, Tensor> = {
-      ids: i32([n, length], batch.ids),
-      targets: i32([n * length], batch.targets),
-      tokenWeights: f32([n * length], batch.tokenWeights),
-      ...Object.fromEntries(this.weights.tensors),
-      ...(await perLayerRows(this.weights, batch.ids, n)),
+  /** One step on all `batches`. Throws `numeric/non-finite` with the step and the last finite loss; the weights are then unchanged. */
+  async step(batches: Batch | readonly Batch[]): Promise<StepResult> {
+    const { objective, shape, adapters } = this.options;
+    const distilling = objective.distillation > 0;
+    const gradients = new Map<string, Float32Array>();
+    const add = (name: string, gradient: Float32Array): void => {
+      const sum = gradients.get(name);
+      if (!sum) gradients.set(name, gradient);
+      else for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (gradient[i] as number);
     };
-    if (this.distilling) {
-      if (!batch.teacherLogits) throw new EspalierError("input/invalid", "distillation needs the teacher's logits");
-      inputs.teacherLogits = batch.teacherLogits;
+    const sums = { loss: 0, crossEntropy: 0, divergence: 0 };
+    for (const batch of [batches].flat()) {
+      checkTokens(batch.ids, this.weights.arch.vocab);
+      const tape = await this.backward.forward(batch.ids, shape);
+      const teacher = distilling ? teacherOf(batch, this.weights.arch.vocab) : null;
+      const head = await this.backward.head(tape, batch.targets, batch.tokenWeights, objective, teacher, add);
+      sums.loss += head.loss;
+      sums.crossEntropy += head.crossEntropy;
+      sums.divergence += head.divergence ?? 0;
+      if (!Number.isFinite(sums.loss)) this.refuse(sums.loss);
+      await this.backward.back(tape, head.dx, add);
     }
-    const out = await this.executable.run(inputs);
-    const scalar = (name: string): number => {
-      const t = out[name];
-      return t ? (float32Data(t)[0] as number) : Number.NaN;
-    };
-    const loss = scalar("loss");
     const step = this.state.step + 1;
-    if (!Number.isFinite(loss)) {
-      throw new EspalierError(
-        "numeric/non-finite",
-        `the loss is ${loss} at step ${step}; the last finite loss was ${this.lastFinite}`,
-        {
-          hint: "Lower the learning rate or lengthen the warm-up, and resume from the last checkpoint.",
-        },
-      );
-    }
-    const rate = learningRate(this.schedule, step);
-    const parameters = weightList(this.weights.arch)
-      .filter(({ role }) => isTrained(role))
-      .map(({ name, shape }) => ({
-        name,
-        values: float32Data(this.weights.tensors.get(name) as Tensor),
-        gradient: float32Data(out[`d_${name}`] as Tensor),
-        decay: shape.length > 1,
-      }));
-    const norm = adamWStep(parameters, this.state, rate, this.adamW);
-    this.lastFinite = loss;
+    const rate = learningRate(this.options.schedule, step);
+    const trained = adapters
+      ? adapters.parameters()
+      : this.names.map((name) => {
+          const t = this.weights.tensors.get(name) as Tensor;
+          return { name, values: float32Data(t), decay: t.shape.length > 1 };
+        });
+    const parameters = trained.map((p) => ({
+      ...p,
+      gradient: gradients.get(p.name) ?? new Float32Array(p.values.length),
+    }));
+    const norm = adamWStep(parameters, this.state, rate, this.options.adamW ?? adamWDefaults);
+    await adapters?.merge();
+    this.lastFinite = sums.loss;
     return {
       step,
-      loss,
-      crossEntropy: scalar("crossEntropy"),
-      divergence: this.distilling ? scalar("divergence") : null,
+      loss: sums.loss,
+      crossEntropy: sums.crossEntropy,
+      divergence: distilling ? sums.divergence : null,
       gradientNorm: norm,
       learningRate: rate,
     };
   }
 
-  dispose(): Promise<void> {
-    return this.executable.dispose();
+  private refuse(loss: number): never {
+    throw new EspalierError(
+      "numeric/non-finite",
+      `the loss is ${loss} at step ${this.state.step + 1}; the last finite loss was ${this.lastFinite}`,
+      { hint: "Lower the learning rate or lengthen the warm-up, and resume from the last checkpoint." },
+    );
   }
+
+  dispose(): Promise<void> {
+    return this.backward.dispose();
+  }
+}
+
+function teacherOf({ teacherLogits, teacherTop }: Batch, vocab: number): Teacher {
+  if (teacherTop) return { kind: "top", ...teacherTop };
+  if (!teacherLogits) throw new EspalierError("input/invalid", "distillation needs the teacher's logits");
+  const values = float32Data(teacherLogits);
+  return {
+    kind: "logits",
+    logits: async (from, rows) => f32([rows, vocab], values.subarray(from * vocab, (from + rows) * vocab)),
+  };
 }
