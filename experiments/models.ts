@@ -8,6 +8,7 @@ import { DecoderRunner } from "../lib/decoder/runner.ts";
 import { type DecoderWeights, decoderWeights, type RowTable, weightList } from "../lib/decoder/weights.ts";
 import type { Engine, Executable } from "../lib/engines/engine.ts";
 import { EspalierError } from "../lib/errors.ts";
+import { utf8Text } from "../lib/files/utf8-text.ts";
 import { f32, type Tensor } from "../lib/mil/tensor.ts";
 import { loadTokenizer, type Tokenizer } from "../lib/tokenizer/tokenizer.ts";
 
@@ -92,17 +93,18 @@ export async function loadWeights(checkpoint: Checkpoint): Promise<DecoderWeight
   return decoderWeights(checkpoint.architecture, tensors, tables);
 }
 
-/** A text file; throws `model/missing-file` or `input/empty`. */
+/** A text file in UTF-8; throws `model/missing-file`, `input/empty`, or `format/malformed` for another encoding. */
 export async function readText(path: string): Promise<string> {
-  let text: string;
+  let bytes: Uint8Array;
   try {
-    text = await readFile(path, "utf8");
+    bytes = await readFile(path);
   } catch (cause) {
     throw new EspalierError("model/missing-file", `cannot read the text ${path}`, {
       hint: "Check the path given as --text.",
       cause,
     });
   }
+  const text = utf8Text(bytes, path);
   if (text.trim() === "") throw new EspalierError("input/empty", `${path} holds no text`);
   return text;
 }

@@ -2,7 +2,18 @@
 import { basename } from "node:path";
 import { z } from "zod";
 import { protocolString, sequencesFromText, type TokenSequence } from "../lib/eval/sequences.ts";
+import { bosRules } from "../lib/eval/text-codec.ts";
 import { type OpenModel, readText } from "./models.ts";
+
+/** The rule of special tokens, the same wherever text becomes tokens. */
+export const bosConfig = {
+  bos: z
+    .enum(bosRules)
+    .optional()
+    .describe(
+      "Special tokens around a text: those the tokenizer adds (auto, the default), the model's BOS even where it adds none, or none",
+    ),
+};
 
 export const textConfig = {
   text: z.string().describe("A text file to measure on").meta({ role: "text" }),
@@ -18,6 +29,7 @@ export const textConfig = {
     .optional()
     .describe("Tokens a sequence may have; default: what the model allows, at most 512"),
   maxTokens: z.number().int().positive().optional().describe("Predicted tokens at most"),
+  ...bosConfig,
   fuseUnknown: z
     .boolean()
     .optional()
@@ -33,7 +45,7 @@ export async function textSequences(
   const most = model.weights.arch.maxPositions;
   const protocol = { ...config, context: Math.min(config.context ?? Math.min(512, most), most) };
   const sequences = sequencesFromText(await readText(config.text), model.tokenizer, protocol);
-  return { sequences, protocol: protocolString(basename(config.text), protocol, sequences) };
+  return { sequences, protocol: protocolString(basename(config.text), protocol, model.tokenizer, sequences) };
 }
 
 /** Runs of at most `size` sequences, the shards a measurement is stored by. */

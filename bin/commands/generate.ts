@@ -1,8 +1,10 @@
 /** @file `espalier generate`. */
 import type { Command } from "commander";
 import { z } from "zod";
+import { bosConfig } from "../../experiments/text.ts";
 import { generate } from "../../lib/decoder/generate.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";
+import { promptIds } from "../../lib/eval/text-codec.ts";
 import { createRng } from "../../lib/random.ts";
 import { addFlags, parseFlags } from "../flags.ts";
 import { addCommonFlags, printResult, withSession } from "./experiment-command.ts";
@@ -24,6 +26,7 @@ export const generateConfig = z.object({
     .default(1)
     .describe("Draw only from the most likely tokens that reach this probability"),
   seed: z.number().int().default(0).describe("Of the sampling"),
+  ...bosConfig,
   ignoreEos: z.boolean().default(false).describe("Go on after the end token"),
 });
 
@@ -43,7 +46,7 @@ export function addGenerate(program: Command, signal: AbortSignal): void {
     await withSession(given, signal, async (session) => {
       const model = await session.models.open(reference);
       const { tokenizer, weights } = model;
-      const prompt = tokenizer.encode(config.prompt, { bos: true });
+      const prompt = promptIds(tokenizer, config.prompt, config.bos);
       const most = weights.arch.maxPositions;
       const context = Math.min(most, config.context ?? Math.min(1024, Math.max(64, prompt.length + config.maxTokens)));
       const steps = await stepModel(session.engine, weights, { context });

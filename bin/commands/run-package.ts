@@ -5,6 +5,7 @@ import { z } from "zod";
 import { generate } from "../../lib/decoder/generate.ts";
 import { openPackage } from "../../lib/decoder/package-model.ts";
 import { EspalierError } from "../../lib/errors.ts";
+import { promptAfter } from "../../lib/eval/text-codec.ts";
 import { folderFiles } from "../../lib/files/named-files.ts";
 import { loadTokenizer } from "../../lib/tokenizer/tokenizer.ts";
 import { addFlags, parseFlags } from "../flags.ts";
@@ -46,11 +47,13 @@ export function addRunPackage(program: Command, signal: AbortSignal): void {
     await withSession(given, signal, async (session) => {
       const tokenizer = await loadTokenizer(folderFiles(folder));
       const model = await openPackage(session.engine, path, config.precision === "fp16" ? "round" : "widen");
-      const prompt = tokenizer.encode(config.prompt, { bos: true });
+      const drive = model.interface;
+      const begin = drive ? [drive.beginToken].filter((id) => id !== null) : tokenizer.addedTokens("auto").begin;
+      const prompt = promptAfter(tokenizer, begin, config.prompt);
       const started = session.clock.nowMs();
       const ids = await generate(model, prompt, {
         maxTokens: config.maxTokens,
-        eosIds: config.ignoreEos ? [] : tokenizer.eosIds,
+        eosIds: config.ignoreEos ? [] : (drive?.stopTokens ?? tokenizer.eosIds),
         signal,
       });
       const tokensPerSecond = (prompt.length + ids.length) / ((session.clock.nowMs() - started) / 1000);

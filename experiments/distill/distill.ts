@@ -19,7 +19,7 @@ import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import { type DecoderWeights, decoderWeights, type WeightEntry, weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { BesideBase } from "../../lib/eval/beside-base.ts";
-import { predictedTokens, sequencesFromText } from "../../lib/eval/sequences.ts";
+import { predictedTokens, sequencesFromText, splitAtSeparator } from "../../lib/eval/sequences.ts";
 import { summarizeLosses } from "../../lib/eval/summary.ts";
 import { f32, float32Data } from "../../lib/mil/tensor.ts";
 import { createRng } from "../../lib/random.ts";
@@ -33,6 +33,7 @@ import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { type OpenModel, readText } from "../models.ts";
 import { originalOf, originRecordFor } from "../original.ts";
 import { storedType, weightToWrite } from "../prune/prune.ts";
+import { bosConfig } from "../text.ts";
 
 export const distillConfig = z.object({
   model: z.string().describe("The teacher: a checkpoint folder or the id of a known model").meta({ role: "model" }),
@@ -43,6 +44,7 @@ export const distillConfig = z.object({
     .describe("Text the divergence is watched on; no part of the training text")
     .meta({ role: "text" }),
   separator: z.string().optional().describe("Documents are split at this string; absent: windows over the whole text"),
+  ...bosConfig,
   out: z.string().describe("Folder to write the taught checkpoint to").meta({ role: "output" }),
   steps: z.number().int().positive().default(300).describe("Optimizer steps"),
   batch: z.number().int().positive().default(8).describe("Sequences a step"),
@@ -172,6 +174,7 @@ async function train(
   const heldOut = sequencesFromText(await readText(config.heldOut), origin.tokenizer, {
     separator: config.separator,
     limit: config.heldOutLimit,
+    bos: config.bos,
     context: Math.min(256, student.arch.maxPositions),
   });
 
@@ -359,20 +362,15 @@ function teacherFor(
 async function batches(config: DistillConfig, model: OpenModel, length: number): Promise<(step: number) => Batch[]> {
   const text = await readText(config.text);
   const { tokenizer } = model;
-  const pieces =
-    config.separator === undefined
-      ? [text]
-      : text
-          .split(config.separator)
-          .map((d) => d.trim())
-          .filter((d) => d !== "");
-  const lead = tokenizer.bosId === null ? [] : [tokenizer.bosId];
-  const end = tokenizer.eosIds.slice(0, 1);
+  const pieces = config.separator === undefined ? [text] : splitAtSeparator(text, config.separator);
+  const { begin, end: added } = tokenizer.addedTokens(config.bos ?? "auto");
+  // What ends a text stands between documents of one stream even where the tokenizer itself adds none.
+  const end = added.length > 0 ? added : tokenizer.eosIds.slice(0, 1);
   const starts: number[] = [];
   const stream: number[] = [];
   for (const piece of pieces) {
     starts.push(stream.length);
-    for (const id of [...lead, ...tokenizer.encode(piece, { bos: false }), ...end]) stream.push(id);
+    for (const id of [...begin, ...tokenizer.encode(piece), ...end]) stream.push(id);
   }
   if (stream.length < length + 1) {
     throw new EspalierError(

@@ -14,6 +14,8 @@ import { type SequenceLoss, sequenceLosses } from "../../lib/eval/perplexity.ts"
 import { predictedTokens, type TokenSequence } from "../../lib/eval/sequences.ts";
 import { sharedLosses } from "../../lib/eval/shared-losses.ts";
 import { type LossSummary, summarizeLosses } from "../../lib/eval/summary.ts";
+import type { BosRule } from "../../lib/eval/text-codec.ts";
+import { utf8Text } from "../../lib/files/utf8-text.ts";
 import type { Experiment, Unit } from "../definition.ts";
 import type { OpenModel } from "../models.ts";
 import { shardName, shards, textConfig, textSequences } from "../text.ts";
@@ -73,7 +75,7 @@ export interface EvaluateSummary {
 
 export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof result>, EvaluateSummary> = {
   kind: "evaluate",
-  version: 1,
+  version: 2,
   title: "Perplexity, divergence and questions",
   config: evaluateConfig,
   result,
@@ -143,20 +145,26 @@ export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof r
 
 /** The items of a JSONL file and a sequence for each of their choices. Throws `format/malformed`, `input/empty`. */
 export async function taskSequences(
-  config: { tasks: string; limit?: number | undefined },
+  config: { tasks: string; limit?: number | undefined; bos?: BosRule | undefined },
   model: OpenModel,
 ): Promise<{ items: MultipleChoiceItem[]; sequences: TokenSequence[] }> {
-  const lines = (await readFile(config.tasks, "utf8")).split("\n").filter((l) => l.trim() !== "");
+  const lines = utf8Text(await readFile(config.tasks), config.tasks)
+    .split("\n")
+    .filter((l) => l.trim() !== "");
   const items = lines.slice(0, config.limit).map((line, i) => parseItem(line, config.tasks, i + 1));
   if (items.length === 0) throw new EspalierError("input/empty", `${config.tasks} holds no items`);
   return {
     items,
-    sequences: items.flatMap((item, i) => choiceSequences(item, i, model.tokenizer, model.weights.arch.maxPositions)),
+    sequences: items.flatMap((item, i) =>
+      choiceSequences(item, i, model.tokenizer, model.weights.arch.maxPositions, config.bos),
+    ),
   };
 }
 
 async function tasksOf(config: EvaluateConfig, model: OpenModel) {
-  return config.tasks === undefined ? { items: [], sequences: [] } : taskSequences({ tasks: config.tasks }, model);
+  return config.tasks === undefined
+    ? { items: [], sequences: [] }
+    : taskSequences({ tasks: config.tasks, bos: config.bos }, model);
 }
 
 function parseItem(line: string, path: string, lineNumber: number): MultipleChoiceItem {

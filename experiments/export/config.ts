@@ -5,6 +5,7 @@ import { LARGEST_HEAD_PART, neuralEngineGap, STATE_MULTIPLE } from "../../lib/de
 import { EspalierError } from "../../lib/errors.ts";
 import { PACKAGE_LIMIT_BYTES } from "../../lib/formats/coreml/pipeline.ts";
 import { targetNames } from "../../lib/formats/coreml/targets.ts";
+import { bosConfig } from "../text.ts";
 
 export const targets = ["coreml"] as const;
 
@@ -45,6 +46,7 @@ export const exportConfig = z.object({
     .describe("Held-out text for the comparison; default: the model's own greedy text")
     .meta({ role: "text" }),
   separator: z.string().optional().describe("Documents in the text are split at this string"),
+  ...bosConfig,
   checkTokens: z
     .number()
     .int()

@@ -185,7 +185,7 @@ async function exportPackage(
             functions: drivenPairs(layout.interface),
             signal: context.signal,
           }),
-          tokenizer: model.tokenizer,
+          tokenizer: { bosId: layout.interface.beginToken, eosIds: model.tokenizer.eosIds },
           companions: outside.map((path) => basename(path)),
         });
       await rename(written.path, join(folder, file));

@@ -47,7 +47,8 @@ export async function buildLayout(request: LayoutRequest): Promise<Layout> {
   return request.sizes.layout === "plain" ? plainLayout(request) : neuralEngineLayout(request);
 }
 
-const beginToken = ({ model }: ExportSource): number | null => model.tokenizer.encode("", { bos: true })[0] ?? null;
+const beginToken = ({ bos = "auto" }: ExportConfig, { model }: ExportSource): number | null =>
+  model.tokenizer.addedTokens(bos).begin[0] ?? null;
 
 function plainLayout({ config, sizes, source }: LayoutRequest): Layout {
   const { arch, weights } = source;
@@ -65,7 +66,7 @@ function plainLayout({ config, sizes, source }: LayoutRequest): Layout {
       hidden: arch.hidden,
       vocab: arch.vocab,
       cacheForm,
-      beginToken: beginToken(source),
+      beginToken: beginToken(config, source),
       stopTokens: [...source.model.tokenizer.eosIds],
       functions: [{ name: "decode", role: "decode", width: 1, context }, ...prefill],
     },
@@ -83,7 +84,7 @@ async function neuralEngineLayout(request: LayoutRequest): Promise<Layout> {
     embedding: sizes.embedding,
     cacheForm: coremlTargets[config.target].states ? "state" : "arguments",
     prefillLogits: "last",
-    beginToken: beginToken(source),
+    beginToken: beginToken(config, source),
     stopTokens: source.model.tokenizer.eosIds,
     embeddingFile: embeddingFile(config.name),
     perLayerFile: perLayerFile(config.name),

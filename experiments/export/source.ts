@@ -157,13 +157,14 @@ async function heldOut(
 ): Promise<number[][]> {
   if (config.text === undefined) return [];
   const context = Math.min(contexts[0] as number, most.positions);
-  const options = { separator: config.separator, limit: most.sequences, context };
+  const options = { separator: config.separator, limit: most.sequences, context, bos: config.bos };
   return sequencesFromText(await readText(config.text), model.tokenizer, options).map((s) => [...s.ids]);
 }
 
-function firstTokens({ tokenizer }: ModelFiles): number[] {
-  const begin = tokenizer.encode("", { bos: true });
-  return begin.length > 0 ? begin : [tokenizer.eosIds[0] ?? 0];
+/** What a text begins with; token 0 for a tokenizer that names nothing. */
+function firstTokens({ bos = "auto" }: ExportConfig, { tokenizer }: ModelFiles): number[] {
+  const { begin } = tokenizer.addedTokens(bos);
+  return begin.length > 0 ? [...begin] : [tokenizer.startId ?? 0];
 }
 
 /** Held-out text, or the model's own; and the prompt of the greedy text. */
@@ -175,7 +176,7 @@ async function comparedText(
   signal: AbortSignal | undefined,
 ): Promise<ComparedText> {
   const sequences = await heldOut(config, sizes, model, { sequences: 4, positions: 96 });
-  const seed = sequences[0]?.slice(0, 24) ?? firstTokens(model);
+  const seed = sequences[0]?.slice(0, 24) ?? firstTokens(config, model);
   if (sequences.length === 0) {
     const maxTokens = Math.min(sizes.contexts[0] as number, 96) - seed.length;
     sequences.push([...seed, ...(await generate(reference, seed, { maxTokens, signal }))]);
@@ -192,7 +193,7 @@ async function streamedReference(
 ): Promise<KnownReference> {
   const arch = model.checkpoint.architecture;
   const sequences = await heldOut(config, sizes, model, STREAMED_TEXT);
-  const prompt = sequences[0] ? goldenPrompt(sequences[0], functionsOf(sizes)) : firstTokens(model);
+  const prompt = sequences[0] ? goldenPrompt(sequences[0], functionsOf(sizes)) : firstTokens(config, model);
   const count = Math.min(config.checkTokens ?? STREAMED_TOKENS, (sizes.contexts[0] as number) - prompt.length);
   const streamed = { arch, weights, table: (name: string) => shippedTable(model.checkpoint, name) };
   const compiled = new Map<string, Promise<Executable>>();

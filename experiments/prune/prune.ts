@@ -136,11 +136,11 @@ export async function selectionFor(config: PruneConfig, context: ExperimentConte
   if (config.text === undefined) throw needsText();
   const text = config.text;
   const scoresOf = async (units: "heads" | "neurons" | "layers", metric: SensitivityMetric) => {
-    const { separator, limit, context: length, maxTokens, neuronBlock } = config;
+    const { separator, limit, context: length, maxTokens, bos, neuronBlock } = config;
     const asked = sensitivityConfig.parse({ model: config.model, text, units: [units], metric: [metric], neuronBlock });
     const measured = await runExperiment(
       sensitivity,
-      { ...asked, separator, limit, context: length, maxTokens },
+      { ...asked, separator, limit, context: length, maxTokens, bos },
       context,
     );
     return measured.units.map((u) => ({ ...parseUnit(u.unit), value: u.value }));

@@ -189,6 +189,7 @@ async function allocationFor(config: QuantizeConfig, context: ExperimentContext)
       limit: config.limit,
       context: config.context,
       maxTokens: config.maxTokens,
+      bos: config.bos,
       widths: config.widths,
     },
     context,

@@ -17,6 +17,7 @@ import type { Engine } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
 import type { TokenSequence } from "../../lib/eval/sequences.ts";
+import type { BosRule } from "../../lib/eval/text-codec.ts";
 import { tensorUnit } from "../../lib/ids.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
@@ -74,14 +75,16 @@ export interface SweepConfig extends StorageConfig {
   readonly limit?: number | undefined;
   readonly context?: number | undefined;
   readonly maxTokens?: number | undefined;
+  readonly bos?: BosRule | undefined;
   readonly widths: readonly Width[];
 }
 
 /** What names a sweep, without its widths; the same for a text's path and for its id in a workbench. */
 export function sweepName(config: SweepConfig, modelHash: string): string {
-  const { separator, limit, context, maxTokens, rowsPerTable, groupSize, asymmetric, keepExtremes, weighting } = config;
+  const { separator, limit, context, maxTokens, bos = "auto" } = config;
+  const { rowsPerTable, groupSize, asymmetric, keepExtremes, weighting } = config;
   const text = basename(config.text, extname(config.text));
-  const measured = [text, separator, limit, context, maxTokens];
+  const measured = [text, separator, limit, context, maxTokens, ...(bos === "auto" ? [] : [bos])];
   const stored = [rowsPerTable, groupSize, asymmetric, keepExtremes, weighting];
   return `${modelHash} tensors ${JSON.stringify([measured, stored])}`;
 }

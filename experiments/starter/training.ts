@@ -10,8 +10,8 @@ import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import type { DecoderWeights } from "../../lib/decoder/weights.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import { choiceSequences, scoreChoices } from "../../lib/eval/choice-scoring.ts";
-import type { TextCodec } from "../../lib/eval/sequences.ts";
 import { sharedLosses } from "../../lib/eval/shared-losses.ts";
+import type { PromptCodec } from "../../lib/eval/text-codec.ts";
 import { createRng } from "../../lib/random.ts";
 import { newAdamWState } from "../../lib/train/adamw.ts";
 import { type Batch, type StepResult, Trainer } from "../../lib/train/trainer.ts";
@@ -101,20 +101,12 @@ export async function trainStarter(
   return weights;
 }
 
-/** What evaluation needs of a tokenizer, from the trainer's own model. */
-export function codecOf(model: BpeModel): TextCodec {
-  const encode = bpeEncoder(model);
-  const tokens = [...model.vocab.keys()];
-  return {
-    bosId: BOS,
-    encode: (text, { bos }) => [...(bos ? [BOS] : []), ...encode(text)],
-    decode: (ids) =>
-      ids
-        .map((id) => tokens[id] ?? "")
-        .join("")
-        .replaceAll("▁", " "),
-  };
-}
+/** The trainer's own model as a tokenizer of prompts. */
+export const codecOf = (model: BpeModel): PromptCodec => ({
+  startId: BOS,
+  addedTokens: () => ({ begin: [BOS], end: [], described: "BOS always" }),
+  encode: bpeEncoder(model),
+});
 
 /** Share of held-out questions answered right. */
 export async function questionAccuracy(

@@ -11,6 +11,7 @@ import type { Stream } from "../../lib/decoder/stream.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
 import { type PaddedBatch, scoredRange, type TokenSequence } from "../../lib/eval/sequences.ts";
+import { promptIds } from "../../lib/eval/text-codec.ts";
 import { parseUnit } from "../../lib/ids.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import type { OpenModel } from "../models.ts";
@@ -55,8 +56,7 @@ const textOf = (model: OpenModel, id: number): string => model.tokenizer.decode(
 /** The attention of one head on a sentence. Throws `input/empty`, `input/invalid` when it is too long. */
 export async function attentionOn(model: OpenModel, prompt: string, unit: string): Promise<AttentionPattern> {
   const { layer, head } = headOf(model, unit);
-  const ids = model.tokenizer.encode(prompt, { bos: true });
-  if (ids.length === 0) throw new EspalierError("input/empty", "the sentence has no tokens");
+  const ids = promptIds(model.tokenizer, prompt);
   const most = Math.min(MOST_TOKENS, model.weights.arch.maxPositions);
   if (ids.length > most) {
     throw new EspalierError("input/invalid", `the sentence has ${ids.length} tokens, at most ${most} can be shown`, {

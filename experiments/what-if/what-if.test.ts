@@ -12,6 +12,7 @@ import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts
 import { growingBatches } from "../../lib/eval/growing-batches.ts";
 import { sequenceLosses } from "../../lib/eval/perplexity.ts";
 import { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
+import { promptIds } from "../../lib/eval/text-codec.ts";
 import { writeFileAtomic } from "../../lib/files/atomic.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import { createRng } from "../../lib/random.ts";
@@ -109,7 +110,7 @@ test("text before and after says where it first differs", async () => {
 test("text after is what the sliced model writes, and not what the untouched one does", async () => {
   const selection = ["L7.G0", "L6.G1", "L2"];
   const { base, pruned } = await whatIf.generate("Once upon a time", selection, { maxTokens: 24 });
-  const ids = model.tokenizer.encode("Once upon a time", { bos: true });
+  const ids = promptIds(model.tokenizer, "Once upon a time");
   const sliced = pruneModel(model.weights, selectionByName(arch, selection));
   const step = await stepModel(engine, sliced, { context: ids.length + 24 });
   expect(pruned.text).toBe(model.tokenizer.decode(await generate(step, ids, { maxTokens: 24 })));
@@ -159,7 +160,7 @@ test("attention on a sentence is what the definition gives, and rows add up to 1
   expect(tokens.slice(1).join("").trim()).toBe(prompt);
   expect(weights).toHaveLength(tokens.length);
   for (const row of weights) expect(row.reduce((t, v) => t + v, 0)).toBeCloseTo(1, 5);
-  const ids = model.tokenizer.encode(prompt, { bos: true });
+  const ids = promptIds(model.tokenizer, prompt);
   const x = await model.runner.embed(Int32Array.from(ids), { batch: 1, length: ids.length });
   const expected = naiveAttention(float32Data(x.x), ids.length, 5);
   for (const [t, row] of expected.entries())

@@ -17,11 +17,11 @@ import { generate } from "../../lib/decoder/generate.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
-import { EspalierError } from "../../lib/errors.ts";
 import { type MultipleChoiceItem, scoreChoices } from "../../lib/eval/choice-scoring.ts";
 import { PrefixStreams, type SequenceComparison } from "../../lib/eval/prefix-streams.ts";
 import { type PaddedBatch, predictedTokens, type TokenSequence } from "../../lib/eval/sequences.ts";
 import { sharedLosses } from "../../lib/eval/shared-losses.ts";
+import { promptIds } from "../../lib/eval/text-codec.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import type { Clock } from "../../lib/random.ts";
 import { mcnemar } from "../../lib/stats/mcnemar.ts";
@@ -214,8 +214,7 @@ export async function openWhatIf(
     predict: (selection) => predictor.predict(selection),
     refine: (selection, { pause } = {}) => predictor.refine(selection, REFINED_AT_A_TIME, pause),
     async generate(prompt, selection, { maxTokens, signal }) {
-      const ids = tokenizer.encode(prompt, { bos: true });
-      if (ids.length === 0) throw new EspalierError("input/empty", "the prompt has no tokens");
+      const ids = promptIds(tokenizer, prompt);
       const closed = closedBy(arch, selection);
       const positions = Math.min(arch.maxPositions, ids.length + maxTokens);
       const say = async (weights: typeof model.weights) => {

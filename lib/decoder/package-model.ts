@@ -73,9 +73,16 @@ export async function loadStaged(
 }
 
 /** Reads the package and what travels beside it, as a step model. */
-export async function openPackage(engine: Engine, path: string, float16: "round" | "widen"): Promise<StepModel> {
+export async function openPackage(engine: Engine, path: string, float16: "round" | "widen"): Promise<PackageModel> {
   const loaded = await loadPackage(engine, path);
-  return packageModel(loaded.engine, loaded, float16, await tablesOf(path, readInterface(loaded.userDefined)));
+  const description = readInterface(loaded.userDefined);
+  const model = await packageModel(loaded.engine, loaded, float16, await tablesOf(path, description));
+  return Object.assign(model, { interface: description });
+}
+
+/** With how the package wants to be driven; null where it does not say. */
+export interface PackageModel extends StepModel {
+  readonly interface: PackageInterface | null;
 }
 
 /** The tables a package has outside: in its folder of packages, or beside it. */

@@ -5,8 +5,9 @@
  */
 import { z } from "zod";
 import { EspalierError } from "../errors.ts";
-import type { TextCodec, TokenSequence } from "./sequences.ts";
+import type { TokenSequence } from "./sequences.ts";
 import type { SharedLoss } from "./shared-losses.ts";
+import { type BosRule, type PromptCodec, promptIds } from "./text-codec.ts";
 
 export const multipleChoiceItem = z.object({
   prompt: z.string().min(1),
@@ -20,8 +21,9 @@ export type MultipleChoiceItem = z.infer<typeof multipleChoiceItem>;
 export function choiceSequences(
   item: MultipleChoiceItem,
   index: number,
-  codec: TextCodec,
+  codec: PromptCodec,
   context: number,
+  bos: BosRule = "auto",
 ): TokenSequence[] {
   if (item.answer >= item.choices.length) {
     throw new EspalierError(
@@ -29,9 +31,9 @@ export function choiceSequences(
       `item ${index}: answer ${item.answer} of ${item.choices.length} choices`,
     );
   }
-  const prompt = codec.encode(item.prompt, { bos: true });
+  const prompt = promptIds(codec, item.prompt, bos);
   return item.choices.map((choice, c) => {
-    const ids = codec.encode(item.prompt + choice, { bos: true });
+    const ids = promptIds(codec, item.prompt + choice, bos);
     if (ids.length > context) {
       throw new EspalierError(
         "input/invalid",
@@ -44,7 +46,7 @@ export function choiceSequences(
       id: `item ${index} choice ${c}`,
       ids: Int32Array.from(ids),
       scoredFrom: Math.max(1, shared),
-      sizeBytes: choice.length,
+      sizeBytes: new TextEncoder().encode(choice).length,
     };
   });
 }

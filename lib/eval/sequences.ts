@@ -1,13 +1,17 @@
 /**
  * @file Text as token sequences under a named protocol, and sequences as padded batches.
  *
- * Two protocols. `documents`: each document alone, BOS + its tokens, cut at the context, every token after the first
- * predicted. `windows`: the text as one stream cut into windows of the context that do not overlap, each with a BOS of
- * its own where the model has one. A perplexity means nothing without its protocol string.
+ * Two protocols. `documents`: each document alone, its tokens cut at the context, every token predicted that something stands before.
+ * `windows`: the text as one stream cut into windows of the context that do not overlap. What the rule of special tokens puts before a
+ * text stands before every document and window, and what it puts after a text is predicted at the end. A perplexity means nothing
+ * without its protocol string.
+ *
+ * Bytes are those of the predicted tokens in the text itself, by the place of each token: a window may begin inside a character.
  */
 
 import type { SequenceShape } from "../decoder/programs.ts";
 import { EspalierError } from "../errors.ts";
+import type { AddedTokens, BosRule, EncodedText, TextCodec } from "./text-codec.ts";
 
 export interface TokenSequence {
   readonly id: string;
@@ -18,43 +22,37 @@ export interface TokenSequence {
   readonly sizeBytes: number;
 }
 
-/** What evaluation needs of a tokenizer. */
-export interface TextCodec {
-  /** `unknown`: what the vocabulary lacks as one <unk>, as the tokenizer has it, or as one for each byte. */
-  encode(text: string, options: { bos: boolean; unknown?: "fused" | "bytes" }): number[];
-  decode(ids: readonly number[]): string;
-  readonly bosId: number | null;
-}
-
 export interface TextProtocol {
   /** Given: documents one by one. Absent: windows over the whole text. */
   readonly separator?: string | undefined;
   /** Documents or windows at most. */
   readonly limit?: number | undefined;
-  /** Tokens a sequence may have, BOS included. */
+  /** Tokens a sequence may have, special ones included. */
   readonly context: number;
   /** Predicted tokens at most, over all. */
   readonly maxTokens?: number | undefined;
+  /** Special tokens around a text; default: `auto`. */
+  readonly bos?: BosRule | undefined;
   /** What the vocabulary lacks counts as one <unk>, as the tokenizer has it; else as one for each byte. */
   readonly fuseUnknown?: boolean | undefined;
 }
 
-const utf8 = new TextEncoder();
-const byteLength = (text: string): number => utf8.encode(text).length;
-
-/** Throws `input/empty` when nothing is left to predict. */
+/** Throws `input/empty` when nothing is left to predict, `input/invalid` for a separator that separates nothing. */
 export function sequencesFromText(text: string, codec: TextCodec, protocol: TextProtocol): TokenSequence[] {
   if (text.trim() === "") {
     throw new EspalierError("input/empty", "the text is empty", { hint: "Give a file with text in it as --text." });
   }
+  const { separator, maxTokens = Number.POSITIVE_INFINITY } = protocol;
+  const added = codec.addedTokens(protocol.bos ?? "auto");
   const all =
-    protocol.separator === undefined
-      ? windows(text, codec, protocol)
-      : documents(text, codec, protocol, protocol.separator);
+    separator === undefined
+      ? windows(text, codec, protocol, added)
+      : documents(splitAtSeparator(text, separator), codec, protocol, added);
   const sequences: TokenSequence[] = [];
-  let left = protocol.maxTokens ?? Number.POSITIVE_INFINITY;
-  for (const s of all) {
+  let left = maxTokens;
+  for (const piece of all) {
     if (left <= 0) break;
+    const s = sequenceOf(piece, added, left);
     sequences.push(s);
     left -= predictedTokens(s);
   }
@@ -66,48 +64,90 @@ export function sequencesFromText(text: string, codec: TextCodec, protocol: Text
   return sequences;
 }
 
-const unknownOf = (protocol: TextProtocol): "fused" | "bytes" => (protocol.fuseUnknown ? "fused" : "bytes");
+/** Documents without the white space around them, empty ones left out. Throws `input/invalid` where it does not occur. */
+export function splitAtSeparator(text: string, separator: string): string[] {
+  if (separator === "") {
+    throw new EspalierError("input/invalid", "--separator is empty, which would make every character a document", {
+      hint: "Give the string between documents, or leave --separator away for windows over the whole text.",
+    });
+  }
+  const pieces = text.split(separator);
+  if (pieces.length === 1) {
+    throw new EspalierError("input/invalid", `the text holds the separator ${JSON.stringify(separator)} 0 times`, {
+      hint: "Check how documents are separated in it, or leave --separator away for windows over the whole text.",
+    });
+  }
+  return pieces.map((d) => d.trim()).filter((d) => d !== "");
+}
 
 export const predictedTokens = (s: TokenSequence): number => s.ids.length - s.scoredFrom;
 
-function documents(text: string, codec: TextCodec, protocol: TextProtocol, separator: string): TokenSequence[] {
-  const pieces = text.split(separator).map((d) => d.trim());
-  const kept = pieces.filter((d) => d !== "").slice(0, protocol.limit);
-  return kept.flatMap((piece, i) => {
-    const full = codec.encode(piece, { bos: true, unknown: unknownOf(protocol) });
-    const ids = full.slice(0, protocol.context);
-    if (ids.length < 2) return [];
-    const sizeBytes =
-      ids.length === full.length
-        ? byteLength(piece)
-        : byteLength(codec.decode(ids.slice(codec.bosId === null ? 0 : 1)));
-    return [{ id: `document ${i}`, ids: Int32Array.from(ids), scoredFrom: 1, sizeBytes }];
+/** A stretch of an encoded text, which what begins a text is put before. */
+interface Piece {
+  readonly id: string;
+  readonly encoded: EncodedText;
+  readonly from: number;
+  readonly to: number;
+}
+
+function sequenceOf({ id, encoded, from, to }: Piece, { begin }: AddedTokens, mostPredicted: number): TokenSequence {
+  const first = Math.max(1, begin.length);
+  const last = Math.min(to, from - begin.length + first + mostPredicted);
+  const predictedFrom = from + first - begin.length;
+  const byteBefore = (token: number): number => (token === 0 ? 0 : (encoded.byteEnds[token - 1] ?? 0));
+  return {
+    id,
+    ids: Int32Array.from([...begin, ...encoded.ids.slice(from, last)]),
+    scoredFrom: first,
+    sizeBytes: byteBefore(last) - byteBefore(predictedFrom),
+  };
+}
+
+/** With what ends a text, which takes up no bytes of it. */
+function encodedWhole(text: string, codec: TextCodec, protocol: TextProtocol, { end }: AddedTokens): EncodedText {
+  const { ids, byteEnds } = codec.encodeWithEnds(text, { unknown: protocol.fuseUnknown ? "fused" : "bytes" });
+  if (end.length === 0) return { ids, byteEnds };
+  const last = byteEnds[ids.length - 1] ?? 0;
+  return { ids: [...ids, ...end], byteEnds: Int32Array.from([...Array.from(byteEnds), ...end.map(() => last)]) };
+}
+
+function documents(texts: readonly string[], codec: TextCodec, protocol: TextProtocol, added: AddedTokens): Piece[] {
+  const size = protocol.context - added.begin.length;
+  return texts.slice(0, protocol.limit).flatMap((text, i) => {
+    const encoded = encodedWhole(text, codec, protocol, added);
+    const to = Math.min(encoded.ids.length, size);
+    return to + added.begin.length > Math.max(1, added.begin.length)
+      ? [{ id: `document ${i}`, encoded, from: 0, to }]
+      : [];
   });
 }
 
-function windows(text: string, codec: TextCodec, protocol: TextProtocol): TokenSequence[] {
-  const stream = codec.encode(text, { bos: false, unknown: unknownOf(protocol) });
-  const lead = codec.bosId === null ? [] : [codec.bosId];
-  const size = protocol.context - lead.length;
-  const found: TokenSequence[] = [];
-  for (let at = 0; at < stream.length && found.length < (protocol.limit ?? Number.POSITIVE_INFINITY); at += size) {
-    const part = stream.slice(at, at + size);
-    if (part.length + lead.length < 2) break;
-    const predicted = lead.length === 1 ? part : part.slice(1);
-    const sizeBytes = byteLength(codec.decode(predicted));
-    found.push({ id: `window ${found.length}`, ids: Int32Array.from([...lead, ...part]), scoredFrom: 1, sizeBytes });
+function windows(text: string, codec: TextCodec, protocol: TextProtocol, added: AddedTokens): Piece[] {
+  const encoded = encodedWhole(text, codec, protocol, added);
+  const size = protocol.context - added.begin.length;
+  const limit = protocol.limit ?? Number.POSITIVE_INFINITY;
+  const found: Piece[] = [];
+  for (let from = 0; from < encoded.ids.length && found.length < limit; from += size) {
+    const to = Math.min(encoded.ids.length, from + size);
+    if (to - from + added.begin.length <= Math.max(1, added.begin.length)) break;
+    found.push({ id: `window ${found.length}`, encoded, from, to });
   }
   return found;
 }
 
 /** The protocol as one line that belongs to every number measured under it. */
-export function protocolString(name: string, protocol: TextProtocol, sequences: readonly TokenSequence[]): string {
+export function protocolString(
+  name: string,
+  protocol: TextProtocol,
+  codec: TextCodec,
+  sequences: readonly TokenSequence[],
+): string {
   const kind =
     protocol.separator === undefined
       ? "windows without overlap"
       : `documents split at ${JSON.stringify(protocol.separator)}`;
   const tokens = sequences.reduce((n, s) => n + predictedTokens(s), 0);
-  return `${name}: ${sequences.length} ${kind}, context ${protocol.context}, BOS where the model has one, ${tokens} tokens predicted${protocol.fuseUnknown ? ", unknown text fused" : ""}`;
+  return `${name}: ${sequences.length} ${kind}, context ${protocol.context}, ${codec.addedTokens(protocol.bos ?? "auto").described}, ${tokens} tokens predicted${protocol.fuseUnknown ? ", unknown text fused" : ""}`;
 }
 
 export interface PaddedBatch {

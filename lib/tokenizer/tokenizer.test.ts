@@ -24,9 +24,9 @@ async function tokenizerOf(json: unknown, more: Record<string, unknown> = {}) {
 
 test("what a vocabulary lacks is one <unk> as the tokenizer has it, or one for each of its bytes", async () => {
   const t = await tokenizerOf(bpe({ "<unk>": 0, a: 1, b: 2, ab: 3 }));
-  expect(t.encode("abéé€b", { bos: false })).toEqual([3, 0, 2]);
+  expect(t.encode("abéé€b")).toEqual([3, 0, 2]);
   // é is two bytes, € is three.
-  expect(t.encode("abéé€b", { bos: false, unknown: "bytes" })).toEqual([3, 0, 0, 0, 0, 0, 0, 0, 2]);
+  expect(t.encode("abéé€b", { unknown: "bytes" })).toEqual([3, 0, 0, 0, 0, 0, 0, 0, 2]);
 });
 
 test("a vocabulary with every byte has nothing unknown", async () => {
@@ -34,9 +34,9 @@ test("a vocabulary with every byte has nothing unknown", async () => {
     Array.from({ length: 256 }, (_, i) => [`<0x${i.toString(16).toUpperCase().padStart(2, "0")}>`, 4 + i]),
   );
   const t = await tokenizerOf(bpe({ "<unk>": 0, a: 1, b: 2, ab: 3, ...bytes }));
-  const ids = t.encode("aé", { bos: false, unknown: "bytes" });
+  const ids = t.encode("aé", { unknown: "bytes" });
   expect(ids).toEqual([1, 4 + 0xc3, 4 + 0xa9]);
-  expect(t.encode("aé", { bos: false })).toEqual(ids);
+  expect(t.encode("aé")).toEqual(ids);
 });
 
 test("a config beside it of the wrong type is refused by file and field", async () => {
@@ -56,5 +56,5 @@ test("a vocabulary of a quarter of a million is read", async () => {
   for (let id = 4; id < 262_144; id++) vocab[`<unused${id}>`] = id;
   const t = await tokenizerOf(bpe(vocab));
   expect(t.vocabSize).toBe(262_144);
-  expect(t.encode("ab", { bos: false })).toEqual([3]);
+  expect(t.encode("ab")).toEqual([3]);
 });

@@ -1,8 +1,8 @@
 /**
- * @file A checkpoint's tokenizer, from its `tokenizer.json`, through Hugging Face's own JavaScript library.
+ * @file A model's tokenizer, from its `tokenizer.json` or from what a GGUF file says, through Hugging Face's own JavaScript library.
  *
- * The library adds BOS where the post-processor says so; here BOS is asked for explicitly, and its id comes from the
- * configs. Decoding never cleans up spaces.
+ * The tokens that it puts around a text by itself are those that `transformers` 5 would: where `tokenizer_config.json` has
+ * `add_bos_token` or `add_eos_token`, these decide; elsewhere the post-processor of `tokenizer.json` does. Decoding never cleans up spaces.
  *
  * A vocabulary with byte fallback that lacks byte tokens fuses what it does not know into one <unk>, however long.
  * `unknown: "bytes"` gives one for each byte instead: a model must not score better for knowing fewer letters.
@@ -11,13 +11,28 @@ import { join } from "node:path";
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { EspalierError } from "../errors.ts";
-import type { TextCodec } from "../eval/sequences.ts";
+import { byteEnds } from "../eval/byte-ends.ts";
+import type { AddedTokens, BosRule, EncodeOptions, TextCodec } from "../eval/text-codec.ts";
 import { jsonFile, type NamedFiles } from "../files/named-files.ts";
+import { surfacesOf } from "./surfaces.ts";
 
 export interface Tokenizer extends TextCodec {
   readonly vocabSize: number;
   readonly eosIds: readonly number[];
   idOf(token: string): number | null;
+  /** Special tokens are left out. Throws `input/token-range`. */
+  decode(ids: readonly number[]): string;
+}
+
+/** The parsed contents of a checkpoint's files; null where there is none. */
+export interface TokenizerContents {
+  readonly tokenizer: object;
+  /** `tokenizer_config.json` */
+  readonly own: unknown;
+  /** `generation_config.json` */
+  readonly generation: unknown;
+  /** `config.json` */
+  readonly model: unknown;
 }
 
 const idList = z.union([z.number().int(), z.array(z.number().int())]).nullish();
@@ -27,29 +42,39 @@ const tokenizerConfigSchema = z.looseObject({
   bos_token: tokenText,
   eos_token: tokenText,
   add_bos_token: z.boolean().nullish(),
+  add_eos_token: z.boolean().nullish(),
 });
 
 /** Throws `model/missing-file` without a `tokenizer.json`. */
 export async function loadTokenizer(files: NamedFiles): Promise<Tokenizer> {
-  const directory = files.path;
-  const json = await jsonFile(files, "tokenizer.json");
-  if (typeof json !== "object" || json === null) {
-    throw new EspalierError("model/missing-file", `${directory} has no tokenizer.json`, {
+  const tokenizer = await jsonFile(files, "tokenizer.json");
+  if (typeof tokenizer !== "object" || tokenizer === null) {
+    throw new EspalierError("model/missing-file", `${files.path} has no tokenizer.json`, {
       hint: "Copy the tokenizer.json of the model you started from into that folder.",
     });
   }
-  const read = async <T>(schema: z.ZodType<T>, name: string): Promise<T> =>
-    parsed(schema, (await jsonFile(files, name)) ?? {}, join(directory, name));
-  const config = await read(configSchema, "config.json");
-  const nested = parsed(configSchema, config.text_config ?? {}, `${join(directory, "config.json")}: text_config`);
-  const generation = await read(configSchema, "generation_config.json");
-  const own = await read(tokenizerConfigSchema, "tokenizer_config.json");
+  const contents = {
+    tokenizer,
+    own: await jsonFile(files, "tokenizer_config.json"),
+    generation: await jsonFile(files, "generation_config.json"),
+    model: await jsonFile(files, "config.json"),
+  };
+  return tokenizerOf(contents, files.path);
+}
+
+/** `where`: a folder or a file, for messages. Throws `format/malformed` and `format/unsupported`. */
+export function tokenizerOf(contents: TokenizerContents, where: string): Tokenizer {
+  const config = parsed(configSchema, contents.model ?? {}, join(where, "config.json"));
+  const nested = parsed(configSchema, config.text_config ?? {}, `${join(where, "config.json")}: text_config`);
+  const generation = parsed(configSchema, contents.generation ?? {}, join(where, "generation_config.json"));
+  const own = parsed(tokenizerConfigSchema, contents.own ?? {}, join(where, "tokenizer_config.json"));
+  const json = contents.tokenizer;
 
   const open = (content: object): LibraryTokenizer => {
     try {
       return new LibraryTokenizer(content, { ...own, clean_up_tokenization_spaces: false });
     } catch (cause) {
-      throw new EspalierError("format/unsupported", `the tokenizer in ${directory} could not be read`, { cause });
+      throw new EspalierError("format/unsupported", `the tokenizer in ${where} could not be read`, { cause });
     }
   };
   const library = open(json);
@@ -57,43 +82,100 @@ export async function loadTokenizer(files: NamedFiles): Promise<Tokenizer> {
   const named = (t: z.infer<typeof tokenText>): number | null =>
     t ? idOf(typeof t === "string" ? t : t.content) : null;
   const first = (ids: z.infer<typeof idList>): number | null => (Array.isArray(ids) ? (ids[0] ?? null) : (ids ?? null));
-  const withSpecials = library.encode("a", { add_special_tokens: true }).ids;
-  const without = library.encode("a", { add_special_tokens: false }).ids;
-  const addsFirst = withSpecials.length > without.length && withSpecials[0] !== without[0];
-  const declared =
+  const bosId =
     named(own.bos_token) ?? first(generation.bos_token_id) ?? first(config.bos_token_id) ?? first(nested.bos_token_id);
-  // A model whose tokenizer never puts a BOS in front (Qwen) has none, whatever its config says.
-  const bosId = addsFirst ? (withSpecials[0] ?? null) : own.add_bos_token === false ? null : declared;
   const eos = [generation.eos_token_id, config.eos_token_id, nested.eos_token_id].map((ids) => [ids ?? []].flat());
   const eosIds = [...new Set([...eos.flat(), ...[named(own.eos_token)].filter((id) => id !== null)])];
-  const vocabulary = library.get_vocab();
+
+  const around = processed(library);
+  if (own.add_bos_token !== undefined || own.add_eos_token !== undefined) {
+    around.begin = own.add_bos_token ? idsOr(named(own.bos_token) ?? bosId, around.begin) : [];
+    around.end = own.add_eos_token ? idsOr(named(own.eos_token) ?? eosIds[0] ?? null, around.end) : [];
+  }
+  const textOf = (ids: readonly number[]): string => ids.map((id) => library.id_to_token(id) ?? id).join(" ") || "none";
+
+  const added = library.get_added_tokens_decoder();
+  const specialIds = new Set([...added].flatMap(([id, token]) => (token.special ? [id] : [])));
+  const surface = surfacesOf(json, new Set([...added.values()].map((token) => token.content)));
+  const known = new Map<number, Uint8Array | null>();
+  const surfaceOf = (id: number): Uint8Array | null => {
+    let bytes = known.get(id);
+    if (bytes === undefined) {
+      const token = library.id_to_token(id);
+      bytes = token === undefined ? null : surface(token);
+      known.set(id, bytes);
+    }
+    return bytes;
+  };
+
   // No spread: an argument list has no room for a quarter of a million ids.
   let vocabSize = 0;
-  for (const id of vocabulary instanceof Map ? vocabulary.values() : Object.values(vocabulary))
-    vocabSize = Math.max(vocabSize, Number(id) + 1);
-
-  const completed = withAllBytes(json, vocabSize);
-  const byBytes = completed ? open(completed.json) : null;
+  for (const id of library.get_vocab().values()) vocabSize = Math.max(vocabSize, id + 1);
+  const missing = missingBytes(json);
+  let byBytes: LibraryTokenizer | null = null;
+  /** Ids from `vocabSize` on stand for the bytes that the vocabulary lacks, in the order of `missing`. */
+  const rawIds = (text: string, { unknown = "fused" }: EncodeOptions): readonly number[] => {
+    if (text === "") return [];
+    if (unknown === "bytes" && missing && !byBytes) byBytes = open(withBytes(json, missing.bytes, vocabSize));
+    return (unknown === "bytes" && byBytes ? byBytes : library).encode(text, { add_special_tokens: false }).ids;
+  };
+  const inVocabulary = (id: number): number => (missing && id >= vocabSize ? missing.unknownId : id);
 
   return {
-    bosId,
+    startId: bosId ?? eosIds[0] ?? null,
     eosIds,
     vocabSize,
     idOf,
-    encode(text, { bos, unknown = "fused" }) {
-      const which = unknown === "bytes" && byBytes ? byBytes : library;
-      const encoded = text === "" ? [] : which.encode(text, { add_special_tokens: false }).ids;
-      const ids = encoded.map((id) => (completed && id >= vocabSize ? completed.unknownId : id));
-      return bos && bosId !== null ? [bosId, ...ids] : ids;
+    addedTokens(rule) {
+      return addedTokensUnder(rule, around, bosId, textOf, where);
+    },
+    encode: (text, options = {}) => rawIds(text, options).map(inVocabulary),
+    encodeWithEnds(text, options = {}) {
+      const ids = rawIds(text, options);
+      const oneByte = (id: number): Uint8Array => Uint8Array.of(missing?.bytes[id - vocabSize] ?? 0);
+      const surfaces = ids.map((id) => (missing && id >= vocabSize ? oneByte(id) : surfaceOf(id)));
+      return { ids: ids.map(inVocabulary), byteEnds: byteEnds(new TextEncoder().encode(text), surfaces) };
     },
     decode(ids) {
       for (const id of ids) {
         if (!Number.isInteger(id) || id < 0) throw new EspalierError("input/token-range", `${id} is no token id`);
       }
-      if (ids.length === 0) return "";
-      return library.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+      // Not left to the library, which looks every token up in a list: Gemma has 6249 special ones.
+      const shown = ids.filter((id) => !specialIds.has(id));
+      return shown.length === 0 ? "" : library.decode(shown, { clean_up_tokenization_spaces: false });
     },
   };
+}
+
+const idsOr = (id: number | null, otherwise: readonly number[]): readonly number[] => (id === null ? otherwise : [id]);
+
+/** What the post-processor puts before and after a text. */
+function processed(library: LibraryTokenizer): { begin: readonly number[]; end: readonly number[] } {
+  const alone = library.encode("a", { add_special_tokens: false }).ids;
+  const whole = library.encode("a", { add_special_tokens: true }).ids;
+  const extra = whole.length - alone.length;
+  for (let before = 0; before <= extra; before++) {
+    if (alone.every((id, i) => whole[before + i] === id))
+      return { begin: whole.slice(0, before), end: whole.slice(before + alone.length) };
+  }
+  return { begin: [], end: [] };
+}
+
+function addedTokensUnder(
+  rule: BosRule,
+  around: { readonly begin: readonly number[]; readonly end: readonly number[] },
+  bosId: number | null,
+  textOf: (ids: readonly number[]) => string,
+  where: string,
+): AddedTokens {
+  if (rule === "never") return { begin: [], end: [], described: "BOS never" };
+  const end = around.end.length > 0 ? `, EOS as the tokenizer adds it: ${textOf(around.end)}` : "";
+  if (rule === "auto") return { ...around, described: `BOS as the tokenizer adds it: ${textOf(around.begin)}${end}` };
+  const begin = around.begin.length > 0 ? around.begin : idsOr(bosId, []);
+  if (begin.length > 0) return { begin, end: around.end, described: `BOS always: ${textOf(begin)}${end}` };
+  throw new EspalierError("input/invalid", `the model in ${where} names no BOS that could always stand first`, {
+    hint: "Use --bos auto, which adds what the tokenizer adds.",
+  });
 }
 
 function parsed<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
@@ -105,23 +187,31 @@ function parsed<T>(schema: z.ZodType<T>, value: unknown, where: string): T {
   });
 }
 
+const isVocabulary = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
+// The vocabulary is looked at and not copied: it may have a quarter of a million entries.
 const byteFallback = z.looseObject({
   model: z.looseObject({
     byte_fallback: z.literal(true),
     unk_token: z.string(),
-    vocab: z.record(z.string(), z.number()),
+    vocab: z.custom<Record<string, unknown>>(isVocabulary),
   }),
 });
 
-/** The same tokenizer with the byte tokens it lacks, under ids from `vocabSize` on; null where there is nothing to add. */
-function withAllBytes(json: object, vocabSize: number): { json: object; unknownId: number } | null {
+const byteToken = (b: number): string => `<0x${b.toString(16).toUpperCase().padStart(2, "0")}>`;
+
+/** The bytes that a vocabulary with byte fallback lacks, and its <unk>; null where there is nothing to add. */
+function missingBytes(json: object): { bytes: readonly number[]; unknownId: number } | null {
   const read = byteFallback.safeParse(json);
   if (!read.success) return null;
-  const { model } = read.data;
-  const unknownId = model.vocab[model.unk_token];
-  const names = Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, "0")}>`);
-  const missing = names.filter((name) => !Object.hasOwn(model.vocab, name));
-  if (unknownId === undefined || missing.length === 0) return null;
-  const added = Object.fromEntries(missing.map((name, i) => [name, vocabSize + i]));
-  return { json: { ...read.data, model: { ...model, vocab: { ...model.vocab, ...added } } }, unknownId };
+  const { vocab, unk_token } = read.data.model;
+  const unknownId = vocab[unk_token];
+  const bytes = Array.from({ length: 256 }, (_, b) => b).filter((b) => vocab[byteToken(b)] === undefined);
+  return typeof unknownId === "number" && bytes.length > 0 ? { bytes, unknownId } : null;
+}
+
+/** The same tokenizer with these bytes as tokens, under ids from `vocabSize` on. */
+function withBytes(json: object, bytes: readonly number[], vocabSize: number): object {
+  const { model, ...rest } = byteFallback.parse(json);
+  const added = Object.fromEntries(bytes.map((b, i) => [byteToken(b), vocabSize + i]));
+  return { ...rest, model: { ...model, vocab: Object.assign(Object.create(null), model.vocab, added) } };
 }

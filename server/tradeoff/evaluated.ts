@@ -91,19 +91,21 @@ const measuredOn = z.object({
   limit: z.number().optional(),
   context: z.number().optional(),
   maxTokens: z.number().optional(),
+  bos: z.string().optional(),
   fuseUnknown: z.boolean().optional(),
   tasks: z.string().optional(),
 });
 type MeasuredOn = z.infer<typeof measuredOn>;
 
 /** A short name of what was measured on, fit for an address. */
-export function boardId({ base, text, separator, limit, context, maxTokens, fuseUnknown }: MeasuredOn): string {
+export function boardId({ base, text, separator, limit, context, maxTokens, bos, fuseUnknown }: MeasuredOn): string {
   const rest = JSON.stringify([
     separator ?? null,
     limit ?? null,
     context ?? null,
     maxTokens ?? null,
     fuseUnknown ?? null,
+    ...(bos === undefined || bos === "auto" ? [] : [bos]),
   ]);
   let h = 0x811c9dc5;
   for (const c of rest) h = Math.imul(h ^ (c.codePointAt(0) ?? 0), 0x01000193);

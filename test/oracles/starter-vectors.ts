@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { modelSession } from "../../experiments/models.ts";
 import { heldOutDocuments } from "../../experiments/starter/corpus.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { promptIds } from "../../lib/eval/text-codec.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
@@ -11,7 +12,7 @@ const model = await session.open(fileURLToPath(new URL("../../experiments/starte
 const texts = [...heldOutDocuments("report", 6), "Unknown: Ünïcödé 東京 🙂\n\ttabs"];
 const items = [];
 for (const text of texts) {
-  const ids = model.tokenizer.encode(text, { bos: true });
+  const ids = promptIds(model.tokenizer, text);
   const x = await model.runner.blocks(await model.runner.embed(Int32Array.from(ids), { batch: 1, length: ids.length }));
   const logits = float32Data(await model.runner.logits(x, ids.length - 1, 1));
   items.push({ text, ids, decoded: model.tokenizer.decode(ids), lastLogits: [...logits] });

@@ -9,6 +9,7 @@ import { evaluate } from "../../experiments/evaluate/evaluate.ts";
 import { modelSession } from "../../experiments/models.ts";
 import { generate } from "../../lib/decoder/generate.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";
+import { promptIds } from "../../lib/eval/text-codec.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
 
 const folder = process.env.ESPALIER_REFERENCE;
@@ -50,8 +51,7 @@ test("tinystories-656k: 3.0054 nats a token with one <unk> a byte, 2.9157 with H
 test("stories260K says the text that llama2.c's test_all.py expects of it", async () => {
   const model = await models.open(join(folder, "models/stories260K-hf"));
   const step = await stepModel(engine, model.weights, { context: 256 });
-  const bos = model.tokenizer.bosId ?? 1;
-  const text = model.tokenizer.decode(await generate(step, [bos], { maxTokens: 200 }));
+  const text = model.tokenizer.decode(await generate(step, promptIds(model.tokenizer, ""), { maxTokens: 200 }));
   expect(text).toMatch(
     /^Once upon a time, there was a little girl named Lily\. She loved to play outside in the park\./,
   );

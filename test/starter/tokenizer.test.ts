@@ -20,7 +20,7 @@ test("both give the same tokens for the starter's own text, and the text comes b
   ];
   for (const text of texts) {
     const ids = encode(text);
-    expect(library.encode(text, { bos: false })).toEqual(ids);
+    expect(library.encode(text)).toEqual(ids);
     expect(library.decode(ids)).toBe(text);
     expect(Math.max(...ids)).toBeLessThan(1024);
   }
@@ -42,7 +42,7 @@ const text = fc
 test("both give the same tokens for any text, known letters or not", () => {
   fc.assert(
     fc.property(text, (t) => {
-      expect(library.encode(t, { bos: false })).toEqual(encode(t));
+      expect(library.encode(t)).toEqual(encode(t));
     }),
     { numRuns: 3000 },
   );
