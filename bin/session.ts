@@ -12,15 +12,14 @@ import type { ExperimentContext, UnitStore } from "../experiments/definition.ts"
 import { modelSession } from "../experiments/models.ts";
 import { holdsCheckpoint } from "../lib/checkpoint/checkpoint.ts";
 import { createEngine, type EngineName } from "../lib/engines/create.ts";
+import { elsewhereText } from "../lib/engines/engine.ts";
 import { EspalierError } from "../lib/errors.ts";
 import { writeFileAtomic } from "../lib/files/atomic.ts";
-import { clock, dataDirectory } from "./environment.ts";
+import { clock, configuredEngine, dataDirectory } from "./environment.ts";
 import { progressLine } from "./progress.ts";
 
 /** The checkpoint that comes with the project. */
 export const starterDirectory = fileURLToPath(new URL("../experiments/starter/model", import.meta.url));
-
-export { type EngineName, engineNames as engines } from "../lib/engines/create.ts";
 
 /** The path of a checkpoint: a folder, a .gguf file, `starter`, or where the workbench keeps the model of that id. */
 export async function resolveModel(reference: string): Promise<string> {
@@ -113,9 +112,11 @@ export interface SessionOptions {
 }
 
 export async function openSession(options: SessionOptions, signal: AbortSignal): Promise<CommandSession> {
-  const engine = await createEngine(options.engine ?? "onnxruntime", {
+  const engine = await createEngine(options.engine ?? configuredEngine(), {
     threads: options.threads ?? availableParallelism(),
     tfjsNodePath: process.env.ESPALIER_TFJS_NODE,
+    clock,
+    log: (text) => process.stderr.write(`${text}\n`),
   });
   const models = modelSession(engine, resolveModel);
   const screen = {
@@ -124,6 +125,11 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
     write: (text: string) => process.stderr.write(text),
   };
   const line = progressLine(screen, clock);
+  const log = (text: string): void => {
+    line.clear();
+    process.stderr.write(`${text}\n`);
+  };
+  let closed = false;
   const stored = fileStore(join(dataDirectory(), "units"));
   return {
     engine,
@@ -133,11 +139,11 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
     quiet: options.json ?? false,
     store: options.fresh ? { ...stored, get: async () => undefined } : stored,
     onProgress: (p) => line.report(p),
-    log: (text) => {
-      line.clear();
-      process.stderr.write(`${text}\n`);
-    },
+    log,
     async close() {
+      const elsewhere = closed ? null : elsewhereText(engine);
+      closed = true;
+      if (elsewhere) log(elsewhere);
       line.clear();
       await models.close();
     },

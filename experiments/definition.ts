@@ -85,7 +85,7 @@ export async function runExperiment<Config, U extends Unit, Result, Summary>(
     const report = (share: number): void =>
       context.onProgress?.({ done: i + share, total: units.length, label: unit.label });
     report(0);
-    const key = `${experiment.kind}@${experiment.version} ${context.engine.name} ${unit.key}`;
+    const key = `${experiment.kind}@${experiment.version} ${context.engine.identity} ${unit.key}`;
     const stored = unit.stored === false ? null : experiment.result.safeParse(await context.store.get(key));
     const result = stored?.success ? stored.data : await experiment.run(unit, config, context, report);
     if (stored?.success === false) await context.store.put(key, result);

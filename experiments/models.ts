@@ -48,13 +48,16 @@ export function modelSession(engine: Engine, resolve: (reference: string) => Pro
   const load = async (reference: string): Promise<OpenModel> => {
     const model = await kept(seen, reference, look);
     const weights = await loadWeights(model.checkpoint);
-    return { ...model, weights, runner: new DecoderRunner(engine, weights, compiled) };
+    const runner = new DecoderRunner(engine, weights, compiled);
+    await runner.hold();
+    return { ...model, weights, runner };
   };
   return {
     open: (reference) => kept(opened, reference, load),
     files: (reference) => kept(seen, reference, look),
     async close() {
       for (const model of seen.values()) await (await model).checkpoint.close();
+      for (const model of opened.values()) (await model).runner.letGo();
       for (const exe of compiled.values()) await (await exe).dispose();
       seen.clear();
       opened.clear();

@@ -2,6 +2,7 @@
  * @file The core of the workbench: database, queue, events, artifacts, opened once per process and passed to whatever needs it.
  */
 import { join } from "node:path";
+import { defaultEngine, type EngineName } from "../lib/engines/create.ts";
 import type { Clock } from "../lib/random.ts";
 import { openArtifactStore } from "./artifacts/open.ts";
 import type { ArtifactStore } from "./artifacts/store.ts";
@@ -18,6 +19,8 @@ export interface Core {
   readonly artifacts: ArtifactStore;
   readonly dataDirectory: string;
   readonly clock: DatabaseClock;
+  /** What computes here, in tasks and for what-if. */
+  readonly engine: EngineName;
   close(): Promise<void>;
 }
 
@@ -27,6 +30,8 @@ export interface CoreOptions {
   readonly databaseUrl?: string | undefined;
   readonly artifactsUrl?: string | undefined;
   readonly token?: string | undefined;
+  /** onnxruntime unless given. */
+  readonly engine?: EngineName | undefined;
 }
 
 export async function openCore(options: CoreOptions): Promise<Core> {
@@ -47,6 +52,7 @@ export async function openCore(options: CoreOptions): Promise<Core> {
       artifacts,
       dataDirectory,
       clock,
+      engine: options.engine ?? defaultEngine,
       async close() {
         await events.close();
         await queue.stop().catch(() => undefined);

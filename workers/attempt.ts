@@ -72,7 +72,7 @@ async function jobOf(core: Core, run: Run, threads: number): Promise<{ job: Job;
   }
   await mkdir(workFolder(core, run.id), { recursive: true });
   return {
-    job: { type: "job", runId: run.id, kind: run.kind, config, models, engine: "onnxruntime", threads },
+    job: { type: "job", runId: run.id, kind: run.kind, config, models, engine: core.engine, threads },
     out,
     parent,
   };

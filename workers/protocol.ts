@@ -5,6 +5,7 @@
  * and points of curves, and ends with `done` or `failed`. It knows no database; killing it loses at most the unit it is in.
  */
 import { z } from "zod";
+import { engineNames } from "../lib/engines/create.ts";
 
 export const job = z.object({
   type: z.literal("job"),
@@ -14,7 +15,7 @@ export const job = z.object({
   config: z.record(z.string(), z.unknown()),
   /** Checkpoint folders of the models by id. */
   models: z.record(z.string(), z.string()),
-  engine: z.enum(["onnxruntime", "tensorflow"]),
+  engine: z.enum(engineNames),
   threads: z.number().int().positive(),
 });
 export type Job = z.infer<typeof job>;

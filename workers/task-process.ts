@@ -3,8 +3,11 @@ import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 /** `heapMegabytes` bounds JavaScript's heap; what native code takes is watched by whoever starts it. */
-export function forkTask(file: "task.ts" | "what-if-task.ts", options: { heapMegabytes: number }): ChildProcess {
-  return fork(fileURLToPath(new URL(`./${file}`, import.meta.url)), [], {
+export function forkTask(
+  file: "task.ts" | "what-if-task.ts",
+  options: { heapMegabytes: number; args?: readonly string[] },
+): ChildProcess {
+  return fork(fileURLToPath(new URL(`./${file}`, import.meta.url)), options.args ?? [], {
     execArgv: ["--import", import.meta.resolve("tsx"), `--max-old-space-size=${options.heapMegabytes}`],
     serialization: "advanced",
     stdio: ["ignore", "pipe", "pipe", "ipc"],

@@ -4,6 +4,7 @@ import { runExperiment } from "../experiments/definition.ts";
 import { modelSession } from "../experiments/models.ts";
 import { experimentOf } from "../experiments/registry.ts";
 import { createEngine } from "../lib/engines/create.ts";
+import { elsewhereText } from "../lib/engines/engine.ts";
 import { type ErrorCode, EspalierError, errorCodes, toEspalierError } from "../lib/errors.ts";
 import { cleanUpTemporaryOutput } from "../lib/files/atomic.ts";
 import { type Job, type Request, type ToHost, toTask } from "./protocol.ts";
@@ -11,6 +12,7 @@ import { type Job, type Request, type ToHost, toTask } from "./protocol.ts";
 const METRICS_MS = 250;
 const MEMORY_MS = 500;
 
+const clock = { nowMs: () => performance.timeOrigin + performance.now() };
 const stop = new AbortController();
 const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: EspalierError) => void }>();
 let lastId = 0;
@@ -53,6 +55,8 @@ async function run(job: Job): Promise<unknown> {
   const engine = await createEngine(job.engine, {
     threads: job.threads,
     tfjsNodePath: process.env.ESPALIER_TFJS_NODE,
+    clock,
+    log: (line) => tell({ type: "log", line }),
   });
   tell({ type: "started", engine: engine.description });
   const models = modelSession(engine, async (reference) => {
@@ -74,7 +78,7 @@ async function run(job: Job): Promise<unknown> {
     models,
     store,
     checkpoints,
-    clock: { nowMs: () => performance.timeOrigin + performance.now() },
+    clock,
     signal: stop.signal,
     onProgress(progress) {
       const now = performance.now();
@@ -92,6 +96,8 @@ async function run(job: Job): Promise<unknown> {
     const config = experiment.config.parse(job.config);
     return await runExperiment(experiment, config, context);
   } finally {
+    const elsewhere = elsewhereText(engine);
+    if (elsewhere) tell({ type: "log", line: elsewhere });
     flush();
     for (const timer of timers) clearInterval(timer);
     await models.close();

@@ -37,7 +37,7 @@ export function whatIfService(core: Core): WhatIfService {
   };
   const start = (): Promise<ChildProcess> =>
     new Promise((resolve, reject) => {
-      const c = forkTask("what-if-task.ts", { heapMegabytes: 4096 });
+      const c = forkTask("what-if-task.ts", { heapMegabytes: 4096, args: [core.engine] });
       let said = "";
       c.stderr?.setEncoding("utf8").on("data", (text: string) => {
         said = (said + text).slice(-2000);

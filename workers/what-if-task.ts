@@ -4,7 +4,7 @@ import { z } from "zod";
 import { type ModelSession, modelSession } from "../experiments/models.ts";
 import { openWhatIf, type WhatIf } from "../experiments/what-if/what-if.ts";
 import { throwIfCancelled } from "../lib/cancel.ts";
-import { createEngine } from "../lib/engines/create.ts";
+import { createEngine, engineNamed } from "../lib/engines/create.ts";
 import { toEspalierError } from "../lib/errors.ts";
 import { WarmModels } from "./warm-models.ts";
 import { type FromWhatIf, toWhatIf, type WhatIfQuestion } from "./what-if-protocol.ts";
@@ -20,7 +20,7 @@ interface WarmModel {
 
 const onText = z.object({ text: z.string(), separator: z.string().nullable() });
 const clock = { nowMs: () => performance.timeOrigin + performance.now() };
-const engine = await createEngine("onnxruntime", { threads: availableParallelism() });
+const engine = await createEngine(engineNamed(process.argv[2]), { threads: availableParallelism(), clock });
 const models = new WarmModels<WarmModel>(
   MODELS,
   async (folder) => {

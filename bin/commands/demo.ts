@@ -17,7 +17,7 @@ import { heatMap } from "../heat-map.ts";
 import { fixed, percent } from "../numbers.ts";
 import { duration, progressLine, remaining } from "../progress.ts";
 import { openWorkbenchSession } from "../workbench-session.ts";
-import { commonOptions, printResult } from "./experiment-command.ts";
+import { commonOptions, engineHelp, printResult } from "./experiment-command.ts";
 import { cardText } from "./export.ts";
 import { tradeoffTable } from "./tradeoff.ts";
 
@@ -45,17 +45,18 @@ export function addDemo(program: Command, signal: AbortSignal): void {
   addFlags(command, demoConfig);
   command
     .option("--json", "Print one JSON object on standard output and nothing else")
+    .option("--engine <name>", engineHelp)
     .option("--threads <integer>", "Threads of a task [default: all cores]");
   command.action(async () => {
     const given: Record<string, unknown> = command.opts();
     const config = parseFlags(demoConfig, given);
-    const { json, threads } = commonOptions(given);
+    const { json, threads, engine } = commonOptions(given);
     const say = (text: string): void => {
       if (!json) process.stdout.write(`${text}\n`);
     };
     requireReplaceable(join(config.out, "package"), { replace: true });
     const started = clock.nowMs();
-    const session = await openWorkbenchSession({ computes: true, threads });
+    const session = await openWorkbenchSession({ computes: true, threads, engine });
     try {
       const { out, ...options } = config;
       const { study } = await session.client.studies.startStarter.mutate(options);

@@ -2,10 +2,11 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { type Experiment, runExperiment, type Unit } from "../../experiments/definition.ts";
+import { defaultEngine, type EngineName, engineNamed, engineNames } from "../../lib/engines/create.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { addFlags, parseFlags } from "../flags.ts";
 import { checkOutputs } from "../output-check.ts";
-import { type CommandSession, type EngineName, engines, openSession } from "../session.ts";
+import { type CommandSession, openSession } from "../session.ts";
 
 export interface CommonOptions {
   json?: boolean;
@@ -14,23 +15,24 @@ export interface CommonOptions {
   fresh?: boolean;
 }
 
+export const engineHelp = `What computes (${engineNames.join(", ")}) [default: ESPALIER_ENGINE, or ${defaultEngine}]`;
+
+/** The engine that was asked for, if one was. Throws `input/invalid`. */
+export const engineFlag = (given: unknown): EngineName | undefined =>
+  given === undefined ? undefined : engineNamed(String(given), "--engine");
+
 /** `--json`, `--engine`, `--threads`: the same everywhere. */
 export function addCommonFlags(command: Command): Command {
   return command
     .option("--json", "Print one JSON object on standard output and nothing else")
-    .option("--engine <name>", `What computes (${engines.join(", ")}) [default: onnxruntime]`)
+    .option("--engine <name>", engineHelp)
     .option("--threads <integer>", "Threads for the engine [default: all cores]")
     .option("--fresh", "Measure again what is already stored");
 }
 
 /** The common options of what commander parsed; throws `input/invalid`. */
 export function commonOptions(given: Record<string, unknown>): CommonOptions {
-  const engine = engines.find((e) => e === given.engine);
-  if (given.engine !== undefined && !engine) {
-    throw new EspalierError("input/invalid", `--engine: there is no engine ${String(given.engine)}`, {
-      hint: `One of ${engines.join(", ")}.`,
-    });
-  }
+  const engine = engineFlag(given.engine);
   const threads = given.threads === undefined ? undefined : Number(given.threads);
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256)) {
     throw new EspalierError(

@@ -13,6 +13,7 @@ import { type PageHandler, startServer } from "../../server/http.ts";
 import { startHost } from "../../workers/host.ts";
 import { openWorkbench } from "../../workers/workbench.ts";
 import { coreOptions, hostOptions } from "../workbench-session.ts";
+import { engineFlag, engineHelp } from "./experiment-command.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -22,14 +23,15 @@ export function addStart(program: Command, signal: AbortSignal): void {
     .description("The workbench in the browser, worker host included")
     .option("--port <integer>", "port to listen on [default: PORT or 3000]")
     .option("--dev", "pages compiled as they are opened, for working on them")
+    .option("--engine <name>", engineHelp)
     .option("--no-host", "compute nothing here; hosts elsewhere do")
     .option("--no-pages", "answer the API and keep runs, without pages for browsers")
-    .action(async (options: { port?: string; dev?: boolean; host: boolean; pages: boolean }) => {
+    .action(async (options: { port?: string; dev?: boolean; engine?: string; host: boolean; pages: boolean }) => {
       const port = Number(options.port ?? process.env.PORT ?? 3000);
       if (!Number.isInteger(port) || port < 0 || port > 65535)
         throw new EspalierError("input/invalid", `${options.port ?? process.env.PORT} is no port`);
       const address = process.env.HOST || "127.0.0.1";
-      const core = coreOptions();
+      const core = coreOptions(engineFlag(options.engine));
       checkBinding(address, core.token);
       const isDevelopment = options.dev ?? false;
       if (options.pages && !isDevelopment) await buildPages();
@@ -67,9 +69,10 @@ export function addStart(program: Command, signal: AbortSignal): void {
   program
     .command("worker")
     .description("Compute runs of a shared database (DATABASE_URL) on this machine")
+    .option("--engine <name>", engineHelp)
     .option("--slots <integer>", "tasks at a time [default: 1]")
-    .action(async (options: { slots?: string }) => {
-      const core = coreOptions();
+    .action(async (options: { engine?: string; slots?: string }) => {
+      const core = coreOptions(engineFlag(options.engine));
       if (!core.databaseUrl)
         throw new EspalierError(
           "input/invalid",

@@ -121,8 +121,7 @@ function joinedFunctions(engine: Engine, { description, entries }: ReadFunctionS
     },
     userDefined: { ...opened[0]?.own.userDefined, ...(joined ? { [INTERFACE_KEY]: JSON.stringify(joined) } : {}) },
     engine: {
-      name: engine.name,
-      description: engine.description,
+      ...engine,
       compile(fn, options) {
         const found = opened.find((o) => o.named === fn);
         return found ? found.own.engine.compile(found.main, options) : engine.compile(fn, options);

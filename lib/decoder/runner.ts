@@ -5,6 +5,7 @@
  * boundary is in the caller's hands, so an ablation in layer ℓ needs to re-run only the layers from ℓ on.
  */
 
+import { release } from "../engines/device-tensor.ts";
 import type { Engine, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import type { MilFunction } from "../mil/program.ts";
@@ -31,8 +32,8 @@ import { type DecoderWeights, headWeight, layerWeights, perLayerRows, weight } f
 export type Gates = Partial<Record<GateKind, Tensor>>;
 
 /** Rows of logits the head makes at once: few enough for the cache, enough for an efficient product, and never 2^23 elements. */
-function headRows(vocab: number): number {
-  const [cached, efficient, most] = [2 ** 18 / vocab, 128, 2 ** 23 / vocab];
+function headRows(vocab: number, tokensPerCall: number): number {
+  const [cached, efficient, most] = [2 ** 18 / vocab, tokensPerCall / 8, 2 ** 23 / vocab];
   return Math.max(1, Math.floor(Math.min(most, Math.max(cached, efficient))));
 }
 
@@ -40,6 +41,7 @@ export class DecoderRunner {
   readonly weights: DecoderWeights;
   readonly engine: Engine;
   private readonly compiled: Map<string, Promise<Executable>>;
+  private readonly held = new Map<Tensor, Tensor>();
 
   /** Runners of models of the same architecture may share `compiled`, since programs hold no weights. */
   constructor(engine: Engine, weights: DecoderWeights, compiled: Map<string, Promise<Executable>> = new Map()) {
@@ -50,6 +52,21 @@ export class DecoderRunner {
 
   get programs(): Map<string, Promise<Executable>> {
     return this.compiled;
+  }
+
+  /** Puts the weights on the engine's device, where every run finds them until `letGo`. They must not change meanwhile. */
+  async hold(): Promise<void> {
+    for (const t of this.weights.tensors.values()) if (!this.held.has(t)) this.held.set(t, await this.engine.upload(t));
+  }
+
+  letGo(): void {
+    for (const [host, t] of this.held) if (t !== host) release(t);
+    this.held.clear();
+  }
+
+  /** A weight where a run finds it soonest. */
+  private at(w: Tensor): Tensor {
+    return this.held.get(w) ?? w;
   }
 
   private executable(key: string, make: () => MilFunction): Promise<Executable> {
@@ -77,7 +94,7 @@ export class DecoderRunner {
     const roles = arch.perLayer ? ["embedding", "perLayerContext", "perLayerContextNorm"] : ["embedding"];
     const out = await exe.run({
       ids: i32([shape.batch, shape.length], ids),
-      ...Object.fromEntries(roles.map((role) => [role, weight(this.weights, role)])),
+      ...Object.fromEntries(roles.map((role) => [role, this.at(weight(this.weights, role))])),
       ...(await perLayerRows(this.weights, ids, shape.batch)),
     });
     return {
@@ -112,7 +129,7 @@ export class DecoderRunner {
     const exe = await this.executable(key, () => blockProgram(arch, index, { batch, length }, kinds, part, taps));
     const inputs: Record<string, Tensor> = { x };
     for (const [role, w] of Object.entries(layerWeights(this.weights, index)))
-      if (part === "block" || partOfRole(role as LayerTensor) === part) inputs[role] = w;
+      if (part === "block" || partOfRole(role as LayerTensor) === part) inputs[role] = this.at(w);
     for (const k of kinds) inputs[`gate_${k}`] = gates[k] as Tensor;
     const vectors = stream.perLayer[index];
     if (vectors && part !== "attention") inputs.perLayer = atBatch(vectors, batch);
@@ -159,8 +176,8 @@ export class DecoderRunner {
       x,
       attended,
       without: i32([copies * each], Int32Array.from(lists.flat())),
-      output: output as Tensor,
-      ...(postAttentionNorm ? { postAttentionNorm } : {}),
+      output: this.at(output as Tensor),
+      ...(postAttentionNorm ? { postAttentionNorm: this.at(postAttentionNorm) } : {}),
     });
     return { ...rest, x: y as Tensor };
   }
@@ -221,12 +238,12 @@ export class DecoderRunner {
     const exe = await this.executable(`head input|${this.archKey()}|${rows}`, () =>
       headInputProgram(this.weights.arch, rows),
     );
-    const out = await exe.run({ x: rowSlice(x, 0, rows), finalNorm: weight(this.weights, "finalNorm") });
+    const out = await exe.run({ x: rowSlice(x, 0, rows), finalNorm: this.at(weight(this.weights, "finalNorm")) });
     return out.n as Tensor;
   }
 
   private headInputs(): Record<string, Tensor> {
-    return { finalNorm: weight(this.weights, "finalNorm"), head: headWeight(this.weights) };
+    return { finalNorm: this.at(weight(this.weights, "finalNorm")), head: this.at(headWeight(this.weights)) };
   }
 
   private async headChunks(
@@ -238,7 +255,7 @@ export class DecoderRunner {
     take: (out: Record<string, Tensor>, at: number) => void,
   ): Promise<void> {
     const total = rowsOf(x);
-    const limit = headRows(this.weights.arch.vocab);
+    const limit = headRows(this.weights.arch.vocab, this.engine.tokensPerCall);
     for (let at = 0; at < total; at += limit) {
       const rows = Math.min(limit, total - at);
       const exe = await this.executable(`${kind}|${this.archKey()}|${rows}`, () => make(rows));
@@ -250,6 +267,7 @@ export class DecoderRunner {
   }
 
   async dispose(): Promise<void> {
+    this.letGo();
     for (const exe of this.compiled.values()) await (await exe).dispose();
     this.compiled.clear();
   }

@@ -2,6 +2,7 @@
  * @file A decoder in memory as a step model: cached programs in fp32 with the weights as inputs.
  */
 import type { Engine } from "../engines/engine.ts";
+import type { Tensor } from "../mil/tensor.ts";
 import { fp32 } from "../mil/types.ts";
 import { cachedProgram } from "./cached-program.ts";
 import type { StepModel } from "./generate.ts";
@@ -32,12 +33,14 @@ export async function stepModel(
   const decode = await compile("decode", 1);
   const length = options.prefillLength;
   const prefill = length ? { executable: await compile("prefill", length), length } : undefined;
+  const inputs: Record<string, Tensor> = {};
+  for (const [name, t] of tensors) inputs[name] = await engine.upload(t);
   return plainStepModel({
     vocab: arch.vocab,
     context: options.context,
     decode,
     prefill,
-    inputs: Object.fromEntries(tensors),
+    inputs,
     inputsOf: (tokens) => perLayerRows(weights, tokens, 1),
   });
 }

@@ -114,8 +114,7 @@ export function pipelineEngine(
     program: { opset: first.opset, functions, defaultFunction: first.defaultFunction },
     userDefined,
     engine: {
-      name: engine.name,
-      description: engine.description,
+      ...engine,
       compile(fn, options) {
         const own = parts.get(fn);
         return own ? compilePipeline(engine, own, outputs[fn.name] ?? [], options) : engine.compile(fn, options);

@@ -46,7 +46,7 @@ function watched(inner: Engine): { engine: Engine; seen: { compiled: number } } 
     seen.compiled++;
     return inner.compile(fn, options);
   };
-  return { engine: { ...inner, name: inner.name, description: inner.description, compile }, seen };
+  return { engine: { ...inner, compile }, seen };
 }
 
 /** The logits along a text, in a chunk first and one by one afterwards. */

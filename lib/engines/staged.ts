@@ -58,8 +58,7 @@ export function stagedEngine(engine: Engine, limitBytes: number, programs?: read
     return Object.fromEntries(call.known);
   };
   return {
-    name: engine.name,
-    description: engine.description,
+    ...engine,
     async compile(fn, compileOptions) {
       if (replayed < 0) functions.set(fn.name, fn);
       options = compileOptions;

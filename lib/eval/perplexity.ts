@@ -41,7 +41,7 @@ export async function sequenceLosses(
   const results = new Array<SequenceLoss>(sequences.length);
   const total = sequences.reduce((n, s) => n + predictedTokens(s), 0);
   let done = 0;
-  for (const batch of padIntoBatches(sequences, options.tokensPerBatch)) {
+  for (const batch of padIntoBatches(sequences, options.tokensPerBatch ?? runner.engine.tokensPerCall)) {
     throwIfCancelled(options.signal);
     const stream = async (r: DecoderRunner) => r.blocks(await r.embed(batch.ids, batch.shape));
     const x = await stream(runner);

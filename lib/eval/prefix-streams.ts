@@ -56,7 +56,7 @@ export class PrefixStreams {
 
   private constructor(runner: DecoderRunner, sequences: readonly TokenSequence[], options: PrefixOptions) {
     const { arch } = runner.weights;
-    const { budgetBytes = BUDGET_BYTES, tokensPerBatch = 1024, firstTokens } = options;
+    const { budgetBytes = BUDGET_BYTES, tokensPerBatch = runner.engine.tokensPerCall, firstTokens } = options;
     this.runner = runner;
     this.sequences = sequences;
     const groups =

@@ -145,7 +145,7 @@ export const systemRouter = router({
           (s) => s.bavail * s.bsize,
           () => 0,
         ),
-        engine: "onnxruntime",
+        engine: ctx.core.engine,
       },
       lastEvent: await ctx.core.events.lastSeq(),
     };

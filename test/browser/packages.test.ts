@@ -6,7 +6,7 @@ import { parsePairingUrl, sendReport } from "../../experiments/probe/send.ts";
 import { simulatePhone } from "../../experiments/probe/simulate.ts";
 import { publishedParameters } from "../../lib/cost/parameters.ts";
 import { profileProgram } from "../../lib/cost/profile.ts";
-import { createEngine } from "../../lib/engines/create.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
 import { type Client, httpClient } from "../../server/api/client.ts";
@@ -75,7 +75,7 @@ test("before any report there is only pairing: a QR code and a code that runs do
   await page.getByText("Unattended, from a Mac with Xcode").click();
   const link = /--link '([^']+)'/.exec((await page.locator(".package-script pre").textContent()) ?? "")?.[1] ?? "";
   const report = await simulatePhone(folder, {
-    engine: await createEngine("onnxruntime", { threads: 1 }),
+    engine: await createOnnxRuntimeEngine({ threads: 1 }),
     clock: { nowMs: () => performance.timeOrigin + performance.now() },
     timedTokens: 6,
     timedCalls: 1,

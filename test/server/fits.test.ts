@@ -11,7 +11,7 @@ import { estimateProgram } from "../../lib/cost/estimate.ts";
 import type { CostParameters } from "../../lib/cost/model.ts";
 import { publishedParameters } from "../../lib/cost/parameters.ts";
 import { type PackageProfile, profileProgram } from "../../lib/cost/profile.ts";
-import { createEngine } from "../../lib/engines/create.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
 import type { Core } from "../../server/core.ts";
@@ -36,7 +36,7 @@ beforeAll(async () => {
   const clock = testClock();
   core = await openTestCore("embedded", clock);
   const folder = join(await mkdtemp(join(tmpdir(), "espalier-fits-")), "package");
-  const engine = await createEngine("onnxruntime", { threads: 1 });
+  const engine = await createOnnxRuntimeEngine({ threads: 1 });
   const models = modelSession(engine, async () => starter);
   const sizes = { contexts: [64, 128], prefill: [16], checkTokens: 16 };
   const config = exportConfig.parse({ model: "starter", out: folder, name: "Starter", ...sizes });

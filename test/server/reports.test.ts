@@ -9,7 +9,7 @@ import { exportConfig, exportExperiment } from "../../experiments/export/export.
 import { modelSession } from "../../experiments/models.ts";
 import { parsePairingUrl, sendReport } from "../../experiments/probe/send.ts";
 import { simulatePhone } from "../../experiments/probe/simulate.ts";
-import { createEngine } from "../../lib/engines/create.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import { MAX_REPORT_BYTES, type Report } from "../../lib/report/report.ts";
 import { type Client, httpClient } from "../../server/api/client.ts";
@@ -41,7 +41,7 @@ beforeAll(async () => {
   clock = testClock();
   core = await openTestCore("embedded", clock);
   folder = join(await mkdtemp(join(tmpdir(), "espalier-probe-")), "package");
-  const engine = await createEngine("onnxruntime", { threads: 1 });
+  const engine = await createOnnxRuntimeEngine({ threads: 1 });
   const models = modelSession(engine, async () => starter);
   const sizes = { contexts: [64], prefill: [16], checkTokens: 16 };
   const config = exportConfig.parse({ model: "starter", out: folder, name: "Starter", ...sizes });
@@ -109,7 +109,7 @@ test("the package, executed from the export alone, says what its golden vectors 
 
 test("the plain layout is driven and held to its golden vectors as well", async () => {
   const plain = join(await mkdtemp(join(tmpdir(), "espalier-probe-")), "plain");
-  const engine = await createEngine("onnxruntime", { threads: 1 });
+  const engine = await createOnnxRuntimeEngine({ threads: 1 });
   const models = modelSession(engine, async () => starter);
   const sizes = { layout: "plain", contexts: [64], prefill: [16], checkTokens: 16 };
   const config = exportConfig.parse({ model: "starter", out: plain, name: "Plain", ...sizes });
@@ -302,7 +302,7 @@ test("a package that was changed after the export is not measured", async () => 
   const path = join(folder, "Starter.mlpackage", "Manifest.json");
   const before = await readFile(path);
   await writeFile(path, `${before} `);
-  const engine = await createEngine("onnxruntime", { threads: 1 });
+  const engine = await createOnnxRuntimeEngine({ threads: 1 });
   await expect(simulatePhone(folder, { engine, clock, memoryBytes: () => 1 })).rejects.toMatchObject({
     code: "input/invalid",
   });

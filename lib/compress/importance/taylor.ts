@@ -70,7 +70,7 @@ export async function gateGradients(
   const kinds = [...new Set(units.flatMap((u) => kindsOf(u, arch)))].sort();
   const compiled = new Map<string, Executable>();
   const result = units.map((unit) => ({ unit, perSequence: new Float64Array(sequences.length) }));
-  const batches = padIntoBatches(sequences, options.tokensPerBatch ?? 1024);
+  const batches = padIntoBatches(sequences, options.tokensPerBatch ?? engine.tokensPerCall);
   let done = 0;
   for (const batch of batches) {
     throwIfCancelled(options.signal);

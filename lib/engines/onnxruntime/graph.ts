@@ -51,6 +51,12 @@ export class OnnxGraph {
   private readonly outputs: ValueInfoProto[] = [];
   private readonly known = new Map<string, string>();
   private counter = 0;
+  private readonly fusesProducts: boolean;
+
+  /** `fusesProducts`: the provider that runs this has `FusedMatMul`. */
+  constructor({ fusesProducts = true }: { fusesProducts?: boolean } = {}) {
+    this.fusesProducts = fusesProducts;
+  }
 
   private fresh(base: string): string {
     return `${base}.${this.counter++}`;
@@ -146,8 +152,31 @@ export class OnnxGraph {
     return this.node("Reshape", [x, this.int64(shape)], shape.includes(0) ? { allowzero: 1 } : {});
   }
 
+  /** scale · x y over batches, either transposed in its last two axes. */
+  product(
+    [x, xRank]: readonly [name: string, rank: number],
+    [y, yRank]: readonly [name: string, rank: number],
+    how: { readonly transposeX?: boolean; readonly transposeY?: boolean; readonly scale?: number },
+  ): string {
+    const { transposeX = false, transposeY = false, scale = 1 } = how;
+    if (this.fusesProducts) {
+      const attributes = { transA: Number(transposeX), transB: Number(transposeY), alpha: { float: scale } };
+      return this.node("FusedMatMul", [x, y], attributes, "com.microsoft");
+    }
+    const swapped = (name: string, rank: number): string =>
+      this.node("Transpose", [name], { perm: [...Array(rank - 2).keys(), rank - 1, rank - 2] });
+    const plain = this.node("MatMul", [transposeX ? swapped(x, xRank) : x, transposeY ? swapped(y, yRank) : y]);
+    return scale === 1 ? plain : this.node("Mul", [plain, this.float(scale)]);
+  }
+
   cast(x: string, to: OnnxType): string {
     return this.node("Cast", [x], { to: typeCodes[to] });
+  }
+
+  nodeNames(): Map<string, string[]> {
+    const names = new Map<string, string[]>();
+    for (const { opType, name } of this.nodes) names.set(opType, [...(names.get(opType) ?? []), name]);
+    return names;
   }
 
   /** The whole model as `ModelProto` bytes. */

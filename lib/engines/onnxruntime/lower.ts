@@ -60,6 +60,8 @@ export interface LoweredFunction {
   readonly states: readonly LoweredState[];
   /** Constants to give to every run, by input name. */
   readonly constants: ReadonlyMap<string, HostConstant>;
+  /** Names of the graph's nodes by type. */
+  readonly nodes: ReadonlyMap<string, readonly string[]>;
 }
 
 export interface LoweringOptions {
@@ -70,6 +72,8 @@ export interface LoweringOptions {
   readonly embeddedLimitBytes: number;
   /** Patterns of `fusion/` are used unless fp16 is rounded; `false` lowers every operation by itself. */
   readonly fuse?: boolean;
+  /** The provider has `FusedMatMul`; true unless given. */
+  readonly fusesProducts?: boolean;
 }
 
 /** `decoded` holds the constants of `fn`. Throws `program/unsupported-op` naming an op that has no lowering. */
@@ -78,7 +82,7 @@ export function lowerFunction(
   decoded: ReadonlyMap<Value, HostConstant>,
   options: LoweringOptions,
 ): LoweredFunction {
-  const g = new OnnxGraph();
+  const g = new OnnxGraph({ fusesProducts: options.fusesProducts ?? true });
   const names = new Map<Value, string>();
   const constants = new Map<string, HostConstant>();
   const stateNames = new Map<Value, { current: string; written: boolean }>();
@@ -160,7 +164,7 @@ export function lowerFunction(
     if (output) g.output(output, state.current, onnxType(type.dtype), type.shape);
     states.push({ name: value.name, type, input: value.name, output });
   }
-  return { model: g.model(fn.name), states, constants };
+  return { model: g.model(fn.name), states, constants, nodes: g.nodeNames() };
 }
 
 function lowerOperation(

@@ -7,13 +7,14 @@
  * operations, keeping weights on the device between runs.
  */
 import { EspalierError } from "../../errors.ts";
-import { float16FromFloat32, roundToFloat16 } from "../../float16.ts";
+import { roundToFloat16 } from "../../float16.ts";
 import { argumentsOf, type OpArguments } from "../../mil/op.ts";
 import { type MilFunction, type Operation, operandValues, type Value } from "../../mil/program.ts";
-import { newData, type Tensor } from "../../mil/tensor.ts";
+import type { Tensor } from "../../mil/tensor.ts";
 import { elementCount, sameShape, sameType, showType, type TensorType } from "../../mil/types.ts";
 import { ConstantPool, type HostConstant, hostData } from "../constants.ts";
-import type { CompileOptions, Engine, EngineState, Executable } from "../engine.ts";
+import { type CompileOptions, type Engine, type EngineState, type Executable, inHostMemory } from "../engine.ts";
+import { checkInitialStates, checkInputs, fromHostData } from "../host.ts";
 import {
   type LoadedTensorFlow,
   loadTensorFlow,
@@ -50,7 +51,9 @@ export async function createTensorFlowEngine(options: TensorFlowOptions = {}): P
   const loaded = await loadTensorFlow(options);
   const pool = new ConstantPool();
   return {
+    ...inHostMemory,
     name: "tensorflow",
+    identity: "tensorflow",
     description: loaded.description,
     compile: async (fn, compileOptions = {}) =>
       new TensorFlowExecutable(loaded, planFunction(fn, await pool.valuesOf(fn)), compileOptions),
@@ -123,16 +126,7 @@ function tensorTypeOf(where: string, value: Value): TensorType {
 }
 
 /** The backend's data as a tensor of the MIL type, in an array of its own. */
-function fromBackend(type: TensorType, t: TfTensor): Tensor {
-  const { dtype, shape } = type;
-  const data = t.dataSync();
-  if (data instanceof Float32Array) {
-    return { dtype, shape, data: dtype === "fp16" ? float16FromFloat32(data) : data.slice() };
-  }
-  const own = newData(dtype, data.length);
-  own.set(data);
-  return { dtype, shape, data: own };
-}
+const fromBackend = (type: TensorType, t: TfTensor): Tensor => fromHostData(type, t.dataSync().slice());
 
 interface HeldState {
   readonly type: TensorType;
@@ -183,14 +177,8 @@ class TensorFlowExecutable implements Executable {
   }
 
   makeState(initial: Record<string, Tensor> = {}): EngineState {
-    for (const [name, found] of Object.entries(initial)) {
-      const expected = this.plan.states.find((s) => s.value.name === name)?.type;
-      const actual: TensorType = { kind: "tensor", dtype: found.dtype, shape: found.shape };
-      if (!expected || !sameType(expected, actual)) {
-        const wanted = expected ? `must be ${showType(expected)}` : "is none of its states";
-        throw new EspalierError("input/invalid", `${this.fn.name}: state ${name} ${wanted}, found ${showType(actual)}`);
-      }
-    }
+    const states = this.plan.states.map(({ value, type }) => ({ name: value.name, type }));
+    checkInitialStates(this.fn, states, initial);
     return new TensorFlowState(this.loaded, this.plan, initial);
   }
 
@@ -344,36 +332,5 @@ class TensorFlowExecutable implements Executable {
       `${this.fn.name} keeps state (${states.map(({ value }) => value.name).join(", ")}), found ${state ? (disposed ? "a disposed one" : "one of another program") : "none"}`,
       { hint: "Give the result of makeState() of this executable, or of one with the same states." },
     );
-  }
-}
-
-function checkInputs(fn: MilFunction, inputs: Record<string, Tensor>): void {
-  const types = new Map(fn.inputs.map((i) => [i.name, i.type]));
-  for (const [name, found] of Object.entries(inputs)) {
-    const expected = types.get(name);
-    if (expected?.kind !== "tensor") {
-      throw new EspalierError("input/invalid", `${fn.name} has no input "${name}"`, {
-        hint: `Its inputs are ${[...types.keys()].join(", ") || "none"}.`,
-      });
-    }
-    if (found.dtype !== expected.dtype || !sameShape(found.shape, expected.shape)) {
-      const actual = showType({ kind: "tensor", dtype: found.dtype, shape: found.shape });
-      throw new EspalierError(
-        "input/invalid",
-        `${fn.name}: input ${name} must be ${showType(expected)}, found ${actual}`,
-      );
-    }
-    const length = elementCount(expected.shape);
-    if (found.data.length !== length || found.data.constructor !== newData(expected.dtype, 0).constructor) {
-      throw new EspalierError(
-        "input/invalid",
-        `${fn.name}: input ${name} ${showType(expected)} needs ${length} elements in its own array type, found ${found.data.length} in ${found.data.constructor.name}`,
-      );
-    }
-  }
-  for (const [name, type] of types) {
-    if (type.kind === "tensor" && !(name in inputs)) {
-      throw new EspalierError("input/invalid", `${fn.name}: input ${name} ${showType(type)} is missing`);
-    }
   }
 }

@@ -142,8 +142,7 @@ function emitTiles(g: OnnxGraph, nameOf: (v: Value) => string, attention: Attent
     const q = g.reshape(cut(grouped, 3, tile.rows, rows), [batch, groups, perGroup * n, depth]);
     const k = cut(nameOf(key), 2, tile.keys, total);
     const v = cut(nameOf(value), 2, tile.keys, total);
-    const transposed = { transA: 0, transB: 1, alpha: { float: 1 } };
-    let scores = g.node("FusedMatMul", [q, k], transposed, "com.microsoft");
+    let scores = g.product([q, 4], [k, 4], { transposeY: true });
     if (softcap !== null) {
       const bounded = g.node("Tanh", [g.node("Mul", [scores, g.float(1 / softcap)])]);
       scores = g.node("Mul", [bounded, g.float(softcap)]);
