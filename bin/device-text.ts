@@ -1,5 +1,6 @@
 /** @file What the lint and the cost model say, for people at a terminal. */
 import type { Modelled } from "../lib/cost/estimate.ts";
+import { speedRange } from "../lib/cost/range.ts";
 import type { LintResult } from "../lib/export/coreml/lint/lint.ts";
 import { bytes, fixed, table } from "./numbers.ts";
 
@@ -28,11 +29,13 @@ export function modelledLines(m: Modelled): string[] {
   const rows = m.devices.flatMap((d) =>
     d.decode.map((c) => {
       const prefill = d.prefill.filter((p) => p.context === c.context).map((p) => speed(p.tokensPerSecond));
-      return [d.name, String(c.context), speed(c.tokensPerSecond), prefill.at(-1) ?? "", fixed(c.ms.totalMs, 2)];
+      const { low, high } = speedRange(d.device);
+      const range = `${speed(low * c.tokensPerSecond)} – ${speed(high * c.tokensPerSecond)}`;
+      return [d.name, String(c.context), speed(c.tokensPerSecond), range, prefill.at(-1) ?? "", fixed(c.ms.totalMs, 2)];
     }),
   );
   return [
-    `modelled         memory ${bytes(m.peakMemoryBytes)}; not measured, within about 2.5 times`,
-    ...table(["device", "context", "decode tokens/s", "prefill tokens/s", "ms a token"], rows).split("\n"),
+    `modelled         memory ${bytes(m.peakMemoryBytes)}; not measured: the range is how far published figures lay from the model`,
+    ...table(["device", "context", "decode tokens/s", "range", "prefill tokens/s", "ms a token"], rows).split("\n"),
   ];
 }

@@ -12,9 +12,10 @@ export const parameterWords: Record<keyof CostParameters, string> = {
   macTflops: "Mac engine, TFLOP/s",
   tableUs: "a palette table, µs",
   crowdedTableUs: "a crowded palette table, µs more",
-  cacheGbps: "reading the cache, GB/s",
+  cacheGbps: "reading the cache on an M4, GB/s",
   notchSlowdown: "weights in the DMA notch, times slower",
   handOverMs: "a hand-over between units, ms",
   operationUs: "an operation, µs",
-  callMs: "a prediction, ms",
+  callMs: "a prediction on an iPhone, ms",
+  macCallMs: "a prediction on a Mac, ms",
 };

@@ -22,6 +22,7 @@ import { type CostParameters, callTime, parameterNames } from "./model.ts";
 import { publishedFit, publishedParameters, startingParameters } from "./parameters.ts";
 import { programWorkload } from "./program-workload.ts";
 import { publishedFigures } from "./published.ts";
+import { speedRange } from "./range.ts";
 import { type Report, refit } from "./refit.ts";
 import { emptyWorkload, flops, type Workload, weightBytes } from "./workload.ts";
 
@@ -42,14 +43,59 @@ test("the parameters are what the fit to the published figures gives", () => {
 const ratio = ({ workload, device: id, measuredMs }: Report): number =>
   callTime(workload, device(id), publishedParameters).totalMs / measuredMs;
 
-test("held-out figures: within 2.5 times each, half of them within 1.35 times", () => {
+test("held-out figures: within 2.8 times each, half of them within 1.25 times", () => {
   const held = publishedFigures.filter((f) => f.use === "check");
   expect(held.length).toBeGreaterThanOrEqual(12);
   const errors = held.map((f) => Math.abs(Math.log(ratio(f)))).sort((a, b) => a - b);
-  expect(Math.exp(errors.at(-1) as number)).toBeLessThan(2.5);
-  expect(Math.exp(errors[Math.floor(held.length / 2)] as number)).toBeLessThan(1.35);
+  expect(Math.exp(errors.at(-1) as number)).toBeLessThan(2.8);
+  expect(Math.exp(errors[Math.floor(held.length / 2)] as number)).toBeLessThan(1.25);
   // The cliff of small palette groups is the best-known part.
   for (const f of held.filter((x) => x.id.startsWith("opt"))) expect(Math.abs(ratio(f) - 1)).toBeLessThan(0.05);
+});
+
+test("fixed costs follow the chip: a small model with a cache is slower on an older one", () => {
+  // A decoder of 135 M weights at 6 bits, 30 layers of 3 KV groups of 64, 512 positions of cache.
+  const small: Workload = {
+    ...emptyWorkload,
+    products: [{ scheme: "palette", weightBytes: (135e6 * 6) / 8, flops: 2 * 135e6 }],
+    cacheBytes: 512 * 30 * 2 * 3 * 64 * 2,
+  };
+  const ms = (id: string) => callTime(small, device(id), publishedParameters);
+  for (const [older, newer] of [
+    ["a17-pro", "a18"],
+    ["a18", "a19"],
+    ["a19", "a19-pro"],
+    ["m1", "m3"],
+    ["m3", "m4"],
+  ] as const) {
+    expect(ms(older).totalMs, older).toBeGreaterThan(ms(newer).totalMs);
+    const [a, b] = [device(older), device(newer)];
+    expect(ms(older).cacheMs / ms(newer).cacheMs).toBeCloseTo(b.bandwidthGbps / a.bandwidthGbps, 9);
+  }
+  expect(ms("m4").cacheMs).toBeCloseTo(small.cacheBytes / (publishedParameters.cacheGbps * 1e6), 9);
+  expect(ms("a17-pro").totalMs / ms("m4").totalMs).toBeGreaterThan(2);
+});
+
+test("the range of a chip is what its held-out figures say, or all of them where it has few", () => {
+  const held = (id: string) => publishedFigures.filter((f) => f.use === "check" && f.device === id).map(ratio);
+  for (const id of ["a17-pro", "a19-pro", "m4"]) {
+    expect(held(id).length).toBeGreaterThanOrEqual(3);
+    const found = speedRange(id);
+    expect(found).toEqual({
+      low: Math.min(1, ...held(id)),
+      high: Math.max(1, ...held(id)),
+      figures: held(id).length,
+      isOfChip: true,
+    });
+  }
+  const all = publishedFigures.filter((f) => f.use === "check").map(ratio);
+  for (const id of ["a18", "a18-pro", "a19", "m1", "m3"])
+    expect(speedRange(id)).toEqual({
+      low: Math.min(...all),
+      high: Math.max(...all),
+      figures: all.length,
+      isOfChip: false,
+    });
 });
 
 test("the documentation shows the figures and the parameters in use", async () => {

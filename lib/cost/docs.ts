@@ -3,6 +3,7 @@ import { deviceById, devices } from "./devices.ts";
 import { callTime, parameterNames } from "./model.ts";
 import { publishedParameters } from "./parameters.ts";
 import { publishedFigures } from "./published.ts";
+import { ENOUGH_FIGURES, speedRange } from "./range.ts";
 
 const row = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
 
@@ -39,6 +40,15 @@ export function costPage(): string {
       d.source,
     ]),
   );
+  const ranges = devices.map(({ id, name }) => {
+    const { low, high, figures, isOfChip } = speedRange(id);
+    return row([
+      name,
+      low.toFixed(2),
+      high.toFixed(2),
+      isOfChip ? `${figures} of this chip` : `${figures}, of all chips`,
+    ]);
+  });
   return `# Cost model: speed, memory and placement before a phone has seen the package
 
 \`lib/cost\` · tables written by \`npx vitest run lib/cost -u\`
@@ -47,7 +57,10 @@ export function costPage(): string {
 palette tables, the allocated cache, weights on other units, hand-overs between units and the call itself add:
 
     t = Σ_p max( bytes_p / (η_scheme · BW), flops_p / (R · scale) ) + κ₁ · tables + κ₂ · tables beyond one per four channels
-      + cache / C + elsewhere / (η · BW) + hand-overs · h + operations · o + calls · c
+      + cache / (C · BW / BW of the M4) + elsewhere / (η · BW) + hand-overs · h + operations · o + calls · c_family
+
+A call costs an iPhone what one more package was measured to cost on A19 Pro, and a Mac what FunctionGemma leaves on an M4; the rate of the
+cache, published for the M4 alone, is taken in proportion to the memory bandwidth. No other chip has figures for these two.
 
 Operations are placed by what was published of placement, and scheduled so that borders are crossed as rarely as data allows. Memory
 is weights, states and the most activations alive at once. Energy is given where an engine's power was published, a sustained
@@ -56,7 +69,7 @@ reports by least squares on logarithms, with these values as priors. The workben
 keeps such a fit per chip (\`devices refit\`) and models that chip with it from then on. \`architectureWorkload\` gives the same counts from an
 architecture alone, for what-ifs.
 
-**When it misleads.** Held-out figures are met within 2.5 times, half of them within 1.35 times: good enough to rank recipes on one device,
+**When it misleads.** Held-out figures are met within 2.8 times, half of them within 1.25 times: good enough to rank recipes on one device,
 not to promise a speed. Best known is the cliff of small palette groups (2 %); worst an early version of Gemma 4 E2B on an iPhone 15 Pro,
 whose authors tripled its speed since. Prefill on iPhones rests on a single figure with nothing held out, and that figure is old:
 read it as a floor. Engines of A17 Pro to A18 Pro are taken as equal. Reading the cache is fitted to Macs. The DMA notch is applied to
@@ -70,6 +83,12 @@ reports, moves nearer to them under noise, and leaves alone what reports say not
 ## Devices
 
 ${[row(["device", "GB/s", "engine", "engine W", "source"]), row(["---", "--:", "--:", "--:", "---"]), ...table].join("\n")}
+
+## How far a modelled speed may be off
+
+What was published of a chip and held out, as factors on a modelled speed; where a chip has fewer than ${ENOUGH_FIGURES} such figures, those of all chips.
+
+${[row(["device", "from", "to", "held-out figures"]), row(["---", "--:", "--:", "---"]), ...ranges].join("\n")}
 
 ## Figures fitted to
 

@@ -3,8 +3,8 @@
  *
  *   t = Σ_p max( bytes_p / (η_scheme · BW),  flops_p / (R · scale) )
  *     + κ₁ · tables + κ₂ · tables beyond one per four channels
- *     + cache bytes / C  +  elsewhere bytes / (η_gpu|cpu · BW)
- *     + hand-overs · h  +  operations · o  +  calls · c
+ *     + cache bytes / (C · BW / BW of the M4)  +  elsewhere bytes / (η_gpu|cpu · BW)
+ *     + hand-overs · h  +  operations · o  +  calls · c_family
  *
  * BW from the device table; η, R, κ, C, h, o, c are `CostParameters`, fitted to published figures or to a phone's reports.
  * Every figure is modelled until a report replaces it. Left out: throttling within a call, overlap of host and engine.
@@ -29,14 +29,15 @@ export interface CostParameters {
   /** µs a palette table costs, and what each beyond one per four channels costs more. */
   readonly tableUs: number;
   readonly crowdedTableUs: number;
-  /** GB/s at which attention reads a cache kept as state. */
+  /** GB/s at which attention reads a cache kept as state, on an M4; on other chips in proportion to their memory bandwidth. */
   readonly cacheGbps: number;
   /** How many times slower a weight in the DMA notch streams. Seen on M4; applied to Macs. */
   readonly notchSlowdown: number;
   readonly handOverMs: number;
   readonly operationUs: number;
-  /** A prediction from an app: queueing, buffers, synchronisation. */
+  /** A prediction from an app: queueing, buffers, synchronisation. On an iPhone, and on a Mac. */
   readonly callMs: number;
+  readonly macCallMs: number;
 }
 
 export const parameterNames = [
@@ -55,6 +56,7 @@ export const parameterNames = [
   "handOverMs",
   "operationUs",
   "callMs",
+  "macCallMs",
 ] as const satisfies readonly (keyof CostParameters)[];
 
 export interface CallTime {
@@ -77,10 +79,15 @@ const efficiencyOf = (p: CostParameters): Record<Scheme, number> => ({
   sparse: p.fp16Efficiency,
 });
 
+/** Memory bandwidth of the M4. */
+const CACHE_REFERENCE_GBPS = 120;
+
 export function callTime(w: Workload, device: Device, p: CostParameters): CallTime {
   const mac = device.family === "Mac";
   // GB/s is 10⁶ bytes per ms.
   const bandwidth = device.bandwidthGbps * 1e6 * (mac ? p.macBandwidthShare : 1);
+  // The chip whose cache figures were published.
+  const relative = device.bandwidthGbps / CACHE_REFERENCE_GBPS;
   const flopsPerMs = (mac ? p.macTflops : p.iphoneTflops) * device.engineScale * 1e9;
   const efficiency = efficiencyOf(p);
   let weightsMs = 0;
@@ -97,10 +104,10 @@ export function callTime(w: Workload, device: Device, p: CostParameters): CallTi
     weightsMs,
     arithmeticMs,
     tablesMs: (w.tables * p.tableUs + w.crowdedTables * p.crowdedTableUs) / 1000,
-    cacheMs: w.cacheBytes / (p.cacheGbps * 1e6),
+    cacheMs: w.cacheBytes / (p.cacheGbps * relative * 1e6),
     elsewhereMs: w.elsewhereBytes / (share * device.bandwidthGbps * 1e6),
     handOversMs: w.handOvers * p.handOverMs,
-    callsMs: w.calls * p.callMs + (w.operations * p.operationUs) / 1000,
+    callsMs: w.calls * (mac ? p.macCallMs : p.callMs) + (w.operations * p.operationUs) / 1000,
   };
   return { totalMs: Object.values(parts).reduce((n, ms) => n + ms, 0), ...parts };
 }

@@ -155,6 +155,11 @@ export async function forgetFit(core: Core, id: string): Promise<void> {
 export async function chipFits(core: Core): Promise<Map<string, ChipFit>> {
   const rows = await core.db.select().from(costFits);
   return new Map(
-    rows.map(({ chip, fit, fittedAt }) => [chip, { ...(fit as Omit<ChipFit, "chip" | "fittedAt">), chip, fittedAt }]),
+    rows.map(({ chip, fit, fittedAt }) => {
+      const kept = fit as Omit<ChipFit, "chip" | "fittedAt">;
+      // A fit from before a parameter was known keeps the published one.
+      const parameters = { ...publishedParameters, ...kept.parameters };
+      return [chip, { ...kept, parameters, chip, fittedAt }];
+    }),
   );
 }
