@@ -52,7 +52,7 @@ test.each(folders)("%s imports only what lies below it", (folder) => {
 
 /** The folders of lib, and the files beside them, from bottom to top: each imports only what stands above it in this list. */
 const libOrder = [
-  ...["errors", "cancel", "random", "float16", "ids", "stats", "files"],
+  ...["errors", "cancel", "turn", "random", "float16", "ids", "stats", "files"],
   ...["mil", "weights", "formats", "engines", "decoder"],
   ...["eval", "tokenizer", "checkpoint", "train", "compress"],
   ...["cost", "export", "report"],
