@@ -46,11 +46,10 @@ const schemes: Record<string, Scheme> = {
   "palette 4, calibrated": { recipe: { default: "palette4" }, calibrated: true },
   "palettes, at most 4.5 bits": {
     recipe: { default: "palette4", roles: { down: "palette6", value: "palette6" } },
-    layout: { rowsPerTable: 8 },
     calibrated: true,
   },
   "palettes, at most 4 bits": {
-    recipe: { default: "palette4", embedding: "palette3", roles: { value: "palette6", output: "palette6" } },
+    recipe: { default: "palette4", embedding: "palette3", roles: { value: "palette6", key: "palette6" } },
     calibrated: true,
   },
   "palettes, at most 3.25 bits": {
@@ -175,13 +174,20 @@ function peers(python: string): Outcome[] {
   return JSON.parse(done.stdout.trim().split("\n").at(-1) ?? "[]");
 }
 
-const base = await measure(model.runner);
+let baseNll = 0;
+for (const [b, batch] of batches.entries()) {
+  const nll = await model.runner.nll(baseStreams[b] as Stream, batch.targets);
+  for (const [row, index] of batch.rows.entries()) {
+    const { from, to } = scoredRange(report[index] as TokenSequence, row, batch.shape.length);
+    for (let i = from; i < to; i++) baseNll += (nll[i] as number) / predicted;
+  }
+}
 const wantedSchemes = values.schemes?.split(",").map((s) => s.trim().replaceAll(";", ",")) ?? Object.keys(schemes);
 const outcomes: Outcome[] = [];
 const row = (o: Outcome): string[] => [
   o.scheme,
   fixed(o.bits, 3),
-  fixed(Math.exp(o.nll - base.nll), 4),
+  fixed(Math.exp(o.nll - baseNll), 4),
   fixed(o.kl, 4),
   fixed(o.seconds, 1),
 ];
@@ -193,6 +199,6 @@ for (const name of wantedSchemes) {
 }
 if (values.peers !== undefined) outcomes.push(...peers(values.peers));
 process.stdout.write(
-  `${report.length} windows of ${CONTEXT}, ${predicted} tokens; calibrated on ${calibration.length} others; base perplexity ${fixed(Math.exp(base.nll), 3)}\n\n` +
+  `${report.length} windows of ${CONTEXT}, ${predicted} tokens; calibrated on ${calibration.length} others; base perplexity ${fixed(Math.exp(baseNll), 3)}\n\n` +
     `${table(["scheme", "bits a weight", "× perplexity", "KL", "processor s"], outcomes.map(row))}\n`,
 );

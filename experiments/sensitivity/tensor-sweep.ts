@@ -10,7 +10,8 @@ import { layerInputMoments } from "../../lib/compress/importance/activation-inpu
 import { asClusterWeights, diagonalFisher } from "../../lib/compress/importance/fisher-weights.ts";
 import { matrices, tensorSensitivity } from "../../lib/compress/importance/tensor-sensitivity.ts";
 import { granularityFor } from "../../lib/compress/quantize/granularity.ts";
-import { bitsOf, type ErrorWeights, storeAs, type Width, widths } from "../../lib/compress/quantize/width.ts";
+import { inTurns } from "../../lib/compress/quantize/steps.ts";
+import { bitsOf, type ErrorWeights, storeSteps, type Width, widths } from "../../lib/compress/quantize/width.ts";
 import type { DecoderArchitecture, GlobalTensor, LayerTensor } from "../../lib/decoder/architecture.ts";
 import { type WeightEntry, weight } from "../../lib/decoder/weights.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
@@ -203,7 +204,8 @@ export async function measureTensor(
   const weights = await errorWeightsOf(config.weighting, model, sequences, shard, options);
   const values = float32Data(weight(model.weights, entry.name));
   const { granularity } = granularityFor(entry.shape, granularityOf(config));
-  const stored = storeAs(width, values, entry.shape, granularity, weights.get(entry.name));
+  const steps = storeSteps(width, values, entry.shape, granularity, weights.get(entry.name));
+  const stored = await inTurns(steps, options.signal);
   const decoded = decodeWeight(stored);
   const found = await tensorSensitivity(prefix, entry, decoded, options);
   const tensor = tensorUnit(entry.name);

@@ -11,7 +11,7 @@ import type { CompressedWeight } from "../../weights/weight.ts";
 export interface ByRows {
   /** Blocks are a multiple of so many rows, which share a table. */
   readonly rowsTogether: number;
-  /** Values held in fp32 at once. */
+  /** Values held in fp32 at once; compressing so many takes some tenths of a second. */
   readonly blockElements?: number;
   compress(values: Float32Array, shape: readonly number[]): CompressedWeight;
   /** Sees each block with what became of it, and the share done. */
@@ -20,7 +20,7 @@ export interface ByRows {
 
 export async function compressByRows(
   table: RowTable,
-  { rowsTogether, blockElements = 1 << 24, compress, onBlock }: ByRows,
+  { rowsTogether, blockElements = 1 << 20, compress, onBlock }: ByRows,
 ): Promise<CompressedWeight> {
   const [rows, columns] = table.shape as [number, number];
   const step = Math.max(1, Math.floor(blockElements / (columns * rowsTogether))) * rowsTogether;

@@ -37,8 +37,8 @@ export const paletteRows = (bits: PaletteWeight["bits"], rowsPerTable: number): 
   compress: (values, shape) => palettize(values, shape, { bits, rowsPerTable }),
 });
 
-/** fp32 values held at once, as rows allow. */
-const PIECE_ELEMENTS = 1 << 23;
+/** fp32 values held at once, as rows allow; compressing so many takes some tenths of a second. */
+const PIECE_ELEMENTS = 1 << 20;
 
 /** A weight of `shape` whose rows are read and compressed when it is written. */
 export function deferredWeight(

@@ -5,6 +5,7 @@
  * step, so that messages, timers and a cancellation are seen in between.
  */
 import { throwIfCancelled } from "../../cancel.ts";
+import { eventLoopTurn } from "../../turn.ts";
 
 export type Steps<T> = Generator<undefined, T, undefined>;
 
@@ -18,7 +19,7 @@ export function finish<T>(steps: Steps<T>): T {
 export async function inTurns<T>(steps: Steps<T>, signal?: AbortSignal): Promise<T> {
   let step = steps.next();
   while (!step.done) {
-    await new Promise((resolve) => setImmediate(resolve));
+    await eventLoopTurn();
     throwIfCancelled(signal);
     step = steps.next();
   }
