@@ -8,6 +8,7 @@ import { mkdir, readFile, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { arrayFiles } from "../experiments/array-files.ts";
 import type { ExperimentContext, UnitStore } from "../experiments/definition.ts";
 import { modelSession } from "../experiments/models.ts";
 import { holdsCheckpoint } from "../lib/checkpoint/checkpoint.ts";
@@ -138,6 +139,7 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
     signal,
     quiet: options.json ?? false,
     store: options.fresh ? { ...stored, get: async () => undefined } : stored,
+    arrays: arrayFiles(join(dataDirectory(), "statistics")),
     onProgress: (p) => line.report(p),
     log,
     async close() {

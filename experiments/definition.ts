@@ -9,6 +9,7 @@ import type { z } from "zod";
 import { throwIfCancelled } from "../lib/cancel.ts";
 import type { Engine } from "../lib/engines/engine.ts";
 import type { Clock } from "../lib/random.ts";
+import type { ArrayStore } from "./array-files.ts";
 import type { ModelSession } from "./models.ts";
 
 export interface Unit {
@@ -44,6 +45,8 @@ export interface ExperimentContext {
   readonly clock: Clock;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Where statistics of models are kept; absent: gathered anew in every process. */
+  readonly arrays?: ArrayStore | undefined;
   /** A line for the log of the run. */
   readonly log?: ((line: string) => void) | undefined;
   /** A point of a curve. */

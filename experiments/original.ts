@@ -104,16 +104,15 @@ export function lossBeside(
   };
 }
 
-/** The record of a model with these weights, measured on `text`; without a text it holds no loss and says so. */
+/** The record of a model with these weights, measured on `text`. */
 export async function originRecordFor(
   made: DecoderWeights,
   original: Original,
-  text: MeasuredText | null,
+  text: MeasuredText,
   context: ExperimentContext,
   onShare: (share: number) => void = () => undefined,
 ): Promise<OriginRecord> {
   const { hash, name, note } = original;
-  if (!text) return { hash, name, loss: null, note: "no text was given to measure the loss on" };
   const options = { signal: context.signal };
   const base = await BesideBase.compute(original.model.runner, text.sequences, {
     ...options,
@@ -122,11 +121,4 @@ export async function originRecordFor(
   const runner = new DecoderRunner(context.engine, made, original.model.runner.programs);
   const losses = await base.compare(runner, { ...options, onShare: (s) => onShare((1 + s) / 2) });
   return { hash, name, loss: lossBeside(base, losses, text.protocol, original.against), note };
-}
-
-/** One line for a person: `KL 0.0123 ± 0.0010 nats per token, perplexity 1.02 ×, top token the same 95.1 %`. */
-export function lossInWords(loss: MeasuredLoss): string {
-  const kl = `KL ${loss.kl.mean.toPrecision(3)}${loss.kl.standardError === null ? "" : ` ± ${loss.kl.standardError.toPrecision(2)}`} nats per token`;
-  const ratio = `perplexity ${loss.perplexity.toFixed(2)} for ${loss.basePerplexity.toFixed(2)} (${(loss.perplexity / loss.basePerplexity).toFixed(3)} ×)`;
-  return `${kl}, ${ratio}, same top token ${(100 * loss.agreement.mean).toFixed(1)} %`;
 }

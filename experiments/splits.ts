@@ -3,10 +3,13 @@
  *
  * Interleaved, so that both parts see the whole text; by position, so that the split is the same in every run.
  */
+import { basename } from "node:path";
 import { EspalierError } from "../lib/errors.ts";
 import { predictedTokens, type TokenSequence } from "../lib/eval/sequences.ts";
+import type { ExperimentContext } from "./definition.ts";
 import type { OpenModel } from "./models.ts";
 import type { MeasuredText } from "./original.ts";
+import { sampledText } from "./sampled-text.ts";
 import { type TextConfig, textSequences } from "./text.ts";
 
 const EVERY = 4;
@@ -34,6 +37,8 @@ export function splitSequences(sequences: readonly TokenSequence[]): Split {
 /** What calibrates a compression, and what its loss is then measured on. */
 export interface CalibrationText {
   readonly calibrate: TokenSequence[];
+  /** The calibrating part in words. */
+  readonly source: string;
   readonly heldOut: MeasuredText;
 }
 
@@ -42,14 +47,42 @@ const TOKENS = 8192;
 /** Short sequences are many for their tokens, which makes the standard error of a mean over them honest. */
 const CONTEXT = 256;
 
-/** A text file in two parts; without a limit its first 8192 tokens serve. */
-export async function calibrationText(config: TextConfig, model: OpenModel): Promise<CalibrationText> {
+/**
+ * The text of a config in two parts; without a limit its first 8192 tokens serve. Without a text, what `model` writes itself.
+ * `onShare` is called while it writes.
+ */
+export async function calibrationText(
+  config: Omit<TextConfig, "text"> & { text?: string | undefined },
+  model: OpenModel,
+  context: ExperimentContext,
+  onShare?: (share: number) => void,
+): Promise<CalibrationText> {
+  if (config.text === undefined)
+    return fromSampled(await sampledText(model, context, onShare), basename(model.reference));
   const bounded = config.limit !== undefined || config.maxTokens !== undefined;
   const asked = { ...config, context: config.context ?? CONTEXT, ...(bounded ? {} : { maxTokens: TOKENS }) };
-  const { sequences, protocol } = await textSequences(asked, model);
+  const { sequences, protocol } = await textSequences({ ...asked, text: config.text }, model);
   const { calibrate, heldOut } = splitSequences(sequences);
-  return { calibrate, heldOut: { sequences: heldOut, protocol: heldOutProtocol(protocol, heldOut) } };
+  const source = `${tokensOf(calibrate)} tokens of ${basename(config.text)}`;
+  return {
+    calibrate,
+    source,
+    heldOut: { sequences: heldOut, protocol: `${protocol}; measured on ${everyFourth(heldOut)}` },
+  };
 }
 
-export const heldOutProtocol = (protocol: string, heldOut: readonly TokenSequence[]): string =>
-  `${protocol}; measured on every fourth of them, ${heldOut.reduce((n, s) => n + predictedTokens(s), 0)} tokens`;
+function fromSampled(sequences: readonly TokenSequence[], name: string): CalibrationText {
+  const { calibrate, heldOut } = splitSequences(sequences);
+  return {
+    calibrate,
+    source: `${tokensOf(calibrate)} tokens that the model wrote itself`,
+    heldOut: {
+      sequences: heldOut,
+      protocol: `${sequences.length} texts that ${name} wrote itself, ${tokensOf(sequences)} tokens predicted; measured on ${everyFourth(heldOut)}`,
+    },
+  };
+}
+
+const tokensOf = (sequences: readonly TokenSequence[]): number => sequences.reduce((n, s) => n + predictedTokens(s), 0);
+
+const everyFourth = (heldOut: readonly TokenSequence[]): string => `every fourth of them, ${tokensOf(heldOut)} tokens`;

@@ -72,7 +72,16 @@ async function jobOf(core: Core, run: Run, threads: number): Promise<{ job: Job;
   }
   await mkdir(workFolder(core, run.id), { recursive: true });
   return {
-    job: { type: "job", runId: run.id, kind: run.kind, config, models, engine: core.engine, threads },
+    job: {
+      type: "job",
+      runId: run.id,
+      kind: run.kind,
+      config,
+      models,
+      engine: core.engine,
+      threads,
+      statistics: join(core.dataDirectory, "statistics"),
+    },
     out,
     parent,
   };

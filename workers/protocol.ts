@@ -17,6 +17,8 @@ export const job = z.object({
   models: z.record(z.string(), z.string()),
   engine: z.enum(engineNames),
   threads: z.number().int().positive(),
+  /** Folder of the machine's statistics of models. */
+  statistics: z.string(),
 });
 export type Job = z.infer<typeof job>;
 

@@ -1,4 +1,5 @@
 /** @file The task: one job in a process of its own, run with the experiment it names. */
+import { arrayFiles } from "../experiments/array-files.ts";
 import type { CheckpointFiles, ExperimentContext, UnitStore } from "../experiments/definition.ts";
 import { runExperiment } from "../experiments/definition.ts";
 import { modelSession } from "../experiments/models.ts";
@@ -77,6 +78,7 @@ async function run(job: Job): Promise<unknown> {
     engine,
     models,
     store,
+    arrays: arrayFiles(job.statistics),
     checkpoints,
     clock,
     signal: stop.signal,

@@ -1,5 +1,5 @@
 /** @file What a sweep is asked for: how tensors are stored, on which text; as a page's address and as a run's config. Pure. */
-import type { Weighting } from "../../experiments/sensitivity/tensor-sweep.ts";
+import type { Weighting } from "../../experiments/statistics.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
 
 export const schemes = {
@@ -57,7 +57,17 @@ export const sweepConfig = (settings: Settings): Record<string, unknown> => ({
 
 /** A run's config as the pickers would say it; null when it measures no tensors or they cannot say it. */
 export function settingsOf(config: Readonly<Record<string, unknown>>): Settings | null {
-  const { model, text, units, widths, weighting = "none", rowsPerTable = 16, groupSize, separator, limit } = config;
+  const {
+    model,
+    text,
+    units,
+    widths,
+    weighting = "activation",
+    rowsPerTable = 16,
+    groupSize,
+    separator,
+    limit,
+  } = config;
   if (typeof model !== "string" || typeof text !== "string") return null;
   if (!Array.isArray(units) || !units.includes("tensors") || !Array.isArray(widths)) return null;
   const isPalette = widths.some((w) => String(w).startsWith("palette"));

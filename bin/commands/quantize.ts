@@ -1,6 +1,6 @@
 /** @file `espalier quantize`. */
 import type { Command } from "commander";
-import { quantize } from "../../experiments/quantize/quantize.ts";
+import { type QuantizeSummary, quantize } from "../../experiments/quantize/quantize.ts";
 import { bytes, fixed } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
 import { originLines } from "./origin-lines.ts";
@@ -12,11 +12,18 @@ function countsOf(widths: readonly string[]): string {
   return [...counts].map(([w, n]) => `${w} ${n}`).join(", ");
 }
 
+function searchLines({ maxKl, trials }: NonNullable<QuantizeSummary["search"]>): string[] {
+  const tried = trials.map((t) => `${bytes(t.sizeBytes)} at ${t.kl.toPrecision(3)}`).join(", ");
+  if (maxKl === null) return [];
+  return [`chosen as       the smallest mixture under a KL of ${maxKl}`, `measured        ${tried} (calibrating text)`];
+}
+
 export function addQuantize(program: Command, signal: AbortSignal): void {
   addExperimentCommand(program, signal, {
     verb: "quantize",
-    summary: "Store weights in fewer bits: palettes by k-means, or codes times a scale",
-    example: "espalier quantize distilled --scheme palette --bits 4 --rows-per-table 16 --out small",
+    summary:
+      "Store weights in fewer bits; without widths or a budget, in the smallest mixture that still says the same",
+    example: "espalier quantize distilled --out small\n  espalier quantize distilled --bits 4 --out small",
     positional: ["model"],
     experiment: quantize,
     print: (s) =>
@@ -29,6 +36,8 @@ export function addQuantize(program: Command, signal: AbortSignal): void {
               `predicted KL    ${s.predicted.value.toExponential(2)}  (${s.predicted.low.toExponential(2)} to ${s.predicted.high.toExponential(2)}, error of the text alone)`,
             ]
           : []),
+        `calibration     ${s.calibration}`,
+        ...(s.search ? searchLines(s.search) : []),
         ...originLines(s.origin),
         ...s.notes.map((note) => `layout          ${note}`),
         `written to      ${s.out}`,

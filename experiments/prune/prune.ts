@@ -213,8 +213,9 @@ async function makePruned(
   const target = parameterTarget(config, model);
   const bounded = config.limit !== undefined || config.maxTokens !== undefined;
   const maxTokens = target === null || bounded ? config.maxTokens : SIZE_TOKENS;
-  const text =
-    config.text === undefined ? null : await calibrationText({ ...config, maxTokens, text: config.text }, model);
+  if (target !== null && config.text === undefined) throw needsText();
+  const original = await originalOf(model, context);
+  const text = await calibrationText({ ...config, maxTokens }, original.model, context);
   let weights: DecoderWeights;
   let drop: PruneSelection;
   let sized: SizedReport | null = null;
@@ -223,7 +224,6 @@ async function makePruned(
     drop = await selectionFor(config, context);
     weights = pruneModel(model.weights, drop);
   } else {
-    if (!text) throw needsText();
     if (target >= parameterCount(arch)) {
       throw new EspalierError(
         "input/invalid",
@@ -245,7 +245,7 @@ async function makePruned(
   }
   const kept = keptForConfig(keptAfter(keptOf(model.checkpoint.config, arch), drop));
   const before = model.checkpoint.config.espalier;
-  const origin = await originRecordFor(weights, await originalOf(model, context), text?.heldOut ?? null, context);
+  const origin = await originRecordFor(weights, original, text.heldOut, context);
   await writeCheckpoint(config.out, {
     architecture: weights.arch,
     config: {

@@ -8,6 +8,7 @@ import { sequenceLosses } from "../../lib/eval/perplexity.ts";
 import { summarizeLosses } from "../../lib/eval/summary.ts";
 import { writeFileAtomic } from "../../lib/files/atomic.ts";
 import { temporaryFolder } from "../../test/fixtures/tiny-model.ts";
+import { memoryArrays } from "../array-files.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "../definition.ts";
 import { modelSession } from "../models.ts";
 import { prune, pruneConfig } from "../prune/prune.ts";
@@ -97,10 +98,11 @@ test("the checkpoint of an allocation has the bytes it was promised, and about t
   const kept = JSON.parse(await readFile(join(out, "config.json"), "utf8")) as { espalier: { recipe: object } };
   expect(kept.espalier.recipe).toMatchObject({ method: "nearest", rowsPerTable: 16, tensors: found.tensors });
 
-  // Under a budget quantize comes to the same, from the stored sweep.
+  // Under a budget a measured search comes to the same, from the stored sweep.
+  const under = { search: "measured", widths: ["palette3", "palette6"] };
   const again = await runExperiment(
     quantize,
-    quantizeConfig.parse({ ...on, out: join(folder, "again"), maxBytes: budget, widths: ["palette3", "palette6"] }),
+    quantizeConfig.parse({ ...on, ...under, out: join(folder, "again"), maxBytes: budget }),
     context,
   );
   expect(again.recipe).toEqual(found.tensors);
@@ -109,7 +111,7 @@ test("the checkpoint of an allocation has the bytes it was promised, and about t
   const maxBits = (budget / written.sizeBytes) * written.bitsPerWeight + 1e-9;
   const inBits = await runExperiment(
     quantize,
-    quantizeConfig.parse({ ...on, out: join(folder, "in-bits"), maxBits, widths: ["palette3", "palette6"] }),
+    quantizeConfig.parse({ ...on, ...under, out: join(folder, "in-bits"), maxBits }),
     context,
   );
   expect(inBits.recipe).toEqual(found.tensors);
@@ -164,14 +166,15 @@ test("what a recipe cannot mean is refused", async () => {
   await expect(run({ recipe: { tensors: { "L9.down": "palette4" } } })).rejects.toThrow(/L9\.down/);
   await expect(run({ recipe: { layers: { 8: "palette4" } } })).rejects.toThrow(/layer 8/);
   await expect(run({ bits: 5 })).rejects.toThrow(/found 5/);
-  await expect(run({ method: "gptq" })).rejects.toThrow(/--text/);
   await expect(run({ ...on, maxBytes: 10 })).rejects.toThrow(/codes alone take/);
-  await expect(run({ ...on, maxBytes: 750_000, widths: ["palette3", "palette6"] })).rejects.toThrow(
+  await expect(run({ ...on, maxBytes: 750_000, search: "measured", widths: ["palette3", "palette6"] })).rejects.toThrow(
     /smallest widths take/,
   );
   await expect(run({ ...on, maxBytes: 1e6, mlp: "palette4" })).rejects.toThrow(/ambiguous/);
   await expect(run({ ...on, maxBytes: 1e6, maxBits: 3 })).rejects.toThrow(/the same budget/);
-  await expect(run({ maxBits: 3 })).rejects.toThrow(/--max-bits needs a --text/);
+  await expect(run({ maxBits: 3, search: "measured" })).rejects.toThrow(/--search measured needs a --text/);
+  await expect(run({ maxKl: 0.1, bits: 4 })).rejects.toThrow(/--max-kl chooses all widths; --bits/);
+  await expect(run({ maxKl: 0.1, maxBits: 4 })).rejects.toThrow(/two limits/);
   expect(quantizeConfig.safeParse({ model: "a", out: "b", recipe: { tensors: { x: "palette5" } } }).success).toBe(
     false,
   );
@@ -183,12 +186,11 @@ test("GPTQ and Fisher weights diverge less than the nearest codes of plain table
     await runExperiment(quantize, quantizeConfig.parse({ ...on, out, ...given }), context);
     return divergence(out);
   };
-  const plain = await make("plain", { bits: 2 });
+  const plain = await make("plain", { bits: 2, weighting: "none" });
   expect(await make("fisher", { bits: 2, weighting: "fisher" })).toBeLessThan(0.8 * plain);
-  const int4 = await make("int4", { scheme: "affine", bits: 4, embedding: "affine8" });
-  expect(await make("int4-gptq", { scheme: "affine", bits: 4, embedding: "affine8", method: "gptq" })).toBeLessThan(
-    int4,
-  );
+  const affine = { scheme: "affine", bits: 4, embedding: "affine8", weighting: "none" };
+  const int4 = await make("int4", affine);
+  expect(await make("int4-gptq", { ...affine, method: "gptq" })).toBeLessThan(int4);
 });
 
 test("a pruned and quantized model says what it is made of, layer by layer", async () => {
@@ -245,7 +247,7 @@ test("what is written says what was lost against the first original, as an evalu
   const { loss, hash } = summary.origin;
   expect(hash).toBe(model.hash);
   if (!loss) throw new Error("no loss");
-  const { heldOut } = await calibrationText({ ...on, limit: 4 }, model);
+  const { heldOut } = await calibrationText({ ...on, limit: 4 }, model, context);
   expect(heldOut.sequences).toHaveLength(1);
   const beside = summarizeLosses(await sequenceLosses(made.runner, heldOut.sequences, { base: model.runner }));
   const alone = summarizeLosses(await sequenceLosses(model.runner, heldOut.sequences));
@@ -275,4 +277,59 @@ test("rows that a table does not divide get the nearest table that does, and the
   expect(notes).toEqual(["2 tensors: 16 rows a table do not divide 372 rows: 12 instead"]);
   const made = await models.open(out);
   expect(await made.checkpoint.weight("L2_gate")).toMatchObject({ kind: "palette", rowsPerTable: 12 });
+});
+
+test("without options: the smallest mixture under the limit, on text the model wrote, measured on what was held out", async () => {
+  const kept = memoryStore();
+  let puts = 0;
+  const own: ExperimentContext = {
+    ...context,
+    arrays: memoryArrays(),
+    store: {
+      get: kept.get,
+      async put(key, value) {
+        if (/^(mixture|sampled text)@/.test(key)) puts++;
+        await kept.put(key, value);
+      },
+    },
+  };
+  const widths = ["palette6", "palette4", "palette2"];
+  const out = join(folder, "shipped");
+  const summary = await runExperiment(
+    quantize,
+    quantizeConfig.parse({ model: starter, out, widths, maxKl: 0.01 }),
+    own,
+  );
+  expect(summary.calibration).toMatch(/^calibrated on \d+ tokens that the model wrote itself$/);
+  const { loss } = summary.origin;
+  expect(loss?.protocol).toMatch(/32 texts that model wrote itself/);
+  // The limit holds on the trial part; text that no choice was made on says the same within its error.
+  const { trials } = summary.search ?? { trials: [] };
+  const best = trials.filter((t) => t.kl <= 0.01).sort((a, b) => a.sizeBytes - b.sizeBytes)[0];
+  expect(best?.sizeBytes).toBe(summary.sizeBytes);
+  expect(loss?.kl.mean).toBeLessThan(0.013);
+  expect(loss?.kl.mean).toBeGreaterThan(0.003);
+  expect(new Set(Object.values(summary.recipe)).size).toBeGreaterThan(1);
+  // No smaller than what misses the limit, and smaller than the narrowest single width that meets it.
+  for (const t of trials) if (t.kl > 0.01) expect(t.sizeBytes).toBeLessThan(summary.sizeBytes);
+  const alike = quantizeConfig.parse({ model: starter, out: join(folder, "alike"), bits: 4 });
+  const uniform = await runExperiment(quantize, alike, own);
+  if ((uniform.origin.loss?.kl.mean ?? 1) < 0.01) expect(summary.sizeBytes).toBeLessThan(uniform.sizeBytes);
+
+  // The same question again measures nothing, and writes the same recipe.
+  const before = puts;
+  const again = quantizeConfig.parse({ model: starter, out: join(folder, "again-shipped"), widths, maxKl: 0.01 });
+  expect((await runExperiment(quantize, again, own)).recipe).toEqual(summary.recipe);
+  expect(puts).toBe(before);
+  // A budget is another question to the same measurements; where it is as large, the mixture is as good or better.
+  const budget = quantizeConfig.parse({
+    model: starter,
+    out: join(folder, "budget"),
+    widths,
+    maxBytes: summary.sizeBytes,
+  });
+  const within = await runExperiment(quantize, budget, own);
+  expect(puts).toBe(before);
+  expect(within.sizeBytes).toBeLessThanOrEqual(summary.sizeBytes);
+  expect(within.origin.loss?.kl.mean).toBeLessThan(0.015);
 });

@@ -2,56 +2,62 @@
  * @file Quantize: write the checkpoint again with palettes or affine codes for its matrices, alike or each as a recipe says.
  */
 import { z } from "zod";
-import { throwIfCancelled } from "../../lib/cancel.ts";
 import { type OriginRecord, originRecord } from "../../lib/checkpoint/origin.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { type Allocation, allocateWidths } from "../../lib/compress/allocate/allocation.ts";
 import type { Prediction } from "../../lib/compress/allocate/prediction.ts";
-import { compressByRows } from "../../lib/compress/quantize/by-rows.ts";
-import { type MatrixInputs, storeCalibrated } from "../../lib/compress/quantize/calibrated.ts";
-import { type Granularity, granularityFor } from "../../lib/compress/quantize/granularity.ts";
+import { storeCalibrated } from "../../lib/compress/quantize/calibrated.ts";
+import { granularityFor } from "../../lib/compress/quantize/granularity.ts";
 import { quantizeLayerByLayer } from "../../lib/compress/quantize/layer-by-layer.ts";
-import type { MatrixProduct } from "../../lib/compress/quantize/matrix-products.ts";
 import { quantizationRecipe, widthsOf } from "../../lib/compress/quantize/recipe.ts";
-import { inTurns } from "../../lib/compress/quantize/steps.ts";
-import { bitsOf, storeAs, storeSteps, type Width, widths } from "../../lib/compress/quantize/width.ts";
+import { bitsOf, type Width, widths } from "../../lib/compress/quantize/width.ts";
+import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { decodedWeights } from "../../lib/decoder/decoded-weights.ts";
-import { type WeightEntry, weight, weightList } from "../../lib/decoder/weights.ts";
+import { type DecoderWeights, weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError, invariant } from "../../lib/errors.ts";
-import { roundToFloat16 } from "../../lib/float16.ts";
 import { tensorUnit } from "../../lib/ids.ts";
-import { float32Data } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import { weightSizeBytes } from "../../lib/weights/decode.ts";
 import type { CompressedWeight } from "../../lib/weights/weight.ts";
 import { type Experiment, type ExperimentContext, runExperiment, type Unit } from "../definition.ts";
 import type { OpenModel } from "../models.ts";
 import { originalOf, originRecordFor } from "../original.ts";
+import { Phases } from "../phases.ts";
 import { sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
-import {
-  columnsOf,
-  errorWeightsOf,
-  granularityOf,
-  storageConfig,
-  storageOf,
-  widthList,
-} from "../sensitivity/tensor-sweep.ts";
-import { type CalibrationText, calibrationText } from "../splits.ts";
+import { columnsOf, granularityOf, storageConfig, storageOf, widthList } from "../sensitivity/tensor-sweep.ts";
+import { calibrationText } from "../splits.ts";
+import { errorWeightsOf } from "../statistics.ts";
 import { shardName, textConfig } from "../text.ts";
+import { MatrixStore } from "./matrix-store.ts";
+import { bestWithin, type MixtureTask, quickSensitivities, STORING_TOKENS, smallestUnder } from "./mixture.ts";
 
 export const schemes = ["palette", "affine"] as const;
 export const methods = ["nearest", "gptq"] as const;
 
 const width = z.enum(widths);
 
+/** Nats per token. See docs/methods/mixture.md for why. */
+export const MAX_KL = 0.05;
+
 export const quantizeConfig = z.object({
   model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
   out: z.string().describe("Folder to write the quantized checkpoint to").meta({ role: "output" }),
+  maxKl: z
+    .number()
+    .positive()
+    .optional()
+    .describe(
+      `Without widths or a budget: the smallest mixture of widths whose measured divergence from the original stays under this, nats per token [default: ${MAX_KL}, which raises perplexity by about 5 % at most]`,
+    ),
   scheme: z
     .enum(schemes)
-    .default("palette")
-    .describe("palette: a table of values by k-means; affine: codes times a scale"),
-  bits: z.number().int().default(4).describe("Palette: 1, 2, 3, 4, 6 or 8. Affine: 4 or 8"),
+    .optional()
+    .describe("One width for all. palette: a table of values by k-means; affine: codes times a scale"),
+  bits: z
+    .number()
+    .int()
+    .optional()
+    .describe("One width for all. Palette: 1, 2, 3, 4, 6 or 8; affine: 4 or 8; default: 4"),
   embeddingBits: z.number().int().optional().describe("Bits of embeddings and head, when they should differ"),
   embedding: width.optional().describe("Width of the embedding and head, when it should differ"),
   attention: width.optional().describe("Width of q, k, v and o, when it should differ"),
@@ -65,7 +71,9 @@ export const quantizeConfig = z.object({
     .number()
     .positive()
     .optional()
-    .describe("Budget of all weights: measures what each tensor loses at each width and chooses; instead of a recipe"),
+    .describe(
+      "Budget of all weights: the mixture of widths that is predicted to lose least in it; instead of a recipe",
+    ),
   maxBits: z
     .number()
     .positive()
@@ -74,7 +82,13 @@ export const quantizeConfig = z.object({
     .describe("The same budget as bits a weight, over all weights and with their tables: 2.5, 3"),
   widths: widthList
     .default(["palette8", "palette6", "palette4", "palette3", "palette2"])
-    .describe("What to choose from under a budget"),
+    .describe("What to choose from under a budget or a limit"),
+  search: z
+    .enum(["quick", "measured"])
+    .default("quick")
+    .describe(
+      "Under a budget. quick: from a few measurements of whole parts; measured: of every tensor at every width, hours on a released model",
+    ),
   ...storageConfig,
   rowScales: z
     .boolean()
@@ -105,15 +119,27 @@ export interface QuantizeSummary {
   readonly tensors: { name: string; kind: string; bitsPerWeight: number }[];
   /** Width of every matrix, by its name as a unit. */
   readonly recipe: Record<string, Width>;
-  /** Under a budget: the divergence from the model that the sum of single effects predicts, nats per token. */
+  /** Under a budget, from measurements of every tensor: the divergence that their sum predicts, nats per token. */
   readonly predicted: Prediction | null;
+  /** How widths were chosen, when a limit or a budget chose them. */
+  readonly search: z.infer<typeof searchResult> | null;
+  /** What errors were weighted by, in words. */
+  readonly calibration: string;
   /** What the model was made from, and what was lost against it on held-out text. */
   readonly origin: OriginRecord;
   /** Layouts that tensors got instead of what was asked for. */
   readonly notes: string[];
 }
 
+const searchResult = z.object({
+  /** The limit of divergence, nats per token; null under a budget. */
+  maxKl: z.number().nullable(),
+  trials: z.array(z.object({ sizeBytes: z.number(), predicted: z.number(), kl: z.number() })),
+});
+
 const result = z.object({
+  search: searchResult.nullable(),
+  calibration: z.string(),
   predicted: z
     .object({
       value: z.number(),
@@ -148,37 +174,62 @@ function widthNamed(scheme: (typeof schemes)[number], bits: number): Width {
   );
 }
 
+/** What was given of what chooses widths, by name. */
+const chosenBy = (config: QuantizeConfig) => {
+  const given = (names: readonly (keyof QuantizeConfig)[]): string[] => names.filter((n) => config[n] !== undefined);
+  return {
+    budgets: given(["maxBytes", "maxBits"]),
+    widths: given(["recipe", "scheme", "bits", "embedding", "attention", "mlp", "embeddingBits"]),
+  };
+};
+
+const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
+
+/** Refuses what no model can make possible, before anything is opened. */
+function check(config: QuantizeConfig): void {
+  const refuse = (message: string, hint: string): never => {
+    throw new EspalierError("input/invalid", message, { hint });
+  };
+  const { budgets, widths: fixed } = chosenBy(config);
+  if (budgets.length > 1) refuse("--max-bytes and --max-bits are the same budget", "Give one of the two.");
+  const [chooser] = [...budgets, ...(config.maxKl === undefined ? [] : ["maxKl"])];
+  if (budgets.length > 0 && config.maxKl !== undefined)
+    refuse(`--max-kl and ${flagOf(budgets[0] ?? "")} are two limits`, "Give one of the two.");
+  if (chooser !== undefined && fixed[0] !== undefined)
+    refuse(`${flagOf(chooser)} chooses all widths; ${flagOf(fixed[0])} beside it is ambiguous`, "Give one of the two.");
+  if (config.search === "measured" && config.text === undefined)
+    refuse("--search measured needs a --text to measure tensors on", "Use held-out text that you do not report on.");
+  if (fixed.includes("bits") || fixed.includes("scheme")) widthNamed(config.scheme ?? "palette", config.bits ?? 4);
+  if (config.embeddingBits !== undefined) widthNamed(config.scheme ?? "palette", config.embeddingBits);
+}
+
+/** The budget in bytes; null without one. */
+function budgetOf(config: QuantizeConfig, arch: DecoderArchitecture): { flag: string; maxBytes: number } | null {
+  if (config.maxBytes !== undefined) return { flag: "--max-bytes", maxBytes: config.maxBytes };
+  if (config.maxBits === undefined) return null;
+  const elements = weightList(arch).reduce((n, w) => n + elementCount(w.shape), 0);
+  return { flag: "--max-bits", maxBytes: Math.floor((config.maxBits * elements) / 8) };
+}
+
+/** Throws `input/invalid` when the codes alone are larger than the budget. */
+function checkBudget(config: QuantizeConfig, arch: DecoderArchitecture, flag: string, maxBytes: number): void {
+  const fewest = Math.min(...config.widths.map(bitsOf));
+  const codes = columnsOf(arch).reduce((n, c) => n + Math.ceil((c.elements * fewest) / 8), 0);
+  if (codes > maxBytes) throw outOfReach(flag, maxBytes, `the codes alone take ${codes} at ${fewest} bits`);
+}
+
 /**
  * Widths under a budget, from a sweep over tensors and widths, whose units are stored like any others. Throws `input/invalid`
  * with what the smallest widths take when the budget is out of reach.
  */
-async function allocationFor(config: QuantizeConfig, context: ExperimentContext): Promise<Allocation<Width>> {
+async function allocationFor(
+  config: QuantizeConfig,
+  context: ExperimentContext,
+  flag: string,
+  maxBytes: number,
+): Promise<Allocation<Width>> {
   const { text } = config;
-  const flag = config.maxBits === undefined ? "--max-bytes" : "--max-bits";
-  if (text === undefined) {
-    throw new EspalierError("input/invalid", `${flag} needs a --text to measure tensors on`, {
-      hint: "Use held-out text that you do not report on.",
-    });
-  }
-  if (config.maxBytes !== undefined && config.maxBits !== undefined) {
-    throw new EspalierError("input/invalid", "--max-bytes and --max-bits are the same budget", {
-      hint: "Give one of the two.",
-    });
-  }
-  const shorthand = (["recipe", "embedding", "attention", "mlp", "embeddingBits"] as const).find(
-    (k) => config[k] !== undefined,
-  );
-  if (shorthand) {
-    throw new EspalierError("input/invalid", `${flag} chooses all widths; --${shorthand} beside it is ambiguous`, {
-      hint: "Give one of the two.",
-    });
-  }
-  const { weights } = await context.models.open(config.model);
-  const elements = weightList(weights.arch).reduce((n, w) => n + elementCount(w.shape), 0);
-  const maxBytes = config.maxBytes ?? Math.floor(((config.maxBits ?? 0) * elements) / 8);
-  const fewest = Math.min(...config.widths.map(bitsOf));
-  const codes = columnsOf(weights.arch).reduce((n, c) => n + Math.ceil((c.elements * fewest) / 8), 0);
-  if (codes > maxBytes) throw outOfReach(flag, maxBytes, `the codes alone take ${codes} at ${fewest} bits`);
+  invariant(text !== undefined, "a measured search has a text");
   const asked = sensitivityConfig.parse({ model: config.model, text, units: ["tensors"] });
   const { tensors } = await runExperiment(
     sensitivity,
@@ -206,20 +257,11 @@ const outOfReach = (flag: string, maxBytes: number, why: string): EspalierError 
   });
 
 /** The width of every matrix under a config: a recipe's word before a shorthand's, a shorthand's before `bits`. */
-function recipeOf(
-  config: QuantizeConfig,
-  model: OpenModel,
-  allocated: Allocation<Width> | null,
-): Record<string, Width> {
-  if (allocated?.tensors) {
-    // Tables of which only rows are read are not measured; they stay fp16, and the budget counted them so.
-    const tables = [...model.weights.tables.keys()].map((name): [string, Width] => [tensorUnit(name), "fp16"]);
-    return { ...Object.fromEntries(tables), ...allocated.tensors };
-  }
-  const fallback = widthNamed(config.scheme, config.bits);
+function recipeOf(config: QuantizeConfig, model: OpenModel): Record<string, Width> {
+  const scheme = config.scheme ?? "palette";
+  const fallback = widthNamed(scheme, config.bits ?? 4);
   const embedding =
-    config.embedding ??
-    (config.embeddingBits === undefined ? undefined : widthNamed(config.scheme, config.embeddingBits));
+    config.embedding ?? (config.embeddingBits === undefined ? undefined : widthNamed(scheme, config.embeddingBits));
   const given = config.recipe ?? {};
   const recipe = {
     ...given,
@@ -230,20 +272,16 @@ function recipeOf(
   return widthsOf(recipe, model.weights.arch, fallback);
 }
 
-async function textFor(config: QuantizeConfig, model: OpenModel): Promise<CalibrationText | null> {
-  if (config.text !== undefined) return calibrationText({ ...config, text: config.text }, model);
-  if (config.method === "nearest" && config.weighting === "none") return null;
-  throw new EspalierError("input/invalid", "gptq and weighted errors need a --text to calibrate on", {
-    hint: "Use held-out text that you do not report on, or --method nearest --weighting none.",
-  });
-}
-
 /** `3 tensors: 16 rows a table do not divide 172 rows: 43 instead`. */
 function countedNotes(notes: readonly string[]): string[] {
   const counts = new Map<string, number>();
   for (const note of notes) counts.set(note, (counts.get(note) ?? 0) + 1);
   return [...counts].map(([note, n]) => `${n} ${n === 1 ? "tensor" : "tensors"}: ${note}`);
 }
+
+/** Tables of which only rows are read, which are never measured one by one, at one width. */
+const tableWidths = (weights: DecoderWeights, chosen: Width): Record<string, Width> =>
+  Object.fromEntries([...weights.tables.keys()].map((name) => [tensorUnit(name), chosen]));
 
 export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, QuantizeSummary> = {
   kind: "quantize",
@@ -252,93 +290,116 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
   config: quantizeConfig,
   result,
 
+  check,
+
   async plan(config, context) {
     const { hash } = await context.models.open(config.model);
-    // Only the folder matters, and it is made anew each time.
-    return [{ key: `${hash} ${JSON.stringify(config)} ${context.clock.nowMs()}`, label: "quantizing" }];
+    return [{ key: `${hash} ${config.out}`, label: "quantizing", stored: false }];
   },
 
   async run(_unit, config, context, onShare) {
     const model = await context.models.open(config.model);
     const { weights } = model;
-    const list = weightList(weights.arch);
-    const hasBudget = config.maxBytes !== undefined || config.maxBits !== undefined;
-    const allocated = hasBudget ? await allocationFor(config, context) : null;
-    const recipe = recipeOf(config, model, allocated);
-    const text = await textFor(config, model);
+    const { arch } = weights;
+    const budget = budgetOf(config, arch);
+    if (budget) checkBudget(config, arch, budget.flag, budget.maxBytes);
+    const measuredSweep = budget !== null && config.search === "measured";
+    const isQuick = !measuredSweep && (budget !== null || chosenBy(config).widths.length === 0);
+    // Costs in tokens of a forward pass; a text of a usual size is counted on.
+    const usual = { calibrate: 5000, heldOut: 1800 };
+    const phases = new Phases(
+      (config.text === undefined ? 2 * 6144 : 0) +
+        (config.weighting === "none" ? 0 : 1.2 * usual.calibrate) +
+        (isQuick ? 30_000 : 0) +
+        STORING_TOKENS +
+        2 * usual.heldOut,
+      onShare,
+    );
     const original = await originalOf(model, context, { given: config.original });
-    const sequences = text?.calibrate ?? [];
-    const options = { engine: context.engine, signal: context.signal };
-    const errorWeights = await errorWeightsOf(config.weighting, model, sequences, shardName(sequences), options);
+    const text = await calibrationText(
+      config,
+      original.model,
+      context,
+      config.text === undefined ? phases.part(2 * 6144) : undefined,
+    );
+    const onWeights = phases.part(config.weighting === "none" ? 0 : 1.2 * usual.calibrate);
+    const errorWeights = await errorWeightsOf(config.weighting, model, text.calibrate, context, onWeights);
     const wanted = { ...granularityOf(config), ...(config.rowScales ? { rowScales: true } : {}) };
-    const notes: string[] = [];
-    const layoutOf = (shape: readonly number[], chosen: Width): Granularity => {
-      const { granularity, note } = granularityFor(shape, wanted, chosen.startsWith("affine") ? "affine" : "palette");
-      if (note && chosen !== "fp16") notes.push(note);
-      return granularity;
-    };
-    const store = async (
-      { name, shape }: WeightEntry,
-      values: Float32Array,
-      inputs: MatrixInputs | null,
-      product?: MatrixProduct,
-    ): Promise<CompressedWeight> => {
-      const chosen = recipe[tensorUnit(name)];
-      // Norm gains are a thousandth of the model and decide its scale: they stay fp16.
-      if (chosen === undefined) return { kind: "dense", dtype: "fp16", shape, values: values.map(roundToFloat16) };
-      const layout = layoutOf(shape, chosen);
-      const { signal } = context;
-      return inputs && product
-        ? storeCalibrated(chosen, values, shape, layout, inputs, product, { signal })
-        : inTurns(storeSteps(chosen, values, shape, layout, errorWeights.get(name)), signal);
-    };
-    const total = list.reduce((n, w) => n + elementCount(w.shape), 0);
-    // Measuring the loss takes about a third of the time of a plain rounding to palettes.
-    const storing = text ? 0.7 : 1;
-    const compressed =
-      config.method === "gptq"
-        ? await quantizeLayerByLayer(context.engine, weights, sequences, store, {
-            signal: context.signal,
-            onProgress: (done, all) => onShare((storing * done) / all),
-          })
-        : new Map<string, CompressedWeight>();
-    const tensors: z.infer<typeof result>["tensors"] = [];
-    let done = 0;
-    for (const entry of list) {
-      throwIfCancelled(context.signal);
-      const { name, shape } = entry;
-      const table = weights.tables.get(name);
-      const chosen = recipe[tensorUnit(name)] ?? null;
-      let w = compressed.get(name);
-      if (table) {
-        const layout = layoutOf(shape, chosen ?? "fp16");
-        w = await compressByRows(table, {
-          rowsTogether: chosen?.startsWith("palette") ? (layout.rowsPerTable ?? (shape[0] as number)) : 1,
-          // Scales of rows are relative to the whole, which is never at hand here.
-          compress: (v, s) => storeAs(chosen ?? "fp16", v, s, { ...layout, rowScales: false }),
-          async onBlock(_values, _part, share) {
-            throwIfCancelled(context.signal);
-            onShare((storing * (done + share * elementCount(shape))) / total);
-            await new Promise((resolve) => setImmediate(resolve));
-          },
-        });
+    const matrices = new MatrixStore(weights, wanted, errorWeights, context.signal);
+
+    let recipe: Record<string, Width>;
+    let predicted: Prediction | null = null;
+    let search: QuantizeSummary["search"] = null;
+    if (measuredSweep) {
+      const { tensors, prediction } = await allocationFor(config, context, budget.flag, budget.maxBytes);
+      recipe = { ...tableWidths(weights, "fp16"), ...tensors };
+      predicted = prediction;
+    } else if (isQuick) {
+      const fixed = await matrices.fixed(tableWidths(weights, "palette8"));
+      const task: MixtureTask = {
+        model,
+        original: original.model,
+        calibrate: text.calibrate,
+        errorWeights,
+        storedHow: JSON.stringify([wanted, config.weighting, shardName(text.calibrate)]),
+        granularity: wanted,
+        widths: config.widths,
+        store: (entry, chosen) => matrices.get(entry, chosen),
+        fixed,
+        fixedBytes: [...fixed.values()].reduce((n, w) => n + weightSizeBytes(w), 0),
+      };
+      const costs = await quickSensitivities(task, context, phases);
+      const maxKl = budget ? null : (config.maxKl ?? MAX_KL);
+      const found =
+        maxKl === null
+          ? bestWithin(budget?.maxBytes ?? 0, costs, task.fixedBytes)
+          : await smallestUnder(maxKl, costs, task, context, phases);
+      if (!found.tensors) {
+        throw outOfReach(budget?.flag ?? "", budget?.maxBytes ?? 0, `the smallest widths take ${found.sizeBytes}`);
       }
-      w ??= await store(entry, float32Data(weight(weights, name)), null);
-      compressed.set(name, w);
-      const elements = elementCount(shape);
-      tensors.push({ name, width: chosen, kind: w.kind, sizeBytes: weightSizeBytes(w), elements });
-      done += elements;
-      onShare((storing * done) / total);
-      // Lets a cancellation in between tensors be seen.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+      recipe = { ...tableWidths(weights, "palette8"), ...found.tensors };
+      search = { maxKl, trials: [...found.trials] };
+    } else recipe = recipeOf(config, model);
+    matrices.keepOnly(recipe);
+
+    const onStored = phases.part(STORING_TOKENS);
+    const stored =
+      config.method === "gptq"
+        ? await quantizeLayerByLayer(
+            context.engine,
+            weights,
+            text.calibrate,
+            async (entry, values, inputs, product) => {
+              const chosen = recipe[tensorUnit(entry.name)] ?? "fp16";
+              if (!inputs || !product) return matrices.get(entry, chosen);
+              const { granularity } = granularityFor(entry.shape, wanted);
+              const { signal } = context;
+              return storeCalibrated(chosen, values, entry.shape, granularity, inputs, product, { signal });
+            },
+            { signal: context.signal, onProgress: (done, all) => onStored(done / all) },
+          )
+        : new Map<string, CompressedWeight>();
+    const compressed = await matrices.all(recipe, stored, onStored);
+    const notes = weightList(arch).flatMap(({ name, shape }) => {
+      const chosen = recipe[tensorUnit(name)];
+      if (chosen === undefined || chosen === "fp16") return [];
+      const { note } = granularityFor(shape, wanted, chosen.startsWith("affine") ? "affine" : "palette");
+      return note === null ? [] : [note];
+    });
     const origin = await originRecordFor(
       decodedWeights(weights, compressed),
       original,
-      text?.heldOut ?? null,
+      text.heldOut,
       context,
-      (share) => onShare(storing + (1 - storing) * share),
+      phases.part(2 * usual.heldOut),
     );
+    const tensors = weightList(arch).map(({ name, shape }) => {
+      const w = compressed.get(name) as CompressedWeight;
+      const chosen = recipe[tensorUnit(name)] ?? null;
+      return { name, width: chosen, kind: w.kind, sizeBytes: weightSizeBytes(w), elements: elementCount(shape) };
+    });
+    const isCalibrated = config.weighting !== "none" || config.method === "gptq" || isQuick;
+    const calibration = isCalibrated ? `calibrated on ${text.source}` : "not calibrated: every weight counts alike";
     await writeCheckpoint(config.out, {
       architecture: weights.arch,
       config: model.checkpoint.config,
@@ -351,13 +412,13 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
         origin,
       },
     });
-    return { tensors, predicted: allocated?.prediction ?? null, origin, notes: countedNotes(notes) };
+    return { tensors, predicted, search, calibration, origin, notes: countedNotes(notes) };
   },
 
   async summarize(config, results) {
     const only = results[0]?.result;
     invariant(only, "quantizing has one unit");
-    const { tensors, predicted, origin, notes } = only;
+    const { tensors, predicted, search, calibration, origin, notes } = only;
     const sum = (pick: (t: (typeof tensors)[number]) => number): number => tensors.reduce((n, t) => n + pick(t), 0);
     return {
       out: config.out,
@@ -365,6 +426,8 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
       bitsPerWeight: (8 * sum((t) => t.sizeBytes)) / sum((t) => t.elements),
       tensors: tensors.map((t) => ({ name: t.name, kind: t.kind, bitsPerWeight: (8 * t.sizeBytes) / t.elements })),
       predicted,
+      search,
+      calibration,
       recipe: Object.fromEntries(tensors.flatMap((t) => (t.width ? [[tensorUnit(t.name), t.width]] : []))),
       origin,
       notes,

@@ -141,7 +141,7 @@ export const sensitivity: Experiment<
     if ("entry" in unit.what) {
       const { entry, width } = unit.what;
       const shard = shardName(unit.sequences);
-      return measureTensor(entry, width, config, model, unit.sequences, shard, { engine: context.engine, ...options });
+      return measureTensor(entry, width, config, model, unit.sequences, shard, context);
     }
     const { metric } = unit.what;
     const units = unitsOf(model.weights.arch, kindsFor(metric, gateKindsOf(config)), config.neuronBlock);

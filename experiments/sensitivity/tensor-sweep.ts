@@ -6,15 +6,12 @@
  */
 import { basename, extname } from "node:path";
 import { z } from "zod";
-import { layerInputMoments } from "../../lib/compress/importance/activation-inputs.ts";
-import { asClusterWeights, diagonalFisher } from "../../lib/compress/importance/fisher-weights.ts";
 import { matrices, tensorSensitivity } from "../../lib/compress/importance/tensor-sensitivity.ts";
 import { granularityFor } from "../../lib/compress/quantize/granularity.ts";
 import { inTurns } from "../../lib/compress/quantize/steps.ts";
-import { bitsOf, type ErrorWeights, storeSteps, type Width, widths } from "../../lib/compress/quantize/width.ts";
+import { bitsOf, storeSteps, type Width, widths } from "../../lib/compress/quantize/width.ts";
 import type { DecoderArchitecture, GlobalTensor, LayerTensor } from "../../lib/decoder/architecture.ts";
 import { type WeightEntry, weight } from "../../lib/decoder/weights.ts";
-import type { Engine } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
 import type { TokenSequence } from "../../lib/eval/sequences.ts";
@@ -24,10 +21,9 @@ import { float32Data } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
 import { decodeWeight, weightSizeBytes } from "../../lib/weights/decode.ts";
+import type { ExperimentContext } from "../definition.ts";
 import type { OpenModel } from "../models.ts";
-
-export const weightings = ["none", "activation", "fisher"] as const;
-export type Weighting = (typeof weightings)[number];
+import { errorWeightsOf, onceFor, weightings } from "../statistics.ts";
 
 /** How tensors are stored and what errors are weighted by; shared by the sweep and by quantize. */
 export const storageConfig = {
@@ -47,7 +43,7 @@ export const storageConfig = {
   keepExtremes: z.boolean().default(false).describe("Affine: no search for a better clip"),
   weighting: z
     .enum(weightings)
-    .default("none")
+    .default("activation")
     .describe("What errors count by: every weight alike, the size of its input, or its Fisher information"),
 };
 export type StorageConfig = z.infer<z.ZodObject<typeof storageConfig>>;
@@ -146,49 +142,6 @@ export const columnsOf = (arch: DecoderArchitecture): SweepColumn[] =>
     fp16Bytes: 2 * elementCount(shape),
   }));
 
-/** Prefixes and error weights of the models and texts at hand, computed once a session. */
-const prepared = new WeakMap<OpenModel, Map<string, Promise<unknown>>>();
-
-function once<T>(model: OpenModel, key: string, make: () => Promise<T>): Promise<T> {
-  const known = prepared.get(model) ?? new Map<string, Promise<unknown>>();
-  prepared.set(model, known);
-  let found = known.get(key) as Promise<T> | undefined;
-  if (!found) {
-    found = make();
-    known.set(key, found);
-    found.catch(() => known.delete(key));
-  }
-  return found;
-}
-
-export interface Preparation {
-  readonly engine: Engine;
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-}
-
-/** Error weights by flat name; empty when every weight counts alike. */
-export async function errorWeightsOf(
-  weighting: Weighting,
-  model: OpenModel,
-  sequences: readonly TokenSequence[],
-  name: string,
-  options: Preparation,
-): Promise<ReadonlyMap<string, ErrorWeights>> {
-  if (weighting === "none") return new Map();
-  return once(model, `${weighting} ${name}`, async () => {
-    const found = new Map<string, ErrorWeights>();
-    if (weighting === "fisher") {
-      for (const [tensor, sums] of await diagonalFisher(options.engine, model.weights, sequences, options))
-        found.set(tensor, { elementWeights: asClusterWeights(sums) });
-    } else {
-      for (const [tensor, columnWeights] of await layerInputMoments(model.runner, sequences, options))
-        found.set(tensor, { columnWeights });
-    }
-    return found;
-  });
-}
-
 export async function measureTensor(
   entry: WeightEntry,
   width: Width,
@@ -196,18 +149,19 @@ export async function measureTensor(
   model: OpenModel,
   sequences: readonly TokenSequence[],
   shard: string,
-  options: Preparation,
+  context: ExperimentContext,
 ): Promise<TensorCell> {
-  const prefix = await once(model, `prefix ${shard}`, () =>
-    PrefixStreams.compute(model.runner, sequences, { signal: options.signal }),
+  const { signal } = context;
+  const prefix = await onceFor(model, `prefix ${shard}`, () =>
+    PrefixStreams.compute(model.runner, sequences, { signal }),
   );
-  const weights = await errorWeightsOf(config.weighting, model, sequences, shard, options);
+  const weights = await errorWeightsOf(config.weighting, model, sequences, context);
   const values = float32Data(weight(model.weights, entry.name));
   const { granularity } = granularityFor(entry.shape, granularityOf(config));
   const steps = storeSteps(width, values, entry.shape, granularity, weights.get(entry.name));
-  const stored = await inTurns(steps, options.signal);
+  const stored = await inTurns(steps, signal);
   const decoded = decodeWeight(stored);
-  const found = await tensorSensitivity(prefix, entry, decoded, options);
+  const found = await tensorSensitivity(prefix, entry, decoded, { signal });
   const tensor = tensorUnit(entry.name);
   const bad = found.findIndex((f) => !Number.isFinite(f.kl) || !Number.isFinite(f.loss));
   if (bad >= 0)

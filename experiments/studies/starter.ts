@@ -108,7 +108,13 @@ export function starterStudy(given: z.input<typeof starterStudyOptions> = {}): S
   const options = starterStudyOptions.parse(given);
   const model = "starter";
   const on = (split: Split) => ({ text: `starter-${split}`, separator: SEPARATOR });
-  const measured = { ...on("calibrate"), limit: 12, widths: ["palette2", "palette3", "palette4", "palette6"] };
+  // Every weight counts alike: the figures in the README are of these settings.
+  const measured = {
+    ...on("calibrate"),
+    limit: 12,
+    weighting: "none",
+    widths: ["palette2", "palette3", "palette4", "palette6"],
+  };
   const compared = { measure: "accuracy", keep: options.keep };
   return {
     title: "Starter study",
@@ -142,7 +148,7 @@ export function starterStudy(given: z.input<typeof starterStudyOptions> = {}): S
         key: name,
         kind: "quantize" as const,
         name,
-        config: { model: "step:distil", ...setting },
+        config: { model: "step:distil", weighting: "none", ...setting },
       })),
       {
         key: "tensors",
@@ -154,7 +160,7 @@ export function starterStudy(given: z.input<typeof starterStudyOptions> = {}): S
         key: mixture(bits),
         kind: "quantize" as const,
         name: `mixed ${bits}`,
-        config: { model: "step:distil", ...measured, maxBits: bits },
+        config: { model: "step:distil", ...measured, maxBits: bits, search: "measured" },
       })),
       {
         key: "trade-off",

@@ -1,0 +1,54 @@
+/**
+ * @file Text that a model wrote itself, for where no text is given: sampled once for a model and kept among its units.
+ */
+import { z } from "zod";
+import { sampleTexts } from "../lib/decoder/sample-texts.ts";
+import type { TokenSequence } from "../lib/eval/sequences.ts";
+import { createRng } from "../lib/random.ts";
+import type { ExperimentContext } from "./definition.ts";
+import type { OpenModel } from "./models.ts";
+import { onceFor } from "./statistics.ts";
+
+const COUNT = 32;
+const LENGTH = 192;
+const SEED = 0;
+
+const stored = z.array(z.array(z.number().int().nonnegative()).min(2)).min(1);
+const utf8 = new TextEncoder();
+
+/** 32 texts of 192 tokens, fewer where the model's context is shorter. */
+export function sampledText(
+  model: OpenModel,
+  context: ExperimentContext,
+  onShare?: (share: number) => void,
+): Promise<TokenSequence[]> {
+  const { tokenizer, weights } = model;
+  const length = Math.min(LENGTH, weights.arch.maxPositions);
+  const key = `sampled text@1 ${context.engine.name} ${model.hash} ${COUNT}x${length} seed ${SEED}`;
+  return onceFor(model, key, async () => {
+    const found = stored.safeParse(await context.store.get(key));
+    if (!found.success) context.log?.(`no text is given: the model writes ${COUNT} texts of ${length} tokens itself`);
+    const texts = found.success
+      ? found.data.map((ids) => Int32Array.from(ids))
+      : await sampleTexts(context.engine, weights, {
+          count: COUNT,
+          length,
+          bosId: tokenizer.bosId,
+          eosIds: tokenizer.eosIds,
+          rng: createRng(SEED, "sampled text"),
+          signal: context.signal,
+          onShare,
+        });
+    if (!found.success)
+      await context.store.put(
+        key,
+        texts.map((ids) => [...ids]),
+      );
+    return texts.map((ids, i) => ({
+      id: `sampled text ${i}`,
+      ids,
+      scoredFrom: 1,
+      sizeBytes: utf8.encode(tokenizer.decode([...ids.subarray(1)])).length,
+    }));
+  });
+}
