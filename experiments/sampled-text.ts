@@ -33,7 +33,7 @@ export function sampledText(
       : await sampleTexts(context.engine, weights, {
           count: COUNT,
           length,
-          bosId: tokenizer.bosId,
+          bosId: tokenizer.addedTokens("auto").begin[0] ?? null,
           eosIds: tokenizer.eosIds,
           rng: createRng(SEED, "sampled text"),
           signal: context.signal,

@@ -317,8 +317,11 @@ function stepsFrom(
 function referenceOf(madeBy: readonly MadeBy[]): EvaluatedPoint["reference"] {
   const [only] = madeBy;
   if (madeBy.length !== 1 || only?.kind !== "quantize") return null;
-  const { recipe, maxBytes, maxBits, embeddingBits, embedding, attention, mlp, method, scheme } = only.config;
-  const isUniform = [recipe, maxBytes, maxBits, embeddingBits, embedding, attention, mlp].every((v) => v === undefined);
+  const { recipe, maxBytes, maxBits, embeddingBits, embedding, attention, mlp, method, scheme, bits } = only.config;
+  // Without a width or a budget it is a mixture.
+  const isUniform =
+    (scheme !== undefined || bits !== undefined) &&
+    [recipe, maxBytes, maxBits, embeddingBits, embedding, attention, mlp].every((v) => v === undefined);
   if (!isUniform || (method !== undefined && method !== "nearest")) return null;
   return scheme === "affine" ? "uniform integers" : "uniform palettes";
 }
