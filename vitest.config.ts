@@ -16,6 +16,7 @@ export default defineConfig({
       "test/browser/**",
       "test/reference/**",
       "test/webgpu/**",
+      "test/real/**",
       "node_modules/**",
     ],
     testTimeout: 60_000,

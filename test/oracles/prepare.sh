@@ -3,13 +3,6 @@
 # one can be had.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-venv=.oracle-venv
-if [ ! -x "$venv/bin/python" ]; then
-  python3 -m venv "$venv"
-fi
-if ! cmp -s test/oracles/requirements.txt "$venv/requirements.txt"; then
-  "$venv/bin/pip" install -q -r test/oracles/requirements.txt
-  cp test/oracles/requirements.txt "$venv/requirements.txt"
-fi
+bash test/oracles/python.sh
 bash test/oracles/build-tfjs-node.sh >/dev/null
 bash test/oracles/swift/toolchain.sh "$(mktemp -d)" true || [ "$?" = 3 ]
