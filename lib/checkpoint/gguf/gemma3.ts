@@ -7,7 +7,7 @@
  */
 import { commonNames, type GgufFamily } from "./family.ts";
 import { MetadataFields } from "./metadata-fields.ts";
-import { scalingOf, tokenKeys, vocabularySize } from "./shared-keys.ts";
+import { layerCount, scalingOf, tokenKeys, vocabularySize } from "./shared-keys.ts";
 
 const LAYERS_OF_27B = 62;
 
@@ -25,7 +25,7 @@ export const gemma3: GgufFamily = {
   configTensors: [],
   async config(file) {
     const fields = new MetadataFields(file, "gemma3");
-    const layers = fields.number("block_count");
+    const layers = layerCount(fields);
     const hidden = fields.number("embedding_length");
     const heads = fields.sameInAllLayers("attention.head_count");
     const headDim = fields.optional("attention.key_length") ?? 256;
@@ -33,7 +33,6 @@ export const gemma3: GgufFamily = {
       throw fields.wrong("attention.value_length", `must be the width of a head, ${headDim}`);
     const scale = fields.optional("attention.scale");
     const softcap = fields.optional("final_logit_softcapping");
-    const scoreSoftcap = fields.optional("attn_logit_softcapping");
     return {
       architectures: ["Gemma3ForCausalLM"],
       model_type: "gemma3_text",
@@ -56,7 +55,6 @@ export const gemma3: GgufFamily = {
       sliding_window: fields.number("attention.sliding_window"),
       layer_types: layerTypes(fields, layers),
       ...(softcap ? { final_logit_softcapping: softcap } : {}),
-      ...(scoreSoftcap ? { attn_logit_softcapping: scoreSoftcap } : {}),
       attention_bias: false,
       tie_word_embeddings: !file.tensors.has("output.weight"),
       ...tokenKeys(file),

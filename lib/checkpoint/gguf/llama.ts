@@ -10,7 +10,7 @@ import { EspalierError } from "../../errors.ts";
 import type { GgufFile } from "../../formats/gguf/gguf.ts";
 import { commonNames, type GgufFamily } from "./family.ts";
 import { MetadataFields } from "./metadata-fields.ts";
-import { scalingOf, tokenKeys, vocabularySize } from "./shared-keys.ts";
+import { layerCount, scalingOf, tokenKeys, vocabularySize } from "./shared-keys.ts";
 
 const FREQUENCIES = "rope_freqs.weight";
 
@@ -39,7 +39,7 @@ export const llama: GgufFamily = {
       vocab_size: vocabularySize(file),
       hidden_size: hidden,
       intermediate_size: fields.sameInAllLayers("feed_forward_length"),
-      num_hidden_layers: fields.number("block_count"),
+      num_hidden_layers: layerCount(fields),
       num_attention_heads: heads,
       num_key_value_heads: fields.has("attention.head_count_kv")
         ? fields.sameInAllLayers("attention.head_count_kv")

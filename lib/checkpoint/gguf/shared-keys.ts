@@ -12,6 +12,15 @@ export function vocabularySize(file: GgufFile): number {
   });
 }
 
+/** More than any model has: a config lists its layers one by one. */
+const MOST_LAYERS = 4096;
+
+export function layerCount(fields: MetadataFields): number {
+  const layers = fields.number("block_count");
+  if (Number.isInteger(layers) && layers > 0 && layers <= MOST_LAYERS) return layers;
+  throw fields.wrong("block_count", `must be a whole number from 1 to ${MOST_LAYERS}`);
+}
+
 /** Special tokens by the keys of a Hugging Face config. */
 export function tokenKeys(file: GgufFile): Record<string, number> {
   const keys = { bos_token_id: "bos", eos_token_id: "eos", pad_token_id: "padding" };
