@@ -161,7 +161,7 @@ function Later({ studyId }: { studyId: string }) {
           what: "by the size or the accuracy you need",
         },
         { href: "/packages", name: "Look at the package", what: "what is in it, and what was checked" },
-        { href: "/models", name: "Bring your own model", what: "a checkpoint folder or a hub id" },
+        { href: "/models", name: "Bring your own model", what: "a checkpoint folder, a .gguf file or a hub id" },
       ]
     : [];
   return (

@@ -1,5 +1,5 @@
 "use client";
-/** @file Bring your own: a checkpoint folder from this browser, a folder on the server's machine, or an id of the hub. */
+/** @file Bring your own: a checkpoint folder or .gguf file from this browser or on the server’s machine, or an id of the hub. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useRef, useState } from "react";
 import { useTRPC, useTRPCClient } from "../parts/api.tsx";

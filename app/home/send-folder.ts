@@ -1,4 +1,4 @@
-/** @file Sends the files of a checkpoint folder to the workbench, one request each, as one batch. */
+/** @file Sends a checkpoint, the files of a folder or one .gguf file, to the workbench: one request each, as one batch. */
 import { checkpointFile } from "../../lib/checkpoint/checkpoint-files.ts";
 
 export interface FolderFile {

@@ -36,7 +36,10 @@ import { storedType, weightToWrite } from "../prune/prune.ts";
 import { bosConfig } from "../text.ts";
 
 export const distillConfig = z.object({
-  model: z.string().describe("The teacher: a checkpoint folder or the id of a known model").meta({ role: "model" }),
+  model: z
+    .string()
+    .describe("The teacher: a checkpoint folder, a .gguf file or the id of a known model")
+    .meta({ role: "model" }),
   student: z.string().describe("What is taught, usually the pruned teacher").meta({ role: "model" }),
   text: z.string().describe("Training text").meta({ role: "text" }),
   heldOut: z

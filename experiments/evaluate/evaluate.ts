@@ -21,7 +21,7 @@ import type { OpenModel } from "../models.ts";
 import { shardName, shards, textConfig, textSequences } from "../text.ts";
 
 export const evaluateConfig = z.object({
-  model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
+  model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
   ...textConfig,
   text: textConfig.text.optional(),
   base: z

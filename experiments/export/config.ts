@@ -10,7 +10,7 @@ import { bosConfig } from "../text.ts";
 export const targets = ["coreml"] as const;
 
 export const exportConfig = z.object({
-  model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
+  model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
   to: z.enum(targets).default("coreml").describe("What to write"),
   out: z.string().describe("Folder for the package, its card and the tokenizer").meta({ role: "output" }),
   layout: z

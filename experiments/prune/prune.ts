@@ -34,7 +34,7 @@ import { pruneToSize, type SizedReport, sizedSchema } from "./to-size.ts";
 const unitMetric = z.enum(metrics).exclude(["block-influence"]);
 
 export const pruneConfig = z.object({
-  model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
+  model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
   out: z.string().describe("Folder to write the pruned checkpoint to").meta({ role: "output" }),
   drop: z
     .array(z.string())

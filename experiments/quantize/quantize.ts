@@ -40,7 +40,7 @@ const width = z.enum(widths);
 export const MAX_KL = 0.05;
 
 export const quantizeConfig = z.object({
-  model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
+  model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
   out: z.string().describe("Folder to write the quantized checkpoint to").meta({ role: "output" }),
   maxKl: z
     .number()

@@ -37,7 +37,7 @@ export { type NamedUnit, unitsOf } from "./units.ts";
 export const unitKinds = [...gateUnitKinds, "tensors"] as const;
 
 export const sensitivityConfig = z.object({
-  model: z.string().describe("A checkpoint folder or the id of a known model").meta({ role: "model" }),
+  model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
   ...textConfig,
   units: z
     .array(z.enum(unitKinds))
