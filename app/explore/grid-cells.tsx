@@ -40,7 +40,7 @@ export function spokenCell(unit: GridUnit, worth: UnitWorth | undefined, scale: 
   return [
     spokenUnit(unit.unit),
     worth
-      ? `${number(worth.value)}, standard error ${fixed(worth.standardError * scale.times, 1)}${scale.isSigned && isNoise(worth) ? ", within noise" : ""}`
+      ? `${number(worth.value)}, standard error ${fixed(worth.standardError * scale.times, 1)}${scale.isSigned && isNoise(worth) ? ", within noise" : ""}${worth.isEstimate ? ", estimated by Taylor" : ""}`
       : "not measured",
     state.measuring ? "being measured" : state.stale ? "out of date" : "",
     state.dropped ? "dropped" : "kept",
@@ -68,12 +68,14 @@ export interface CellProps extends CellState {
 export const Cell = memo(function Cell(props: CellProps) {
   const { unit, x, y, width, height, numbers, worth, max, scale } = props;
   const noise = worth !== undefined && scale.isSigned && isNoise(worth);
-  const shade = worth ? (theme: "light" | "dark") => divergingColour(worth.value, max, theme) : null;
+  // What may be nothing is coloured as nothing.
+  const shade = worth ? (theme: "light" | "dark") => divergingColour(noise ? 0 : worth.value, max, theme) : null;
   const classes = [
     "cell",
     worth ? "" : "waiting",
     props.measuring ? "measuring" : "",
     props.stale ? "stale" : "",
+    worth?.isEstimate ? "estimated" : "",
     props.dropped ? "dropped" : "",
     props.current ? "current" : "",
     props.hovered ? "hovered" : "",
@@ -140,9 +142,9 @@ interface DenseProps {
 
 /** All cells of a very large model: one path a colour, one for what is not measured. */
 export const DenseCells = memo(function DenseCells(
-  props: DenseProps & { readonly worth: Worth; readonly max: number },
+  props: DenseProps & { readonly worth: Worth; readonly max: number; readonly isSigned: boolean },
 ) {
-  const { grid, layout, worth, max } = props;
+  const { grid, layout, worth, max, isSigned } = props;
   const paths = new Map<number, string[]>();
   const waiting: string[] = [];
   for (const unit of grid.find.values()) {
@@ -152,7 +154,8 @@ export const DenseCells = memo(function DenseCells(
       waiting.push(box);
       continue;
     }
-    const step = Math.round(Math.sign(own.value) * Math.sqrt(Math.abs(own.value) / max) * STEPS);
+    const step =
+      isSigned && isNoise(own) ? 0 : Math.round(Math.sign(own.value) * Math.sqrt(Math.abs(own.value) / max) * STEPS);
     const list = paths.get(step);
     if (list) list.push(box);
     else paths.set(step, [box]);

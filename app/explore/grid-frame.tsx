@@ -175,7 +175,7 @@ export function RowHead(props: {
 
 const stops = 24;
 
-export type LegendMark = "dropped" | "group" | "noise" | "full" | "waiting" | "attention" | "mlp";
+export type LegendMark = "dropped" | "group" | "noise" | "full" | "waiting" | "estimated" | "attention" | "mlp";
 
 const markNames: Record<LegendMark, string> = {
   dropped: "dropped",
@@ -183,6 +183,7 @@ const markNames: Record<LegendMark, string> = {
   noise: "within noise",
   full: "full attention",
   waiting: "not measured",
+  estimated: "estimated by Taylor",
   attention: "attention",
   mlp: "MLP",
 };
@@ -190,6 +191,9 @@ const markNames: Record<LegendMark, string> = {
 const markDrawings: Record<LegendMark, ReactNode> = {
   dropped: <rect x={0.5} y={-1.5} width={16} height={11} rx={2} fill="url(#explore-legend)" stroke="var(--ink)" />,
   waiting: <rect x={0.5} y={-1.5} width={16} height={11} rx={2} fill="url(#explore-waiting)" stroke="var(--line)" />,
+  estimated: (
+    <rect x={0.5} y={-1.5} width={16} height={11} rx={2} fill="none" stroke="var(--ink-2)" strokeDasharray="1.5 2.5" />
+  ),
   group: <path d="M0 4.5H16" stroke="var(--ink)" strokeWidth={3} />,
   noise: <circle cx={8} cy={4} r={2} fill="none" stroke="var(--ink-2)" />,
   full: <rect x={7} y={-2} width={2} height={12} fill="var(--ink-2)" />,

@@ -1,26 +1,29 @@
 "use client";
-/** @file What is not measured yet, and the button that measures it; while it is measured, how far it is. */
+/** @file What is not measured yet, and the buttons that measure it; while it is measured, how far it is. */
 import { useMutation } from "@tanstack/react-query";
 import type { SensitivityMetric } from "../../experiments/sensitivity/metrics.ts";
 import type { Importance } from "../../server/what-if/importance.ts";
 import { useTRPC } from "../parts/api.tsx";
+import { duration } from "../parts/format.ts";
 import { Empty, ErrorNote, ProgressBar } from "../parts/states.tsx";
-import { kindNames, type UnitKind } from "./units.ts";
-import { metricNames } from "./values.ts";
+import { type Offer, offers } from "./offers.ts";
+import { type Anatomy, kindNames, type UnitKind } from "./units.ts";
+import { measuredCount, metricNames, type Worth } from "./values.ts";
 
 export interface MeasureProps {
   readonly model: string;
+  readonly anatomy: Anatomy;
   readonly text: { readonly id: string; readonly separator: string | null } | null;
   readonly kind: UnitKind;
   readonly metric: SensitivityMetric;
   readonly neuronBlock: number;
-  readonly isMeasured: boolean;
+  readonly worth: Worth;
   readonly running: Importance | null;
   readonly units: number;
 }
 
 export function Measure(props: MeasureProps) {
-  const { model, text, kind, metric, running } = props;
+  const { model, text, kind, metric, running, worth, units } = props;
   const trpc = useTRPC();
   const submit = useMutation(trpc.runs.submit.mutationOptions());
   const { many } = kindNames[kind];
@@ -33,7 +36,7 @@ export function Measure(props: MeasureProps) {
             running.progress
               ? {
                   ...running.progress,
-                  label: `${running.progress.label}; ${props.isMeasured ? `${running.sequences} sequences in` : "no value yet"}`,
+                  label: `${running.progress.label}; ${running.units.length > 0 ? `${running.sequences} sequences in` : "no value yet"}`,
                 }
               : { share: 0, label: "waiting for a worker", left: null }
           }
@@ -43,49 +46,67 @@ export function Measure(props: MeasureProps) {
         </a>
       </div>
     );
-  if (props.isMeasured) return null;
-  const metrics =
-    metric === "leave-one-out" || kind === "layers" ? ["leave-one-out", "taylor"] : ["leave-one-out", "taylor", metric];
+  const measured = measuredCount(worth);
+  const list = offers({ anatomy: props.anatomy, kind, metric, units, measured, estimated: worth.size - measured });
+  if (list.length === 0) return null;
+  const start = ({ config }: Offer): void => {
+    if (!text) return;
+    submit.mutate({
+      kind: "sensitivity",
+      name: `what each of the ${many} of ${model} is worth`.slice(0, 120),
+      config: {
+        model,
+        text: text.id,
+        ...(text.separator ? { separator: text.separator } : {}),
+        units:
+          kind === "layers"
+            ? ["layers", "attention", "mlp"]
+            : kind === "heads"
+              ? ["heads", "attention", "mlp"]
+              : [kind],
+        ...(kind === "neurons" ? { neuronBlock: props.neuronBlock } : {}),
+        ...config,
+      },
+    });
+  };
+  const buttons = submit.isSuccess ? (
+    <span className="soft" role="status">
+      Queued
+    </span>
+  ) : (
+    <span className="row" style={{ flexWrap: "wrap" }}>
+      {list.map((offer) => (
+        <button
+          key={offer.label}
+          type="button"
+          disabled={text === null || submit.isPending}
+          onClick={() => start(offer)}
+        >
+          {offer.label}
+          {offer.seconds > 0 ? <span className="soft"> about {duration(offer.seconds)}</span> : null}
+        </button>
+      ))}
+    </span>
+  );
   return (
     <div style={{ margin: "0 0 12px" }}>
-      <Empty
-        title={`${metricNames[metric]} of ${many} has not been measured on ${model}`}
-        action={
-          <button
-            type="button"
-            disabled={text === null || submit.isPending || submit.isSuccess}
-            onClick={() =>
-              text &&
-              submit.mutate({
-                kind: "sensitivity",
-                name: `what each of the ${many} of ${model} is worth`.slice(0, 120),
-                config: {
-                  model,
-                  text: text.id,
-                  ...(text.separator ? { separator: text.separator } : {}),
-                  units:
-                    kind === "layers"
-                      ? ["layers", "attention", "mlp"]
-                      : kind === "heads"
-                        ? ["heads", "attention", "mlp"]
-                        : [kind],
-                  metric: [...new Set(metrics)],
-                  ...(kind === "neurons" ? { neuronBlock: props.neuronBlock } : {}),
-                },
-              })
-            }
-          >
-            {submit.isSuccess
-              ? "Queued"
-              : kind === "heads"
-                ? "Measure every head"
-                : `Measure all ${props.units} ${many}`}
-          </button>
-        }
-      >
-        One is taken away at a time and the change in loss measured{text ? ` on ${text.id}` : ""}. You can drop {many}{" "}
-        all the same and see what it costs.
-      </Empty>
+      {worth.size > 0 ? (
+        <div className="note" style={{ maxWidth: 460 }}>
+          <p>
+            {measured > 0
+              ? `${measured} of ${units} ${many} are measured`
+              : `No ${kindNames[kind].one} is measured yet`}
+            ; the others are estimated by Taylor, and dotted.
+          </p>
+          {buttons}
+        </div>
+      ) : (
+        <Empty title={`${metricNames[metric]} of ${many} has not been measured on ${model}`} action={buttons}>
+          {list.length > 1 ? "Gradients say in one pass what each is about worth; after that " : ""}
+          {list.length > 1 ? "one" : "One"} is taken away at a time and the change in loss measured
+          {text ? ` on ${text.id}` : ""}. You can drop {many} all the same and see what it costs.
+        </Empty>
+      )}
       {submit.error ? <ErrorNote error={submit.error} /> : null}
     </div>
   );

@@ -11,7 +11,7 @@ import { isDropped, type Selection, toggled } from "./selection.ts";
 import { UnitGrid } from "./unit-grid.tsx";
 import { type Anatomy, kindNames, type UnitGridModel, unitGrid } from "./units.ts";
 import type { ExploreState } from "./use-explore.ts";
-import { isNoise, measured, metricNames, type Scale, type Worth } from "./values.ts";
+import { isNoise, measured, measuredCount, metricNames, type Scale, type Worth } from "./values.ts";
 import type { TextChoice } from "./workbench.tsx";
 
 export interface PictureProps {
@@ -107,7 +107,8 @@ export function Picture(props: PictureProps) {
         kind={grid.kind}
         metric={state.metric}
         neuronBlock={props.neuronBlock}
-        isMeasured={worth.size > 0}
+        anatomy={anatomy}
+        worth={worth}
         running={running}
         units={grid.find.size}
       />
@@ -136,6 +137,7 @@ function Sentence(props: PictureProps & { isPartial: boolean }) {
       <>{running ? "Values appear as they are measured." : "Not measured yet; the cells are hatched until they are."}</>
     );
   const noise = [...worth.values()].filter(isNoise).length;
+  const estimated = worth.size - measuredCount(worth);
   const what =
     state.metric === "leave-one-out"
       ? `Change in loss when one ${one} is zeroed`
@@ -146,6 +148,7 @@ function Sentence(props: PictureProps & { isPartial: boolean }) {
   return (
     <>
       {what}, {scale.unit} ± SE. {scale.isSigned ? `${count(noise)} of ${count(worth.size)} are within noise. ` : ""}
+      {estimated > 0 ? `${count(estimated)} are estimated by Taylor. ` : ""}
       {props.isPartial && source ? `${source.sequences} sequences so far. ` : ""}
       {grid.rows.length > 14 || widest > 14 ? "Numbers appear on focus and in the table." : ""}
     </>

@@ -165,6 +165,7 @@ export function UnitGrid(props: UnitGridProps) {
     ...(hasNoise && layout.mode === "marks" ? ["noise" as const] : []),
     ...(props.fullLayers.size > 0 ? ["full" as const] : []),
     ...(worth.size < grid.find.size ? ["waiting" as const] : []),
+    ...([...worth.values()].some((w) => w.isEstimate) && !isDense ? ["estimated" as const] : []),
     ...(props.aside.attention.size > 0 && layout.mode !== "numbers" ? ["attention" as const] : []),
     ...(props.aside.mlp.size > 0 && layout.mode !== "numbers" ? ["mlp" as const] : []),
   ];
@@ -207,7 +208,7 @@ export function UnitGrid(props: UnitGridProps) {
           <ColumnHeads grid={grid} layout={layout} onColumn={(c) => props.onToggle(columnUnits(grid, c))} />
           {isDense ? (
             <>
-              <DenseCells grid={grid} layout={layout} worth={worth} max={max} />
+              <DenseCells grid={grid} layout={layout} worth={worth} max={max} isSigned={scale.isSigned} />
               <DenseDropped grid={grid} layout={layout} selection={selection} />
             </>
           ) : null}

@@ -7,6 +7,8 @@ import { type UnitKind, unitKinds } from "./units.ts";
 export interface UnitWorth {
   readonly value: number;
   readonly standardError: number;
+  /** Not measured by the metric but estimated by Taylor; the error holds what such estimates were off where both are known. */
+  readonly isEstimate?: true;
 }
 
 export type Worth = ReadonlyMap<string, UnitWorth>;
@@ -73,12 +75,41 @@ export function measured(
     all.find(
       (i) => i.state !== "succeeded" && i.state !== "lost" && i.metrics.includes(metric) && i.kinds.includes(kind),
     ) ?? null;
+  // A later run of a few units does not hide an earlier one of all.
+  let best: { worth: Map<string, UnitWorth>; source: Importance } | null = null;
   for (const source of all) {
     const worth = of(source);
-    if (worth.size > 0) return { worth, source, running };
+    if (worth.size > (best?.worth.size ?? 0)) best = { worth, source };
   }
-  return { worth: new Map(), source: null, running };
+  if (metric !== "leave-one-out") return { worth: best?.worth ?? new Map(), source: best?.source ?? null, running };
+  const estimates = measured(all, "taylor", kind, "loss");
+  return {
+    worth: withEstimates(best?.worth ?? new Map(), estimates.worth),
+    source: best?.source ?? estimates.source,
+    running,
+  };
 }
+
+/** What Taylor predicts for units that are not measured, with how far such predictions were off for those that are. */
+function withEstimates(own: ReadonlyMap<string, UnitWorth>, estimates: Worth): Worth {
+  const missing = [...estimates].filter(([unit]) => !own.has(unit));
+  if (missing.length === 0) return own;
+  const misses = [...own].flatMap(([unit, w]) => {
+    const estimate = estimates.get(unit);
+    return estimate ? [(w.value - estimate.value) ** 2] : [];
+  });
+  const square = misses.length > 0 ? misses.reduce((a, b) => a + b, 0) / misses.length : 0;
+  return new Map([
+    ...own,
+    ...missing.map(([unit, { value, standardError }]): [string, UnitWorth] => [
+      unit,
+      { value, standardError: Math.sqrt(standardError ** 2 + square), isEstimate: true },
+    ]),
+  ]);
+}
+
+/** Units that the metric itself was measured for. */
+export const measuredCount = (worth: Worth): number => [...worth.values()].filter((w) => !w.isEstimate).length;
 
 /** Metrics measured for a kind, in the order of their table. */
 export const metricsMeasured = (all: readonly Importance[], kind: UnitKind): SensitivityMetric[] =>
@@ -89,12 +120,16 @@ export const metricsMeasured = (all: readonly Importance[], kind: UnitKind): Sen
 export const kindsMeasured = (all: readonly Importance[]): UnitKind[] =>
   unitKinds.filter((k) => all.some((i) => i.units.some((u) => patterns[k].test(u.unit))));
 
+/** Units that both were measured for. */
+const inBoth = (a: Worth, b: Worth): string[] =>
+  [...a].flatMap(([u, w]) => (!w.isEstimate && b.has(u) && !b.get(u)?.isEstimate ? [u] : []));
+
 /** Inside twice its standard error of nothing. */
 export const isNoise = (w: UnitWorth): boolean => Math.abs(w.value) < 2 * w.standardError;
 
 /** Spearman's ρ over the units both have; null for fewer than three, or without spread. */
 export function agreement(a: Worth, b: Worth): { rho: number; units: number } | null {
-  const both = [...a.keys()].filter((u) => b.has(u));
+  const both = inBoth(a, b);
   if (both.length < 3) return null;
   const rho = spearman(
     both.map((u) => a.get(u)?.value ?? 0),
@@ -120,7 +155,7 @@ export interface Disagreement {
 
 /** Units whose place in the two rankings differs most. */
 export function disagreements(a: Worth, b: Worth, most: number): Disagreement[] {
-  const both = [...a.keys()].filter((u) => b.has(u));
+  const both = inBoth(a, b);
   const ranks = (w: Worth): Map<string, number> =>
     new Map([...both].sort((x, y) => (w.get(x)?.value ?? 0) - (w.get(y)?.value ?? 0)).map((u, i) => [u, i]));
   const [ra, rb] = [ranks(a), ranks(b)];

@@ -145,7 +145,7 @@ export function Workbench(props: WorkbenchProps) {
         grid={grid}
         source={source}
         split={texts.find((t) => t.id === source?.text)?.split ?? null}
-        measuredUnits={[...grid.find.keys()].filter((u) => worth.has(u)).length}
+        measuredUnits={[...grid.find.keys()].filter((u) => worth.has(u) && !worth.get(u)?.isEstimate).length}
         agreement={second?.agreement ? { rho: second.agreement.rho, with: metricNames[second.metric] } : null}
       />
       <div className={!inspected ? "explore alone" : overlay === null ? "explore" : "explore alone drawer"}>

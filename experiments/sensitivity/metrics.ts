@@ -3,13 +3,14 @@ import { activationImportance, activationNorm } from "../../lib/compress/importa
 import { type LayerInputStatistics, layerInputStatistics } from "../../lib/compress/importance/activation-inputs.ts";
 import { blockInfluence, blockInfluenceScore } from "../../lib/compress/importance/block-influence.ts";
 import { fisherImportance } from "../../lib/compress/importance/fisher.ts";
-import { leaveOneOut } from "../../lib/compress/importance/leave-one-out.ts";
+import { leaveOneOut, sharedPrefix } from "../../lib/compress/importance/leave-one-out.ts";
 import { gateGradients } from "../../lib/compress/importance/taylor.ts";
 import { absoluteColumnSums, wandaScore } from "../../lib/compress/importance/wanda.ts";
 import { headsOfGroup } from "../../lib/compress/prune/selection.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { weight } from "../../lib/decoder/weights.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
+import type { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
 import type { TokenSequence } from "../../lib/eval/sequences.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
@@ -54,7 +55,10 @@ export async function measureUnits(
 ): Promise<number[][]> {
   const gates = units.map((u) => u.gate);
   if (metric === "leave-one-out") {
-    const found = await leaveOneOut(model.runner, sequences, gates, options);
+    const found = await leaveOneOut(model.runner, sequences, gates, {
+      ...options,
+      prefix: prefixOf(model, sequences),
+    });
     return found.units.map((u) => [...u.perSequence]);
   }
   if (metric === "taylor" || metric === "fisher") {
@@ -82,6 +86,17 @@ export async function measureUnits(
       return columns ? parts.reduce((t, v) => t + v, 0) : Math.hypot(...parts);
     });
   });
+}
+
+/** Streams of the sequences measured last; the pieces of a large model's layers are measured on the same ones in turn. */
+const last = new WeakMap<OpenModel, { sequences: readonly TokenSequence[]; prefix: PrefixStreams }>();
+
+function prefixOf(model: OpenModel, sequences: readonly TokenSequence[]): PrefixStreams {
+  const known = last.get(model);
+  if (known?.sequences === sequences) return known.prefix;
+  const prefix = sharedPrefix(model.runner, sequences);
+  last.set(model, { sequences, prefix });
+  return prefix;
 }
 
 /** The channels of the output or down projection's input that belong to a unit. */

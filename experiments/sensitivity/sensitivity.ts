@@ -6,10 +6,12 @@
  * stored per sequence, so that errors, agreement and its noise ceiling are computed afterwards.
  */
 import { z } from "zod";
+import { mostInDoubt } from "../../lib/compress/importance/doubt.ts";
 import { matrices } from "../../lib/compress/importance/tensor-sensitivity.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
-import { isRowTable } from "../../lib/decoder/architecture.ts";
+import { type DecoderArchitecture, isRowTable } from "../../lib/decoder/architecture.ts";
 import { type WeightEntry, weightList } from "../../lib/decoder/weights.ts";
+import type { Engine } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { TokenSequence } from "../../lib/eval/sequences.ts";
 import { tensorUnit } from "../../lib/ids.ts";
@@ -17,6 +19,7 @@ import { elementCount } from "../../lib/mil/types.ts";
 import { noiseCeiling, spearman } from "../../lib/stats/rank-agreement.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
 import type { Experiment, Unit } from "../definition.ts";
+import type { OpenModel } from "../models.ts";
 import { shardName, shards, textConfig, textSequences } from "../text.ts";
 import { kindsFor, measureUnits, metrics, type SensitivityMetric, scoreOf } from "./metrics.ts";
 import {
@@ -29,7 +32,7 @@ import {
   tensorCell,
   widthList,
 } from "./tensor-sweep.ts";
-import { type GateUnitKind, gateUnitKinds, NEURON_BLOCK, unitsOf } from "./units.ts";
+import { type GateUnitKind, gateUnitKinds, type NamedUnit, NEURON_BLOCK, unitsByName, unitsOf } from "./units.ts";
 
 export { metrics, type SensitivityMetric } from "./metrics.ts";
 export { type NamedUnit, unitsOf } from "./units.ts";
@@ -50,13 +53,35 @@ export const sensitivityConfig = z.object({
     .default(["palette8", "palette6", "palette4", "palette3", "palette2"])
     .describe("Tensors: what each is stored as in turn"),
   ...storageConfig,
+  only: z
+    .array(z.string())
+    .min(1)
+    .optional()
+    .describe("Only these units, by name: L3.H5,L7.H0; absent: all of the kinds in units"),
+  refine: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe(
+      "Taylor of all units, then leave-one-out of only so many: those of which Taylor says least whether they are among the share to go",
+    ),
+  share: z.number().gt(0).lt(1).default(0.25).describe("Refine: the share of units that is to go"),
   seed: z.number().int().default(0).describe("Splits the sequences for the noise ceiling"),
 });
 export type SensitivityConfig = z.infer<typeof sensitivityConfig>;
 
+interface GateWork {
+  readonly metric: SensitivityMetric;
+  /** Layers from and to, of a model that is measured a few at a time; null for all. */
+  readonly layers: readonly [number, number] | null;
+  /** Leave-one-out of so many units, chosen by Taylor; null for all. */
+  readonly refine: number | null;
+}
+
 interface SensitivityUnit extends Unit {
   readonly sequences: TokenSequence[];
-  readonly what: { readonly metric: SensitivityMetric } | { readonly entry: WeightEntry; readonly width: Width };
+  readonly what: GateWork | { readonly entry: WeightEntry; readonly width: Width };
 }
 
 const gateResult = z.object({ of: z.literal("gates"), perSequence: z.record(z.string(), z.array(z.number())) });
@@ -86,7 +111,61 @@ export interface SensitivitySummary {
   readonly tensors: TensorSweep | null;
 }
 
-const gateKindsOf = (config: SensitivityConfig): GateUnitKind[] => config.units.filter((k) => k !== "tensors");
+/** The units asked for that a metric speaks of. */
+function askedUnits(config: SensitivityConfig, arch: DecoderArchitecture, metric?: SensitivityMetric): NamedUnit[] {
+  const allowed = (kinds: readonly GateUnitKind[]): GateUnitKind[] => (metric ? kindsFor(metric, kinds) : [...kinds]);
+  if (config.only) return unitsByName(arch, config.only).filter((u) => allowed([u.of]).length > 0);
+  const kinds = config.units.filter((k) => k !== "tensors");
+  return unitsOf(arch, allowed(kinds), config.neuronBlock);
+}
+
+/** Taylor and leave-one-out are what refining is. */
+const metricsOf = ({ metric, refine }: SensitivityConfig): SensitivityMetric[] =>
+  refine === undefined ? metric : [...new Set<SensitivityMetric>([...metric, "taylor", "leave-one-out"])];
+
+/** What decides which units are measured, for keys; the kinds and the size of blocks, or the names. */
+function askedName(config: SensitivityConfig, metric: SensitivityMetric): string {
+  if (config.only) return `only ${[...new Set(config.only)].sort().join("+")}`;
+  const own = kindsFor(
+    metric,
+    config.units.filter((k) => k !== "tensors"),
+  );
+  return `${own.sort().join("+")}${own.includes("neurons") ? `/${config.neuronBlock}` : ""}`;
+}
+
+/** Multiplications of one stored piece of leave-one-out: about half a minute of two cores. */
+const PIECE_MULTIPLICATIONS = 2e12;
+
+/** Sequences of one stored piece: eight, or two where a pass over eight is waited for. */
+function shardSize(arch: DecoderArchitecture, metric: SensitivityMetric, sequences: readonly TokenSequence[]): number {
+  const tokens = sequences.slice(0, 8).reduce((n, s) => n + s.ids.length, 0);
+  const weights = weightList(arch).reduce((n, w) => n + elementCount(w.shape), 0);
+  return metric !== "leave-one-out" && tokens * weights > PIECE_MULTIPLICATIONS / 10 ? 2 : 8;
+}
+
+/** Layers to measure together, last and cheapest first, so that a picture of a large model fills in row by row. */
+export function layerPieces(
+  arch: DecoderArchitecture,
+  units: readonly NamedUnit[],
+  tokens: number,
+): (readonly [number, number])[] | null {
+  const sizes = arch.layers.map((_, l) =>
+    matrices(arch).reduce((n, w) => n + (w.layer === l ? elementCount(w.shape) : 0), 0),
+  );
+  const head = arch.vocab * arch.hidden;
+  const tail = sizes.map((_, l) => head + sizes.slice(l).reduce((a, b) => a + b, 0));
+  const costs = tail.map((t, l) => tokens * t * units.filter((u) => u.gate.layer === l).length);
+  if (costs.reduce((a, b) => a + b, 0) <= 2 * PIECE_MULTIPLICATIONS) return null;
+  const pieces: (readonly [number, number])[] = [];
+  for (let to = arch.layers.length; to > 0; ) {
+    let from = to;
+    for (let cost = 0; from > 0 && (from === to || cost + (costs[from - 1] ?? 0) <= PIECE_MULTIPLICATIONS); from--)
+      cost += costs[from - 1] ?? 0;
+    pieces.push([from, to]);
+    to = from;
+  }
+  return pieces;
+}
 
 export const sensitivity: Experiment<
   SensitivityConfig,
@@ -103,34 +182,46 @@ export const sensitivity: Experiment<
   async plan(config, context) {
     const model = await context.models.open(config.model);
     const { sequences } = await textSequences(config, model);
-    const kinds = gateKindsOf(config);
-    const gates = config.metric.flatMap((metric): SensitivityUnit[] => {
-      const own = kindsFor(metric, kinds);
-      if (own.length === 0) return [];
-      const blocks = own.includes("neurons") ? `/${config.neuronBlock}` : "";
-      return shards(sequences, 8).map((shard) => ({
-        key: `${model.hash} ${metric} ${own.sort().join("+")}${blocks} ${shardName(shard.sequences)}`,
-        label: `${metric}, sequences ${shard.from + 1}–${shard.from + shard.sequences.length}`,
-        what: { metric },
-        sequences: shard.sequences,
-      }));
-    });
-    const cells = !config.units.includes("tensors")
-      ? []
-      : orderedWidths(config.widths).flatMap((width) =>
-          matrices(model.weights.arch).map(
-            (entry): SensitivityUnit => ({
-              key: `${sweepName(config, model.hash)} ${tensorUnit(entry.name)} ${width} ${shardName(sequences)}`,
-              label: `${tensorUnit(entry.name)} ${width}`,
-              what: { entry, width },
-              sequences,
-            }),
-          ),
-        );
-    if (gates.length + cells.length === 0) {
-      throw new EspalierError("input/invalid", `${config.metric.join(", ")} says nothing of ${kinds.join(", ")}`, {
-        hint: "block-influence is for layers; activation and wanda for heads, groups, neurons, attention and mlp.",
+    const { arch } = model.weights;
+    const gates = metricsOf(config).flatMap((metric): SensitivityUnit[] => {
+      const units = askedUnits(config, arch, metric);
+      if (units.length === 0) return [];
+      const asked = askedName(config, metric);
+      const refine = metric === "leave-one-out" ? (config.refine ?? null) : null;
+      const chosen =
+        refine === null ? "" : ` the ${refine} nearest to ${config.share} by Taylor on ${shardName(sequences)}`;
+      return shards(sequences, shardSize(arch, metric, sequences)).flatMap((shard) => {
+        const tokens = shard.sequences.reduce((n, s) => n + s.ids.length, 0);
+        const pieces = metric === "leave-one-out" && refine === null ? layerPieces(arch, units, tokens) : null;
+        return (pieces ?? [null]).map((layers) => ({
+          key: `${model.hash} ${metric} ${asked}${chosen}${layers ? ` layers ${layers[0]}-${layers[1] - 1}` : ""} ${shardName(shard.sequences)}`,
+          label: `${metric}, ${layers ? `layers ${layers[0]}–${layers[1] - 1}, ` : ""}sequences ${shard.from + 1}–${shard.from + shard.sequences.length}`,
+          what: { metric, layers, refine },
+          sequences: shard.sequences,
+        }));
       });
+    });
+    const cells =
+      config.only || !config.units.includes("tensors")
+        ? []
+        : orderedWidths(config.widths).flatMap((width) =>
+            matrices(model.weights.arch).map(
+              (entry): SensitivityUnit => ({
+                key: `${sweepName(config, model.hash)} ${tensorUnit(entry.name)} ${width} ${shardName(sequences)}`,
+                label: `${tensorUnit(entry.name)} ${width}`,
+                what: { entry, width },
+                sequences,
+              }),
+            ),
+          );
+    if (gates.length + cells.length === 0) {
+      throw new EspalierError(
+        "input/invalid",
+        `${config.metric.join(", ")} says nothing of ${(config.only ?? config.units).join(", ")}`,
+        {
+          hint: "block-influence is for layers; activation and wanda for heads, groups, neurons, attention and mlp.",
+        },
+      );
     }
     return [...gates, ...cells];
   },
@@ -143,8 +234,10 @@ export const sensitivity: Experiment<
       const shard = shardName(unit.sequences);
       return measureTensor(entry, width, config, model, unit.sequences, shard, context);
     }
-    const { metric } = unit.what;
-    const units = unitsOf(model.weights.arch, kindsFor(metric, gateKindsOf(config)), config.neuronBlock);
+    const { metric, layers, refine } = unit.what;
+    const all = askedUnits(config, model.weights.arch, metric);
+    const chosen = refine === null ? all : await inDoubt(all, refine, config, model, options, context.engine);
+    const units = chosen.filter((u) => layers === null || (u.gate.layer >= layers[0] && u.gate.layer < layers[1]));
     const found = await measureUnits(metric, context.engine, model, unit.sequences, units, options);
     return { of: "gates", perSequence: Object.fromEntries(units.map((u, i) => [u.name, found[i] ?? []])) };
   },
@@ -153,9 +246,9 @@ export const sensitivity: Experiment<
     const model = await context.models.open(config.model);
     const { protocol, sequences } = await textSequences(config, model);
     // In the order of the model: a database gives the names of a stored unit back in an order of its own.
-    const names = unitsOf(model.weights.arch, gateKindsOf(config), config.neuronBlock).map((u) => u.name);
+    const names = askedUnits(config, model.weights.arch).map((u) => u.name);
     const perSequence: Record<string, Record<string, number[]>> = {};
-    for (const metric of config.metric) {
+    for (const metric of metricsOf(config)) {
       const merged = new Map<string, number[]>();
       for (const { unit, result } of results) {
         if (result.of !== "gates" || !("metric" in unit.what) || unit.what.metric !== metric) continue;
@@ -165,7 +258,7 @@ export const sensitivity: Experiment<
       const found = names.flatMap((name) => (merged.has(name) ? [[name, merged.get(name) ?? []] as const] : []));
       if (found.length > 0) perSequence[metric] = Object.fromEntries(found);
     }
-    const units = config.metric.flatMap((metric) =>
+    const units = metricsOf(config).flatMap((metric) =>
       Object.entries(perSequence[metric] ?? {}).map(([unit, values]) => ({ unit, metric, ...scoreOf(metric, values) })),
     );
     for (const u of units) {
@@ -185,6 +278,35 @@ export const sensitivity: Experiment<
     };
   },
 };
+
+/** Units to measure by leave-one-out, chosen by Taylor on all of the text; computed once a model and config. */
+const doubts = new WeakMap<OpenModel, Map<string, Promise<NamedUnit[]>>>();
+
+function inDoubt(
+  units: readonly NamedUnit[],
+  count: number,
+  config: SensitivityConfig,
+  model: OpenModel,
+  options: { readonly signal?: AbortSignal | undefined },
+  engine: Engine,
+): Promise<NamedUnit[]> {
+  const known = doubts.get(model) ?? new Map<string, Promise<NamedUnit[]>>();
+  doubts.set(model, known);
+  const key = JSON.stringify(config);
+  let found = known.get(key);
+  if (!found) {
+    found = (async () => {
+      const { sequences } = await textSequences(config, model);
+      const gradients = await measureUnits("taylor", engine, model, sequences, units, { signal: options.signal });
+      // In the order of the model, so that units of a layer run side by side.
+      const chosen = new Set(mostInDoubt(gradients, config.share, count));
+      return units.filter((_, i) => chosen.has(i));
+    })();
+    known.set(key, found);
+    found.catch(() => known.delete(key));
+  }
+  return found;
+}
 
 /** Bytes of what no sweep measures and fp16 keeps: norms, and tables of which only rows are read. */
 export const fixedBytesOf = (arch: Parameters<typeof weightList>[0]): number =>

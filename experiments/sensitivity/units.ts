@@ -1,7 +1,8 @@
 /** @file The units a sensitivity run takes away, by kind: their names and the gates that close them. */
 import type { GateUnit } from "../../lib/compress/importance/leave-one-out.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
-import { showUnit } from "../../lib/ids.ts";
+import { EspalierError } from "../../lib/errors.ts";
+import { parseUnit, showUnit, type UnitKind } from "../../lib/ids.ts";
 
 export const gateUnitKinds = ["heads", "groups", "neurons", "attention", "mlp", "layers"] as const;
 export type GateUnitKind = (typeof gateUnitKinds)[number];
@@ -42,4 +43,40 @@ export function unitsOf(
       return [{ name: `L${l}.${kind === "attention" ? "attn" : "mlp"}`, gate: { layer: l, kind, index: 0 } }];
     }),
   );
+}
+
+const gateKinds: Record<UnitKind, GateUnitKind> = {
+  head: "heads",
+  group: "groups",
+  neuron: "neurons",
+  attention: "attention",
+  mlp: "mlp",
+  layer: "layers",
+};
+
+function widthOf(kind: UnitKind, layer: DecoderArchitecture["layers"][number]): number {
+  if (kind === "head") return layer.queryHeads;
+  if (kind === "group") return layer.kvGroups;
+  return kind === "neuron" ? layer.neurons : 1;
+}
+
+/** Units by name. Throws `prune/unknown-unit` for what is no unit of this model. */
+export function unitsByName(arch: DecoderArchitecture, names: readonly string[]): (NamedUnit & { of: GateUnitKind })[] {
+  return [...new Set(names)].map((text) => {
+    const { kind, layer: l, index, count } = parseUnit(text);
+    const layer = arch.layers[l];
+    const width = layer ? widthOf(kind, layer) : 0;
+    if (!layer || index + count > width)
+      throw new EspalierError("prune/unknown-unit", `the model has no ${text}`, {
+        hint: layer
+          ? `Layer ${l} has ${layer.queryHeads} heads, ${layer.kvGroups} KV groups and ${layer.neurons} neurons, counted from 0.`
+          : `Layers are L0 to L${arch.layers.length - 1}.`,
+      });
+    const of = gateKinds[kind];
+    return {
+      name: showUnit({ kind, layer: l, index, count }),
+      gate: { layer: l, kind: of === "layers" ? "layer" : of, index, ...(kind === "neuron" ? { count } : {}) },
+      of,
+    };
+  });
 }

@@ -24,6 +24,8 @@ export interface PrefixOptions {
   readonly firstTokens?: number | undefined;
   /** Of streams, and again of logits. */
   readonly budgetBytes?: number | undefined;
+  /** False where nothing is compared with the base's logits. */
+  readonly keepsLogits?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -56,7 +58,8 @@ export class PrefixStreams {
 
   private constructor(runner: DecoderRunner, sequences: readonly TokenSequence[], options: PrefixOptions) {
     const { arch } = runner.weights;
-    const { budgetBytes = BUDGET_BYTES, tokensPerBatch = runner.engine.tokensPerCall, firstTokens } = options;
+    const { budgetBytes = BUDGET_BYTES, firstTokens, keepsLogits = true } = options;
+    const tokensPerBatch = options.tokensPerBatch ?? runner.engine.tokensPerCall;
     this.runner = runner;
     this.sequences = sequences;
     const groups =
@@ -74,7 +77,7 @@ export class PrefixStreams {
     this.logitBatches = new Set(
       this.batches.flatMap((batch, b) => {
         left -= 4 * positions(batch) * arch.vocab;
-        return left >= 0 ? [b] : [];
+        return keepsLogits && left >= 0 ? [b] : [];
       }),
     );
   }
@@ -149,6 +152,12 @@ export class PrefixStreams {
 
   private keep(batch: number, layer: number, x: Stream): void {
     if (layer % this.stride === 0) this.kept.set(`${batch} ${layer}`, x);
+  }
+
+  /** Forgets the streams and logits of a batch; its losses stay. */
+  release(batch: number): void {
+    for (const key of this.kept.keys()) if (key.startsWith(`${batch} `)) this.kept.delete(key);
+    this.logits.delete(batch);
   }
 
   /** Sequences of a batch whose changed stream leaves the last layer as `x`; the head is that of `runner`. */

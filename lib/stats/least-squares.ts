@@ -7,6 +7,7 @@
  * columns of X cannot be told apart. Left out: robust weights.
  */
 import { invariant } from "../errors.ts";
+import { cholesky, inverseOfCholesky } from "./cholesky.ts";
 
 export interface LeastSquaresFit {
   readonly coefficients: readonly number[]; // (terms)
@@ -52,19 +53,10 @@ export const leverage = (fit: LeastSquaresFit, terms: readonly number[]): number
 const at = (o: Observation, i: number): number => o.terms[i] ?? 0;
 const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((t, v, i) => t + v * (b[i] ?? 0), 0);
 
-/** Of a symmetric positive definite matrix, by Gauss and Jordan. */
 function inverted(matrix: readonly (readonly number[])[]): number[][] {
   const n = matrix.length;
-  const rows = matrix.map((row, i) => [...row, ...row.map((_, j) => (i === j ? 1 : 0))]);
-  for (let i = 0; i < n; i++) {
-    const own = rows[i] ?? [];
-    const pivot = own[i] ?? 0;
-    invariant(pivot > 0, "the matrix is positive definite");
-    for (let c = 0; c < 2 * n; c++) own[c] = (own[c] ?? 0) / pivot;
-    for (const [r, row] of rows.entries()) {
-      const factor = r === i ? 0 : (row[i] ?? 0);
-      if (factor !== 0) for (let c = 0; c < 2 * n; c++) row[c] = (row[c] ?? 0) - factor * (own[c] ?? 0);
-    }
-  }
-  return rows.map((row) => row.slice(n));
+  const factor = cholesky(Float64Array.from(matrix.flat()), n);
+  invariant(factor, "the matrix is positive definite");
+  const inverse = inverseOfCholesky(factor, n);
+  return matrix.map((_, i) => [...inverse.subarray(i * n, (i + 1) * n)]);
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
-import { DecoderRunner } from "../../decoder/runner.ts";
+import { gateShape } from "../../decoder/programs.ts";
+import { DecoderRunner, type Gates } from "../../decoder/runner.ts";
 import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
 import { sequenceLosses } from "../../eval/perplexity.ts";
 import { PrefixStreams } from "../../eval/prefix-streams.ts";
@@ -12,7 +13,7 @@ import { storeAs } from "../quantize/width.ts";
 import { activationImportance, activationNorm } from "./activation.ts";
 import { layerInputMoments, layerInputStatistics } from "./activation-inputs.ts";
 import { asClusterWeights, diagonalFisher } from "./fisher-weights.ts";
-import { leaveOneOut } from "./leave-one-out.ts";
+import { type GateUnit, kindsOf, leaveOneOut, sharedPrefix } from "./leave-one-out.ts";
 import { gateGradients } from "./taylor.ts";
 import { matrices, tensorSensitivity } from "./tensor-sensitivity.ts";
 import { absoluteColumnSums, wandaScore } from "./wanda.ts";
@@ -53,6 +54,69 @@ test.each(families)("%s: leave-one-out of a block of neurons equals the sliced m
   const mlp = [...(found.units[2]?.perSequence ?? [])];
   expect(mlp.some((v) => Math.abs(v) > 1e-4)).toBe(true);
 });
+
+test.each(families)(
+  "%s: leave-one-out equals one closed gate at a time, whatever runs side by side",
+  async (family) => {
+    const weights = tinyModel(family, 11);
+    const { arch } = weights;
+    const runner = new DecoderRunner(engine, weights);
+    const units = [0, 2].flatMap((layer): GateUnit[] => [
+      ...[0, 1, 3].map((index) => ({ layer, kind: "heads" as const, index })),
+      ...(arch.layers[layer]?.kvSource === null ? [{ layer, kind: "groups" as const, index: 0 }] : []),
+      { layer, kind: "neurons", index: 3, count: 5 },
+      { layer, kind: "attention", index: 0 },
+      { layer, kind: "mlp", index: 0 },
+      { layer, kind: "layer", index: 0 },
+    ]);
+    /** One sequence alone, unpadded, through every layer with one gate closed. */
+    const naive = async (unit: GateUnit | null, s: TokenSequence): Promise<number> => {
+      const length = s.ids.length - 1;
+      let x = await runner.embed(s.ids.slice(0, length), { batch: 1, length });
+      for (const [l, layer] of arch.layers.entries()) {
+        const gates: Gates = {};
+        for (const kind of unit?.layer === l ? kindsOf(unit, arch) : []) {
+          const shape = gateShape(kind, layer, 1);
+          const closed = Float32Array.from({ length: shape[1] ?? 1 }, (_, i) =>
+            i >= (unit?.index ?? 0) && i < (unit?.index ?? 0) + (unit?.count ?? 1) ? 0 : 1,
+          );
+          gates[kind] = f32(shape, closed);
+        }
+        x = await runner.block(l, x, gates);
+      }
+      return (await runner.loss(x, s.ids.slice(1))).nll.reduce((t, v) => t + v, 0) / length;
+    };
+    const expected: number[][] = [];
+    for (const unit of units) {
+      const row: number[] = [];
+      for (const s of sequences) row.push((await naive(unit, s)) - (await naive(null, s)));
+      expected.push(row);
+    }
+    for (const [tokensPerBatch, prefix] of [
+      [32, undefined],
+      [4096, undefined],
+      [4096, sharedPrefix(runner, sequences, 4096)],
+      [4096, sharedPrefix(runner, sequences, 4096, 1)],
+    ] as const) {
+      // Layer by layer, as pieces of a large model, and all at once.
+      const found = [];
+      for (const layers of prefix ? [[2], [0]] : [[0, 2]])
+        found.push(
+          ...(
+            await leaveOneOut(
+              runner,
+              sequences,
+              units.filter((u) => layers.includes(u.layer)),
+              { tokensPerBatch, prefix },
+            )
+          ).units,
+        );
+      for (const { unit, perSequence } of found)
+        for (const [s, v] of perSequence.entries())
+          expect(Math.abs(v - (expected[units.indexOf(unit)]?.[s] ?? Number.NaN))).toBeLessThan(2e-6);
+    }
+  },
+);
 
 test("gradients of a block of neurons are the sum of its neurons' and agree with finite differences", async () => {
   const weights = tinyModel("gemma3", 6);

@@ -15,7 +15,8 @@ import { type DecoderArchitecture, isKvSource } from "../../decoder/architecture
 import { type GateKind, gateShape } from "../../decoder/programs.ts";
 import type { DecoderRunner, Gates } from "../../decoder/runner.ts";
 import { repeatStream, type Stream } from "../../decoder/stream.ts";
-import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
+import { PrefixStreams } from "../../eval/prefix-streams.ts";
+import { predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { f32 } from "../../mil/tensor.ts";
 
 /** One gate of one layer, or `count` neighbouring ones; `index` is 0 for attention and MLP. */
@@ -28,6 +29,8 @@ export interface GateUnit {
 }
 
 export interface LeaveOneOutOptions {
+  /** Streams of the untouched model on the same sequences, where several calls share them. */
+  readonly prefix?: PrefixStreams | undefined;
   readonly tokensPerBatch?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -58,15 +61,16 @@ export async function leaveOneOut(
   const differences = units.map((unit) => ({ unit, perSequence: new Float64Array(sequences.length) }));
   const byLayer = Array.from({ length: layers }, (_, l) => differences.filter((d) => d.unit.layer === l));
   const tokensPerBatch = options.tokensPerBatch ?? 2048;
-  // Few sequences at a time leave room on the batch axis for the units of a layer.
-  const batches = padIntoBatches(sequences, Math.max(256, tokensPerBatch / 8));
+  // Its own streams are let go batch by batch.
+  const prefix = options.prefix ?? sharedPrefix(runner, sequences, tokensPerBatch, Number.POSITIVE_INFINITY);
+  const { batches } = prefix;
   const work = batches.length * units.length;
   let done = 0;
 
-  for (const batch of batches) {
+  for (const [b, batch] of batches.entries()) {
     throwIfCancelled(options.signal);
-    const boundary: Stream[] = [await runner.embed(batch.ids, batch.shape)];
-    for (let l = 0; l < layers; l++) boundary.push(await runner.block(l, boundary[l] as Stream));
+    await prefix.prepare(b);
+    for (const index of batch.rows) base[index] = prefix.baseNll[index] as number;
     const meanNll = async (x: Stream, copies: number): Promise<Float64Array[]> => {
       const targets = repeat(batch.targets, copies);
       const nll = await runner.nll(x, targets);
@@ -80,12 +84,12 @@ export async function leaveOneOut(
         }),
       );
     };
-    const [plain] = (await meanNll(boundary[layers] as Stream, 1)) as [Float64Array];
-    for (const [row, index] of batch.rows.entries()) base[index] = plain[row] as number;
 
-    const perRun = Math.max(1, Math.floor(tokensPerBatch / (batch.shape.batch * batch.shape.length)));
+    // A quarter more than a batch is better than two runs of half of it.
+    const perRun = Math.max(1, Math.floor((1.25 * tokensPerBatch) / (batch.shape.batch * batch.shape.length)));
     for (let l = 0; l < layers; l++) {
-      const entering = boundary[l] as Stream;
+      if ((byLayer[l] ?? []).length === 0) continue;
+      const entering = await prefix.stream(b, l);
       // The stream between attention and MLP, and the heads side by side: for units that leave attention's inside alone.
       const halves = once(() => runner.part("attention", l, entering, { taps: ["attended"] as const }));
       for (const group of groupsOf(byLayer[l] ?? [], perRun, arch)) {
@@ -108,16 +112,30 @@ export async function leaveOneOut(
         const losses = await meanNll(x, copies);
         for (const [c, d] of group.entries()) {
           for (const [row, index] of batch.rows.entries()) {
-            d.perSequence[index] = (losses[c]?.[row] ?? Number.NaN) - (plain[row] as number);
+            d.perSequence[index] = (losses[c]?.[row] ?? Number.NaN) - (base[index] as number);
           }
         }
         done += copies;
         options.onProgress?.(done, work);
       }
     }
+    if (!options.prefix) prefix.release(b);
   }
   return { base, units: differences };
 }
+
+/** The streams that `leaveOneOut` starts from; few sequences at a time leave room on the batch axis for the units of a layer. */
+export const sharedPrefix = (
+  runner: DecoderRunner,
+  sequences: readonly TokenSequence[],
+  tokensPerBatch = 2048,
+  budgetBytes?: number,
+): PrefixStreams =>
+  PrefixStreams.open(runner, sequences, {
+    tokensPerBatch: Math.max(256, tokensPerBatch / 8),
+    budgetBytes,
+    keepsLogits: false,
+  });
 
 /**
  * The query heads that each unit takes away, where that is all it does: heads, and KV groups of which no other layer reads the values.
