@@ -1,7 +1,8 @@
 /** @file The part of a config that says which text is measured, and the sequences it gives. */
 import { basename } from "node:path";
 import { z } from "zod";
-import { protocolString, sequencesFromText, type TokenSequence } from "../lib/eval/sequences.ts";
+import { leadingSequences } from "../lib/eval/leading-sequences.ts";
+import { protocolString, type TokenSequence } from "../lib/eval/sequences.ts";
 import { bosRules } from "../lib/eval/text-codec.ts";
 import { type OpenModel, readText } from "./models.ts";
 
@@ -44,7 +45,7 @@ export async function textSequences(
 ): Promise<{ sequences: TokenSequence[]; protocol: string }> {
   const most = model.weights.arch.maxPositions;
   const protocol = { ...config, context: Math.min(config.context ?? Math.min(512, most), most) };
-  const sequences = sequencesFromText(await readText(config.text), model.tokenizer, protocol);
+  const sequences = leadingSequences(await readText(config.text), model.tokenizer, protocol);
   return { sequences, protocol: protocolString(basename(config.text), protocol, model.tokenizer, sequences) };
 }
 
