@@ -86,6 +86,18 @@ function laneOf({ request: { ask } }: WhatIfQuestion): keyof typeof lanes {
   return ask === "refine" || ask === "accuracy" ? "long" : "quick";
 }
 
+/** Gradients that predictions need are computed before somebody asks for one. */
+function warm(opened: WhatIfQuestion): void {
+  const { model, text } = opened.request;
+  const question: WhatIfQuestion = { ...opened, request: { ask: "predict", model, text, selection: [] } };
+  const done = lanes.instant.then(() => answer(question, new AbortController().signal));
+  // Whoever asks for a prediction is told what goes wrong.
+  lanes.instant = done.then(
+    () => undefined,
+    () => undefined,
+  );
+}
+
 process.on("message", (raw: unknown) => {
   const message = toWhatIf.parse(raw);
   if (message.type === "cancel") return cancels.get(message.id)?.abort();
@@ -95,6 +107,10 @@ process.on("message", (raw: unknown) => {
   if (lane === "quick") quickWaiting++;
   lanes[lane] = lanes[lane]
     .then(() => answer(message, cancel.signal))
+    .then((value) => {
+      if (message.request.ask === "open") warm(message);
+      return value;
+    })
     .then((value) => tell({ type: "answer", id: message.id, value }))
     .catch((thrown: unknown) => {
       const { code, message: text } = toEspalierError(thrown);

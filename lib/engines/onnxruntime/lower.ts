@@ -14,6 +14,7 @@ import type { MilFunction, Operation, Value } from "../../mil/program.ts";
 import { elementCount, showType, type TensorType } from "../../mil/types.ts";
 import type { HostConstant } from "../constants.ts";
 import { causalAttention } from "./fusion/causal-attention.ts";
+import { negativeLogLikelihood } from "./fusion/negative-log-likelihood.ts";
 import { type Fusion, findFusions } from "./fusion/pattern.ts";
 import { rmsNorm } from "./fusion/rms-norm.ts";
 import { rotaryEmbedding } from "./fusion/rotary-embedding.ts";
@@ -35,7 +36,7 @@ const lowerings: Record<string, Lowering> = {
   ...quantization,
 };
 
-const fusions: readonly Fusion[] = [causalAttention, rmsNorm, rotaryEmbedding];
+const fusions: readonly Fusion[] = [causalAttention, negativeLogLikelihood, rmsNorm, rotaryEmbedding];
 
 /** Ops whose every result element is an operand element, a representable bound, or an integer. */
 const exact = new Set([

@@ -2,15 +2,16 @@ import { expect, test } from "vitest";
 import type { LayerArchitecture } from "../../../decoder/architecture.ts";
 import { architectureOf } from "../../../decoder/families/registry.ts";
 import { causalMask } from "../../../decoder/mask.ts";
-import { blockProgram } from "../../../decoder/programs.ts";
+import { blockProgram, lossProgram } from "../../../decoder/programs.ts";
 import { ropeTables, rotate } from "../../../decoder/rope.ts";
 import { Builder } from "../../../mil/builder.ts";
 import type { MilFunction, Value } from "../../../mil/program.ts";
-import { f32, float32Data, type Tensor } from "../../../mil/tensor.ts";
-import { elementCount, fp32 } from "../../../mil/types.ts";
+import { f32, float32Data, i32, type Tensor } from "../../../mil/tensor.ts";
+import { elementCount, fp32, int32 } from "../../../mil/types.ts";
 import { createRng } from "../../../random.ts";
 import { createOnnxRuntimeEngine } from "../engine.ts";
 import { causalAttention, tilesOf } from "./causal-attention.ts";
+import { negativeLogLikelihood } from "./negative-log-likelihood.ts";
 import { type Fusion, findFusions } from "./pattern.ts";
 import { rmsNorm } from "./rms-norm.ts";
 import { rotaryEmbedding } from "./rotary-embedding.ts";
@@ -184,4 +185,51 @@ test("nothing is fused where fp16 is rounded", async () => {
   const rounded = await (await fused.compile(fn, { float16: "round" })).run(inputs);
   const unfused = await (await plain.compile(fn)).run(inputs);
   expect(float32Data(rounded.y as Tensor)).toEqual(float32Data(unfused.y as Tensor));
+});
+
+test("the loss of a row is one log softmax: of large, equal and hopeless logits as of any other", async () => {
+  const [rows, classes] = [5, 37];
+  const loss = (change: (b: Builder, z: Value, targets: Value) => Record<string, Value>): MilFunction => {
+    const b = new Builder("loss");
+    return b.build(change(b, b.input("z", fp32(rows, classes)), b.input("targets", int32(rows))));
+  };
+  const nll = (b: Builder, z: Value, targets: Value, total = b.logSumExp(z, [1])): Value =>
+    b.sub(total, b.squeeze(b.gatherAlongAxis(z, b.expandDims(targets, [1]), 1), [1]));
+  const fn = loss((b, z, targets) => ({ nll: nll(b, z, targets) }));
+  expect(matches(fn, negativeLogLikelihood)).toBe(1);
+  const z = Float32Array.from({ length: rows * classes }, (_, i) => {
+    const row = Math.floor(i / classes);
+    return row === 0 ? 3 : row === 1 ? (i % 2 ? -4e4 : 90) : 8 * rng.normal();
+  });
+  const chosen = [0, 1, 36, 7, 20];
+  const inputs = { z: f32([rows, classes], z), targets: i32([rows], Int32Array.from(chosen)) };
+  const [found, unfused] = [await fused.compile(fn), await plain.compile(fn)];
+  const [a, b] = [(await found.run(inputs)).nll, (await unfused.run(inputs)).nll] as [Tensor, Tensor];
+  for (const [r, target] of chosen.entries()) {
+    const row = [...z.subarray(r * classes, (r + 1) * classes)];
+    const most = Math.max(...row);
+    const expected = most + Math.log(row.reduce((t, v) => t + Math.exp(v - most), 0)) - (row[target] as number);
+    expect(Math.abs((float32Data(a)[r] as number) - expected)).toBeLessThan(1e-6 * Math.max(10, expected));
+    expect(Math.abs((float32Data(b)[r] as number) - expected)).toBeLessThan(1e-6 * Math.max(10, expected));
+  }
+  // A total that something else reads, other logits and another axis are left alone.
+  for (const other of [
+    loss((b2, v, t) => {
+      const total = b2.logSumExp(v, [1]);
+      return { nll: nll(b2, v, t, total), total };
+    }),
+    loss((b2, v, t) => ({ nll: nll(b2, v, t, b2.logSumExp(b2.mul(v, 2), [1])) })),
+  ])
+    expect(matches(other, negativeLogLikelihood)).toBe(0);
+  const arch = architectureOf({
+    model_type: "llama",
+    vocab_size: 64,
+    hidden_size: 16,
+    num_hidden_layers: 1,
+    num_attention_heads: 2,
+    intermediate_size: 24,
+    max_position_embeddings: 64,
+    rms_norm_eps: 1e-5,
+  });
+  for (const choice of [true, false]) expect(matches(lossProgram(arch, 4, choice), negativeLogLikelihood)).toBe(1);
 });
