@@ -102,10 +102,17 @@ test("a share of the parameters is kept, with its reasons, and the written model
     );
 });
 
+test("without a text, what the model writes itself serves", async () => {
+  const made = await pruned({ parameters: 0.9, text: undefined, separator: undefined, cutOnly: true });
+  expect(made.parameters.after).toBeLessThanOrEqual(0.9 * made.parameters.before);
+  expect(made.sized?.protocol).toContain("wrote itself");
+  expect(made.sized?.rounds[0]?.fitted).toBeNull();
+});
+
 test.each([
   [{ parameters: 0.5, ratio: 0.2 }, /ambiguous/],
   [{ parameters: 0.5, bytes: 1000 }, /both say/],
-  [{ parameters: 0.5, text: undefined }, /need a --text/],
+  [{ ratio: 0.5, text: undefined }, /need a --text/],
   [{ bytes: 10 ** 9 }, /fewer than asked for/],
   [{ parameters: 0.01 }, /cannot be reached/],
 ])("%o is refused", async (config, message) => {

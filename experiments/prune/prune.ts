@@ -103,7 +103,9 @@ export const pruneConfig = z.object({
       "With --parameters or --bytes: prune in so many rounds, estimating anew; default one a quarter that goes",
     ),
   ...textConfig,
-  text: textConfig.text.optional().describe("The text importance is measured on, when shares are given"),
+  text: textConfig.text
+    .optional()
+    .describe("The text importance is measured on; with --parameters or --bytes absent: what the model writes itself"),
   replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
 });
 export type PruneConfig = z.infer<typeof pruneConfig>;
@@ -213,7 +215,6 @@ async function makePruned(
   const target = parameterTarget(config, model);
   const bounded = config.limit !== undefined || config.maxTokens !== undefined;
   const maxTokens = target === null || bounded ? config.maxTokens : SIZE_TOKENS;
-  if (target !== null && config.text === undefined) throw needsText();
   const original = await originalOf(model, context);
   const text = await calibrationText({ ...config, maxTokens }, original.model, context);
   let weights: DecoderWeights;
@@ -301,10 +302,10 @@ export const prune: Experiment<PruneConfig, Unit, PruneSummary, PruneSummary> = 
     }
     if (!config.drop && !shares && !bySize) {
       throw new EspalierError("input/invalid", "nothing says what to prune", {
-        hint: "Give --parameters, --bytes, --ratio, --neurons or --layers with --text, or --drop with a list.",
+        hint: "Give --parameters or --bytes, --ratio, --neurons or --layers with --text, or --drop with a list.",
       });
     }
-    if (!config.drop && config.text === undefined) throw needsText();
+    if (shares && config.text === undefined) throw needsText();
   },
 
   async plan(config, context) {
@@ -322,7 +323,7 @@ export const prune: Experiment<PruneConfig, Unit, PruneSummary, PruneSummary> = 
 };
 
 const needsText = (): EspalierError =>
-  new EspalierError("input/invalid", "--parameters, --bytes, --ratio, --neurons and --layers need a --text", {
+  new EspalierError("input/invalid", "--ratio, --neurons and --layers need a --text", {
     hint: "Importance is measured on it: use held-out text that you do not report on.",
   });
 

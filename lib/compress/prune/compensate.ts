@@ -20,7 +20,6 @@ import { type DecoderWeights, weight } from "../../decoder/weights.ts";
 import type { Engine } from "../../engines/engine.ts";
 import { padIntoBatches, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
-import { cholesky, solveCholesky } from "../../stats/cholesky.ts";
 import { lastInput } from "../../train/backward.ts";
 import { MomentSums } from "./moments.ts";
 import { Products, transposed } from "./products.ts";
@@ -125,23 +124,18 @@ export async function leastSquares(
   const unit = h.map((v, i) => v / ((size[Math.floor(i / n)] as number) * (size[i % n] as number)));
   const scaled = start.map((w, i) => w * (size[i % n] as number));
   const before = await products.product(scaled, Float32Array.from(unit), outputs, n, n);
-  const damped = unit.slice();
-  let factor: Float64Array | null = null;
-  for (let more = ridge; factor === null; more *= 10) {
-    for (let i = 0; i < n; i++) damped[i * n + i] = (unit[i * n + i] as number) + more;
-    factor = cholesky(damped, n);
+  const damped = Float32Array.from(unit, (v, i) => (i % (n + 1) === 0 ? v + ridge : v));
+  const inverse = await products.inverse(damped, n);
+  // C − W₀ H, and what a solution in single precision leaves of it, solved for once more.
+  let rest = Float32Array.from(c, (v, i) => v / (size[i % n] as number) - (before[i] as number));
+  const change = new Float32Array(outputs * n);
+  for (let pass = 0; pass < 2; pass++) {
+    const step = await products.product(rest, inverse, outputs, n, n);
+    const undone = await products.product(step, damped, outputs, n, n);
+    for (let i = 0; i < step.length; i++) change[i] = (change[i] as number) + (step[i] as number);
+    rest = rest.map((v, i) => v - (undone[i] as number));
   }
-  // Column by column of the input, so that all outputs are solved for side by side.
-  const rest = new Float64Array(n * outputs);
-  for (let o = 0; o < outputs; o++)
-    for (let i = 0; i < n; i++)
-      rest[i * outputs + o] = (c[o * n + i] as number) / (size[i] as number) - (before[o * n + i] as number);
-  solveCholesky(factor, n, rest, outputs);
-  const out = new Float32Array(outputs * n);
-  for (let o = 0; o < outputs; o++)
-    for (let i = 0; i < n; i++)
-      out[o * n + i] = (start[o * n + i] as number) + (rest[i * outputs + o] as number) / (size[i] as number);
-  return out;
+  return start.map((w, i) => w + (change[i] as number) / (size[i % n] as number));
 }
 
 function difference(a: Tensor, b: Tensor): Tensor {
