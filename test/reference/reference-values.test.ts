@@ -9,8 +9,8 @@ import { evaluate } from "../../experiments/evaluate/evaluate.ts";
 import { modelSession } from "../../experiments/models.ts";
 import { generate } from "../../lib/decoder/generate.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";
-import { promptIds } from "../../lib/eval/text-codec.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { promptIds } from "../../lib/eval/text-codec.ts";
 
 const folder = process.env.ESPALIER_REFERENCE;
 if (!folder) throw new Error("ESPALIER_REFERENCE names the folder of the reference checkpoints");
