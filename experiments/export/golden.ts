@@ -141,8 +141,7 @@ export async function goldenVectors(reference: StepModel, options: GoldenOptions
 const short = (x: number): number => Number(x.toPrecision(8));
 
 function topOf(logits: Float32Array, at: number, k: number): GoldenPosition {
-  const order = Array.from(logits.keys()).sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b);
-  const tokens = order.slice(0, k);
+  const tokens = largestOf(logits, k);
   const top = logits[tokens[0] as number] as number;
   let sum = 0;
   for (const z of logits) sum += Math.exp(z - top);
@@ -152,4 +151,18 @@ function topOf(logits: Float32Array, at: number, k: number): GoldenPosition {
     logits: tokens.map((t) => short(logits[t] as number)),
     logSumExp: short(top + Math.log(sum)),
   };
+}
+
+/** The indices of the `k` largest values, in falling order; of equal ones the first. */
+function largestOf(values: Float32Array, k: number): number[] {
+  const found: number[] = [];
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i] as number;
+    if (found.length === k && v <= (values[found[k - 1] as number] as number)) continue;
+    let at = found.length;
+    while (at > 0 && (values[found[at - 1] as number] as number) < v) at--;
+    found.splice(at, 0, i);
+    if (found.length > k) found.pop();
+  }
+  return found;
 }

@@ -62,18 +62,24 @@ export function unpackBits(
   const out = signed ? new Int8Array(count) : new Uint8Array(count);
   const mask = (1 << bits) - 1;
   const spare = 32 - bits;
-  let pending = 0;
-  let pendingBits = 0;
+  const values = Int16Array.from({ length: mask + 1 }, (_, v) => (signed ? (v << spare) >> spare : v));
+  // Whole elements fill one byte, or three for 3 and 6 bits.
+  const groupBytes = 8 % bits === 0 ? 1 : 3;
+  const perGroup = (8 * groupBytes) / bits;
+  const whole = count - (count % perGroup);
   let at = 0;
-  for (let i = 0; i < count; i++) {
-    if (pendingBits < bits) {
-      pending |= (bytes[at++] as number) << pendingBits;
-      pendingBits += 8;
+  let i = 0;
+  while (i < whole) {
+    let group = bytes[at] as number;
+    if (groupBytes === 3) group |= ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16);
+    at += groupBytes;
+    for (let k = 0; k < perGroup; k++) {
+      out[i++] = values[group & mask] as number;
+      group >>>= bits;
     }
-    const v = pending & mask;
-    out[i] = signed ? (v << spare) >> spare : v;
-    pending >>>= bits;
-    pendingBits -= bits;
   }
+  let last = 0;
+  for (let k = 0; at + k < needed; k++) last |= (bytes[at + k] as number) << (8 * k);
+  for (; i < count; last >>>= bits) out[i++] = values[last & mask] as number;
   return out;
 }

@@ -9,7 +9,7 @@ import type { MilFunction } from "../../mil/program.ts";
 import { ConstantPool } from "../constants.ts";
 import { type CompileOptions, type Engine, inHostMemory } from "../engine.ts";
 import { messageOf, OnnxRuntimeExecutable, ortTensor } from "./executable.ts";
-import { type LoweredFunction, lowerFunction } from "./lower.ts";
+import { type LoweredFunction, type LoweringOptions, lowerFunction } from "./lower.ts";
 import { type InferenceSession, loadOnnxRuntime, type OnnxRuntime, ortVersion } from "./package.ts";
 import { type StateLayout, stateLayouts } from "./states.ts";
 
@@ -36,7 +36,11 @@ export async function createOnnxRuntimeEngine(options: OnnxRuntimeOptions = {}):
     identity: "onnxruntime",
     description: `onnxruntime-node ${ortVersion(ort)}, CPU, ${threads} ${threads === 1 ? "thread" : "threads"}`,
     compile: async (fn, compileOptions = {}) => {
-      const { lowered, layouts } = await lowerWith(pool, fn, compileOptions, { ...options, threads });
+      const { lowered, layouts } = await lowerWith(pool, fn, compileOptions, {
+        ...options,
+        threads,
+        stateUpdates: true,
+      });
       const session = await openSession(ort, fn, lowered, threads, {});
       const constants = Object.fromEntries(
         [...lowered.constants].map(([name, { type, data }]) => [name, ortTensor(ort, type.shape, data)]),
@@ -58,7 +62,7 @@ export async function lowerWith(
   pool: ConstantPool,
   fn: MilFunction,
   compileOptions: CompileOptions,
-  options: OnnxRuntimeOptions & { readonly threads: number; readonly fusesProducts?: boolean },
+  options: OnnxRuntimeOptions & Pick<LoweringOptions, "threads" | "fusesProducts" | "stateUpdates">,
 ): Promise<{ lowered: LoweredFunction; layouts: readonly StateLayout[] }> {
   const split = splitStates(fn);
   const lowered = lowerFunction(split.fn, await pool.valuesOf(split.fn), {
@@ -67,6 +71,7 @@ export async function lowerWith(
     embeddedLimitBytes: options.embeddedLimitBytes ?? 2 ** 26,
     fuse: options.fuse ?? true,
     fusesProducts: options.fusesProducts ?? true,
+    stateUpdates: options.stateUpdates ?? false,
   });
   return { lowered, layouts: stateLayouts(fn, split) };
 }

@@ -2,7 +2,7 @@
  * @file A function compiled for ONNX Runtime: inputs checked and handed over, states kept, outputs taken back.
  *
  * fp32, int32 and bool inputs are handed over as they are, without a copy. With a device, states stay on it, and so do the
- * outputs that are asked to. Left out: outputs that are allocated beforehand.
+ * outputs that are asked to. Outputs are new arrays, which ONNX Runtime's binding copies into, even where one is given.
  */
 import { EspalierError } from "../../errors.ts";
 import type { MilFunction } from "../../mil/program.ts";
@@ -12,7 +12,7 @@ import { type HostData, hostData } from "../constants.ts";
 import { DeviceTensor } from "../device-tensor.ts";
 import type { EngineState, Executable } from "../engine.ts";
 import { checkInitialStates, checkInputs, fromHostData } from "../host.ts";
-import type { LoweredFunction, LoweredState } from "./lower.ts";
+import type { LoweredFunction, LoweredState, StateUpdate } from "./lower.ts";
 import type { InferenceSession, OnnxRuntime, OrtTensor } from "./package.ts";
 import { HeldStates, type StateLayout } from "./states.ts";
 
@@ -92,21 +92,18 @@ class OnnxRuntimeState implements EngineState {
     return this.onDevice.get(part.name) ?? ortTensor(ort, part.type.shape, this.held.current(part.name));
   }
 
-  /** Where a graph in memory writes: over the values of the call before. */
-  next(ort: OnnxRuntime, part: LoweredState): OrtTensor {
-    return ortTensor(ort, part.type.shape, this.held.next(part.name));
+  /** Puts what a slice update wrote in its place. */
+  write(part: LoweredState, output: StateUpdate, written: HostData, begin: ArrayLike<number>): void {
+    const first = output.fromStart.map((all, axis) => (all ? 0 : Number(begin[axis] ?? 0)));
+    this.held.write(part.name, part.type.shape, written, output.type.shape, first);
   }
 
-  advance(part: string): void {
-    this.held.advance(part);
-  }
-
-  /** Values that a device has made. */
+  /** All values of a part, as a call gave them. */
   take(part: string, t: OrtTensor): void {
     if (isOnDevice(t)) {
       this.onDevice.get(part)?.dispose();
       this.onDevice.set(part, t);
-    } else this.held.current(part).set(dataOf(t));
+    } else this.held.replace(part, dataOf(t));
   }
 
   private async toHost(): Promise<void> {
@@ -160,15 +157,9 @@ export class OnnxRuntimeExecutable implements Executable {
     const feeds: Record<string, OrtTensor> = { ...this.constants };
     for (const [name, t] of Object.entries(inputs)) feeds[name] = this.fed(name, t);
     const held = this.checkedState(state);
-    const fetches: Record<string, OrtTensor | null> = {};
-    for (const { name } of fn.outputs) fetches[`output.${name}`] = null;
     await held?.arrange(fn.name, layouts);
-    for (const s of lowered.states) {
-      if (!held) continue;
-      feeds[s.input] = held.current(ort, s);
-      if (s.output) fetches[s.output] = transfers ? null : held.next(ort, s);
-    }
-    const results = await session.run(feeds, fetches).catch((cause: unknown) => {
+    for (const s of lowered.states) if (held) feeds[s.input] = held.current(ort, s);
+    const results = await session.run(feeds).catch((cause: unknown) => {
       throw new EspalierError("engine/failed", `onnxruntime failed in ${fn.name}: ${messageOf(cause)}`, { cause });
     });
     if (!this.hasRun) {
@@ -176,9 +167,14 @@ export class OnnxRuntimeExecutable implements Executable {
       await this.parts.afterFirstRun?.();
     }
     for (const s of lowered.states) {
-      if (!s.output || !held) continue;
-      if (transfers) held.take(s.name, this.result(results, s.output, s.type));
-      else held.advance(s.name);
+      const { output } = s;
+      if (!output || !held) continue;
+      if (output.kind === "whole") held.take(s.name, this.result(results, output.output, s.type));
+      else {
+        const { begin } = output;
+        const first = typeof begin === "string" ? dataOf(this.result(results, begin, rankType(s))) : begin;
+        held.write(s, output, dataOf(this.result(results, output.output, output.type)), first);
+      }
     }
     return Object.fromEntries(
       fn.outputs.map(({ name, type }) => {
@@ -246,6 +242,13 @@ export class OnnxRuntimeExecutable implements Executable {
 
 const sameStates = (a: readonly StateLayout[], b: readonly StateLayout[]): boolean =>
   a.length === b.length && b.every((s) => a.some((t) => t.name === s.name && showType(t.type) === showType(s.type)));
+
+/** One position on each axis. */
+const rankType = ({ type }: LoweredState): TensorType => ({
+  kind: "tensor",
+  dtype: "int32",
+  shape: [type.shape.length],
+});
 
 function tensorOf(type: ValueType): TensorType {
   return type.kind === "tensor" ? type : type.wrapped;

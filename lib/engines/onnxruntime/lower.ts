@@ -3,13 +3,14 @@
  *
  * Floats are f32 in the graph whatever their MIL type, integers int32. An fp16 result is rounded through
  * f32 → f16 → f32 where the caller asks for it, except where no new number can arise (reshape, gather, maximum…).
- * Constants come decoded (`../constants.ts`). A state becomes one more input and one more output. Results without
+ * Constants come decoded (`../constants.ts`). A state becomes one more input and one more output: of a state
+ * that one slice update writes, only what is written, because outputs are copied out of the graph. Results without
  * elements become empty constants. The constants of a large function are handed over at every run instead of being embedded,
  * so that functions share them and nothing is copied.
  */
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
-import { argumentsOf } from "../../mil/op.ts";
+import { argumentsOf, type OpArguments } from "../../mil/op.ts";
 import type { MilFunction, Operation, Value } from "../../mil/program.ts";
 import { elementCount, showType, type TensorType } from "../../mil/types.ts";
 import type { HostConstant } from "../constants.ts";
@@ -53,7 +54,19 @@ export interface LoweredState {
   readonly type: TensorType;
   readonly input: string;
   /** Null for a state that is only read. */
-  readonly output: string | null;
+  readonly output: StateOutput | null;
+}
+
+/** What the graph gives of a state: all of it, or of one slice update what is written and where. */
+export type StateOutput = { readonly kind: "whole"; readonly output: string } | StateUpdate;
+
+export interface StateUpdate {
+  readonly kind: "update";
+  readonly output: string;
+  readonly type: TensorType;
+  /** The first position on each axis, or the output that says it; where `fromStart`, it is 0. */
+  readonly begin: readonly number[] | string;
+  readonly fromStart: readonly boolean[];
 }
 
 export interface LoweredFunction {
@@ -75,6 +88,8 @@ export interface LoweringOptions {
   readonly fuse?: boolean;
   /** The provider has `FusedMatMul`; true unless given. */
   readonly fusesProducts?: boolean;
+  /** Gives of a state that one slice update writes only the update; default: all of it, for states that stay on a device. */
+  readonly stateUpdates?: boolean;
 }
 
 /** `decoded` holds the constants of `fn`. Throws `program/unsupported-op` naming an op that has no lowering. */
@@ -86,7 +101,7 @@ export function lowerFunction(
   const g = new OnnxGraph({ fusesProducts: options.fusesProducts ?? true });
   const names = new Map<Value, string>();
   const constants = new Map<string, HostConstant>();
-  const stateNames = new Map<Value, { current: string; written: boolean }>();
+  const stateNames = new Map<Value, StateInGraph>();
 
   for (const input of fn.inputs) {
     if (input.type.kind === "tensor") {
@@ -95,7 +110,7 @@ export function lowerFunction(
     } else {
       const { dtype, shape } = input.type.wrapped;
       g.input(input.name, onnxType(dtype), shape);
-      stateNames.set(input, { current: input.name, written: false });
+      stateNames.set(input, { current: input.name, update: null, written: false });
     }
   }
 
@@ -120,7 +135,7 @@ export function lowerFunction(
     names.set(value, name);
     return name;
   };
-  const stateOf = (op: Operation): { current: string; written: boolean } => {
+  const stateOf = (op: Operation): StateInGraph => {
     const state = stateNames.get(argumentsOf(op).value("input"));
     if (!state) throw new EspalierError("program/structure", `${op.name}: its state is no input of ${fn.name}`);
     return state;
@@ -141,7 +156,11 @@ export function lowerFunction(
       names.set(result, stateOf(op).current);
     } else if (op.type === "write_state") {
       const state = stateOf(op);
-      state.current = nameOf(argumentsOf(op).value("data"));
+      const args = argumentsOf(op);
+      const update = options.stateUpdates ? sliceUpdateOf(args.value("data")) : null;
+      const isFirst = update && !state.written && names.get(update.value("x")) === args.value("input").name;
+      state.update = isFirst ? update : null;
+      state.current = nameOf(args.value("data"));
       state.written = true;
     } else {
       lowerOperation(g, op, nameOf, options).forEach((name, i) => {
@@ -161,11 +180,47 @@ export function lowerFunction(
   for (const [value, state] of stateNames) {
     if (value.type.kind !== "state") continue;
     const type = value.type.wrapped;
-    const output = state.written ? `state.${value.name}` : null;
-    if (output) g.output(output, state.current, onnxType(type.dtype), type.shape);
+    const output = state.written ? stateOutput(g, value.name, type, state, nameOf) : null;
     states.push({ name: value.name, type, input: value.name, output });
   }
   return { model: g.model(fn.name), states, constants, nodes: g.nodeNames() };
+}
+
+interface StateInGraph {
+  current: string;
+  /** The only write, where it is a slice update of what the state held before. */
+  update: OpArguments | null;
+  written: boolean;
+}
+
+/** The slice update that makes a value, if it writes consecutive elements. */
+function sliceUpdateOf({ producer }: Value): OpArguments | null {
+  if (producer?.type !== "slice_update") return null;
+  const args = argumentsOf(producer);
+  const isDense = !("stride" in args.params) || args.ints("stride").every((s) => s === 1);
+  return isDense && ("begin" in args.params || args.has("begin")) ? args : null;
+}
+
+function stateOutput(
+  g: OnnxGraph,
+  state: string,
+  type: TensorType,
+  { current, update }: StateInGraph,
+  nameOf: (v: Value) => string,
+): StateOutput {
+  const output = `state.${state}`;
+  if (!update) {
+    g.output(output, current, onnxType(type.dtype), type.shape);
+    return { kind: "whole", output };
+  }
+  const written = update.tensor("update");
+  g.output(output, nameOf(update.value("update")), onnxType(written.dtype), written.shape);
+  const fromStart = "begin_mask" in update.params ? update.bools("begin_mask") : written.shape.map(() => false);
+  if ("begin" in update.params)
+    return { kind: "update", output, type: written, begin: update.ints("begin"), fromStart };
+  const begin = `begin.${state}`;
+  g.output(begin, nameOf(update.value("begin")), "int32", update.shape("begin"));
+  return { kind: "update", output, type: written, begin, fromStart };
 }
 
 function lowerOperation(

@@ -1,13 +1,13 @@
 /**
  * @file The states of a function as the graph holds them: f32 for both float types, divided into the parts that are used apart.
  *
- * Every part lies in two buffers: a call reads one and writes the other, then they change places, so that no call allocates a
- * cache or copies one. Functions that share a state may divide it differently; it is then laid out anew between two calls.
+ * What one slice update writes is put in place here, between two calls, so that no call gives back a cache. Functions that
+ * share a state may divide it differently; it is then laid out anew between two calls.
  */
 import { EspalierError } from "../../errors.ts";
 import type { SplitFunction } from "../../mil/passes/split-states.ts";
 import type { MilFunction } from "../../mil/program.ts";
-import { elementCount, isFloat, type TensorType } from "../../mil/types.ts";
+import { elementCount, isFloat, type Shape, type TensorType } from "../../mil/types.ts";
 import type { HostData } from "../constants.ts";
 
 interface PartLayout {
@@ -48,7 +48,6 @@ export function stateLayouts(fn: MilFunction, { parts }: SplitFunction): StateLa
 
 interface HeldPart extends PartLayout {
   current: HostData;
-  next: HostData | null;
 }
 
 /** What the states of one session hold. */
@@ -94,19 +93,32 @@ export class HeldStates {
     return this.part(part).current;
   }
 
-  /** Where its next values go. */
-  next(part: string): HostData {
-    const found = this.part(part);
-    found.next ??= found.current.slice();
-    return found.next;
+  replace(part: string, values: HostData): void {
+    this.part(part).current = values;
   }
 
-  /** The next values are the current ones from now on. */
-  advance(part: string): void {
-    const found = this.part(part);
-    const { current } = found;
-    found.current = this.next(part);
-    found.next = current;
+  /** Writes `update` into a part of `shape` from the position `begin` on; a negative one counts from the end. */
+  write(part: string, shape: Shape, update: HostData, updateShape: Shape, begin: readonly number[]): void {
+    const { current } = this.part(part);
+    // Trailing axes that the update covers whole are one run.
+    let outer = shape.length;
+    while (outer > 0 && shape[outer - 1] === updateShape[outer - 1]) outer--;
+    const run = elementCount(updateShape.slice(Math.max(0, outer - 1)));
+    const steps = shape.map((_, a) => elementCount(shape.slice(a + 1)));
+    for (let at = 0; at < update.length; at += run) {
+      let rest = at / run;
+      let to = 0;
+      for (let a = Math.max(0, outer - 1) - 1; a >= 0; a--) {
+        const extent = updateShape[a] as number;
+        to += (rest % extent) * (steps[a] as number);
+        rest = Math.floor(rest / extent);
+      }
+      for (let a = 0; a < outer; a++) {
+        const first = begin[a] as number;
+        to += (first < 0 ? first + (shape[a] as number) : first) * (steps[a] as number);
+      }
+      current.set(update.subarray(at, at + run), to);
+    }
   }
 
   clear(): void {
@@ -123,7 +135,7 @@ export class HeldStates {
 }
 
 const divided = ({ parts }: StateLayout, values: HostData): HeldPart[] =>
-  parts.map((part) => ({ ...part, current: values.subarray(part.from, part.to), next: null }));
+  parts.map((part) => ({ ...part, current: values.subarray(part.from, part.to) }));
 
 function emptyData({ dtype }: TensorType, count: number): HostData {
   if (isFloat(dtype)) return new Float32Array(count);

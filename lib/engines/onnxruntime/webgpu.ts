@@ -65,7 +65,7 @@ export async function createWebGpuEngine(options: OnnxRuntimeOptions = {}): Prom
         fusesProducts: false,
       });
       const onDevice = [
-        ...lowered.states.flatMap((s) => (s.output && movable(s.type.dtype) ? [s.output] : [])),
+        ...lowered.states.flatMap((s) => (s.output && movable(s.type.dtype) ? [s.output.output] : [])),
         ...fn.outputs.flatMap((o) =>
           compileOptions.onDevice?.includes(o.name) && o.type.kind === "tensor" && movable(o.type.dtype)
             ? [`output.${o.name}`]
