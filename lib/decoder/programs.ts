@@ -132,6 +132,7 @@ export interface BlockValues {
   readonly x: Value; // (batch, length, hidden)
   readonly y: Value; // (batch, length, hidden)
   readonly weights: BlockWeights;
+  readonly gates: BlockGates;
   readonly perLayer: Value | undefined; // (batch, length, P)
   /** Of the layer it reads, (batch, kvGroups, length, headDim). */
   readonly sharedKv: KeysAndValues | undefined;
@@ -168,12 +169,13 @@ export function blockValues(
     layer.kvSource === null || !attends
       ? undefined
       : { k: b.input("sharedKeys", kvType), v: b.input("sharedValues", kvType) };
+  const ownGates = gateInputs(b, layer, batch, gates);
   const y = { block, attention: attentionHalf, mlp: mlpHalf }[part](b, x, {
     arch,
     layer,
     weights,
     ...sequenceConstants(b, layer, length),
-    gates: gateInputs(b, layer, batch, gates),
+    gates: ownGates,
     perLayer,
     sharedKv,
     kv: heard((kv) => {
@@ -181,7 +183,7 @@ export function blockValues(
     }),
     taps,
   });
-  return { x, y, weights, perLayer, sharedKv, ownKv, taps };
+  return { x, y, weights, gates: ownGates, perLayer, sharedKv, ownKv, taps };
 }
 
 /**
@@ -306,19 +308,13 @@ export interface WholeModel {
   readonly ids: Value; // (batch, length)
   readonly logits: Value; // (batch * length, vocab)
   readonly weights: Map<string, Value>;
-  readonly gates: readonly BlockGates[];
 }
 
 /**
  * The whole decoder in one function, for programs that differentiate it. The per-layer table is not among the weights:
  * its rows are the input `perLayerRows`.
  */
-export function wholeModel(
-  b: Builder,
-  arch: DecoderArchitecture,
-  { batch, length }: SequenceShape,
-  gates: readonly GateKind[] = [],
-): WholeModel {
+export function wholeModel(b: Builder, arch: DecoderArchitecture, { batch, length }: SequenceShape): WholeModel {
   const ids = b.input("ids", int32(batch, length));
   const weights = new Map<string, Value>();
   const globals = Object.entries(globalTensorShapes(arch)) as [GlobalTensor, number[]][];
@@ -341,17 +337,15 @@ export function wholeModel(
       )
     : [];
   const kvOf: KeysAndValues[] = [];
-  const allGates = arch.layers.map((layer, i) => {
+  for (const [i, layer] of arch.layers.entries()) {
     const own = layerInputs(b, arch, layer, `L${i}_`);
     for (const [role, v] of Object.entries(own) as [LayerTensor, Value][]) weights.set(layerName(i, role), v);
-    const layerGates = gateInputs(b, layer, batch, gates, `L${i}_`);
     x = b.scope(`L${i}`, () =>
       block(b, x, {
         arch,
         layer,
         weights: own,
         ...sequenceConstants(b, layer, length),
-        gates: layerGates,
         perLayer: vectors[i],
         sharedKv: layer.kvSource === null ? undefined : kvOf[layer.kvSource],
         kv: heard((kv) => {
@@ -359,9 +353,8 @@ export function wholeModel(
         }),
       }),
     );
-    return layerGates;
-  });
+  }
   const rows = b.reshape(x, [batch * length, arch.hidden]);
   const logits = head(b, rows, global("finalNorm"), weights.get("head") ?? table, arch);
-  return { ids, logits, weights, gates: allGates };
+  return { ids, logits, weights };
 }

@@ -5,9 +5,9 @@
  * gradients are handed on at once (`half-gradients.ts`), so that memory holds the streams and one half's inner values
  * instead of all layers'. The head goes in pieces of rows. Costs one forward pass more than a single program would.
  */
-import { isTrained, type LayerTensor } from "../decoder/architecture.ts";
+import { isTrained, type LayerArchitecture, type LayerTensor } from "../decoder/architecture.ts";
 import type { BlockTap } from "../decoder/block.ts";
-import { embedProgram, partOfRole, type SequenceShape } from "../decoder/programs.ts";
+import { embedProgram, type GateKind, gateShape, partOfRole, type SequenceShape } from "../decoder/programs.ts";
 import { DecoderRunner } from "../decoder/runner.ts";
 import { atBatch, type Stream } from "../decoder/stream.ts";
 import { type DecoderWeights, headWeight, layerWeights, perLayerRows, weight } from "../decoder/weights.ts";
@@ -19,7 +19,7 @@ import { removeDeadCode } from "../mil/passes/dead-code.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
 import { f32, float32Data, i32, type Tensor } from "../mil/tensor.ts";
 import { fp32 } from "../mil/types.ts";
-import { type BlockHalf, halfGradientProgram } from "./half-gradients.ts";
+import { type BlockHalf, gatesOfHalf, halfGradientProgram } from "./half-gradients.ts";
 import { headGradientProgram, type TeacherForm } from "./head-gradients.ts";
 import type { Objective } from "./training-program.ts";
 
@@ -60,6 +60,10 @@ export interface BackwardOptions {
   /** Flat names of the tensors whose gradients are wanted. */
   readonly trained: ReadonlySet<string>;
   readonly adapters?: Adapters | undefined;
+  /** Gates whose gradients at 1 are wanted, and who hears of them: (batch, …) as `gateShape` says. */
+  readonly gates?:
+    | { readonly kinds: readonly GateKind[]; hear(layer: number, kind: GateKind, gradient: Tensor): void }
+    | undefined;
   /** Hears of the gradient of the stream that leaves each half. */
   readonly onStream?: ((layer: number, half: BlockHalf, gradient: Tensor) => Promise<void>) | undefined;
 }
@@ -157,7 +161,7 @@ export class Backward {
   /** From the gradient of the last stream to those of all trained tensors. */
   async back(tape: ForwardTape, last: Float32Array, onGradient: OnGradient): Promise<void> {
     const { arch } = this.weights;
-    const { trained, adapters, onStream } = this.options;
+    const { trained, adapters, gates, onStream } = this.options;
     const { batch, length } = tape.shape;
     let dy = f32([batch, length, arch.hidden], last);
     const perLayer = new Map<number, Float32Array>();
@@ -176,18 +180,21 @@ export class Backward {
           const pair = adapters?.pairs.get(`L${l}_${role}`);
           if (pair) Object.assign(inputs, { [`a_${role}`]: pair.a, [`b_${role}`]: pair.b });
         }
+        const kinds = gatesOfHalf[half].filter((kind) => gates?.kinds.includes(kind));
+        for (const kind of kinds) inputs[`gate_${kind}`] = openGate(kind, arch.layers[l] as LayerArchitecture, batch);
         const vectors = stream.perLayer[l];
         if (half === "mlp" && vectors) inputs.perLayer = atBatch(vectors, batch);
         const source = arch.layers[l]?.kvSource ?? null;
         if (half === "attention") this.sharedInputs(inputs, stream, l, source, batch, shared);
         const { rank, scale } = adapters ?? { rank: 0, scale: 0 };
-        const key = `${half} ${JSON.stringify(arch.layers[l])} ${"dKeys" in inputs} ${batch}x${length} ${tensors} ${adapted}`;
+        const key = `${half} ${JSON.stringify(arch.layers[l])} ${"dKeys" in inputs} ${batch}x${length} ${tensors} ${kinds} ${adapted}`;
         const exe = await this.executable(key, () =>
-          halfGradientProgram(arch, l, tape.shape, half, { tensors, adapters: adapted, rank, scale }),
+          halfGradientProgram(arch, l, tape.shape, half, { tensors, gates: kinds, adapters: adapted, rank, scale }),
         );
         const out = await exe.run(inputs);
         dy = out.dx as Tensor;
         for (const role of tensors) onGradient(`L${l}_${role}`, float32Data(out[`d_${role}`] as Tensor));
+        for (const kind of kinds) gates?.hear(l, kind, out[`d_gate_${kind}`] as Tensor);
         for (const role of adapted) {
           onGradient(`L${l}_${role}.a`, float32Data(out[`da_${role}`] as Tensor));
           onGradient(`L${l}_${role}.b`, float32Data(out[`db_${role}`] as Tensor));
@@ -259,6 +266,11 @@ export class Backward {
     for (const exe of this.compiled.values()) await (await exe).dispose();
     await this.runner.dispose();
   }
+}
+
+function openGate(kind: GateKind, layer: LayerArchitecture, batch: number): Tensor {
+  const shape = gateShape(kind, layer, batch);
+  return f32(shape, new Float32Array(shape.reduce((n, d) => n * d, 1)).fill(1));
 }
 
 async function teacherInputs(teacher: Teacher | null, from: number, rows: number): Promise<Record<string, Tensor>> {

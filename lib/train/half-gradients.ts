@@ -10,7 +10,7 @@
  * and for a matrix W = W₀ + s B A with adapters A (rank, in) and B (out, rank): dA = s Bᵀ dW, dB = s dW Aᵀ.
  */
 import { type DecoderArchitecture, isKvSource, type LayerTensor } from "../decoder/architecture.ts";
-import { blockValues, type SequenceShape } from "../decoder/programs.ts";
+import { blockValues, type GateKind, type SequenceShape } from "../decoder/programs.ts";
 import { gradients } from "../mil/autodiff.ts";
 import { Builder } from "../mil/builder.ts";
 import { removeDeadCode } from "../mil/passes/dead-code.ts";
@@ -19,9 +19,16 @@ import { fp32, type Shape } from "../mil/types.ts";
 
 export type BlockHalf = "attention" | "mlp";
 
-/** What is asked of one half: gradients of whole tensors, and of adapters beside matrices. */
+/** The gates inside each half. */
+export const gatesOfHalf = {
+  attention: ["heads", "groups", "attention"],
+  mlp: ["neurons", "mlp", "perLayer"],
+} as const satisfies Record<BlockHalf, readonly GateKind[]>;
+
+/** What is asked of one half: gradients of whole tensors, of gates, and of adapters beside matrices. */
 export interface WantedGradients {
   readonly tensors: readonly LayerTensor[];
+  readonly gates?: readonly GateKind[] | undefined;
   /** Matrices that have adapters, their rank r and s. */
   readonly adapters: readonly LayerTensor[];
   readonly rank: number;
@@ -30,7 +37,7 @@ export interface WantedGradients {
 
 /**
  * Inputs of the half (`blockValues`), `dy` (batch, length, hidden), `dKeys` and `dValues` where later layers read this one's, and
- * `a_<role>`, `b_<role>` → `dx`, `d_<role>`, `da_<role>`, `db_<role>`; `dPerLayer`, `dSharedKeys` and `dSharedValues` where
+ * `a_<role>`, `b_<role>` → `dx`, `d_<role>`, `d_gate_<kind>`, `da_<role>`, `db_<role>`; `dPerLayer`, `dSharedKeys` and `dSharedValues` where
  * the half reads them.
  */
 export function halfGradientProgram(
@@ -41,7 +48,8 @@ export function halfGradientProgram(
   wanted: WantedGradients,
 ): MilFunction {
   const b = new Builder(`${half}_gradient`);
-  const { x, y, weights, perLayer, sharedKv, ownKv } = blockValues(b, arch, index, shape, [], half);
+  const kinds = wanted.gates ?? [];
+  const { x, y, weights, gates, perLayer, sharedKv, ownKv } = blockValues(b, arch, index, shape, kinds, half);
   const shapeOf = (v: Value): Shape => (v.type.kind === "tensor" ? v.type.shape : []);
   let loss = b.sum(b.mul(y, b.input("dy", fp32(...shapeOf(y)))));
   if (half === "attention" && isKvSource(arch, index) && ownKv) {
@@ -55,6 +63,7 @@ export function halfGradientProgram(
   if (perLayer) asked.push(["dPerLayer", perLayer]);
   if (sharedKv) asked.push(["dSharedKeys", sharedKv.k], ["dSharedValues", sharedKv.v]);
   for (const role of wanted.tensors) asked.push([`d_${role}`, weights[role] as Value]);
+  for (const kind of kinds) asked.push([`d_gate_${kind}`, gates[kind] as Value]);
   const matrices = wanted.adapters.map((role) => weights[role] as Value);
   const found = gradients(b, loss, [...asked.map(([, v]) => v), ...matrices]);
   const outputs = Object.fromEntries(asked.map(([name], i) => [name, found[i] as Value]));
