@@ -60,26 +60,42 @@ export function unpackBits(
     );
   }
   const out = signed ? new Int8Array(count) : new Uint8Array(count);
-  const mask = (1 << bits) - 1;
   const spare = 32 - bits;
-  const values = Int16Array.from({ length: mask + 1 }, (_, v) => (signed ? (v << spare) >> spare : v));
+  const value = (v: number): number => (signed ? (v << spare) >> spare : v);
   // Whole elements fill one byte, or three for 3 and 6 bits.
-  const groupBytes = 8 % bits === 0 ? 1 : 3;
-  const perGroup = (8 * groupBytes) / bits;
-  const whole = count - (count % perGroup);
-  let at = 0;
-  let i = 0;
-  while (i < whole) {
-    let group = bytes[at] as number;
-    if (groupBytes === 3) group |= ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16);
-    at += groupBytes;
-    for (let k = 0; k < perGroup; k++) {
-      out[i++] = values[group & mask] as number;
-      group >>>= bits;
-    }
-  }
-  let last = 0;
-  for (let k = 0; at + k < needed; k++) last |= (bytes[at + k] as number) << (8 * k);
-  for (; i < count; last >>>= bits) out[i++] = values[last & mask] as number;
+  if (8 % bits === 0) unpackBytes(bytes, bits, out, value);
+  else unpackTriples(bytes, bits, out, value);
   return out;
+}
+
+/** Every element of a byte by a table of its 256 values. */
+function unpackBytes(
+  bytes: Uint8Array,
+  bits: PackedBits,
+  out: Uint8Array | Int8Array,
+  value: (v: number) => number,
+): void {
+  const mask = (1 << bits) - 1;
+  const perByte = 8 / bits;
+  for (let k = 0; k < perByte; k++) {
+    const table = Int16Array.from({ length: 256 }, (_, byte) => value((byte >> (k * bits)) & mask));
+    for (let i = k, at = 0; i < out.length; i += perByte) out[i] = table[bytes[at++] as number] as number;
+  }
+}
+
+function unpackTriples(
+  bytes: Uint8Array,
+  bits: PackedBits,
+  out: Uint8Array | Int8Array,
+  value: (v: number) => number,
+): void {
+  const mask = (1 << bits) - 1;
+  const table = Int16Array.from({ length: mask + 1 }, (_, v) => value(v));
+  const perGroup = 24 / bits;
+  for (let i = 0, at = 0; i < out.length; at += 3) {
+    // Bytes past the end are none of the elements.
+    let group = (bytes[at] as number) | ((bytes[at + 1] ?? 0) << 8) | ((bytes[at + 2] ?? 0) << 16);
+    const end = Math.min(out.length, i + perGroup);
+    for (; i < end; group >>>= bits) out[i++] = table[group & mask] as number;
+  }
 }
