@@ -30,6 +30,8 @@ export interface ModelSession {
   open(reference: string): Promise<OpenModel>;
   /** As `open`, without reading the weights: for what streams them. */
   files(reference: string): Promise<ModelFiles>;
+  /** Lets the weights of a model go; opening it again reads them again. */
+  release(reference: string): void;
   close(): Promise<void>;
 }
 
@@ -55,6 +57,9 @@ export function modelSession(engine: Engine, resolve: (reference: string) => Pro
   return {
     open: (reference) => kept(opened, reference, load),
     files: (reference) => kept(seen, reference, look),
+    release(reference) {
+      opened.delete(reference);
+    },
     async close() {
       for (const model of seen.values()) await (await model).checkpoint.close();
       for (const model of opened.values()) (await model).runner.letGo();

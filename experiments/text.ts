@@ -4,7 +4,7 @@ import { z } from "zod";
 import { leadingSequences } from "../lib/eval/leading-sequences.ts";
 import { protocolString, type TokenSequence } from "../lib/eval/sequences.ts";
 import { bosRules } from "../lib/eval/text-codec.ts";
-import { type OpenModel, readText } from "./models.ts";
+import { type ModelFiles, readText } from "./models.ts";
 
 /** The rule of special tokens, the same wherever text becomes tokens. */
 export const bosConfig = {
@@ -41,9 +41,9 @@ export type TextConfig = z.infer<z.ZodObject<typeof textConfig>>;
 
 export async function textSequences(
   config: TextConfig,
-  model: OpenModel,
+  model: ModelFiles,
 ): Promise<{ sequences: TokenSequence[]; protocol: string }> {
-  const most = model.weights.arch.maxPositions;
+  const most = model.checkpoint.architecture.maxPositions;
   const protocol = { ...config, context: Math.min(config.context ?? Math.min(512, most), most) };
   const sequences = leadingSequences(await readText(config.text), model.tokenizer, protocol);
   return { sequences, protocol: protocolString(basename(config.text), protocol, model.tokenizer, sequences) };

@@ -4,6 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { EspalierError } from "../../lib/errors.ts";
+import { BesideBase } from "../../lib/eval/beside-base.ts";
 import {
   choiceSequences,
   type MultipleChoiceItem,
@@ -16,8 +17,8 @@ import { sharedLosses } from "../../lib/eval/shared-losses.ts";
 import { type LossSummary, summarizeLosses } from "../../lib/eval/summary.ts";
 import type { BosRule } from "../../lib/eval/text-codec.ts";
 import { utf8Text } from "../../lib/files/utf8-text.ts";
-import type { Experiment, Unit } from "../definition.ts";
-import type { OpenModel } from "../models.ts";
+import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
+import type { ModelFiles } from "../models.ts";
 import { shardName, shards, textConfig, textSequences } from "../text.ts";
 
 export const evaluateConfig = z.object({
@@ -84,12 +85,13 @@ export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof r
     if (config.text === undefined && config.tasks === undefined) {
       throw new EspalierError("input/invalid", "nothing to evaluate on", { hint: "Give --text, --tasks or both." });
     }
-    const model = await context.models.open(config.model);
-    const base = config.base === undefined ? null : await context.models.open(config.base);
-    if (base && base.weights.arch.vocab !== model.weights.arch.vocab) {
+    const model = await context.models.files(config.model);
+    const base = config.base === undefined ? null : await context.models.files(config.base);
+    const [vocab, baseVocab] = [model, base].map((m) => m?.checkpoint.architecture.vocab);
+    if (base && baseVocab !== vocab) {
       throw new EspalierError(
         "input/invalid",
-        `${config.model} has ${model.weights.arch.vocab} tokens, the base ${config.base} has ${base.weights.arch.vocab}`,
+        `${config.model} has ${vocab} tokens, the base ${config.base} has ${baseVocab}`,
         { hint: "Divergence needs two models with one vocabulary." },
       );
     }
@@ -107,11 +109,12 @@ export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof r
   },
 
   async run(unit, config, context, onShare) {
-    const model = await context.models.open(config.model);
-    const base =
-      unit.part === "text" && config.base !== undefined ? (await context.models.open(config.base)).runner : undefined;
-    const started = context.clock.nowMs();
     const options = { signal: context.signal, onProgress: (done: number, total: number) => onShare(done / total) };
+    if (unit.part === "text" && config.base !== undefined && config.base !== config.model)
+      return besideBase(unit.sequences, { base: config.base, model: config.model }, context, onShare);
+    const model = await context.models.open(config.model);
+    const base = unit.part === "text" && config.base !== undefined ? model.runner : undefined;
+    const started = context.clock.nowMs();
     const losses =
       unit.part === "text"
         ? await sequenceLosses(model.runner, unit.sequences, { base, ...options })
@@ -123,7 +126,7 @@ export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof r
   },
 
   async summarize(config, results, context) {
-    const model = await context.models.open(config.model);
+    const model = await context.models.files(config.model);
     const of = (part: "text" | "tasks") => results.filter((r) => r.unit.part === part).flatMap((r) => r.result.losses);
     const texts = of("text");
     const { items } = await tasksOf(config, model);
@@ -143,10 +146,30 @@ export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof r
   },
 };
 
+/** The base first, then the model: never both in memory. */
+async function besideBase(
+  sequences: readonly TokenSequence[],
+  names: { readonly base: string; readonly model: string },
+  { models, clock, signal }: ExperimentContext,
+  onShare: (share: number) => void,
+): Promise<z.infer<typeof result>> {
+  models.release(names.model);
+  const { runner } = await models.open(names.base);
+  let started = clock.nowMs();
+  const base = await BesideBase.streams(runner, sequences, { signal, onShare: (share) => onShare(share / 2) });
+  let seconds = (clock.nowMs() - started) / 1000;
+  models.release(names.base);
+  const model = await models.open(names.model);
+  started = clock.nowMs();
+  const losses = await base.compare(model.runner, { signal, onShare: (share) => onShare((1 + share) / 2) });
+  seconds += (clock.nowMs() - started) / 1000;
+  return { losses, seconds };
+}
+
 /** The items of a JSONL file and a sequence for each of their choices. Throws `format/malformed`, `input/empty`. */
 export async function taskSequences(
   config: { tasks: string; limit?: number | undefined; bos?: BosRule | undefined },
-  model: OpenModel,
+  model: ModelFiles,
 ): Promise<{ items: MultipleChoiceItem[]; sequences: TokenSequence[] }> {
   const lines = utf8Text(await readFile(config.tasks), config.tasks)
     .split("\n")
@@ -156,12 +179,12 @@ export async function taskSequences(
   return {
     items,
     sequences: items.flatMap((item, i) =>
-      choiceSequences(item, i, model.tokenizer, model.weights.arch.maxPositions, config.bos),
+      choiceSequences(item, i, model.tokenizer, model.checkpoint.architecture.maxPositions, config.bos),
     ),
   };
 }
 
-async function tasksOf(config: EvaluateConfig, model: OpenModel) {
+async function tasksOf(config: EvaluateConfig, model: ModelFiles) {
   return config.tasks === undefined
     ? { items: [], sequences: [] }
     : taskSequences({ tasks: config.tasks, bos: config.bos }, model);

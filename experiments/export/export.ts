@@ -60,8 +60,6 @@ export const exportExperiment: Experiment<ExportConfig, Unit, z.infer<typeof res
   },
 };
 
-export { shippedWeights } from "./source.ts";
-
 async function exportPackage(
   config: ExportConfig,
   context: ExperimentContext,

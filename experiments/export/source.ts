@@ -17,7 +17,6 @@ import type { Executable } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { sequencesFromText } from "../../lib/eval/sequences.ts";
 import { shippedTable, streamedWeights, withGains } from "../../lib/export/streamed-weights.ts";
-import { roundToFloat16 } from "../../lib/float16.ts";
 import type { Tensor } from "../../lib/mil/tensor.ts";
 import type { CompressedWeight, DeferredWeight } from "../../lib/weights/weight.ts";
 import type { ExperimentContext } from "../definition.ts";
@@ -57,18 +56,6 @@ export function weightOf<W>({ weights }: { readonly weights: ReadonlyMap<string,
 }
 
 export const fp32Bytes = (arch: DecoderArchitecture): number => 4 * parameterCount(arch);
-
-/** Every weight as it will ship: compressed ones as stored, dense ones rounded to fp16. */
-export async function shippedWeights({
-  checkpoint,
-}: Pick<ModelFiles, "checkpoint">): Promise<Map<string, CompressedWeight>> {
-  const shipped = new Map<string, CompressedWeight>();
-  for (const { name } of weightList(checkpoint.architecture)) {
-    const w = await checkpoint.weight(name);
-    shipped.set(name, w.kind === "dense" ? { ...w, dtype: "fp16", values: w.values.map(roundToFloat16) } : w);
-  }
-  return shipped;
-}
 
 export async function exportSource(
   config: ExportConfig,

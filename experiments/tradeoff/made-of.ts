@@ -3,13 +3,15 @@
  * losses by sequence, so that two points can be compared pair by pair.
  */
 import { z } from "zod";
+import type { Checkpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { matrices } from "../../lib/compress/importance/tensor-sensitivity.ts";
 import { keptOf } from "../../lib/compress/prune/kept.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
+import { weightList } from "../../lib/decoder/weights.ts";
 import { tensorUnit } from "../../lib/ids.ts";
 import { elementCount } from "../../lib/mil/types.ts";
-import { bitsPerWeight, weightSizeBytes } from "../../lib/weights/decode.ts";
-import type { CompressedWeight } from "../../lib/weights/weight.ts";
+import { formSizeBytes } from "../../lib/weights/form.ts";
+import type { WeightForm } from "../../lib/weights/weight.ts";
 import type { EvaluateSummary } from "../evaluate/evaluate.ts";
 
 /** What a model is made of, beside the base: which heads it keeps, how many neurons, how many bits each tensor takes. */
@@ -55,7 +57,22 @@ export interface Described {
   readonly arch: DecoderArchitecture;
 }
 
-export function madeOf(model: Described, base: Described, shipped: ReadonlyMap<string, CompressedWeight>): MadeOf {
+/** Every weight as it will ship, without its data: compressed ones as stored, dense ones in fp16. */
+export function shippedForms({
+  architecture,
+  form,
+}: Pick<Checkpoint, "architecture" | "form">): Map<string, WeightForm> {
+  return new Map(
+    weightList(architecture).map(({ name }) => {
+      const found = form(name);
+      return [name, found.kind === "dense" ? { ...found, dtype: "fp16" } : found];
+    }),
+  );
+}
+
+const bitsPerWeight = (form: WeightForm): number => (8 * formSizeBytes(form)) / elementCount(form.shape);
+
+export function madeOf(model: Described, base: Described, shipped: ReadonlyMap<string, WeightForm>): MadeOf {
   const origin = new Map(keptOf(base.config, base.arch).map((k, l) => [k.layer, base.arch.layers[l]]));
   return {
     layers: keptOf(model.config, model.arch).map(({ layer, heads, neurons }) => ({
@@ -70,17 +87,17 @@ export function madeOf(model: Described, base: Described, shipped: ReadonlyMap<s
       if (!w) return [];
       const tensor = tensorUnit(name);
       const bits = "bits" in w ? w.bits : 16;
-      return [{ tensor, kind: w.kind, bits, bitsPerWeight: bitsPerWeight(w), sizeBytes: weightSizeBytes(w) }];
+      return [{ tensor, kind: w.kind, bits, bitsPerWeight: bitsPerWeight(w), sizeBytes: formSizeBytes(w) }];
     }),
   };
 }
 
 /** Bytes and mean bits of weights as a package keeps them: codes, scales, tables, fp16 norms. */
-export function storedSize(shipped: Iterable<CompressedWeight>): { sizeBytes: number; bitsPerWeight: number } {
+export function storedSize(shipped: Iterable<WeightForm>): { sizeBytes: number; bitsPerWeight: number } {
   let [sizeBytes, bits, elements] = [0, 0, 0];
   for (const w of shipped) {
     const n = elementCount(w.shape);
-    sizeBytes += weightSizeBytes(w);
+    sizeBytes += formSizeBytes(w);
     bits += bitsPerWeight(w) * n;
     elements += n;
   }

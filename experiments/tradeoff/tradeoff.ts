@@ -12,9 +12,8 @@ import { paretoFront } from "../../lib/stats/pareto.ts";
 import { type Interval, wilsonInterval } from "../../lib/stats/proportion.ts";
 import { type Experiment, runExperiment, type Unit } from "../definition.ts";
 import { type EvaluateSummary, evaluate } from "../evaluate/evaluate.ts";
-import { shippedWeights } from "../export/export.ts";
 import { textConfig } from "../text.ts";
-import { type MadeOf, made, madeOf, type PairedLosses, pairedLosses, storedSize } from "./made-of.ts";
+import { type MadeOf, made, madeOf, type PairedLosses, pairedLosses, shippedForms, storedSize } from "./made-of.ts";
 
 export const measures = ["accuracy", "kl"] as const;
 
@@ -92,21 +91,21 @@ export const tradeoff: Experiment<TradeoffConfig, TradeoffUnit, z.infer<typeof r
   plan: async (config, context) =>
     Promise.all(
       [config.base, ...config.models].map(async (model) => ({
-        key: `${(await context.models.open(model)).hash} beside ${(await context.models.open(config.base)).hash}`,
+        key: `${(await context.models.files(model)).hash} beside ${(await context.models.files(config.base)).hash}`,
         label: `size of ${model}`,
         model,
       })),
     ),
 
   async run(unit, config, context) {
-    const model = await context.models.open(unit.model);
-    const base = await context.models.open(config.base);
-    const shipped = await shippedWeights(model);
-    const madeFrom = { config: base.checkpoint.config, arch: base.weights.arch };
+    const { checkpoint } = await context.models.files(unit.model);
+    const base = (await context.models.files(config.base)).checkpoint;
+    const shipped = shippedForms(checkpoint);
+    const { config: described, architecture: arch } = checkpoint;
     return {
       ...storedSize(shipped.values()),
-      parameters: parameterCount(model.weights.arch),
-      made: madeOf({ config: model.checkpoint.config, arch: model.weights.arch }, madeFrom, shipped),
+      parameters: parameterCount(arch),
+      made: madeOf({ config: described, arch }, { config: base.config, arch: base.architecture }, shipped),
     };
   },
 
@@ -118,6 +117,7 @@ export const tradeoff: Experiment<TradeoffConfig, TradeoffUnit, z.infer<typeof r
         { ...config, model: unit.model, base: config.base },
         { ...context, onProgress: (p) => context.onProgress?.({ ...p, label: `${unit.model}: ${p.label}` }) },
       );
+      context.models.release(unit.model);
       measured.push({ unit, size, score });
     }
     const base = measured[0];

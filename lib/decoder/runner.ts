@@ -242,6 +242,14 @@ export class DecoderRunner {
     return out.n as Tensor;
   }
 
+  /** A runner that has the head alone, for logits of streams that are kept: the other weights can go. */
+  headAlone(): DecoderRunner {
+    const { arch } = this.weights;
+    const names = ["finalNorm", arch.tiedHead ? "embedding" : "head"];
+    const tensors = new Map(names.map((name) => [name, weight(this.weights, name)]));
+    return new DecoderRunner(this.engine, { arch, tensors, tables: new Map() }, this.compiled);
+  }
+
   private headInputs(): Record<string, Tensor> {
     return { finalNorm: this.at(weight(this.weights, "finalNorm")), head: this.at(headWeight(this.weights)) };
   }

@@ -22,7 +22,7 @@ export interface BesideBaseOptions {
 
 export class BesideBase {
   readonly sequences: readonly TokenSequence[];
-  /** Of the base itself; `kl` and `agreed` are null. */
+  /** Of the base itself; `kl` and `agreed` are null. None where only its streams were asked for. */
   readonly losses: readonly SequenceLoss[];
   private readonly base: DecoderRunner;
   private readonly batches: readonly PaddedBatch[];
@@ -42,7 +42,22 @@ export class BesideBase {
     this.losses = losses;
   }
 
-  /** One pass of the base. Throws `numeric/non-finite` naming the sequence. */
+  /** One pass of the base, whose weights but the head's may then go. */
+  static async streams(
+    base: DecoderRunner,
+    sequences: readonly TokenSequence[],
+    options: BesideBaseOptions = {},
+  ): Promise<BesideBase> {
+    const batches = padIntoBatches(sequences, options.tokensPerBatch);
+    const last: Stream[] = [];
+    for (const batch of batches) {
+      last.push(await lastStream(base, batch, options.signal));
+      options.onShare?.(last.length / batches.length);
+    }
+    return new BesideBase(base.headAlone(), sequences, batches, last, []);
+  }
+
+  /** As `streams`, with the losses of the base itself. Throws `numeric/non-finite` naming the sequence. */
   static async compute(
     base: DecoderRunner,
     sequences: readonly TokenSequence[],
@@ -52,10 +67,7 @@ export class BesideBase {
     const last: Stream[] = [];
     const losses = new Array<SequenceLoss>(sequences.length);
     for (const [b, batch] of batches.entries()) {
-      throwIfCancelled(options.signal);
-      const { x } = await base.blocks(await base.embed(batch.ids, batch.shape));
-      // What later layers would read of earlier ones is not needed any more.
-      const stream: Stream = { x, perLayer: [], shared: new Map() };
+      const stream = await lastStream(base, batch, options.signal);
       last.push(stream);
       const { nll, top1 } = await base.loss(stream, batch.targets);
       take(losses, sequences, batch, nll, (from, to) => ({
@@ -65,7 +77,7 @@ export class BesideBase {
       }));
       options.onShare?.((b + 1) / batches.length);
     }
-    return new BesideBase(base, sequences, batches, last, losses);
+    return new BesideBase(base.headAlone(), sequences, batches, last, losses);
   }
 
   /** One pass of a changed model, in the order of the sequences. Throws `numeric/non-finite` naming the sequence. */
@@ -87,6 +99,13 @@ export class BesideBase {
     }
     return losses;
   }
+}
+
+/** The stream that leaves the last layer, without what later layers read of earlier ones. */
+async function lastStream(base: DecoderRunner, batch: PaddedBatch, signal: AbortSignal | undefined): Promise<Stream> {
+  throwIfCancelled(signal);
+  const { x } = await base.blocks(await base.embed(batch.ids, batch.shape));
+  return { x, perLayer: [], shared: new Map() };
 }
 
 function take(

@@ -12,14 +12,14 @@ import {
   madeOf,
   type PairedLosses,
   pairedLosses,
+  shippedForms,
   storedSize,
 } from "../../experiments/tradeoff/made-of.ts";
 import type { TradeoffPoint, TradeoffSummary } from "../../experiments/tradeoff/tradeoff.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
-import { weightList } from "../../lib/decoder/weights.ts";
 import type { MeasuredFigures } from "../../lib/report/figures.ts";
 import { wilsonInterval } from "../../lib/stats/proportion.ts";
-import type { CompressedWeight } from "../../lib/weights/weight.ts";
+
 import type { Core } from "../core.ts";
 import { models, runs, texts } from "../db/schema.ts";
 import { type Model, modelFolder } from "../models/models.ts";
@@ -281,12 +281,7 @@ async function readFacts(core: Core, model: Model, base: Model): Promise<Facts> 
   const origin = await openCheckpoint(await modelFolder(core, base.id));
   try {
     const arch = checkpoint.architecture;
-    const shipped = new Map<string, CompressedWeight>();
-    for (const { name } of weightList(arch)) {
-      const w = await checkpoint.weight(name);
-      // Only its size is asked for: a dense weight ships as fp16.
-      shipped.set(name, w.kind === "dense" ? { ...w, dtype: "fp16" } : w);
-    }
+    const shipped = shippedForms(checkpoint);
     return {
       ...storedSize(shipped.values()),
       parameters: model.facts.parameters,
