@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { cardSchema, type ExportCard } from "../experiments/export/card.ts";
 import { isFunctionSet } from "../lib/formats/coreml/function-set.ts";
 import { isPipeline } from "../lib/formats/coreml/pipeline.ts";
 import { exists } from "./session.ts";
@@ -21,6 +22,22 @@ export async function packageAt(path: string): Promise<string> {
   }
   const parsed = cardFile.safeParse(card);
   return parsed.success ? join(path, parsed.data.file) : path;
+}
+
+/** What the card beside a package says of it: whether it computes what its model computes, and whether that model is good. */
+export type Readiness = Pick<ExportCard, "faithful" | "good">;
+
+const readiness = cardSchema.pick({ faithful: true, good: true });
+
+/** Null where no card lies beside the package. */
+export async function readinessBeside(path: string): Promise<Readiness | null> {
+  const text = await readFile(join(path, "..", "card.json"), "utf8").catch(() => null);
+  if (text === null) return null;
+  try {
+    return readiness.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
 }
 
 export const isPackage = async (path: string): Promise<boolean> =>

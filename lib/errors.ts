@@ -28,6 +28,7 @@ export const errorCodes = [
   "prune/empty-layer",
   "export/unsupported",
   "export/parity",
+  "export/quality",
   "store/disk-full",
   "store/io",
   "store/exists",

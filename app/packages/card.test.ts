@@ -47,6 +47,19 @@ test("bytes that were predicted have to be the ones that were written", () => {
   expect(line(13)).toMatchObject({ state: "failed", more: "13 predicted, 9 of them weights" });
 });
 
+test("what the model lost stands first: nothing for an original, its KL, or that nobody knows", () => {
+  const line = (good: object) =>
+    parityLines({ ...card, good: { maxKl: 0.2, reason: "why", origin: null, ...good } as never }, 1)[0];
+  expect(line({ ok: true })).toMatchObject({ state: "passed", name: "Good: an original", value: "nothing lost" });
+  const origin = { name: "base", hash: "h", note: null, loss: { against: "original", kl: { mean: 1.9 } } };
+  expect(line({ ok: false, origin })).toMatchObject({
+    state: "failed",
+    name: "Good: KL to base, nats",
+    value: "1.900",
+  });
+  expect(line({ ok: null, origin: { ...origin, loss: null } })).toMatchObject({ state: "failed", value: "not known" });
+});
+
 test("the tightest layer is the one with the largest value inside", () => {
   const layer = (inside: number) => ({ stream: 1, inside, insideAt: "mlp" });
   const headroom = { worst: 18, embedding: 1, head: 1, layers: [layer(3), layer(9), layer(4)], positions: 5 };

@@ -44,6 +44,7 @@ export function parityLines(card: Card, operations: number): CheckLine[] {
   const state = (passed: boolean): CheckLine["state"] => (passed ? "passed" : "failed");
   const tolerance = LOGIT_TOLERANCE * parity.largestLogit;
   const lines: CheckLine[] = [
+    ...qualityLine(card),
     // A package that cannot be read back is never kept.
     { state: "passed", name: "Read back and type-checked", value: `${count(operations)} ops` },
     sizeLine(card),
@@ -85,6 +86,20 @@ export function parityLines(card: Card, operations: number): CheckLine[] {
     });
   }
   return [...lines, { state: "noted", name: "Apple’s parser", value: "not at hand", more: card.notChecked.join("; ") }];
+}
+
+/** What its model lost against the original. */
+function qualityLine({ good }: Card): CheckLine[] {
+  if (!good) return [];
+  const kl = good.origin?.loss?.against === "original" ? good.origin.loss.kl.mean : null;
+  return [
+    {
+      state: good.ok === true ? "passed" : "failed",
+      name: good.origin ? `Good: KL to ${good.origin.name}, nats` : "Good: an original",
+      value: kl === null ? (good.ok === null ? "not known" : "nothing lost") : fixed(kl, 3),
+      more: good.reason,
+    },
+  ];
 }
 
 function sizeLine({ predictedBytes, packageBytes, weightBytes }: Card): CheckLine {

@@ -21,6 +21,7 @@ export function cardText(card: ExportCard): string {
   return [
     `${verdicts[card.status]}: ${card.file}`,
     ...card.reasons.map((reason) => `why not          ${reason}`),
+    ...readinessText(card),
     `size             ${bytes(card.sizeBytes)}, as predicted; weights ${bytes(card.weightBytes)}, ${fixed(card.bitsPerWeight, 3)} bits per weight`,
     `against fp16     ${fixed(card.timesSmallerThanFp16, 2)} times smaller (${count(card.parameters)} weights, ${bytes(card.fp16Bytes)})`,
     `functions        ${card.functions.join(", ")}, ${card.layout} layout, ${card.target}`,
@@ -33,6 +34,15 @@ export function cardText(card: ExportCard): string {
     ...modelledLines(card.modelled),
     `not checked here ${card.notChecked.join("; ")}`,
   ].join("\n");
+}
+
+/** The two checks that readiness needs. */
+export function readinessText({ faithful, good }: Pick<ExportCard, "faithful" | "good">): string[] {
+  const word = (ok: boolean | null): string => (ok === null ? "not known" : ok ? "yes" : "NO");
+  return [
+    ...(faithful ? [`faithful         ${word(faithful.ok)}: the package computes what its model computes`] : []),
+    ...(good ? [`good             ${word(good.ok)}: ${good.reason}`] : []),
+  ];
 }
 
 function parityText({ parity: p }: ExportCard): string[] {
@@ -62,9 +72,13 @@ export function addExport(program: Command, signal: AbortSignal): void {
     json: (s) => s.card,
     failure: ({ card }) =>
       card.status === "not-ready"
-        ? new EspalierError("export/parity", `the package is not ready and was kept as ${card.file}`, {
-            hint: card.reasons.join("; "),
-          })
+        ? new EspalierError(
+            card.faithful?.ok === false ? "export/parity" : "export/quality",
+            `the package is not ready and was kept as ${card.file}`,
+            {
+              hint: card.reasons.join("; "),
+            },
+          )
         : null,
   });
 }

@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import type { Command } from "commander";
 import { readFiles } from "../../experiments/export/package-files.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
+import { originOf } from "../../lib/checkpoint/origin.ts";
 import { estimateProgram } from "../../lib/cost/estimate.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError, toEspalierError } from "../../lib/errors.ts";
@@ -17,8 +18,10 @@ import { openSafetensors } from "../../lib/formats/safetensors.ts";
 import { printProgram } from "../../lib/mil/print.ts";
 import { lintText, modelledLines } from "../device-text.ts";
 import { bytes, count, fixed, table } from "../numbers.ts";
-import { isPackage, packageAt } from "../packages.ts";
+import { isPackage, packageAt, type Readiness, readinessBeside } from "../packages.ts";
 import { printResult } from "./experiment-command.ts";
+import { readinessText } from "./export.ts";
+import { originLines } from "./origin-lines.ts";
 
 interface InspectOptions {
   readonly json?: boolean;
@@ -58,7 +61,7 @@ export function addInspect(program: Command): void {
         throw new EspalierError("model/missing-file", `there is nothing at ${path}`, { cause });
       });
       const packaged = await packageAt(path);
-      if (await isPackage(packaged)) await inspectPackages(packaged, options);
+      if (await isPackage(packaged)) await inspectPackages(packaged, await readinessBeside(packaged), options);
       else if (!found.isFile()) await inspectCheckpoint(path, options);
       else if (/\.gguf$/i.test(path)) await inspectGguf(path, options);
       else await inspectSafetensors(path, options);
@@ -66,11 +69,11 @@ export function addInspect(program: Command): void {
 }
 
 /** A package, or each of several with the name of its file above it. */
-async function inspectPackages(path: string, options: InspectOptions): Promise<void> {
+async function inspectPackages(path: string, readiness: Readiness | null, options: InspectOptions): Promise<void> {
   const units = unitsOf(options.units);
   const files = await readFiles(path);
   const texts: string[] = [];
-  const objects: unknown[] = [];
+  const objects: object[] = [];
   for (const { file, path: own, read } of files) {
     const { text, json } = await inspected(own, read, units, options);
     const heading = file === "" ? [] : [`== ${file}`];
@@ -80,8 +83,11 @@ async function inspectPackages(path: string, options: InspectOptions): Promise<v
   const kind = (await isPipeline(path)) ? "pipeline" : "functions";
   printResult(
     options,
-    () => texts.join("\n\n"),
-    () => (files.length === 1 && files[0]?.file === "" ? objects[0] : { kind, packages: objects }),
+    () => [...(readiness ? readinessText(readiness) : []), texts.join("\n\n")].join("\n"),
+    () => ({
+      ...(files.length === 1 && files[0]?.file === "" ? objects[0] : { kind, packages: objects }),
+      ...(readiness ? { faithful: readiness.faithful, good: readiness.good } : {}),
+    }),
   );
 }
 
@@ -219,6 +225,7 @@ async function checkpointSummary(path: string): Promise<{ text: string; layers: 
   const checkpoint = await openCheckpoint(path);
   const { architecture: arch, sizeBytes } = checkpoint;
   const hash = await checkpoint.hash().finally(() => checkpoint.close());
+  const origin = originOf(checkpoint.config);
   const rows = arch.layers.map((l, i) => [
     `L${i}`,
     String(l.queryHeads),
@@ -230,10 +237,11 @@ async function checkpointSummary(path: string): Promise<{ text: string; layers: 
   const text = [
     `${arch.family}: ${arch.layers.length} layers, hidden ${arch.hidden}, vocabulary ${arch.vocab}, ${arch.tiedHead ? "tied" : "separate"} head`,
     `${count(parameters)} parameters, ${bytes(sizeBytes)}, ${fixed((8 * sizeBytes) / parameters, 2)} bits per weight, sha-256 ${hash.slice(0, 16)}`,
+    ...(origin ? [`made from       ${origin.name} (${origin.hash.slice(0, 12)})`, ...originLines(origin)] : []),
   ].join("\n");
   return {
     text,
     layers: table(["layer", "heads", "KV groups", "neurons", "window"], rows),
-    json: { family: arch.family, parameters, sizeBytes, hash, architecture: arch },
+    json: { family: arch.family, parameters, sizeBytes, hash, origin, architecture: arch },
   };
 }

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { targetNames } from "../../lib/formats/coreml/targets.ts";
 import { deviceChecksShape } from "./device-checks.ts";
+import { quality } from "./quality.ts";
 
 const layerHeadroom = z.object({
   /** Largest absolute value of the residual stream behind the layer, as it ships. */
@@ -23,10 +24,18 @@ const part = z.object({
 });
 
 export const cardSchema = z.object({
+  /** Faithful and good. */
   ready: z.boolean(),
   status: z.enum(verdicts),
   /** In words, why the package is not ready; empty when it is. */
   reasons: z.array(z.string()),
+  /** Whether the package computes what its model computes; `ok` null where it was not run. Null in cards from before it was told apart. */
+  faithful: z
+    .object({ ok: z.boolean().nullable(), reasons: z.array(z.string()) })
+    .nullable()
+    .default(null),
+  /** Whether its model still says what the original says. Null in cards from before it was asked. */
+  good: quality.nullable().default(null),
   package: z.string(),
   /** What lies beside this card: `package`, with the verdict in front of it unless it is ready. */
   file: z.string(),

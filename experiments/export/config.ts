@@ -6,6 +6,7 @@ import { EspalierError } from "../../lib/errors.ts";
 import { PACKAGE_LIMIT_BYTES } from "../../lib/formats/coreml/pipeline.ts";
 import { targetNames } from "../../lib/formats/coreml/targets.ts";
 import { bosConfig } from "../text.ts";
+import { DEFAULT_MAX_KL } from "./quality.ts";
 
 export const targets = ["coreml"] as const;
 
@@ -65,6 +66,11 @@ export const exportConfig = z.object({
     .min(1000)
     .default(PACKAGE_LIMIT_BYTES)
     .describe("Weights one package may hold; a larger model becomes several packages that follow each other"),
+  maxKl: z
+    .number()
+    .positive()
+    .default(DEFAULT_MAX_KL)
+    .describe("A package is called ready when its model's KL to the original is at most this, nats per token"),
   name: z
     .string()
     .regex(/^[\w-]+$/)

@@ -164,6 +164,7 @@ test("a scale for every block is refused for the Neural Engine, and taken by the
     quantizeConfig.parse({
       model: join(folder, "llama"),
       out: join(folder, "blocks"),
+      text: join(folder, "text.txt"),
       bits: 4,
       scheme: "affine",
       groupSize: 8,

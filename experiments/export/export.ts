@@ -1,10 +1,11 @@
 /**
  * @file Export: write a package, read it back, run it here, compare it with the model it came from.
  *
- * A package is called ready only when it has the bytes that were predicted, was read and type-checked by our own reader and holds
+ * A package is called faithful only when it has the bytes that were predicted, was read and type-checked by our own reader and holds
  * the very constants it was to hold, was executed by an engine with fp16 rounding after every operation, chose as the fp32 model
  * with the same compressed weights does all along its greedy text, its logits lay within fp16's reach, and no lint rule
- * calls an error. One that could not be run here is `unexecuted`, never ready. The card records all of it, with modelled speeds.
+ * calls an error. It is good when its model still says what the original says (`quality.ts`), and ready when it is both. One that
+ * could not be run here is `unexecuted`, never ready. The card records all of it, with modelled speeds.
  * Checked here is everything but the device.
  */
 import { mkdir, rename, stat, writeFile } from "node:fs/promises";
@@ -29,6 +30,7 @@ import { goldenVectors } from "./golden.ts";
 import { buildLayout, embeddingFile, type Layout, perLayerFile, STAGE_BYTES } from "./layout.ts";
 import { compareConstants, readFiles, writeFiles } from "./package-files.ts";
 import { compareWithModel, notCompared, type Parity } from "./parity.ts";
+import { qualityOf } from "./quality.ts";
 import { type ExportSource, exportSource, weightOf } from "./source.ts";
 import { LOGIT_TOLERANCE, verdictOf } from "./verdict.ts";
 
@@ -115,7 +117,10 @@ async function exportPackage(
         { units: sizes.layout === "neural-engine" ? "cpuAndNeuralEngine" : "all", architecture: arch },
       );
       const execution = { ...run.execution, modelBytes: source.modelBytes, heldUpToBytes: config.streamAboveBytes };
-      const verdict = verdictOf({ lint: checks.lint, parity: run.parity, headroom: layout.headroom, execution });
+      const verdict = verdictOf(
+        { lint: checks.lint, parity: run.parity, headroom: layout.headroom, execution },
+        qualityOf(model.checkpoint.config, config.maxKl),
+      );
       const file = verdict.ready ? written.name : `${verdict.status}-${written.name}`;
       const forms = [...source.weights.values()].map((w) => (w.kind === "deferred" ? w.form : formOf(w)));
       const elements = forms.reduce((n, f) => n + elementCount(f.shape), 0);

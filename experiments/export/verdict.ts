@@ -1,17 +1,34 @@
-/** @file Whether a package is ready, and in words why it is not. */
+/**
+ * @file Whether a package is ready, and in words why it is not.
+ *
+ * Ready is two things: faithful, it computes here what its model computes; and good, its model still says what the original says.
+ */
 import type { ExportCard } from "./card.ts";
+import type { Quality } from "./quality.ts";
 
 /** Logits may differ by fp16 rounding: this share of the largest. */
 export const LOGIT_TOLERANCE = 0.02;
 
 export type Judged = Pick<ExportCard, "lint" | "parity" | "headroom" | "execution">;
 
-export function verdictOf(card: Judged): Pick<ExportCard, "ready" | "status" | "reasons"> {
-  const faults = [...lintFaults(card), ...(card.execution.kind === "none" ? [] : parityFaults(card))];
-  if (faults.length > 0) return { ready: false, status: "not-ready", reasons: faults };
-  if (card.execution.kind === "none")
-    return { ready: false, status: "unexecuted", reasons: [`it was not run here: ${card.execution.explanation}`] };
-  return { ready: true, status: "ready", reasons: [] };
+export type Verdict = Pick<ExportCard, "ready" | "status" | "reasons" | "faithful" | "good">;
+
+export function verdictOf(card: Judged, good: Quality): Verdict {
+  const unrun = card.execution.kind === "none";
+  const faults = [...lintFaults(card), ...(unrun ? [] : parityFaults(card))];
+  const losses = good.ok === true ? [] : [`${good.ok === null ? "not known to be good" : "not good"}: ${good.reason}`];
+  const faithful = { ok: faults.length > 0 ? false : unrun ? null : true, reasons: faults };
+  const reasons = [...faults, ...losses];
+  if (reasons.length > 0) return { ready: false, status: "not-ready", reasons, faithful, good };
+  if (unrun)
+    return {
+      ready: false,
+      status: "unexecuted",
+      reasons: [`it was not run here: ${card.execution.explanation}`],
+      faithful,
+      good,
+    };
+  return { ready: true, status: "ready", reasons: [], faithful, good };
 }
 
 function lintFaults({ lint }: Judged): string[] {

@@ -10,6 +10,8 @@ import { packageHashOf } from "../reports/reports.ts";
 import { type Package, packageFolder } from "./packages.ts";
 
 type Newer =
+  | "faithful"
+  | "good"
   | "status"
   | "reasons"
   | "file"

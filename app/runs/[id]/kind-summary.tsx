@@ -320,6 +320,10 @@ function Card({ packageId, summary }: { packageId: string | null; summary: Summa
   return (
     <section className="region">
       <h2>{card.ready ? "The package is ready" : "The package is not ready"}</h2>
+      {card.reasons.map((reason) => (
+        <p key={reason}>{reason}.</p>
+      ))}
+      {card.good ? <p className="soft">{`Good: ${card.good.reason}.`}</p> : null}
       <p className="soft">
         {card.package}, {bytes(card.sizeBytes)}, {fixed(card.bitsPerWeight, 2)} bits a weight,{" "}
         {fixed(card.timesSmallerThanFp16, 1)} times smaller than fp16. KL {significant(parity.meanKl)} nats per token on{" "}
