@@ -150,20 +150,29 @@ export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof r
 async function besideBase(
   sequences: readonly TokenSequence[],
   names: { readonly base: string; readonly model: string },
-  { models, clock, signal }: ExperimentContext,
+  context: ExperimentContext,
   onShare: (share: number) => void,
 ): Promise<z.infer<typeof result>> {
+  const { models, clock, signal } = context;
   models.release(names.model);
-  const { runner } = await models.open(names.base);
-  let started = clock.nowMs();
-  const base = await BesideBase.streams(runner, sequences, { signal, onShare: (share) => onShare(share / 2) });
-  let seconds = (clock.nowMs() - started) / 1000;
+  const { base, ms } = await baseStreams(sequences, names.base, context, (share) => onShare(share / 2));
   models.release(names.base);
   const model = await models.open(names.model);
-  started = clock.nowMs();
+  const started = clock.nowMs();
   const losses = await base.compare(model.runner, { signal, onShare: (share) => onShare((1 + share) / 2) });
-  seconds += (clock.nowMs() - started) / 1000;
-  return { losses, seconds };
+  return { losses, seconds: (ms + clock.nowMs() - started) / 1000 };
+}
+
+/** In a function of its own, so that nothing here holds the base when it is over. */
+async function baseStreams(
+  sequences: readonly TokenSequence[],
+  name: string,
+  { models, clock, signal }: ExperimentContext,
+  onShare: (share: number) => void,
+): Promise<{ base: BesideBase; ms: number }> {
+  const { runner } = await models.open(name);
+  const started = clock.nowMs();
+  return { base: await BesideBase.streams(runner, sequences, { signal, onShare }), ms: clock.nowMs() - started };
 }
 
 /** The items of a JSONL file and a sequence for each of their choices. Throws `format/malformed`, `input/empty`. */
