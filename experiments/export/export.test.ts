@@ -168,6 +168,8 @@ test("a scale for every block is refused for the Neural Engine, and taken by the
       bits: 4,
       scheme: "affine",
       groupSize: 8,
+      // With weighted clips the logits stay within the tolerance, but one greedy token of this random model differs in fp16.
+      weighting: "none",
     }),
     context,
   );
@@ -175,7 +177,7 @@ test("a scale for every block is refused for the Neural Engine, and taken by the
     code: "export/unsupported",
     hint: expect.stringContaining("--layout plain"),
   });
-  expect((await exported("blocks", { layout: "plain" })).card.status).toBe("ready");
+  expect((await exported("blocks", { layout: "plain" })).card).toMatchObject({ status: "ready", reasons: [] });
 }, 120_000);
 
 /** SHA-256 of every file by its path. */
