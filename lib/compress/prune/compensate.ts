@@ -32,7 +32,7 @@ export interface CompensationOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
-const RIDGE = 0.03;
+const RIDGE = 0.5;
 
 /**
  * `pruned` with its output and down projections fitted to `original`; `kept` gives the original layer of each of its layers.
