@@ -41,6 +41,8 @@ export interface CheckpointFiles {
 export interface ExperimentContext {
   readonly engine: Engine;
   readonly models: ModelSession;
+  /** Originals of the models at hand: by hash, the reference that `models` opens. */
+  readonly originals?: Readonly<Record<string, string>> | undefined;
   readonly store: UnitStore;
   readonly clock: Clock;
   readonly signal?: AbortSignal | undefined;

@@ -68,6 +68,8 @@ export async function originalOf(
 }
 
 async function remembered(hash: string, context: ExperimentContext): Promise<OpenModel | null> {
+  const known = context.originals?.[hash];
+  if (known !== undefined) return context.models.open(known);
   const stored = place.safeParse(await context.store.get(placeKey(hash)));
   if (!stored.success) return null;
   try {

@@ -19,7 +19,7 @@ import { EspalierError } from "../lib/errors.ts";
 import { type Core, workFolder } from "../server/core.ts";
 import { failureOf } from "../server/db/failures.ts";
 import type { Provenance } from "../server/db/schema.ts";
-import { freeModelId, modelFolder, registerModel } from "../server/models/models.ts";
+import { firstAncestor, freeModelId, modelFolder, registerModel } from "../server/models/models.ts";
 import { registerPackage } from "../server/packages/packages.ts";
 import { compactPoints } from "../server/runs/journal.ts";
 import { finishRun, type Outcome, type Run } from "../server/runs/lifecycle.ts";
@@ -70,6 +70,12 @@ async function jobOf(core: Core, run: Run, threads: number): Promise<{ job: Job;
       config[name] = ids;
     }
   }
+  const originals: Record<string, string> = {};
+  for (const id of writesModel(run.kind) ? Object.keys(models) : []) {
+    const first = await firstAncestor(core, id);
+    originals[first.hash] = first.id;
+    models[first.id] ??= await modelFolder(core, first.id);
+  }
   await mkdir(workFolder(core, run.id), { recursive: true });
   return {
     job: {
@@ -78,6 +84,7 @@ async function jobOf(core: Core, run: Run, threads: number): Promise<{ job: Job;
       kind: run.kind,
       config,
       models,
+      originals,
       engine: core.engine,
       threads,
       statistics: join(core.dataDirectory, "statistics"),

@@ -15,6 +15,8 @@ export const job = z.object({
   config: z.record(z.string(), z.unknown()),
   /** Checkpoint folders of the models by id. */
   models: z.record(z.string(), z.string()),
+  /** Ids of the first ancestors of these models, by hash. */
+  originals: z.record(z.string(), z.string()),
   engine: z.enum(engineNames),
   threads: z.number().int().positive(),
   /** Folder of the machine's statistics of models. */

@@ -77,6 +77,7 @@ async function run(job: Job): Promise<unknown> {
   const context: ExperimentContext = {
     engine,
     models,
+    originals: job.originals,
     store,
     arrays: arrayFiles(job.statistics),
     checkpoints,

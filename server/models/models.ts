@@ -91,6 +91,19 @@ export async function getModel(core: Core, id: string): Promise<Model> {
   return model;
 }
 
+/** The model that this one was first made from, over however many runs, as far as it is known; itself when it was brought. */
+export async function firstAncestor(core: Core, id: string): Promise<Model> {
+  let model = await getModel(core, id);
+  const seen = new Set([id]);
+  while (model.parentId !== null && !seen.has(model.parentId)) {
+    seen.add(model.parentId);
+    const [parent] = await core.db.select().from(models).where(eq(models.id, model.parentId));
+    if (!parent) break;
+    model = parent;
+  }
+  return model;
+}
+
 export const listModels = (core: Core): Promise<Model[]> =>
   core.db.select().from(models).orderBy(desc(models.createdAt));
 
