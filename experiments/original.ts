@@ -58,7 +58,8 @@ export async function originalOf(
   const open = [parent, ...(given ? [given] : []), ...(options.known ?? [])].find((m) => m.hash === hash);
   const found = open ?? (await remembered(hash, context));
   if (found) {
-    await context.store.put(placeKey(hash), { path: found.checkpoint.path });
+    // Whoever hands originals over knows where they lie; a path is of this machine alone.
+    if (!context.originals) await context.store.put(placeKey(hash), { path: found.checkpoint.path });
     const name = recorded?.name ?? basename(found.reference);
     return { model: found, against: "original", hash, name, note: null };
   }

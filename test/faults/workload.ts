@@ -75,7 +75,7 @@ export const configs: Record<ExperimentKind, Record<string, unknown>> = {
     context: 32,
     evaluateEvery: 5,
   },
-  quantize: { model: "teacher", bits: 4, rowsPerTable: 8 },
+  quantize: { model: "teacher", bits: 4, rowsPerTable: 8, ...text, limit: 24 },
   tradeoff: { base: "teacher", models: ["student", "teacher"], ...text, limit: 80, maxKl: 10 },
   export: { model: "student", context: [48], prefill: [8], checkTokens: 24 },
 };
