@@ -137,7 +137,7 @@ test("Devices lists what reported, flags the unit that failed, and refits the co
   await page.getByText(/Nothing here replaces a modelled figure/).waitFor();
   await page.getByRole("button", { name: /^Refit to \d+ calls$/ }).click();
   await page.getByText(/^fitted to \d+ calls/).waitFor();
-  await page.getByRole("row", { name: /a prediction, ms 2\.38/ }).waitFor();
+  await page.getByRole("row", { name: /a prediction on an iPhone, ms 2\.39/ }).waitFor();
   await bench.shot("devices");
   const after = (await client.packages.modelled.query({ id: packageId })).devices[0];
   expect(after?.basis.kind).toBe("refitted");
