@@ -1,6 +1,7 @@
 /**
  * @file The compressed matrices of one model, each stored once at a width however often a search asks for it.
  */
+
 import { throwIfCancelled } from "../../lib/cancel.ts";
 import { compressByRows } from "../../lib/compress/quantize/by-rows.ts";
 import { type Granularity, granularityFor } from "../../lib/compress/quantize/granularity.ts";
@@ -11,6 +12,7 @@ import { roundToFloat16 } from "../../lib/float16.ts";
 import { tensorUnit } from "../../lib/ids.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
+import { eventLoopTurn } from "../../lib/turn.ts";
 import type { CompressedWeight } from "../../lib/weights/weight.ts";
 
 export class MatrixStore {
@@ -58,7 +60,7 @@ export class MatrixStore {
       compress: (v, s) => storeAs(width, v, s, { ...granularity, rowScales: false }),
       onBlock: async () => {
         throwIfCancelled(this.signal);
-        await new Promise((resolve) => setImmediate(resolve));
+        await eventLoopTurn();
       },
     });
   }

@@ -27,6 +27,7 @@ import type { Clock } from "../../lib/random.ts";
 import { mcnemar } from "../../lib/stats/mcnemar.ts";
 import { type Interval, wilsonInterval } from "../../lib/stats/proportion.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
+import { eventLoopTurn } from "../../lib/turn.ts";
 import { taskSequences } from "../evaluate/evaluate.ts";
 import type { ModelSession } from "../models.ts";
 import { textSequences } from "../text.ts";
@@ -192,7 +193,7 @@ export async function openWhatIf(
       if (b + 1 === prefix.firstBatches) predictor.observe(selection, closed, summary(found.map((f) => f.loss)).mean);
       options.onPartial?.(sum());
       // Lets a cancellation that has arrived be seen.
-      await new Promise((resolve) => setImmediate(resolve));
+      await eventLoopTurn();
     }
     return sum();
   };
