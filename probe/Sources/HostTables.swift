@@ -189,6 +189,15 @@ struct HostTables {
     }
 }
 
+extension PackageInterface {
+    /// What the model says, c · tanh(z / c) where a soft cap is left to the host.
+    func capped(_ logits: [Float]) -> [Float] {
+        guard let finalSoftcap, !finalSoftcap.applied else { return logits }
+        let cap = finalSoftcap.cap
+        return logits.map { Float(cap * tanh(Double($0) / cap)) }
+    }
+}
+
 /// The first of the largest; nil when any number is not finite.
 func argmax(_ values: [Float]) -> Int? {
     var best = 0

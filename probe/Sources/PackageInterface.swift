@@ -40,6 +40,7 @@ struct PackageInterface: Codable {
 
     struct Softcap: Codable {
         let cap: Double
+        /// Whether the package caps its logits itself; otherwise that is the host's part.
         let applied: Bool
     }
 

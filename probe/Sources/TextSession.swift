@@ -123,8 +123,7 @@ final class TextSession {
 /// The logits of a call, one row per token that has any.
 struct LogitRows {
     private let parts: [(array: MLMultiArray, from: Int, to: Int)]
-    private let layout: PackageInterface.Layout
-    private let vocab: Int
+    private let interface: PackageInterface
     private let isLastOnly: Bool
     /// The tokens of the call whose logits there are, counted from its first.
     let rows: [Int]
@@ -136,8 +135,7 @@ struct LogitRows {
             }
             return found
         }
-        layout = interface.layout
-        vocab = interface.vocab
+        self.interface = interface
         isLastOnly = function.logits == .last
         rows = isLastOnly ? [count - 1] : Array(0..<count)
         parts = try interface.logits?.map { (array: try array($0.output), from: $0.from, to: $0.to) }
@@ -146,15 +144,15 @@ struct LogitRows {
 
     func lastRow() throws -> [Float] { try row(rows.count - 1) }
 
-    /// The logits of `rows[index]`, by token. Arrays may be padded, so every element is found by its strides.
+    /// The logits of `rows[index]`, by token, under the soft cap. Arrays may be padded, so every element is found by its strides.
     func row(_ index: Int) throws -> [Float] {
-        var logits = [Float](repeating: 0, count: vocab)
+        var logits = [Float](repeating: 0, count: interface.vocab)
         // A function that gives the last logits alone has one column, whatever its width.
         let column = isLastOnly ? 0 : rows[index]
         for part in parts {
             let strides = part.array.strides.map(\.intValue)
             // Plain: (S, vocab). Neural Engine: (1, vocab, 1, S).
-            let (start, stride) = layout == .plain
+            let (start, stride) = interface.layout == .plain
                 ? (column * strides[0], strides[1]) : (column * strides[3], strides[1])
             switch part.array.dataType {
             case .float16:
@@ -169,6 +167,6 @@ struct LogitRows {
                 throw ProbeError("logits are of a type that the probe does not read")
             }
         }
-        return logits
+        return interface.capped(logits)
     }
 }

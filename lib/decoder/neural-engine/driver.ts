@@ -15,7 +15,7 @@ import type { NeuralEngineFunction, NeuralEngineInterface } from "../package-int
 import { checkTokens } from "../runner.ts";
 import type { RowTable } from "../weights.ts";
 import type { HostTables } from "./embedding.ts";
-import { chooseFunction, fits, type HostArray, hostInputs, rowColumns } from "./host.ts";
+import { capLogits, chooseFunction, fits, type HostArray, hostInputs, rowColumns } from "./host.ts";
 
 export interface DriverOptions extends HostTables {
   readonly float16: "round" | "widen";
@@ -222,13 +222,13 @@ class NeuralEngineSession implements StepSession {
     return { dtype, shape, data: dtype === "fp16" ? float16FromFloat32(values) : values };
   }
 
-  /** (rows, vocab) from the parts, each (1, part, 1, S). */
+  /** (rows, vocab) from the parts, each (1, part, 1, S); under the final soft cap, which is the host's part. */
   private logits(
     fn: NeuralEngineFunction,
     out: Readonly<Record<string, Tensor>>,
     { position, count }: { position: number; count: number },
   ): Float32Array {
-    const { vocab, logits } = this.loaded.description;
+    const { vocab, logits, finalSoftcap } = this.loaded.description;
     const rows = fn.logits === "last" ? 1 : count;
     const columns = fn.logits === "last" ? 1 : fn.width;
     const values = new Float32Array(rows * vocab);
@@ -238,7 +238,7 @@ class NeuralEngineSession implements StepSession {
         for (let r = 0; r < rows; r++) values[r * vocab + v] = part[(v - from) * columns + r] as number;
       }
     }
-    return values;
+    return capLogits(finalSoftcap, values);
   }
 }
 

@@ -3,7 +3,7 @@ import { MASKED } from "../block.ts";
 import type { FunctionCache, NeuralEngineFunction, NeuralEngineInterface } from "../package-interface.ts";
 import { readInterface } from "../package-interface.ts";
 import { ropeTables } from "../rope.ts";
-import { blendTables, chooseFunction, hostInputs, maskTable, rotationTables } from "./host.ts";
+import { blendTables, capLogits, chooseFunction, hostInputs, maskTable, rotationTables } from "./host.ts";
 
 /** Slots as a device would have them: written position by position, holding positions. */
 function simulate(slots: number, calls: readonly { position: number; count: number }[]): number[] {
@@ -57,6 +57,16 @@ test("tables are the decoder's own", () => {
   const { cos, sin } = rotationTables(rope, 37, 3);
   expect(cos).toEqual(all.cos.data.subarray(37 * 6));
   expect(sin).toEqual(all.sin.data.subarray(37 * 6));
+});
+
+test("a soft cap is applied where it is the host's part, and only there", () => {
+  const logits = (): Float32Array => Float32Array.of(-60, 0, 11.3989, 60);
+  // 30 · tanh(z / 30); the third is that of a Gemma 4 in the list of faults.
+  const capped = [-28.920828, 0, 10.880231, 28.920828];
+  for (const [i, z] of capLogits({ cap: 30, applied: false }, logits()).entries())
+    expect(z).toBeCloseTo(capped[i] as number, 4);
+  expect(capLogits({ cap: 30, applied: true }, logits())).toEqual(logits());
+  expect(capLogits(null, logits())).toEqual(logits());
 });
 
 const fn = (width: number, context: number): NeuralEngineFunction => ({

@@ -1,5 +1,6 @@
 /**
- * @file What a host gives to a function of a package in the Neural Engine layout: which one, and its tables, masks and slots.
+ * @file A host's part in driving a package in the Neural Engine layout: which function, its tables, masks and slots, and the soft cap
+ * on what it gives.
  *
  * Numbers in, numbers out: nothing here knows engines or tensors, so that it can be ported line by line. The rules are those
  * of `docs/package-interface.md`. A call brings v tokens at the positions p … p + v − 1 to a function of width S ≥ v.
@@ -119,6 +120,14 @@ export function rowColumns(rows: Float32Array, channels: number, width: number, 
     for (let i = 0; i < channels; i++) values[i * width + c] = (rows[c * channels + i] as number) * factor;
   }
   return { shape: [1, channels, 1, width], values };
+}
+
+/** What a model with a final soft cap says, c · tanh(z / c) in place; logits the package has capped itself stay as they are. */
+export function capLogits(softcap: NeuralEngineInterface["finalSoftcap"], logits: Float32Array): Float32Array {
+  if (softcap === null || softcap.applied) return logits;
+  const { cap } = softcap;
+  for (let i = 0; i < logits.length; i++) logits[i] = cap * Math.tanh((logits[i] as number) / cap);
+  return logits;
 }
 
 /** Every input of a function but the tokens, what is looked up for them in tables and, for caches that are arguments, the caches. */

@@ -478,6 +478,14 @@ function halfToFloat(bits: readonly number[]): number[] {
   });
 }
 
+/** A cap that is the host's, one that the package applies itself, and none. */
+const uncapped = [-71.5, -3, -0.25, 0, 1e-3, 12.5, 300];
+const softCaps = [
+  { finalSoftcap: { cap: 30, applied: false }, expected: uncapped.map((z) => Math.fround(30 * Math.tanh(z / 30))) },
+  { finalSoftcap: { cap: 30, applied: true }, expected: uncapped.map(Math.fround) },
+  { finalSoftcap: null, expected: uncapped.map(Math.fround) },
+];
+
 const links = [
   "espalier-probe://pair?server=http%3A%2F%2F192.168.178.21%3A3000&token=abc-_&package=0123456789ab",
   "https://example.com/pair?server=http%3A%2F%2Fa&token=b",
@@ -513,6 +521,7 @@ if (verb === "make") {
     tokenizers: Object.keys(tokenizers).map((name) => ({ file: `${name}.json`, texts })),
     comparisons: compared,
     embeddings: embeddings.map(({ name, factor, tokens }) => ({ file: name, factor, tokens })),
+    softCaps: softCaps.map(({ finalSoftcap }) => ({ interface: { ...neural, finalSoftcap }, logits: uncapped })),
     links,
     times,
   };
@@ -526,6 +535,7 @@ if (verb === "make") {
     tokenizers: { ids: number[][]; texts: string[] }[];
     comparisons: Record<string, unknown>[];
     embeddings: number[][][];
+    softCaps: number[][];
     links: string[];
   };
   for (const [i, { call, expected }] of calls.entries()) {
@@ -604,6 +614,11 @@ if (verb === "make") {
       results.embeddings[i],
       e.expected,
     );
+  for (const [i, { expected }] of softCaps.entries())
+    for (const [j, z] of expected.entries()) {
+      const found = results.softCaps[i]?.[j] ?? Number.NaN;
+      assert(Math.abs(found - z) <= 4e-6 * Math.max(1, Math.abs(z)), `soft cap ${i} of ${uncapped[j]}`, found, z);
+    }
   const expectedLinks = [
     "http://192.168.178.21:3000/api/reports abc-_ 0123456789ab",
     "refused",

@@ -14,6 +14,11 @@ struct Cases: Codable {
         let texts: [String]
     }
 
+    struct SoftCap: Codable {
+        let interface: PackageInterface
+        let logits: [Float]
+    }
+
     struct Comparison: Codable {
         let golden: Golden
         let rows: [[Float]]
@@ -30,6 +35,7 @@ struct Cases: Codable {
     let tokenizers: [Tokenizer]
     let comparisons: [Comparison]
     let embeddings: [Embedding]
+    let softCaps: [SoftCap]
     let links: [String]
     let times: [Double]
 }
@@ -60,6 +66,7 @@ struct Results: Codable {
     var tokenizers: [Tokens] = []
     var comparisons: [Report.Parity] = []
     var embeddings: [[[Int]]] = []
+    var softCaps: [[Float]] = []
     var links: [String] = []
     var report: Report?
 }
@@ -119,6 +126,7 @@ for given in cases.embeddings {
     let file = try EmbeddingFile(url: URL(fileURLWithPath: given.file), factor: given.factor)
     results.embeddings.append(try given.tokens.map { bits(try file.row($0)) })
 }
+results.softCaps = cases.softCaps.map { $0.interface.capped($0.logits) }
 for text in cases.links {
     do {
         let link = try PairingLink(text)
