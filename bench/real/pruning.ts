@@ -12,8 +12,8 @@ import { parseArgs } from "node:util";
 import { count, fixed, table } from "../../bin/numbers.ts";
 import { memoryStore } from "../../experiments/definition.ts";
 import { modelSession, readText } from "../../experiments/models.ts";
-import { storedType, weightToWrite } from "../../experiments/prune/prune.ts";
 import { pruneToSize } from "../../experiments/prune/to-size.ts";
+import { madeFrom } from "../../lib/checkpoint/made-from.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { keptForConfig } from "../../lib/compress/prune/kept.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
@@ -82,10 +82,9 @@ for (const share of values.shares.split(",").map(Number)) {
   await writeCheckpoint(join(values.out, `p${Math.round(100 * share)}`), {
     architecture: weights.arch,
     config: { ...model.checkpoint.config, espalier: { kept: keptForConfig(kept) } },
-    dtype: storedType(model.checkpoint.config),
     copyFrom: model.checkpoint,
     replace: true,
-    weight: async (name) => weightToWrite(weights, model.checkpoint, name),
+    ...madeFrom(model.checkpoint, model.weights, weights),
   });
 }
 await models.close();

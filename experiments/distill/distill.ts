@@ -11,6 +11,7 @@ import { rm, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { z } from "zod";
 import { throwIfCancelled } from "../../lib/cancel.ts";
+import { madeFrom } from "../../lib/checkpoint/made-from.ts";
 import { originRecord } from "../../lib/checkpoint/origin.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { isTrained } from "../../lib/decoder/architecture.ts";
@@ -32,7 +33,6 @@ import { type Batch, Trainer } from "../../lib/train/trainer.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { type OpenModel, readText } from "../models.ts";
 import { originalOf, originRecordFor } from "../original.ts";
-import { storedType, weightToWrite } from "../prune/prune.ts";
 import { bosConfig } from "../text.ts";
 
 export const distillConfig = z.object({
@@ -291,10 +291,9 @@ async function train(
   await writeCheckpoint(config.out, {
     architecture: student.arch,
     config: origin.checkpoint.config,
-    dtype: storedType(origin.checkpoint.config),
     copyFrom: origin.checkpoint,
     replace: config.replace,
-    weight: async (weightName) => weightToWrite(student, origin.checkpoint, weightName),
+    ...madeFrom(origin.checkpoint, origin.weights, student),
     provenance: { origin: record },
     extraFiles: { "distillation.json": `${JSON.stringify({ config: identity, ...progress }, null, 2)}\n` },
   });

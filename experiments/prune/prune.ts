@@ -2,7 +2,7 @@
  * @file Prune: take heads, neurons and layers away by what they are worth, or by name, and write the smaller checkpoint.
  */
 import { z } from "zod";
-import type { Checkpoint, StoredWeight } from "../../lib/checkpoint/checkpoint.ts";
+import { bytesPerValue, madeFrom } from "../../lib/checkpoint/made-from.ts";
 import { originRecord } from "../../lib/checkpoint/origin.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { type KeptLayer, keptAfter, keptForConfig, keptOf } from "../../lib/compress/prune/kept.ts";
@@ -19,9 +19,7 @@ import { type DecoderArchitecture, type LayerTensor, layerTensorShapes } from ".
 import { type DecoderWeights, parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { parseUnit, showRuns } from "../../lib/ids.ts";
-import { float32Data } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
-import type { CompressedWeight } from "../../lib/weights/weight.ts";
 import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
 import { runExperiment } from "../definition.ts";
 import type { OpenModel } from "../models.ts";
@@ -197,7 +195,7 @@ function parameterTarget(config: PruneConfig, model: OpenModel): number | null {
   const { parameters, bytes } = config;
   if (parameters !== undefined) return Math.floor(parameters * parameterCount(model.weights.arch));
   if (bytes === undefined) return null;
-  return Math.floor(bytes / (storedType(model.checkpoint.config) === "f32" ? 4 : 2));
+  return Math.floor(bytes / bytesPerValue(model.checkpoint));
 }
 
 /** A part that goes in one round, of all parameters. */
@@ -246,6 +244,7 @@ async function makePruned(
   }
   const kept = keptForConfig(keptAfter(keptOf(model.checkpoint.config, arch), drop));
   const before = model.checkpoint.config.espalier;
+  const layersLeft = arch.layers.flatMap((_, l) => (drop.layers.includes(l) ? [] : [l]));
   const origin = await originRecordFor(weights, original, text.heldOut, context);
   await writeCheckpoint(config.out, {
     architecture: weights.arch,
@@ -253,10 +252,9 @@ async function makePruned(
       ...model.checkpoint.config,
       espalier: { ...(typeof before === "object" ? before : {}), kept },
     },
-    dtype: storedType(model.checkpoint.config),
     copyFrom: model.checkpoint,
     replace: config.replace,
-    weight: async (name) => weightToWrite(weights, model.checkpoint, name),
+    ...madeFrom(model.checkpoint, model.weights, weights, layersLeft),
     provenance: { origin },
   });
   const both = (count: (a: DecoderArchitecture) => number): BeforeAndAfter => ({
@@ -377,22 +375,4 @@ function namesOf({ heads, neurons, layers }: PruneSelection): string[] {
     const runs = showRuns(neurons[l] ?? []);
     return [...own.map((h) => `L${l}.H${h}`), ...(runs === "" ? [] : runs.split(",").map((run) => `L${l}.N${run}`))];
   });
-}
-
-/** A weight of a model made from `origin`: its values, or, of a table that no method changes, the very bytes there. */
-export function weightToWrite(
-  weights: DecoderWeights,
-  origin: Checkpoint,
-  name: string,
-): CompressedWeight | StoredWeight {
-  const t = weights.tensors.get(name);
-  return t ? { kind: "dense", dtype: "fp32", shape: t.shape, values: float32Data(t) } : origin.stored(name);
-}
-
-/** The element type a checkpoint was stored in, so that slicing changes no value. */
-export function storedType(config: Readonly<Record<string, unknown>>): "bf16" | "f16" | "f32" {
-  const text = z.looseObject({ torch_dtype: z.unknown(), dtype: z.unknown() }).safeParse(config.text_config);
-  const declared = config.torch_dtype ?? config.dtype ?? text.data?.torch_dtype ?? text.data?.dtype;
-  if (declared === "bfloat16") return "bf16";
-  return declared === "float16" ? "f16" : "f32";
 }

@@ -23,6 +23,8 @@ export interface Checkpoint extends NamedFiles {
   readonly architecture: DecoderArchitecture;
   /** In the form of a Hugging Face `config.json`, whatever the checkpoint itself holds. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** Tensors that lie there and are no part of the decoder: vision towers, biases that the config does not speak of. */
+  readonly unused: readonly string[];
   /** Bytes of the weights as they are stored. */
   readonly sizeBytes: number;
   /** fp32 values of a tensor, compressed ones decoded. */
@@ -64,6 +66,15 @@ export interface StoredWeight {
   readonly sizeBytes: number;
   /** Under `name`, which takes the place of the name they had. */
   tensors(name: string): TensorToWrite[];
+}
+
+/** Element types in which dense values are written. */
+export type StoredFloat = "bf16" | "f16" | "f32";
+
+/** The smallest of them that holds every value of the weight as it is stored: fp16 for codes, which decode to that. */
+export function storedFloat({ type, scheme }: StoredWeight): StoredFloat {
+  if (scheme) return scheme.kind === "scaled" ? "f32" : "f16";
+  return type === "BF16" ? "bf16" : type === "F16" ? "f16" : "f32";
 }
 
 const isGguf = (name: string): boolean => /\.gguf$/i.test(name);

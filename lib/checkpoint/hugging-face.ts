@@ -2,15 +2,15 @@
  * @file A Hugging Face checkpoint folder: config, safetensors (one file or shards), tokenizer files.
  */
 import { createHash } from "node:crypto";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { type DecoderArchitecture, tensorName } from "../decoder/architecture.ts";
+import { type DecoderArchitecture, type GlobalTensor, tensorName } from "../decoder/architecture.ts";
 import { architectureOf } from "../decoder/families/registry.ts";
 import { distinctRows, type RowTable, type WeightEntry, weightList } from "../decoder/weights.ts";
 import { EspalierError, invariant } from "../errors.ts";
 import { folderFiles } from "../files/named-files.ts";
-import { openSafetensors, parseShardIndex, type SafetensorsFile, type TensorToWrite } from "../formats/safetensors.ts";
+import { isFloat, type SafetensorsFile, type TensorToWrite } from "../formats/safetensors.ts";
 import { elementCount, sameShape } from "../mil/types.ts";
 import { decodeWeight } from "../weights/decode.ts";
 import type { CompressedWeight, WeightForm } from "../weights/weight.ts";
@@ -24,6 +24,7 @@ import {
   readCompressedRow,
 } from "./compressed-tensors.ts";
 import { checkSizes } from "./config-sizes.ts";
+import { openShards, type Shards } from "./shards.ts";
 
 const compressionMap = z.looseObject({ compression: z.record(z.string(), compressionScheme).optional() });
 
@@ -37,49 +38,6 @@ async function readConfig(directory: string): Promise<{ text: string; config: Re
   }
 }
 
-async function openFiles(directory: string): Promise<SafetensorsFile[]> {
-  const single = join(directory, "model.safetensors");
-  if (await stat(single).catch(() => null)) return [await openSafetensors(single)];
-  const indexPath = join(directory, "model.safetensors.index.json");
-  const index = await readFile(indexPath, "utf8").catch(async (cause: unknown) => {
-    throw new EspalierError(
-      "model/missing-file",
-      `${directory} has neither model.safetensors nor model.safetensors.index.json`,
-      { hint: whatLiesThere(await readdir(directory)), cause },
-    );
-  });
-  const shards = [...new Set(parseShardIndex(index, indexPath).values())].sort();
-  const open: SafetensorsFile[] = [];
-  try {
-    for (const shard of shards) {
-      const path = join(directory, shard);
-      if (!(await stat(path).catch(() => null))) {
-        throw new EspalierError(
-          "model/missing-file",
-          `the shard ${shard} of ${shards.length} is missing from ${directory}`,
-          { hint: "Download it again." },
-        );
-      }
-      open.push(await openSafetensors(path));
-    }
-    return open;
-  } catch (thrown) {
-    for (const f of open) await f.close();
-    throw thrown;
-  }
-}
-
-/** What to do about a folder without safetensors files. */
-function whatLiesThere(names: readonly string[]): string {
-  const gguf = names.find((n) => n.endsWith(".gguf"));
-  if (gguf !== undefined) return `Give the file itself: ${gguf}.`;
-  if (names.some((n) => /\.(bin|pt|pth)$/.test(n)))
-    return "Its weights are PyTorch pickles, which can run code and are not read; save it again with transformers (save_pretrained).";
-  if (names.includes("adapter_config.json") || names.some((n) => n.startsWith("adapter_model.")))
-    return "It holds an adapter (LoRA); merge it into the model it was trained on (peft: merge_and_unload) first.";
-  return "Download the model.safetensors files into that folder.";
-}
-
 /** Opens a folder that holds a config.json. Throws `model/…` and `format/…` errors naming file, tensor, expected and found. */
 export async function openFolderCheckpoint(directory: string): Promise<Checkpoint> {
   const { text, config } = await readConfig(directory);
@@ -89,46 +47,96 @@ export async function openFolderCheckpoint(directory: string): Promise<Checkpoin
   if (!schemes.success)
     throw new EspalierError("model/config", `config.json: espalier.compression: ${schemes.error.issues[0]?.message}`);
   const compression = new Map<string, CompressionScheme>(Object.entries(schemes.data.compression ?? {}));
-  const files = await openFiles(directory);
+  const shards = await openShards(directory);
   try {
-    return checkedCheckpoint(directory, text, config, architecture, compression, files);
+    const described = { text, config, architecture: await withOwnHead(architecture, compression, shards) };
+    return checkedCheckpoint(directory, described, compression, shards);
   } catch (thrown) {
-    for (const f of files) await f.close();
+    await shards.close();
     throw thrown;
   }
+}
+
+/**
+ * A config may say that the head is the embedding while the weights hold another one. As in transformers 5 the weights decide:
+ * two that are equal are one, two that differ are two.
+ */
+async function withOwnHead(
+  architecture: DecoderArchitecture,
+  compression: ReadonlyMap<string, CompressionScheme>,
+  { byName }: Shards,
+): Promise<DecoderArchitecture> {
+  if (!architecture.tiedHead) return architecture;
+  const found = (role: GlobalTensor): string | undefined =>
+    variants(tensorName(role)).find((n) => byName.has(n) && !compression.has(n));
+  const [embedding, head] = [found("embedding"), found("head")];
+  if (embedding === undefined || head === undefined) return architecture;
+  const [a, b] = [byName.get(embedding), byName.get(head)];
+  if (!a || !b || (await equalTensors(a, embedding, b, head))) return architecture;
+  return { ...architecture, tiedHead: false };
+}
+
+/** Whether two matrices have one shape and the same values. */
+async function equalTensors(a: SafetensorsFile, aName: string, b: SafetensorsFile, bName: string): Promise<boolean> {
+  const [first, second] = [a.tensors.get(aName), b.tensors.get(bName)];
+  if (!first || !second || !sameShape(first.shape, second.shape)) return false;
+  if (first.dtype === second.dtype) {
+    const others = b.pieces(bName)[Symbol.asyncIterator]();
+    for await (const piece of a.pieces(aName)) {
+      const other = await others.next();
+      if (other.done || Buffer.compare(piece, other.value) !== 0) return false;
+    }
+    return true;
+  }
+  for (let row = 0; row < (first.shape[0] ?? 0); row++) {
+    const [x, y] = [await a.readFloat32Row(aName, row), await b.readFloat32Row(bName, row)];
+    if (x.some((v, i) => v !== y[i])) return false;
+  }
+  return true;
 }
 
 /** Older multimodal checkpoints put the decoder behind one of these. */
 const prefixes = ["", "language_model.", "model.language_model."];
 
+function variants(name: string): string[] {
+  const bare = name.replace(/^model\./, "");
+  return [...prefixes.map((p) => `${p}${name}`), `model.language_model.${bare}`];
+}
+
+/** What transformers leaves unread without a word: tables that are computed. */
+const computed = /(^|\.)rotary_emb\.inv_freq$|(^|\.)position_ids$/;
+
 function checkedCheckpoint(
   directory: string,
-  configText: string,
-  config: Record<string, unknown>,
-  architecture: DecoderArchitecture,
+  described: {
+    readonly text: string;
+    readonly config: Record<string, unknown>;
+    readonly architecture: DecoderArchitecture;
+  },
   compression: ReadonlyMap<string, CompressionScheme>,
-  files: readonly SafetensorsFile[],
+  shards: Shards,
 ): Checkpoint {
-  const byName = new Map<string, SafetensorsFile>();
-  for (const f of files) {
-    for (const name of f.tensors.keys()) {
-      if (byName.has(name)) throw new EspalierError("format/malformed", `the tensor ${name} lies in two shards`);
-      byName.set(name, f);
-    }
-  }
+  const { text: configText, config, architecture } = described;
+  const { files, byName } = shards;
   const fileOf = (name: string): SafetensorsFile => {
     const f = byName.get(name);
-    if (!f)
-      throw new EspalierError("model/missing-tensor", `the tensor ${name} is missing from ${directory}`, {
-        hint: "The checkpoint is incomplete, or its config belongs to another model.",
-      });
-    return f;
+    if (f) return f;
+    const shard = shards.missingShard(name);
+    if (shard !== null) {
+      throw new EspalierError(
+        "model/missing-file",
+        `the shard ${shard} is missing from ${directory}: ${name} lies in it`,
+        {
+          hint: "Download it again.",
+        },
+      );
+    }
+    throw new EspalierError("model/missing-tensor", `the tensor ${name} is missing from ${directory}`, {
+      hint: "The checkpoint is incomplete, or its config belongs to another model.",
+    });
   };
-  const variants = (name: string): string[] => {
-    const bare = name.replace(/^model\./, "");
-    return [...prefixes.map((p) => `${p}${name}`), `model.language_model.${bare}`];
-  };
-  const present = (name: string): string | undefined => variants(name).find((n) => byName.has(n) || compression.has(n));
+  const present = (name: string): string | undefined =>
+    variants(name).find((n) => byName.has(n) || compression.has(n) || shards.missingShard(n) !== null);
 
   const stored = new Map<string, string>();
   for (const entry of weightList(architecture)) {
@@ -153,8 +161,23 @@ function checkedCheckpoint(
         },
       );
     }
+    const dtype = scheme ? undefined : fileOf(found).tensors.get(found)?.dtype;
+    if (dtype !== undefined && !isFloat(dtype)) {
+      throw new EspalierError("format/unsupported", `${found} is ${dtype}, a floating point type was expected`, {
+        hint: "The weights are quantized or packed by another tool; take the checkpoint in bf16, fp16 or fp32.",
+      });
+    }
     stored.set(name, found);
   }
+  const used = new Set(
+    [...stored.values()].flatMap((name) => {
+      const scheme = compression.get(name);
+      return scheme ? compressedNames(name, scheme) : [name];
+    }),
+  );
+  const tiedTo = new Set(
+    architecture.tiedHead ? [...variants(tensorName("head")), ...variants(tensorName("embedding"))] : [],
+  );
 
   const storedName = (flat: string): string => {
     const found = stored.get(flat);
@@ -225,6 +248,7 @@ function checkedCheckpoint(
     ...folderFiles(directory),
     architecture,
     config,
+    unused: [...byName.keys()].filter((name) => !used.has(name) && !tiedTo.has(name) && !computed.test(name)).sort(),
     sizeBytes: files.reduce((n, f) => n + f.sizeBytes, 0),
     globalTensor: (role) => values(role),
     layerTensor: (layer, role) => values(`L${layer}_${role}`),
@@ -237,9 +261,7 @@ function checkedCheckpoint(
       digest ??= hashOf(configText, files);
       return digest;
     },
-    async close() {
-      for (const f of files) await f.close();
-    },
+    close: () => shards.close(),
   };
 }
 

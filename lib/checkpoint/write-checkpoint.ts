@@ -9,14 +9,27 @@ import { configFor } from "../decoder/families/registry.ts";
 import { weightList } from "../decoder/weights.ts";
 import { EspalierError, invariant } from "../errors.ts";
 import { withOutputDirectory } from "../files/atomic.ts";
+import { jsonLike, numberLiterals } from "../files/json-numbers.ts";
 import type { NamedFiles } from "../files/named-files.ts";
+import { utf8Text } from "../files/utf8-text.ts";
 import { bfloat16FromFloat32, float16FromFloat32 } from "../float16.ts";
 import { asBytes, type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
 import { elementCount, sameShape } from "../mil/types.ts";
 import type { CompressedWeight } from "../weights/weight.ts";
-import { companionFiles, type StoredWeight } from "./checkpoint.ts";
+import { companionFiles, type StoredFloat, type StoredWeight } from "./checkpoint.ts";
 import { type CompressionScheme, compressedTensors } from "./compressed-tensors.ts";
 import { storedTensorName } from "./hugging-face.ts";
+
+/**
+ * Keys that the configs of transformers 5 take only as a float: a config made here would say 30 where it means 30.0. The oracles
+ * tier loads a checkpoint of every family.
+ */
+const floatKeys: ReadonlySet<string> = new Set([
+  "rms_norm_eps",
+  "initializer_range",
+  "final_logit_softcapping",
+  "attn_logit_softcapping",
+]);
 
 export interface CheckpointToWrite {
   readonly architecture: DecoderArchitecture;
@@ -24,8 +37,8 @@ export interface CheckpointToWrite {
   readonly config: Readonly<Record<string, unknown>>;
   /** By flat name, in turn; dense ones are asked for again when they are written. */
   weight(flatName: string): Promise<CompressedWeight | StoredWeight>;
-  /** Element type of dense matrices and norms in the file. */
-  readonly dtype: "bf16" | "f16" | "f32";
+  /** Element type of dense values in the file, by flat name or one for all. Weights that are stored already keep theirs. */
+  readonly dtype: StoredFloat | ((flatName: string) => StoredFloat);
   /** Tokenizer and generation files come from here: the checkpoint it is made from. */
   readonly copyFrom: NamedFiles | null;
   readonly replace?: boolean | undefined;
@@ -37,7 +50,9 @@ export interface CheckpointToWrite {
 
 /** Writes a checkpoint directory, whole or not at all. */
 export async function writeCheckpoint(directory: string, checkpoint: CheckpointToWrite): Promise<void> {
-  const { architecture, dtype } = checkpoint;
+  const { architecture } = checkpoint;
+  const dtypeOf = (name: string): StoredFloat =>
+    typeof checkpoint.dtype === "string" ? checkpoint.dtype : checkpoint.dtype(name);
   await withOutputDirectory(
     directory,
     async (partial) => {
@@ -58,7 +73,7 @@ export async function writeCheckpoint(directory: string, checkpoint: CheckpointT
           if (first.scheme) compression[stored] = first.scheme;
         } else if (first.kind === "dense") {
           tensors.push(
-            denseTensor(stored, first.shape, dtype, async () => {
+            denseTensor(stored, first.shape, dtypeOf(name), async () => {
               const again = await checkpoint.weight(name);
               invariant(again.kind === "dense", `${name} was dense and is ${again.kind}`);
               return again.values;
@@ -78,10 +93,11 @@ export async function writeCheckpoint(directory: string, checkpoint: CheckpointT
         ...(Object.keys(compression).length > 0 ? { compression } : {}),
       };
       const full = Object.keys(ours).length > 0 ? { ...config, espalier: { ...espalier, ...ours } } : config;
-      await writeFile(
-        join(partial, "config.json"),
-        `${JSON.stringify({ ...full, ...dtypeKeys(full, dtype) }, null, 2)}\n`,
-      );
+      const original = await checkpoint.copyFrom?.file("config.json");
+      const source = original ? numberLiterals(utf8Text(original, "config.json")) : undefined;
+      const nested = typeof source === "object" ? source.text_config : undefined;
+      const text = jsonLike({ ...full, ...dtypeKeys(full, tensors) }, [nested, source], floatKeys);
+      await writeFile(join(partial, "config.json"), `${text}\n`);
       for (const [file, content] of Object.entries(checkpoint.extraFiles ?? {}))
         await writeFile(join(partial, file), content);
       for (const file of companionFiles) {
@@ -93,16 +109,29 @@ export async function writeCheckpoint(directory: string, checkpoint: CheckpointT
   );
 }
 
-/** The element type under the name older loaders know, and under the newer one where the config has it. */
-function dtypeKeys(config: Record<string, unknown>, dtype: "bf16" | "f16" | "f32"): Record<string, string> {
-  const name = { bf16: "bfloat16", f16: "float16", f32: "float32" }[dtype];
-  return { torch_dtype: name, ...("dtype" in config ? { dtype: name } : {}) };
+const dtypeNames: Readonly<Record<string, string>> = {
+  BF16: "bfloat16",
+  F16: "float16",
+  F32: "float32",
+  F64: "float64",
+};
+
+/** The element type of most values, under the name older loaders know, and under the newer one where the config has it. */
+function dtypeKeys(config: Record<string, unknown>, tensors: readonly TensorToWrite[]): Record<string, string> {
+  const counts = new Map<string, number>();
+  for (const { dtype, shape } of tensors) {
+    const name = dtypeNames[dtype];
+    if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + elementCount(shape));
+  }
+  const [most] = [...counts].sort(([, a], [, b]) => b - a);
+  if (!most) return {};
+  return { torch_dtype: most[0], ...("dtype" in config ? { dtype: most[0] } : {}) };
 }
 
 function denseTensor(
   name: string,
   shape: readonly number[],
-  dtype: "bf16" | "f16" | "f32",
+  dtype: StoredFloat,
   values: () => Promise<Float32Array>,
 ): TensorToWrite {
   const encode = async (): Promise<Uint8Array> => {

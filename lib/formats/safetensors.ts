@@ -3,7 +3,7 @@
  *
  * Reference: the safetensors format. u64 N, N bytes of JSON (name → dtype, shape, data_offsets from the end of the
  * header; `__metadata__` a flat map of strings), then the data, row-major and little-endian, without holes. A file is
- * never in memory as a whole. Left out: fp8 and packed 4- and 6-bit element types.
+ * never in memory as a whole. Left out: the values of fp8, and packed 4- and 6-bit types.
  */
 import { type FileHandle, open } from "node:fs/promises";
 import { z } from "zod";
@@ -27,6 +27,9 @@ const elementBytes = {
   U16: 2,
   U8: 1,
   BOOL: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  F8_E8M0: 1,
 } as const;
 export type SafetensorsDType = keyof typeof elementBytes;
 
@@ -221,6 +224,9 @@ function checkDuplicateKeys(text: string, distinct: number, malformed: (what: st
   }
   if (keys !== distinct) malformed("a tensor name occurs twice");
 }
+
+/** Whether `toFloat32` reads it. */
+export const isFloat = (dtype: SafetensorsDType): boolean => ["F64", "F32", "F16", "BF16"].includes(dtype);
 
 /** F64, F32, F16 and BF16 as fp32; `bytes` is an allocation of its own. Throws `format/unsupported` naming `what`. */
 export function toFloat32(bytes: Uint8Array, dtype: SafetensorsDType, what: string): Float32Array {

@@ -1,4 +1,5 @@
-"""Makes the golden checkpoints and logits in test/golden with transformers, or compares with what is committed.
+"""Makes the golden checkpoints and logits in test/golden with transformers, or compares with what is committed: the logits of
+the models as they are made here, and as transformers loads them from the folders.
 
 Usage: make_golden.py write|compare DIRECTORY [FAMILY …]
 """
@@ -24,6 +25,11 @@ MODELS = {
                                                       rope_theta=10000.0, tie_word_embeddings=True,
                                                       rope_scaling=dict(rope_type="llama3", factor=4.0,
                                                                         low_freq_factor=1.0, high_freq_factor=4.0))),
+    # The config says that the head is the embedding, the file holds another one: transformers 5 keeps it.
+    "llama_own_head": (LlamaForCausalLM, LlamaConfig(**COMMON, num_hidden_layers=1, tie_word_embeddings=False)),
+    "gemma3_own_head": (Gemma3ForCausalLM, Gemma3TextConfig(**COMMON, num_hidden_layers=1, sliding_window=6,
+                                                            query_pre_attn_scalar=8, tie_word_embeddings=False,
+                                                            layer_types=["full_attention"])),
     # A head size that is not hidden / heads, tied, the upper layers with a window.
     "qwen3": (Qwen3ForCausalLM, Qwen3Config(**{**COMMON, "head_dim": 12}, num_hidden_layers=3, use_sliding_window=True,
                                             sliding_window=6, max_window_layers=1, tie_word_embeddings=True)),
@@ -53,6 +59,17 @@ MODELS = {
 }
 
 
+def forget_original_length(config):
+    del config["rope_parameters"]["original_max_position_embeddings"]  # which transformers fills in when it loads
+
+
+def tie(config):
+    config["tie_word_embeddings"] = True
+
+
+EDITS = {"llama_stretched": forget_original_length, "llama_own_head": tie, "gemma3_own_head": tie}
+
+
 def make(name):
     cls, config = MODELS[name]
     config._attn_implementation = "eager"
@@ -80,9 +97,9 @@ def main():
             model.save_pretrained(folder)
             for extra in folder.glob("generation_config.json"):
                 extra.unlink()
-            if name == "llama_stretched":  # what transformers fills in when it is loaded is taken out again
+            if name in EDITS:
                 config = json.loads((folder / "config.json").read_text())
-                del config["rope_parameters"]["original_max_position_embeddings"]
+                EDITS[name](config)
                 (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
             (folder / "golden.json").write_text(json.dumps({
                 "made_by": f"transformers {transformers.__version__}, torch {torch.__version__}",
@@ -91,9 +108,11 @@ def main():
             golden = json.loads((folder / "golden.json").read_text())
             assert golden["ids"] == ids
             worst = max(worst, (torch.tensor(golden["logits"]) - logits).abs().max().item())
-    if verb == "compare":
-        print(f"largest difference of committed logits from transformers: {worst:.2e}")
-        assert worst < 1e-4, "the golden logits no longer agree"
+        loaded = model.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        with torch.no_grad():
+            worst = max(worst, (loaded(torch.tensor([ids])).logits[0] - logits).abs().max().item())
+    print(f"largest difference of logits from transformers: {worst:.2e}")
+    assert worst < 1e-4, "the golden logits do not agree"
 
 
 main()

@@ -8,6 +8,11 @@ bash test/oracles/prepare.sh
 
 echo "-- transformers: logits of every family"
 "$venv/bin/python" test/oracles/make_golden.py compare test/golden
+echo "-- transformers: checkpoints of every family, as they are written here"
+checkpoints=$(mktemp -d)
+node --import tsx test/oracles/write-checkpoints.ts "$checkpoints"
+"$venv/bin/python" test/oracles/check_checkpoints.py "$checkpoints" 2> /dev/null
+rm -rf "$checkpoints"
 echo "-- transformers: the starter and its tokenizer"
 node --import tsx test/oracles/starter-vectors.ts > "$venv/starter-vectors.json"
 "$venv/bin/python" test/oracles/check_starter.py experiments/starter/model "$venv/starter-vectors.json"

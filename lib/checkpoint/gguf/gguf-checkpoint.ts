@@ -129,6 +129,7 @@ async function checkpointOf(file: GgufFile): Promise<Checkpoint> {
     path,
     architecture,
     config,
+    unused: [],
     sizeBytes: [...file.tensors.values()].reduce((n, t) => n + t.sizeBytes, 0),
     file: async (name) => files.get(name)?.() ?? null,
     globalTensor: (role) => read(source(role)),

@@ -64,8 +64,12 @@ function familyOf(config: Record<string, unknown>): Family {
 const isWrapper = (config: Record<string, unknown>): config is Record<string, unknown> & { text_config: object } =>
   typeof config.text_config === "object" && config.text_config !== null;
 
-const textConfig = (config: Record<string, unknown>): Record<string, unknown> =>
-  isWrapper(config) ? { model_type: config.model_type, ...config.text_config } : config;
+/** Of a wrapper the part in text_config, but for the tie of the head, which belongs to the whole. */
+function textConfig(config: Record<string, unknown>): Record<string, unknown> {
+  if (!isWrapper(config)) return config;
+  const { model_type, tie_word_embeddings: tied } = config;
+  return { model_type, ...config.text_config, ...(typeof tied === "boolean" ? { tie_word_embeddings: tied } : {}) };
+}
 
 /** What a wrapper says of the text decoder outside text_config. Only the decoder is written, so nothing else is kept. */
 function textOnly(config: Record<string, unknown>, family: string): Record<string, unknown> {
@@ -137,7 +141,9 @@ export function configFor(arch: DecoderArchitecture, original: Record<string, un
   const family = familyOf(original);
   const { espalier: before, ...rest } = original;
   const widths = (family.widths ?? standardWidths)(arch, textConfig(rest));
-  const base = isWrapper(rest) ? { ...textOnly(rest, arch.family), ...widths, model_type: arch.family } : widths;
+  const kind = isWrapper(rest) ? { ...textOnly(rest, arch.family), ...widths, model_type: arch.family } : widths;
+  // The weights may have a head of their own where the config knows of none.
+  const base = architectureOf(kind).tiedHead === arch.tiedHead ? kind : { ...kind, tie_word_embeddings: arch.tiedHead };
   // What was kept of the model it began as goes along.
   const kept = keptIn(before);
   if (isDeepStrictEqual(architectureOf(base).layers, arch.layers))

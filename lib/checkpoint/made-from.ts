@@ -1,0 +1,55 @@
+/**
+ * @file How the weights of a model that was made from a checkpoint are written: what did not change as it lies there, byte for
+ * byte; what did, in the element type that the weight had.
+ */
+import type { DecoderWeights } from "../decoder/weights.ts";
+import { weightList } from "../decoder/weights.ts";
+import { invariant } from "../errors.ts";
+import { float32Data, type Tensor } from "../mil/tensor.ts";
+import { elementCount } from "../mil/types.ts";
+import { type Checkpoint, storedFloat } from "./checkpoint.ts";
+import type { CheckpointToWrite } from "./write-checkpoint.ts";
+
+/**
+ * `before` are the weights as they were read from `origin`: a tensor of `made` that is one of them was not changed. `layers`: for
+ * each layer that is left its number in `origin`; all of them when it is not given.
+ */
+export function madeFrom(
+  origin: Checkpoint,
+  before: DecoderWeights,
+  made: DecoderWeights,
+  layers: readonly number[] = before.arch.layers.map((_, l) => l),
+): Pick<CheckpointToWrite, "weight" | "dtype"> {
+  const unchanged = new Map<Tensor, string>([...before.tensors].map(([name, t]) => [t, name]));
+  const nameBefore = new Map(
+    weightList(made.arch).map(({ name, layer, role }) => [name, layer === null ? name : `L${layers[layer]}_${role}`]),
+  );
+  const originName = (name: string): string => {
+    const found = nameBefore.get(name);
+    invariant(found !== undefined, `${name} is no weight of the model`);
+    return found;
+  };
+  return {
+    dtype: (name) => storedFloat(origin.stored(originName(name))),
+    async weight(name) {
+      const t = made.tensors.get(name);
+      // A table that no method changes is not among the tensors.
+      if (!t) return origin.stored(originName(name));
+      const same = unchanged.get(t);
+      if (same !== undefined) return origin.stored(same);
+      return { kind: "dense", dtype: "fp32", shape: t.shape, values: float32Data(t) };
+    },
+  };
+}
+
+/** Bytes that a value of the checkpoint takes where it is stored as a float, on average. */
+export function bytesPerValue(origin: Checkpoint): number {
+  let bytes = 0;
+  let values = 0;
+  for (const { name, shape } of weightList(origin.architecture)) {
+    const count = elementCount(shape);
+    bytes += count * (storedFloat(origin.stored(name)) === "f32" ? 4 : 2);
+    values += count;
+  }
+  return bytes / values;
+}
