@@ -20,6 +20,8 @@ echo "-- gguf: a tensor of every type"
 "$venv/bin/python" test/oracles/make_gguf.py compare test/golden/gguf
 echo "-- torch: GPTQ of a small matrix"
 "$venv/bin/python" test/oracles/gptq_golden.py compare test/golden/gptq/golden.json
+echo "-- coremltools: its own packages, made anew"
+"$venv/bin/python" test/oracles/make_packages.py compare test/golden/coremltools 2> /dev/null
 echo "-- coremltools: packages of every weight scheme, for every target"
 folder=$(mktemp -d)
 node --import tsx test/oracles/write-packages.ts "$folder"

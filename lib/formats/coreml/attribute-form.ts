@@ -82,18 +82,21 @@ export async function attributesOf(
   });
 }
 
+/** Attributes of each operation in that form, its name aside. */
+export const formAttributes: ReadonlyMap<string, readonly string[]> = new Map([
+  [AFFINE, ["quantized_data", "scale", "zero_point", "axis"]],
+  ["constexpr_lut_to_dense", ["indices", "lut", "shape"]],
+  ["constexpr_sparse_to_dense", ["nonzero_data", "mask", "shape"]],
+  ["constexpr_cast", ["source_val", "output_dtype"]],
+]);
+
 /** The same constant in the form of iOS 18: operation, tensors, parameters. Throws `format/malformed`. */
 export function readAttributeForm(
   op: mil.Operation,
   stored: ConstantReader,
   where: string,
 ): { type: string; inputs: Record<string, Tensor>; params: Record<string, ParamValue> } {
-  const expected = new Map([
-    [AFFINE, ["quantized_data", "scale", "zero_point", "axis"]],
-    ["constexpr_lut_to_dense", ["indices", "lut", "shape"]],
-    ["constexpr_sparse_to_dense", ["nonzero_data", "mask", "shape"]],
-    ["constexpr_cast", ["source_val", "output_dtype"]],
-  ]).get(op.type);
+  const expected = formAttributes.get(op.type);
   if (!expected) throw new EspalierError("program/unsupported-op", `${where}: there is no ${op.type} before iOS 18`);
   for (const name of Object.keys(op.attributes))
     if (name !== "name" && !expected.includes(name)) throw bad(`${where} has the attribute ${name}`);

@@ -131,21 +131,25 @@ const countSeverities = (findings: readonly LintFinding[]) => {
   return { errors: count("error"), warnings: count("warning"), infos: count("info") };
 };
 
+/** What Core ML may well take and this reader does not know; anything else that it refuses is damage. */
+const notKnownHere: readonly string[] = ["format/unsupported", "program/unsupported-op"];
+
 function unreadable(thrown: unknown, units: ComputeUnits): LintResult {
-  const { message, hint } = toEspalierError(thrown);
+  const { code, message, hint } = toEspalierError(thrown);
+  const isUnknown = notKnownHere.includes(code);
   const finding: LintFinding = {
     rule: READABLE.id,
-    severity: "error",
+    severity: isUnknown ? "warning" : "error",
     title: READABLE.title,
     function: null,
     operations: [],
     operationCount: 0,
     message,
-    fix: hint ?? READABLE.fix,
+    fix: hint ?? (isUnknown ? "Check the package with Apple's tools." : READABLE.fix),
   };
   return {
     units,
-    counts: { errors: 1, warnings: 0, infos: 0, passed: 0, notApplicable: rules.length - 1 },
+    counts: { ...countSeverities([finding]), passed: 0, notApplicable: rules.length - 1 },
     findings: [finding],
   };
 }

@@ -1,5 +1,6 @@
 /** @file Rules on a package's files: protobuf, names, arguments, blob records. Sources are named rule by rule. */
 import { createHash } from "node:crypto";
+import { formAttributes } from "../../../../formats/coreml/attribute-form.ts";
 import { dtypeOfMil } from "../../../../formats/coreml/element-types.ts";
 import { identifier } from "../../../../formats/coreml/function-reader.ts";
 import { isReserved } from "../../../../formats/coreml/function-writer.ts";
@@ -58,7 +59,7 @@ export const READABLE = fileRule({
   id: "files/readable",
   severity: "error",
   title: "The package can be read and typed",
-  why: "Every blob, name, type and argument is checked by the reader; what it refuses, Core ML's loader refuses or misreads.",
+  why: "Every blob, name, type and argument is checked by the reader; what it finds damaged, Core ML's loader refuses or misreads. What it knows nothing of is a warning: the other rules were not held against it.",
   fix: "The package is damaged or was written by a tool with a fault; export it again.",
   source: "Core ML specification (MIL.proto, blob storage v2); the milproto reader of apple/coremltools",
   units: "any",
@@ -162,6 +163,18 @@ const controlFlow = fileRule({
 /** Of topk, and legal only when it returns indices. */
 const ONLY_WITH_INDICES = "output_indices_dtype";
 
+/** Arguments that came later than their operation, with the specification that brought them: coremltools' iOS16, iOS17 definitions. */
+const argumentsSince: ReadonlyMap<string, number> = new Map([
+  ["topk sort", 7],
+  ["topk return_indices", 7],
+  ...["gather", "gather_nd"].map((op): [string, number] => [`${op} batch_dims`, 7]),
+  ...["gather", "gather_along_axis", "gather_nd", "scatter", "scatter_along_axis", "scatter_nd"].map(
+    (op): [string, number] => [`${op} validate_indices`, 8],
+  ),
+  ["reduce_argmax output_dtype", 8],
+  ["reduce_argmin output_dtype", 8],
+]);
+
 const argumentsPresent = fileRule({
   id: "files/arguments-present",
   severity: "error",
@@ -171,16 +184,19 @@ const argumentsPresent = fileRule({
   source: "microsoft/onnxruntime CoreML execution provider; rustnn; the corpus of coremltools-written programs",
   units: "any",
   check(files) {
-    const missing = (op: mil.Operation): string[] =>
+    const missing = (op: mil.Operation, specification: number): string[] =>
       Object.entries(opTable.get(op.type)?.params ?? {})
         .filter(([name, p]) => p.default !== null && !(name in op.inputs) && name !== ONLY_WITH_INDICES)
+        // In the older form of a constant they are attributes.
+        .filter(([name]) => !(name in op.attributes))
+        .filter(([name]) => (argumentsSince.get(`${op.type} ${name}`) ?? 0) <= specification)
         .map(([name]) => name);
     const lacking = new Map<string, string>();
     return perFunction(
       files,
-      ({ operations }) =>
+      ({ fn, operations }) =>
         operations.flatMap((op) => {
-          const names = missing(op);
+          const names = missing(op, opsetSpecifications.get(fn.opset) ?? 9);
           if (names.length === 0) return [];
           lacking.set(outputName(op), `${op.type} lacks ${names.join(", ")}`);
           return [outputName(op)];
@@ -284,11 +300,18 @@ const uniqueNames = fileRule({
     ),
 });
 
+/** Attributes that are the form of an operation, its name aside. */
+function attributesOf(op: mil.Operation, fn: mil.Function): readonly string[] {
+  if (op.type === "const") return ["val"];
+  const isOld = (opsetSpecifications.get(fn.opset) ?? 9) < 9;
+  return isOld ? (formAttributes.get(op.type) ?? []) : [];
+}
+
 const strayFields = fileRule({
   id: "files/stray-fields",
   severity: "error",
   title: "No fields the loader refuses",
-  why: "Apple's reader rejects documentation strings in values, attributes other than `name` on operations, any on functions and blocks, and a program version other than 1.",
+  why: "Apple's reader rejects documentation strings in values, attributes other than `name` on operations, any on functions and blocks, and a program version other than 1. Constants have their value as an attribute, and before iOS 18 compressed constants all their parts.",
   fix: "Leave these fields empty; put provenance into the model's user-defined metadata.",
   source: "apple/coremltools converters/mil/frontend/milproto/load.py",
   units: "any",
@@ -312,7 +335,7 @@ const strayFields = fileRule({
           ...operations
             .filter(
               (op) =>
-                Object.keys(op.attributes).some((k) => k !== "name" && !(op.type === "const" && k === "val")) ||
+                Object.keys(op.attributes).some((k) => k !== "name" && !attributesOf(op, fn).includes(k)) ||
                 valuesOf(op).some((v) => v.docString !== ""),
             )
             .map(outputName),

@@ -1,5 +1,6 @@
 /** @file How weights are stored: which forms the Neural Engine decodes, which are slow, refused or wrong there. */
 import { inDmaNotch } from "../../../../cost/stored-weight.ts";
+import { opsetSpecifications } from "../../../../formats/coreml/package-reader.ts";
 import {
   bytesIn,
   dtypeOf,
@@ -49,6 +50,14 @@ function outputAxis(weight: Value, op: Operation): number {
   return op.params.transpose_x === true ? rank - 1 : rank - 2;
 }
 
+/** Whose codes are integers: a scale on what a palette gives is another rule's matter, as is one on a palette's table. */
+const hasIntegerCodes = (op: Operation): boolean => {
+  const data = operand(op, "data");
+  return isAffine(op) && data !== undefined && dtypeOf(data).includes("int");
+};
+const isTable = (op: Operation, view: FunctionView): boolean =>
+  op.outputs.some((o) => view.consumers(o).some((u) => isLut(u) && operand(u, "lut") === o));
+
 const multiplied = (op: Operation, view: FunctionView): Operation[] =>
   users(op, view).filter((u) => weightOperand(u) !== null);
 
@@ -71,7 +80,7 @@ const blockScales = programRule({
   check: (s) =>
     findWeights(
       s,
-      (op, view) => isAffine(op) && multiplied(op, view).length > 0,
+      (op, view) => hasIntegerCodes(op) && !isTable(op, view) && multiplied(op, view).length > 0,
       (op, view) => {
         const scale = shapeOf(operand(op, "scale"));
         const out = outputAxis(op.outputs[0] as Value, multiplied(op, view)[0] as Operation);
@@ -160,9 +169,12 @@ const integerTables = programRule({
           lut !== undefined && (dtypeOf(lut).includes("int") || lut.producer?.type.startsWith("constexpr_") === true)
         );
       },
-      (ops) => `${plural(ops.length, "palette")} with integer tables`,
+      (ops) => `${plural(ops.length, "palette")} with tables that are integers or computed`,
     ),
 });
+
+/** The specification of iOS 26. */
+const SCALED_PALETTES_SINCE = 10;
 
 const scaledPalettes = programRule({
   id: "weights/scaled-palettes",
@@ -173,12 +185,14 @@ const scaledPalettes = programRule({
   source: "apple/coremltools passes canonicalize_quantized_lut_pattern; issues 2688, 2777",
   units: "neural engine",
   check: (s) =>
-    findWeights(
-      s,
-      isAffine,
-      (op) => operand(op, "data")?.producer?.type === "constexpr_lut_to_dense",
-      (ops) => `${plural(ops.length, "palette")} scaled afterwards`,
-    ),
+    (opsetSpecifications.get(s.program.opset) ?? 9) >= SCALED_PALETTES_SINCE
+      ? null
+      : findWeights(
+          s,
+          isAffine,
+          (op) => operand(op, "data")?.producer?.type === "constexpr_lut_to_dense",
+          (ops) => `${plural(ops.length, "palette")} scaled afterwards`,
+        ),
 });
 
 const sparse = programRule({
