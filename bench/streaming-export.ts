@@ -17,8 +17,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { openCheckpoint } from "../lib/checkpoint/checkpoint.ts";
 import { affineRows, float16Rows, paletteRows, type RowCompression } from "../lib/compress/quantize/row-compression.ts";
-import { tensorName } from "../lib/decoder/architecture.ts";
 import { architectureOf } from "../lib/decoder/families/registry.ts";
+import { storedPlaces } from "../lib/decoder/families/stored-tensors.ts";
 import { packageProgram } from "../lib/decoder/package-program.ts";
 import { parameterCount, type WeightEntry, weightList } from "../lib/decoder/weights.ts";
 import { streamedWeights } from "../lib/export/streamed-weights.ts";
@@ -123,12 +123,8 @@ async function writeCheckpointShards(folder: string, config: Record<string, unkn
     shards.at(-1)?.push(entry);
     filled += size;
   }
-  const stored = (entry: WeightEntry): string => {
-    if (entry.layer === null) return tensorName(entry.role);
-    const layer = architecture.layers[entry.layer];
-    if (!layer) throw new Error(`no layer ${entry.layer}`);
-    return tensorName(entry.role, entry.layer, layer);
-  };
+  const places = storedPlaces(architecture);
+  const stored = (entry: WeightEntry): string => places.get(entry.name)?.name ?? entry.name;
   const weight_map: Record<string, string> = {};
   for (const [i, entries] of shards.entries()) {
     const file = `model-${String(i + 1).padStart(5, "0")}-of-${String(shards.length).padStart(5, "0")}.safetensors`;

@@ -13,8 +13,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { tokenizerFiles } from "../experiments/starter/bpe.ts";
-import { type DecoderArchitecture, type LayerArchitecture, tensorName } from "../lib/decoder/architecture.ts";
+import type { DecoderArchitecture } from "../lib/decoder/architecture.ts";
 import { architectureOf } from "../lib/decoder/families/registry.ts";
+import { storedPlaces } from "../lib/decoder/families/stored-tensors.ts";
 import { type WeightEntry, weightList } from "../lib/decoder/weights.ts";
 import { withOutputDirectory } from "../lib/files/atomic.ts";
 import { bfloat16FromFloat32 } from "../lib/float16.ts";
@@ -59,11 +60,9 @@ export async function writeSyntheticCheckpoint(
   const architecture = architectureOf(text);
   const family = architecture.family.replace(/_text$/, "");
   const multimodal = family.startsWith("gemma4");
+  const places = storedPlaces(architecture);
   const stored = (entry: WeightEntry): string => {
-    const plain =
-      entry.layer === null
-        ? tensorName(entry.role)
-        : tensorName(entry.role, entry.layer, architecture.layers[entry.layer] as LayerArchitecture);
+    const plain = places.get(entry.name)?.name ?? entry.name;
     return multimodal ? plain.replace(/^model\./, "model.language_model.") : plain;
   };
   const shards = shardsOf(weightList(architecture), shardBytes);

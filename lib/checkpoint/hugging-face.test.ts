@@ -7,12 +7,13 @@ import { temporaryFolder, tinyConfigs } from "../../test/fixtures/tiny-model.ts"
 import { emptySelection, selectionByName } from "../compress/prune/selection.ts";
 import { pruneModel } from "../compress/prune/slice.ts";
 import { architectureOf } from "../decoder/families/registry.ts";
+import { storedPlaces } from "../decoder/families/stored-tensors.ts";
 import { weightList } from "../decoder/weights.ts";
 import { asBytes, openSafetensors, type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
 import { elementCount } from "../mil/types.ts";
 import { createRng } from "../random.ts";
+import type { CompressedWeight } from "../weights/weight.ts";
 import { openCheckpoint } from "./checkpoint.ts";
-import { storedTensorName } from "./hugging-face.ts";
 import { madeFrom } from "./made-from.ts";
 import { writeCheckpoint } from "./write-checkpoint.ts";
 
@@ -22,9 +23,10 @@ type Config = Readonly<Record<string, unknown>>;
 function tensorsOf(config: Config): Map<string, TensorToWrite> {
   const arch = architectureOf(config);
   const rng = createRng(7, "folders");
+  const places = storedPlaces(arch);
   return new Map(
     weightList(arch).map((entry) => {
-      const name = storedTensorName(arch, entry);
+      const name = places.get(entry.name)?.name ?? "";
       const values = Float32Array.from({ length: elementCount(entry.shape) }, () => rng.normal());
       return [name, { name, dtype: "F32", shape: entry.shape, bytes: () => asBytes(values) }];
     }),
@@ -197,4 +199,57 @@ test("whole numbers where a weight should be are refused when the model is opene
       t.name.includes("q_proj") ? { ...t, dtype: "I8", bytes: () => new Uint8Array(elementCount(t.shape)) } : t,
   );
   await expect(openCheckpoint(await folderOf(config, tensors))).rejects.toThrow(/q_proj\.weight is I8/);
+});
+
+test("weights that share a tensor are read as rows of it and written back into it", async () => {
+  const phi3 = join(import.meta.dirname, "../../test/golden/phi3");
+  const qkv = "model.layers.1.self_attn.qkv_proj.weight";
+  const origin = await openCheckpoint(phi3);
+  const file = await openSafetensors(join(phi3, "model.safetensors"));
+  const all = await file.readFloat32(qkv); // (4 · 8 query, 2 · 8 key, 2 · 8 value rows, 32)
+  await file.close();
+  expect(await origin.layerTensor(1, "key")).toEqual(all.slice(32 * 32, 48 * 32));
+  expect(await origin.rows("L1_value", 3, 5)).toEqual(all.slice(51 * 32, 53 * 32));
+  expect(await origin.table("L1_query").rows([31])).toEqual(all.slice(31 * 32, 32 * 32));
+
+  expect(await bytesIn(await pruned(phi3, []))).toEqual(await bytesIn(phi3));
+  const fewer = ["L1.H0", "L1.H1", "L0.H2", "L0.H3", "L0.N0-7", "L1.N0-7"];
+  const made = await openCheckpoint(await pruned(phi3, fewer));
+  const shapes = new Map(
+    [...(await openSafetensors(join(made.path, "model.safetensors"))).tensors].map(([n, t]) => [n, t.shape]),
+  );
+  expect(shapes.get(qkv)).toEqual([16 + 8 + 8, 32]);
+  expect(shapes.get("model.layers.0.mlp.gate_up_proj.weight")).toEqual([64, 32]);
+  expect(made.config.espalier).toBeUndefined();
+  // The heads that are left are the last two, which read the last group.
+  expect(await made.layerTensor(1, "query")).toEqual(all.slice(16 * 32, 32 * 32));
+  expect(await made.layerTensor(1, "value")).toEqual(all.slice(56 * 32, 64 * 32));
+});
+
+test("a compressed weight of a shared tensor stands alone, and the weights beside it too", async () => {
+  const origin = await openCheckpoint(join(import.meta.dirname, "../../test/golden/phi3"));
+  const codes: CompressedWeight = {
+    kind: "affine",
+    bits: 8,
+    shape: [16, 32],
+    codes: Int8Array.from({ length: 512 }, (_, i) => (i % 255) - 127),
+    scales: new Float32Array(16).fill(0.5),
+    scaleShape: [16, 1],
+    offsets: null,
+  };
+  const out = join(await temporaryFolder(), "out");
+  await writeCheckpoint(out, {
+    architecture: origin.architecture,
+    config: origin.config,
+    dtype: "f32",
+    copyFrom: origin,
+    weight: async (name) => (name === "L0_key" ? codes : origin.stored(name)),
+  });
+  const made = await openCheckpoint(out);
+  expect(await made.weight("L0_key")).toEqual(codes);
+  for (const name of ["L0_query", "L0_value", "L0_gate", "L1_key"])
+    expect(await made.weight(name), name).toEqual(await origin.weight(name));
+  const { tensors } = await openSafetensors(join(out, "model.safetensors"));
+  expect(tensors.has("model.layers.0.self_attn.q_proj.weight")).toBe(true);
+  expect(tensors.has("model.layers.0.mlp.gate_up_proj.weight")).toBe(true);
 });

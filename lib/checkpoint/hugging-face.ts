@@ -5,9 +5,10 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { type DecoderArchitecture, type GlobalTensor, tensorName } from "../decoder/architecture.ts";
+import type { DecoderArchitecture, GlobalTensor } from "../decoder/architecture.ts";
 import { architectureOf } from "../decoder/families/registry.ts";
-import { distinctRows, type RowTable, type WeightEntry, weightList } from "../decoder/weights.ts";
+import { globalTensorName, storedPlaces } from "../decoder/families/stored-tensors.ts";
+import { distinctRows, type RowTable, weightList } from "../decoder/weights.ts";
 import { EspalierError, invariant } from "../errors.ts";
 import { folderFiles } from "../files/named-files.ts";
 import { isFloat, type SafetensorsFile, type TensorToWrite } from "../formats/safetensors.ts";
@@ -68,7 +69,7 @@ async function withOwnHead(
 ): Promise<DecoderArchitecture> {
   if (!architecture.tiedHead) return architecture;
   const found = (role: GlobalTensor): string | undefined =>
-    variants(tensorName(role)).find((n) => byName.has(n) && !compression.has(n));
+    variants(globalTensorName(architecture, role)).find((n) => byName.has(n) && !compression.has(n));
   const [embedding, head] = [found("embedding"), found("head")];
   if (embedding === undefined || head === undefined) return architecture;
   const [a, b] = [byName.get(embedding), byName.get(head)];
@@ -106,6 +107,16 @@ function variants(name: string): string[] {
 /** What transformers leaves unread without a word: tables that are computed. */
 const computed = /(^|\.)rotary_emb\.inv_freq$|(^|\.)position_ids$/;
 
+/** Where a weight was found. */
+interface Held {
+  readonly name: string;
+  /** Null for a dense one. */
+  readonly scheme: CompressionScheme | null;
+  readonly shape: readonly number[];
+  /** In a tensor that several weights share; null in one of its own. */
+  readonly firstRow: number | null;
+}
+
 function checkedCheckpoint(
   directory: string,
   described: {
@@ -138,110 +149,119 @@ function checkedCheckpoint(
   const present = (name: string): string | undefined =>
     variants(name).find((n) => byName.has(n) || compression.has(n) || shards.missingShard(n) !== null);
 
-  const stored = new Map<string, string>();
-  for (const entry of weightList(architecture)) {
-    const { name, shape, role } = entry;
-    const wanted = storedTensorName(architecture, entry);
+  const places = storedPlaces(architecture);
+  const found = new Map<string, Held>();
+  for (const { name: flat, shape, role } of weightList(architecture)) {
+    const place = places.get(flat);
+    invariant(place, `no place for ${flat}`);
+    const alone = present(place.name);
+    const shared = alone === undefined && place.shared ? present(place.shared.name) : undefined;
     // A tied model stores one of the two; which one is up to who saved it.
-    const found =
-      present(wanted) ?? (role === "embedding" && architecture.tiedHead ? present(tensorName("head")) : undefined);
-    if (found === undefined) {
-      fileOf(wanted);
+    const tied =
+      role === "embedding" && architecture.tiedHead ? present(globalTensorName(architecture, "head")) : undefined;
+    const name = alone ?? shared ?? tied;
+    if (name === undefined) {
+      fileOf(place.shared?.name ?? place.name);
       continue;
     }
-    const scheme = compression.get(found);
-    const actual = scheme ? scheme.shape : (fileOf(found).tensors.get(found)?.shape ?? []);
-    if (scheme) for (const part of compressedNames(found, scheme)) fileOf(part);
-    if (!sameShape(actual, shape)) {
+    const scheme = compression.get(name) ?? null;
+    const actual = scheme ? scheme.shape : (fileOf(name).tensors.get(name)?.shape ?? []);
+    if (scheme) for (const part of compressedNames(name, scheme)) fileOf(part);
+    const expected = shared !== undefined && place.shared ? [place.shared.rows, ...shape.slice(1)] : shape;
+    if (!sameShape(actual, expected)) {
       throw new EspalierError(
         "model/shape-mismatch",
-        `${found} is [${actual.join(", ")}], config.json asks for [${shape.join(", ")}]`,
+        `${name} is [${actual.join(", ")}], config.json asks for [${expected.join(", ")}]`,
         {
           hint: "config.json and the weights belong to different models, or one was edited.",
         },
       );
     }
-    const dtype = scheme ? undefined : fileOf(found).tensors.get(found)?.dtype;
+    const dtype = scheme ? undefined : fileOf(name).tensors.get(name)?.dtype;
     if (dtype !== undefined && !isFloat(dtype)) {
-      throw new EspalierError("format/unsupported", `${found} is ${dtype}, a floating point type was expected`, {
+      throw new EspalierError("format/unsupported", `${name} is ${dtype}, a floating point type was expected`, {
         hint: "The weights are quantized or packed by another tool; take the checkpoint in bf16, fp16 or fp32.",
       });
     }
-    stored.set(name, found);
+    if (scheme && shared !== undefined) {
+      throw new EspalierError("model/config", `config.json: espalier.compression: ${name} holds several weights`, {
+        hint: "A compressed weight stands alone, under a name of its own.",
+      });
+    }
+    found.set(flat, { name, scheme, shape, firstRow: shared === undefined ? null : (place.shared?.firstRow ?? 0) });
   }
   const used = new Set(
-    [...stored.values()].flatMap((name) => {
-      const scheme = compression.get(name);
-      return scheme ? compressedNames(name, scheme) : [name];
-    }),
+    [...found.values()].flatMap(({ name, scheme }) => (scheme ? compressedNames(name, scheme) : [name])),
   );
   const tiedTo = new Set(
-    architecture.tiedHead ? [...variants(tensorName("head")), ...variants(tensorName("embedding"))] : [],
+    architecture.tiedHead
+      ? (["head", "embedding"] as const).flatMap((role) => variants(globalTensorName(architecture, role)))
+      : [],
   );
 
-  const storedName = (flat: string): string => {
-    const found = stored.get(flat);
-    if (found === undefined) throw new EspalierError("model/missing-tensor", `the model has no weight ${flat}`);
-    return found;
+  const held = (flat: string): Held => {
+    const h = found.get(flat);
+    if (!h) throw new EspalierError("model/missing-tensor", `the model has no weight ${flat}`);
+    return h;
+  };
+  const dense = ({ name, shape, firstRow }: Held, from: number, to: number): Promise<Float32Array> => {
+    const columns = elementCount(shape.slice(1));
+    const first = firstRow ?? 0;
+    return fileOf(name).readFloat32(name, { from: (first + from) * columns, to: (first + to) * columns });
   };
   const weight = async (flat: string): Promise<CompressedWeight> => {
-    const name = storedName(flat);
-    const scheme = compression.get(name);
-    if (scheme) return readCompressed(fileOf, name, scheme);
-    const file = fileOf(name);
-    return {
-      kind: "dense",
-      dtype: "fp32",
-      shape: file.tensors.get(name)?.shape ?? [],
-      values: await file.readFloat32(name),
-    };
+    const h = held(flat);
+    if (h.scheme) return readCompressed(fileOf, h.name, h.scheme);
+    return { kind: "dense", dtype: "fp32", shape: h.shape, values: await dense(h, 0, h.shape[0] ?? 1) };
   };
   const form = (flat: string): WeightForm => {
-    const name = storedName(flat);
-    const scheme = compression.get(name);
-    const shapeOf = (part: string): readonly number[] => fileOf(part).tensors.get(part)?.shape ?? [];
+    const { name, scheme, shape } = held(flat);
+    const nonzeros = `${name}.nonzeros`;
     return scheme
-      ? compressedForm(scheme, () => shapeOf(`${name}.nonzeros`)[0] ?? 0)
-      : { kind: "dense", dtype: "fp32", shape: shapeOf(name) };
+      ? compressedForm(scheme, () => fileOf(nonzeros).tensors.get(nonzeros)?.shape[0] ?? 0)
+      : { kind: "dense", dtype: "fp32", shape };
   };
   const rows = async (flat: string, from: number, to: number): Promise<Float32Array> => {
-    const name = storedName(flat);
-    invariant(!compression.has(name), `${name} is compressed and has no rows to read`);
-    const file = fileOf(name);
-    const columns = elementCount((file.tensors.get(name)?.shape ?? []).slice(1));
-    return file.readFloat32(name, { from: from * columns, to: to * columns });
+    const h = held(flat);
+    invariant(!h.scheme, `${h.name} is compressed and has no rows to read`);
+    return dense(h, from, to);
   };
   const values = async (flat: string): Promise<Float32Array> => {
     const w = await weight(flat);
     return w.kind === "dense" ? w.values : decodeWeight(w);
   };
-  const shapeOf = (flat: string): readonly number[] => {
-    const name = storedName(flat);
-    return compression.get(name)?.shape ?? fileOf(name).tensors.get(name)?.shape ?? [];
-  };
   const table = (flat: string): RowTable => {
-    const name = storedName(flat);
-    const scheme = compression.get(name);
-    const shape = shapeOf(flat);
+    const h = held(flat);
+    const { name, scheme, shape } = h;
     const row = (index: number): Promise<Float32Array> =>
-      scheme ? readCompressedRow(fileOf, name, scheme, index) : fileOf(name).readFloat32Row(name, index);
+      scheme ? readCompressedRow(fileOf, name, scheme, index) : dense(h, index, index + 1);
     return { shape, rows: (indices) => distinctRows(indices, shape[1] ?? 1, row) };
   };
   const asStored = (flat: string): StoredWeight => {
-    const name = storedName(flat);
-    const scheme = compression.get(name) ?? null;
+    const { name, scheme, shape, firstRow } = held(flat);
     const parts = scheme ? compressedNames(name, scheme) : [name];
+    const written = parts.map((part) => {
+      const file = fileOf(part);
+      const info = file.tensors.get(part);
+      invariant(info, `no tensor ${part}`);
+      const suffix = part.slice(name.length);
+      if (firstRow === null)
+        return {
+          suffix,
+          dtype: info.dtype,
+          shape: info.shape,
+          sizeBytes: info.sizeBytes,
+          bytes: () => file.pieces(part),
+        };
+      const rowBytes = info.sizeBytes / (info.shape[0] ?? 1);
+      const range = { from: firstRow * rowBytes, length: (shape[0] ?? 1) * rowBytes };
+      return { suffix, dtype: info.dtype, shape, sizeBytes: range.length, bytes: () => file.pieces(part, range) };
+    });
     const tensors = (as: string): TensorToWrite[] =>
-      parts.map((part) => {
-        const file = fileOf(part);
-        const info = file.tensors.get(part);
-        invariant(info, `no tensor ${part}`);
-        const { dtype, shape } = info;
-        return { name: as + part.slice(name.length), dtype, shape, bytes: () => file.pieces(part) };
-      });
-    const sizeBytes = parts.reduce((n, part) => n + (fileOf(part).tensors.get(part)?.sizeBytes ?? 0), 0);
-    const type = scheme?.kind ?? fileOf(name).tensors.get(name)?.dtype ?? "";
-    return { kind: "stored", shape: shapeOf(flat), scheme, type, sizeBytes, tensors };
+      written.map(({ suffix, dtype, shape, bytes }) => ({ name: as + suffix, dtype, shape, bytes }));
+    const sizeBytes = written.reduce((n, part) => n + part.sizeBytes, 0);
+    const type = scheme?.kind ?? written[0]?.dtype ?? "";
+    return { kind: "stored", shape, scheme, type, sizeBytes, tensors };
   };
   let digest: Promise<string> | undefined;
   return {
@@ -263,14 +283,6 @@ function checkedCheckpoint(
     },
     close: () => shards.close(),
   };
-}
-
-/** The Hugging Face name of a weight. */
-export function storedTensorName(arch: DecoderArchitecture, entry: WeightEntry): string {
-  if (entry.layer === null) return tensorName(entry.role);
-  const layer = arch.layers[entry.layer];
-  invariant(layer, `no layer ${entry.layer}`);
-  return tensorName(entry.role, entry.layer, layer);
 }
 
 async function hashOf(config: string, files: readonly SafetensorsFile[]): Promise<string> {

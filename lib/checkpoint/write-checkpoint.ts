@@ -6,7 +6,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { DecoderArchitecture } from "../decoder/architecture.ts";
 import { configFor } from "../decoder/families/registry.ts";
-import { weightList } from "../decoder/weights.ts";
+import { storedPlaces, storedTensors } from "../decoder/families/stored-tensors.ts";
 import { EspalierError, invariant } from "../errors.ts";
 import { withOutputDirectory } from "../files/atomic.ts";
 import { jsonLike, numberLiterals } from "../files/json-numbers.ts";
@@ -18,7 +18,6 @@ import { elementCount, sameShape } from "../mil/types.ts";
 import type { CompressedWeight } from "../weights/weight.ts";
 import { companionFiles, type StoredFloat, type StoredWeight } from "./checkpoint.ts";
 import { type CompressionScheme, compressedTensors } from "./compressed-tensors.ts";
-import { storedTensorName } from "./hugging-face.ts";
 
 /**
  * Keys that the configs of transformers 5 take only as a float: a config made here would say 30 where it means 30.0. The oracles
@@ -58,32 +57,16 @@ export async function writeCheckpoint(directory: string, checkpoint: CheckpointT
     async (partial) => {
       const tensors: TensorToWrite[] = [];
       const compression: Record<string, CompressionScheme> = {};
-      for (const entry of weightList(architecture)) {
-        const { name, shape } = entry;
-        const stored = storedTensorName(architecture, entry);
-        const first = await checkpoint.weight(name);
-        if (!sameShape(first.shape, shape)) {
-          throw new EspalierError(
-            "model/shape-mismatch",
-            `${stored} is [${first.shape.join(", ")}], the architecture asks for [${shape.join(", ")}]`,
-          );
+      const places = storedPlaces(architecture);
+      for (const [stored, entries] of storedTensors(architecture)) {
+        const parts: WrittenWeight[] = [];
+        for (const { name, shape } of entries) {
+          const alone = places.get(name)?.name ?? stored;
+          parts.push(await writtenWeight(checkpoint, { name, shape, stored: alone, dtype: dtypeOf(name) }));
         }
-        if (first.kind === "stored") {
-          tensors.push(...first.tensors(stored));
-          if (first.scheme) compression[stored] = first.scheme;
-        } else if (first.kind === "dense") {
-          tensors.push(
-            denseTensor(stored, first.shape, dtypeOf(name), async () => {
-              const again = await checkpoint.weight(name);
-              invariant(again.kind === "dense", `${name} was dense and is ${again.kind}`);
-              return again.values;
-            }),
-          );
-        } else {
-          const parts = compressedTensors(stored, first);
-          tensors.push(...parts.tensors);
-          compression[stored] = parts.scheme;
-        }
+        const whole = entries.length > 1 ? oneTensor(stored, parts) : null;
+        tensors.push(...(whole ? [whole] : parts.flatMap((p) => p.tensors)));
+        for (const { name, scheme } of parts) if (scheme) compression[name] = scheme;
       }
       await writeSafetensors(join(partial, "model.safetensors"), tensors);
       const config = configFor(architecture, checkpoint.config);
@@ -107,6 +90,51 @@ export async function writeCheckpoint(directory: string, checkpoint: CheckpointT
     },
     { marked: true, replace: checkpoint.replace ?? false },
   );
+}
+
+/** A weight under the name it has when it stands alone. */
+interface WrittenWeight {
+  readonly name: string;
+  /** Null for a dense one, which is one tensor. */
+  readonly scheme: CompressionScheme | null;
+  readonly tensors: readonly TensorToWrite[];
+}
+
+async function writtenWeight(
+  checkpoint: CheckpointToWrite,
+  weight: { name: string; shape: readonly number[]; stored: string; dtype: StoredFloat },
+): Promise<WrittenWeight> {
+  const { name, shape, stored, dtype } = weight;
+  const first = await checkpoint.weight(name);
+  if (!sameShape(first.shape, shape)) {
+    throw new EspalierError(
+      "model/shape-mismatch",
+      `${stored} is [${first.shape.join(", ")}], the architecture asks for [${shape.join(", ")}]`,
+    );
+  }
+  if (first.kind === "stored") return { name: stored, scheme: first.scheme, tensors: first.tensors(stored) };
+  if (first.kind !== "dense") return { name: stored, ...compressedTensors(stored, first) };
+  const values = async (): Promise<Float32Array> => {
+    const again = await checkpoint.weight(name);
+    invariant(again.kind === "dense", `${name} was dense and is ${again.kind}`);
+    return again.values;
+  };
+  return { name: stored, scheme: null, tensors: [denseTensor(stored, first.shape, dtype, values)] };
+}
+
+/** Weights one below the other in one tensor; null where one is compressed, or has another element type than the rest. */
+function oneTensor(name: string, weights: readonly WrittenWeight[]): TensorToWrite | null {
+  const parts = weights.flatMap((w) => w.tensors);
+  const [first] = parts;
+  if (!first || weights.some((w) => w.scheme) || parts.some((p) => p.dtype !== first.dtype)) return null;
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    for (const part of parts) {
+      const content = await part.bytes();
+      yield* content instanceof Uint8Array ? [content] : content;
+    }
+  }
+  const rows = parts.reduce((n, p) => n + (p.shape[0] ?? 0), 0);
+  return { name, dtype: first.dtype, shape: [rows, ...first.shape.slice(1)], bytes };
 }
 
 const dtypeNames: Readonly<Record<string, string>> = {

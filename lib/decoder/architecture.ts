@@ -1,8 +1,8 @@
 /**
  * @file A decoder's architecture as data: what a checkpoint's config means, one entry per layer.
  *
- * Family files (`lib/decoder/families`) translate a Hugging Face `config.json` into this descriptor and name
- * the tensors; the program builders read nothing else. All per-layer items are arrays of length L, so layers
+ * Family files (`lib/decoder/families`) translate a Hugging Face `config.json` into this descriptor and say where its
+ * tensors lie; the program builders read nothing else. All per-layer items are arrays of length L, so layers
  * may differ in heads, groups and neurons after pruning.
  */
 
@@ -155,39 +155,3 @@ export const kvReaders = (arch: DecoderArchitecture, index: number): number[] =>
 /** Whether later layers read the keys and values of layer `index`. */
 export const isKvSource = (arch: DecoderArchitecture, index: number): boolean =>
   arch.layers.some((l) => l.kvSource === index);
-
-const globalNames: Record<GlobalTensor, string> = {
-  embedding: "model.embed_tokens.weight",
-  finalNorm: "model.norm.weight",
-  head: "lm_head.weight",
-  perLayerEmbedding: "model.embed_tokens_per_layer.weight",
-  perLayerContext: "model.per_layer_model_projection.weight",
-  perLayerContextNorm: "model.per_layer_projection_norm.weight",
-};
-
-/** Hugging Face names, shared by the Llama and Gemma families; `sandwich` decides what "post attention" means. */
-export function tensorName(role: GlobalTensor): string;
-export function tensorName(role: LayerTensor, layerIndex: number, layer: LayerArchitecture): string;
-export function tensorName(role: GlobalTensor | LayerTensor, layerIndex?: number, layer?: LayerArchitecture): string {
-  if (role in globalNames) return globalNames[role as GlobalTensor];
-  const names: Record<LayerTensor, string> = {
-    attentionNorm: "input_layernorm.weight",
-    postAttentionNorm: "post_attention_layernorm.weight",
-    mlpNorm: layer?.sandwichNorms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight",
-    postMlpNorm: "post_feedforward_layernorm.weight",
-    queryNorm: "self_attn.q_norm.weight",
-    keyNorm: "self_attn.k_norm.weight",
-    query: "self_attn.q_proj.weight",
-    key: "self_attn.k_proj.weight",
-    value: "self_attn.v_proj.weight",
-    output: "self_attn.o_proj.weight",
-    gate: "mlp.gate_proj.weight",
-    up: "mlp.up_proj.weight",
-    down: "mlp.down_proj.weight",
-    perLayerGate: "per_layer_input_gate.weight",
-    perLayerProjection: "per_layer_projection.weight",
-    perLayerNorm: "post_per_layer_input_norm.weight",
-    layerScalar: "layer_scalar",
-  };
-  return `model.layers.${layerIndex}.${names[role as LayerTensor]}`;
-}

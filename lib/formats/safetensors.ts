@@ -60,8 +60,8 @@ export interface SafetensorsFile {
   readBytes(name: string): Promise<Uint8Array>;
   /** Bytes `from` … `from + length` of a tensor. */
   readRange(name: string, from: number, length: number): Promise<Uint8Array>;
-  /** The bytes of a tensor in pieces, all in one buffer that the next piece overwrites. */
-  pieces(name: string): AsyncIterable<Uint8Array>;
+  /** The bytes of a tensor, or `length` of them, in pieces, all in one buffer that the next piece overwrites. */
+  pieces(name: string, range?: { from: number; length: number }): AsyncIterable<Uint8Array>;
   /** F64, F32, F16 and BF16 as fp32, all elements or those in [from, to). Throws `format/unsupported` for other element types. */
   readFloat32(name: string, range?: { from: number; to: number }): Promise<Float32Array>;
   /** Row `index` of a matrix, as `readFloat32`. */
@@ -96,9 +96,11 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       sizeBytes: size,
       readBytes,
       readRange,
-      pieces(name) {
+      pieces(name, range) {
         const { offset, sizeBytes } = info(name);
-        return file.pieces(offset, sizeBytes);
+        const { from, length } = range ?? { from: 0, length: sizeBytes };
+        invariant(from >= 0 && from + length <= sizeBytes, `${name} has ${sizeBytes} bytes, none at ${from + length}`);
+        return file.pieces(offset + from, length);
       },
       async readFloat32(name, range) {
         const { dtype } = info(name);

@@ -1,5 +1,5 @@
-/** @file What a model family is: how its config becomes a descriptor, and back after pruning. */
-import type { DecoderArchitecture, LayerArchitecture } from "../architecture.ts";
+/** @file What a model family is: how its config becomes a descriptor, and back after pruning, and where its weights lie. */
+import type { DecoderArchitecture, GlobalTensor, LayerArchitecture, LayerTensor } from "../architecture.ts";
 
 /** Where an architecture's widths differ by layer; written only when a standard config cannot say it. */
 export interface LayerWidths {
@@ -19,6 +19,10 @@ export interface Family {
    * serve. It need not describe every architecture: what it cannot say is written beside it.
    */
   widths?(arch: DecoderArchitecture, config: Record<string, unknown>): Record<string, unknown>;
+  /** Names of its tensors where they are not Llama's: those of a layer without `model.layers.N.`, the others whole. */
+  readonly names?: Readonly<Partial<Record<GlobalTensor | LayerTensor, string>>>;
+  /** Tensors of a layer that hold several weights, one below the other by rows: their names, and the roles in order. */
+  readonly fused?: Readonly<Record<string, readonly LayerTensor[]>>;
 }
 
 /** One number of heads, groups and neurons for all layers, large enough for each; which layers slide, when some are missing. */

@@ -48,6 +48,7 @@ const activations: ReadonlyMap<string, LayerArchitecture["activation"]> = new Ma
 
 export const gemma3: Family = {
   modelTypes: ["gemma3_text", "gemma3"],
+  names: { mlpNorm: "pre_feedforward_layernorm.weight" },
   architecture(raw) {
     const c = parseConfig(schema, raw);
     if (c.num_attention_heads % c.num_key_value_heads !== 0) {

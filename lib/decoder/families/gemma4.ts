@@ -62,6 +62,7 @@ const unifiedDefaults = {
 
 export const gemma4: Family = {
   modelTypes: ["gemma4_text", "gemma4", "gemma4_unified_text", "gemma4_unified"],
+  names: { mlpNorm: "pre_feedforward_layernorm.weight" },
 
   architecture(raw) {
     const c = parseConfig(schema, unified.has(raw.model_type) ? { ...unifiedDefaults, ...raw } : raw);

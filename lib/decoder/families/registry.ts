@@ -13,9 +13,10 @@ import { gemma3 } from "./gemma3.ts";
 import { gemma4 } from "./gemma4.ts";
 import { llama } from "./llama.ts";
 import { positive } from "./parse-config.ts";
+import { phi3 } from "./phi3.ts";
 import { qwen3 } from "./qwen3.ts";
 
-export const families: readonly Family[] = [llama, qwen3, gemma3, gemma4];
+export const families: readonly Family[] = [llama, phi3, qwen3, gemma3, gemma4];
 
 const layerExtension = z.object({
   query_heads: positive,
@@ -44,6 +45,9 @@ function refuseQuantized(config: Record<string, unknown>): void {
     });
   }
 }
+
+/** The family of a descriptor, whose `family` is one of its model types. */
+export const familyOfArchitecture = (arch: DecoderArchitecture): Family => familyOf({ model_type: arch.family });
 
 function familyOf(config: Record<string, unknown>): Family {
   const type = config.model_type;

@@ -1,0 +1,94 @@
+/**
+ * @file Phi-3 and Phi-4: Llama whose query, key and value lie in one tensor, and gate and up in another.
+ *
+ * Reference: the Phi-3 report (2024); defaults are those of `Phi3Config`. Left out, and refused by name: LongRoPE, which takes
+ * other frequencies for longer texts, and heads that turn in part (Phi-4-mini).
+ */
+import { z } from "zod";
+import { EspalierError } from "../../errors.ts";
+import type { LayerArchitecture } from "../architecture.ts";
+import { type Family, standardHeadToGroup } from "./family.ts";
+import { parseConfig, positive } from "./parse-config.ts";
+import { ropeParameters, ropeSpec } from "./rope-config.ts";
+
+const schema = z.looseObject({
+  vocab_size: positive.default(32064),
+  hidden_size: positive.default(3072),
+  intermediate_size: positive.default(8192),
+  num_hidden_layers: positive.default(32),
+  num_attention_heads: positive.default(32),
+  num_key_value_heads: positive.nullish(),
+  head_dim: positive.nullish(),
+  hidden_act: z.literal("silu").default("silu"),
+  max_position_embeddings: positive.default(4096),
+  rms_norm_eps: z.number().positive().default(1e-5),
+  rope_theta: z.number().positive().nullish(),
+  rope_scaling: ropeParameters.nullish(),
+  rope_parameters: ropeParameters.nullish(),
+  partial_rotary_factor: z.number().nullish(),
+  tie_word_embeddings: z.boolean().default(false),
+  attention_bias: z.literal(false).nullish(),
+  sliding_window: positive.nullish(),
+});
+
+export const phi3: Family = {
+  modelTypes: ["phi3"],
+  fused: {
+    "self_attn.qkv_proj.weight": ["query", "key", "value"],
+    "mlp.gate_up_proj.weight": ["gate", "up"],
+  },
+  architecture(raw) {
+    const c = parseConfig(schema, raw);
+    const kvGroups = c.num_key_value_heads ?? c.num_attention_heads;
+    if (c.num_attention_heads % kvGroups !== 0) {
+      throw new EspalierError(
+        "model/config",
+        `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${kvGroups}`,
+      );
+    }
+    const headDim = c.head_dim ?? c.hidden_size / c.num_attention_heads;
+    if (!Number.isInteger(headDim)) {
+      throw new EspalierError(
+        "model/config",
+        `hidden_size ${c.hidden_size} is not a multiple of num_attention_heads ${c.num_attention_heads}, and head_dim is not given`,
+      );
+    }
+    const given = c.rope_parameters ?? c.rope_scaling ?? {};
+    const parameters = { ...given, partial_rotary_factor: given.partial_rotary_factor ?? c.partial_rotary_factor };
+    const layer: LayerArchitecture = {
+      queryHeads: c.num_attention_heads,
+      kvGroups,
+      headDim,
+      headToGroup: standardHeadToGroup(c.num_attention_heads, kvGroups),
+      neurons: c.intermediate_size,
+      attentionScale: headDim ** -0.5,
+      attentionSoftcap: null,
+      window: c.sliding_window ?? null,
+      rope: ropeSpec(parameters, parameters.rope_theta ?? c.rope_theta ?? 10_000, {
+        headDim,
+        maxPositions: c.max_position_embeddings,
+      }),
+      qkNorm: false,
+      valueNorm: false,
+      valueIsKey: false,
+      kvSource: null,
+      sandwichNorms: false,
+      attentionBias: false,
+      activation: "silu",
+      layerScalar: false,
+    };
+    return {
+      family: "phi3",
+      hidden: c.hidden_size,
+      vocab: c.vocab_size,
+      maxPositions: c.max_position_embeddings,
+      normEpsilon: c.rms_norm_eps,
+      normOffset: 0,
+      embeddingScale: 1,
+      finalSoftcap: null,
+      tiedHead: c.tie_word_embeddings,
+      perLayer: null,
+      layers: Array.from({ length: c.num_hidden_layers }, () => layer),
+    };
+  },
+};
