@@ -8,6 +8,8 @@ bash test/oracles/prepare.sh
 
 echo "-- transformers: logits of every family"
 "$venv/bin/python" test/oracles/make_golden.py compare test/golden
+echo "-- transformers: what every key of a config does"
+"$venv/bin/python" test/oracles/config_keys.py compare test/golden
 echo "-- transformers: checkpoints of every family, as they are written here"
 checkpoints=$(mktemp -d)
 node --import tsx test/oracles/write-checkpoints.ts "$checkpoints"

@@ -12,6 +12,8 @@ export interface LayerWidths {
 export interface Family {
   /** `model_type` values this family reads. */
   readonly modelTypes: readonly string[];
+  /** The keys of the config that are read; others change nothing, or are refused by name. */
+  readonly keys: readonly string[];
   /** The part of the config that describes the text decoder. Throws `model/config`. */
   architecture(config: Record<string, unknown>): DecoderArchitecture;
   /**

@@ -7,10 +7,9 @@ import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
 import { type Family, standardHeadToGroup } from "./family.ts";
+import { type LayerType, layerTypes, slidingLayers } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { ropeParameters, ropeSpec } from "./rope-config.ts";
-
-const layerType = z.enum(["sliding_attention", "full_attention"]);
 
 const schema = z.looseObject({
   vocab_size: positive.default(262208),
@@ -25,6 +24,7 @@ const schema = z.looseObject({
   rms_norm_eps: z.number().positive().default(1e-6),
   rope_theta: z.number().positive().nullish(),
   rope_local_base_freq: z.number().positive().nullish(),
+  partial_rotary_factor: z.number().nullish(),
   rope_scaling: ropeParameters.nullish(),
   rope_parameters: z
     .looseObject({ full_attention: ropeParameters.nullish(), sliding_attention: ropeParameters.nullish() })
@@ -32,8 +32,7 @@ const schema = z.looseObject({
   query_pre_attn_scalar: z.number().positive().default(256),
   sliding_window: positive.nullish().default(4096),
   sliding_window_pattern: positive.nullish(),
-  _sliding_window_pattern: positive.nullish(),
-  layer_types: z.array(layerType).nullish(),
+  layer_types: layerTypes,
   attention_bias: z.boolean().nullish(),
   final_logit_softcapping: z.number().positive().nullish(),
   tie_word_embeddings: z.boolean().default(true),
@@ -42,13 +41,16 @@ const schema = z.looseObject({
 
 const activations: ReadonlyMap<string, LayerArchitecture["activation"]> = new Map([
   ["gelu_pytorch_tanh", "gelu_tanh"],
-  ["gelu_tanh", "gelu_tanh"],
   ["gelu", "gelu"],
 ]);
+
+const sixth = (layer: number, pattern: number): LayerType =>
+  (layer + 1) % pattern === 0 ? "full_attention" : "sliding_attention";
 
 export const gemma3: Family = {
   modelTypes: ["gemma3_text", "gemma3"],
   names: { mlpNorm: "pre_feedforward_layernorm.weight" },
+  keys: Object.keys(schema.shape),
   architecture(raw) {
     const c = parseConfig(schema, raw);
     if (c.num_attention_heads % c.num_key_value_heads !== 0) {
@@ -70,27 +72,19 @@ export const gemma3: Family = {
         `hidden_activation "${c.hidden_activation}" is not supported; Gemma models use gelu_pytorch_tanh`,
       );
     }
-    const pattern = c._sliding_window_pattern ?? c.sliding_window_pattern ?? 6;
-    const types =
-      c.layer_types ??
-      Array.from({ length: c.num_hidden_layers }, (_, i) =>
-        (i + 1) % pattern === 0 ? "full_attention" : "sliding_attention",
-      );
-    if (types.length !== c.num_hidden_layers) {
-      throw new EspalierError(
-        "model/config",
-        `layer_types has ${types.length} entries, num_hidden_layers is ${c.num_hidden_layers}`,
-      );
-    }
-    const full = c.rope_parameters?.full_attention ?? c.rope_scaling ?? {};
-    const sliding = c.rope_parameters?.sliding_attention ?? {};
+    const pattern = c.sliding_window_pattern ?? 6;
+    const types = c.layer_types ?? Array.from({ length: c.num_hidden_layers }, (_, i) => sixth(i, pattern));
+    const slides = slidingLayers({ layer_types: types, sliding_window: c.sliding_window }, c.num_hidden_layers) ?? [];
+    const partial = { partial_rotary_factor: c.partial_rotary_factor };
+    const full = { ...partial, ...c.rope_parameters?.full_attention, ...c.rope_scaling };
+    const sliding = { ...partial, ...c.rope_parameters?.sliding_attention };
     const sizes = { headDim: c.head_dim, maxPositions: c.max_position_embeddings };
     const ropes = {
       full_attention: ropeSpec(full, full.rope_theta ?? c.rope_theta ?? 1_000_000, sizes),
       sliding_attention: ropeSpec(sliding, sliding.rope_theta ?? c.rope_local_base_freq ?? 10_000, sizes),
     };
-    const layers = types.map(
-      (type): LayerArchitecture => ({
+    const layers = slides.map(
+      (isSliding): LayerArchitecture => ({
         queryHeads: c.num_attention_heads,
         kvGroups: c.num_key_value_heads,
         headDim: c.head_dim,
@@ -99,8 +93,8 @@ export const gemma3: Family = {
         attentionScale: c.query_pre_attn_scalar ** -0.5,
         // Gemma 3 has none: `transformers` keeps Gemma 2's attn_logit_softcapping in the config and never applies it.
         attentionSoftcap: null,
-        window: type === "sliding_attention" ? (c.sliding_window ?? null) : null,
-        rope: ropes[type],
+        window: isSliding ? (c.sliding_window ?? null) : null,
+        rope: ropes[isSliding ? "sliding_attention" : "full_attention"],
         qkNorm: true,
         valueNorm: false,
         valueIsKey: false,

@@ -10,11 +10,9 @@ import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
 import { type Family, standardHeadToGroup } from "./family.ts";
+import { type LayerType, layerTypes } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { ropeParameters, ropeSpec } from "./rope-config.ts";
-
-const layerType = z.enum(["sliding_attention", "full_attention"]);
-type LayerType = z.infer<typeof layerType>;
 
 const schema = z.looseObject({
   vocab_size: positive.default(262_144),
@@ -37,7 +35,7 @@ const schema = z.looseObject({
     .looseObject({ full_attention: ropeParameters.nullish(), sliding_attention: ropeParameters.nullish() })
     .nullish(),
   sliding_window: positive.default(512),
-  layer_types: z.array(layerType).nullish(),
+  layer_types: layerTypes,
   final_logit_softcapping: z.number().positive().nullish(),
   attention_bias: z.boolean().nullish(),
   attention_k_eq_v: z.boolean().nullish(),
@@ -63,11 +61,12 @@ const unifiedDefaults = {
 export const gemma4: Family = {
   modelTypes: ["gemma4_text", "gemma4", "gemma4_unified_text", "gemma4_unified"],
   names: { mlpNorm: "pre_feedforward_layernorm.weight" },
+  keys: Object.keys(schema.shape),
 
   architecture(raw) {
     const c = parseConfig(schema, unified.has(raw.model_type) ? { ...unifiedDefaults, ...raw } : raw);
     refuse(c);
-    const types = layerTypes(c);
+    const types = typesOf(c);
     const sources = kvSources(types, c.num_kv_shared_layers ?? 0);
     const layers = types.map((type, i) => layerOf(c, type, i, sources[i] ?? null));
     for (const [i, layer] of layers.entries()) {
@@ -153,7 +152,7 @@ function refuse(c: Config): void {
   }
 }
 
-function layerTypes(c: Config): LayerType[] {
+function typesOf(c: Config): LayerType[] {
   const types =
     c.layer_types ??
     Array.from(
@@ -203,7 +202,13 @@ function layerOf(c: Config, type: LayerType, index: number, kvSource: number | n
       `layer ${index}: num_attention_heads ${c.num_attention_heads} is not a multiple of its ${kvGroups} key-value heads`,
     );
   }
-  const rope = c.rope_parameters?.[type] ?? (c.rope_parameters ? {} : defaultRope[type]);
+  const rope = c.rope_parameters ? c.rope_parameters[type] : defaultRope[type];
+  const theta = rope?.rope_theta;
+  if (!rope || typeof theta !== "number") {
+    throw new EspalierError("model/config", `rope_parameters gives no rope_theta for layers of ${type}`, {
+      hint: "Copy config.json again from the model it belongs to.",
+    });
+  }
   return {
     queryHeads: c.num_attention_heads,
     kvGroups,
@@ -213,10 +218,7 @@ function layerOf(c: Config, type: LayerType, index: number, kvSource: number | n
     attentionScale: 1,
     attentionSoftcap: null,
     window: full ? null : c.sliding_window,
-    rope: ropeSpec(rope, rope.rope_theta ?? defaultRope[type].rope_theta, {
-      headDim,
-      maxPositions: c.max_position_embeddings,
-    }),
+    rope: ropeSpec(rope, theta, { headDim, maxPositions: c.max_position_embeddings }),
     qkNorm: true,
     valueNorm: true,
     valueIsKey,

@@ -7,8 +7,9 @@ import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
 import { type Family, standardHeadToGroup } from "./family.ts";
+import { layerTypes, slidingLayers } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
-import { ropeParameters, ropeSpec } from "./rope-config.ts";
+import { flatRopeKeys, flatRopeSpec } from "./rope-config.ts";
 
 const schema = z.looseObject({
   vocab_size: positive.default(32000),
@@ -21,19 +22,30 @@ const schema = z.looseObject({
   hidden_act: z.string().default("silu"),
   max_position_embeddings: positive.default(2048),
   rms_norm_eps: z.number().positive().default(1e-6),
-  rope_theta: z.number().positive().nullish(),
-  rope_scaling: ropeParameters.nullish(),
-  rope_parameters: ropeParameters.nullish(),
+  ...flatRopeKeys,
   tie_word_embeddings: z.boolean().default(false),
   attention_bias: z.boolean().nullish(),
   mlp_bias: z.boolean().nullish(),
+  /** Mistral alone slides; with types of layers, transformers takes it for Ministral, where some layers do. */
   sliding_window: positive.nullish(),
+  layer_types: layerTypes,
 });
+
+/** Where the config of Mistral has other defaults. */
+const mistralDefaults = {
+  intermediate_size: 14_336,
+  num_key_value_heads: 8,
+  max_position_embeddings: 131_072,
+  sliding_window: 4096,
+};
 
 export const llama: Family = {
   modelTypes: ["llama", "mistral"],
+  keys: Object.keys(schema.shape),
   architecture(raw) {
-    const c = parseConfig(schema, raw);
+    const isMistral = raw.model_type === "mistral";
+    const c = parseConfig(schema, isMistral ? { ...mistralDefaults, ...raw } : raw);
+    const slides = slidingLayers(c, c.num_hidden_layers) ?? Array.from({ length: c.num_hidden_layers }, () => true);
     const kvGroups = c.num_key_value_heads ?? c.num_attention_heads;
     if (c.num_attention_heads % kvGroups !== 0) {
       throw new EspalierError(
@@ -56,7 +68,6 @@ export const llama: Family = {
         `hidden_size ${c.hidden_size} is not a multiple of num_attention_heads ${c.num_attention_heads}, and head_dim is not given`,
       );
     }
-    const parameters = c.rope_parameters ?? c.rope_scaling ?? {};
     const layer: LayerArchitecture = {
       queryHeads: c.num_attention_heads,
       kvGroups,
@@ -65,11 +76,8 @@ export const llama: Family = {
       neurons: c.intermediate_size,
       attentionScale: headDim ** -0.5,
       attentionSoftcap: null,
-      window: raw.model_type === "mistral" ? (c.sliding_window ?? null) : null,
-      rope: ropeSpec(parameters, parameters.rope_theta ?? c.rope_theta ?? 10000, {
-        headDim,
-        maxPositions: c.max_position_embeddings,
-      }),
+      window: null,
+      rope: flatRopeSpec(c, { headDim, maxPositions: c.max_position_embeddings }),
       qkNorm: false,
       valueNorm: false,
       valueIsKey: false,
@@ -90,7 +98,7 @@ export const llama: Family = {
       finalSoftcap: null,
       tiedHead: c.tie_word_embeddings,
       perLayer: null,
-      layers: Array.from({ length: c.num_hidden_layers }, () => layer),
+      layers: slides.map((own) => ({ ...layer, window: isMistral && own ? (c.sliding_window ?? null) : null })),
     };
   },
 };

@@ -9,7 +9,7 @@ import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
 import { type Family, standardHeadToGroup } from "./family.ts";
 import { parseConfig, positive } from "./parse-config.ts";
-import { ropeParameters, ropeSpec } from "./rope-config.ts";
+import { flatRopeKeys, flatRopeSpec } from "./rope-config.ts";
 
 const schema = z.looseObject({
   vocab_size: positive.default(32064),
@@ -22,10 +22,7 @@ const schema = z.looseObject({
   hidden_act: z.literal("silu").default("silu"),
   max_position_embeddings: positive.default(4096),
   rms_norm_eps: z.number().positive().default(1e-5),
-  rope_theta: z.number().positive().nullish(),
-  rope_scaling: ropeParameters.nullish(),
-  rope_parameters: ropeParameters.nullish(),
-  partial_rotary_factor: z.number().nullish(),
+  ...flatRopeKeys,
   tie_word_embeddings: z.boolean().default(false),
   attention_bias: z.literal(false).nullish(),
   sliding_window: positive.nullish(),
@@ -33,6 +30,7 @@ const schema = z.looseObject({
 
 export const phi3: Family = {
   modelTypes: ["phi3"],
+  keys: Object.keys(schema.shape),
   fused: {
     "self_attn.qkv_proj.weight": ["query", "key", "value"],
     "mlp.gate_up_proj.weight": ["gate", "up"],
@@ -53,8 +51,10 @@ export const phi3: Family = {
         `hidden_size ${c.hidden_size} is not a multiple of num_attention_heads ${c.num_attention_heads}, and head_dim is not given`,
       );
     }
-    const given = c.rope_parameters ?? c.rope_scaling ?? {};
-    const parameters = { ...given, partial_rotary_factor: given.partial_rotary_factor ?? c.partial_rotary_factor };
+    const given = c.rope_scaling ?? c.rope_parameters;
+    const recipe = given?.rope_type ?? given?.type ?? "default";
+    if (recipe !== "default")
+      throw new EspalierError("model/config", `rope_type "${recipe}" is not supported in this family`);
     const layer: LayerArchitecture = {
       queryHeads: c.num_attention_heads,
       kvGroups,
@@ -64,10 +64,7 @@ export const phi3: Family = {
       attentionScale: headDim ** -0.5,
       attentionSoftcap: null,
       window: c.sliding_window ?? null,
-      rope: ropeSpec(parameters, parameters.rope_theta ?? c.rope_theta ?? 10_000, {
-        headDim,
-        maxPositions: c.max_position_embeddings,
-      }),
+      rope: flatRopeSpec(c, { headDim, maxPositions: c.max_position_embeddings }),
       qkNorm: false,
       valueNorm: false,
       valueIsKey: false,

@@ -8,8 +8,9 @@ import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
 import { type Family, standardHeadToGroup } from "./family.ts";
+import { layerTypes, slidingLayers } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
-import { ropeParameters, ropeSpec } from "./rope-config.ts";
+import { flatRopeKeys, flatRopeSpec } from "./rope-config.ts";
 
 const schema = z.looseObject({
   vocab_size: positive.default(151936),
@@ -22,20 +23,19 @@ const schema = z.looseObject({
   hidden_act: z.literal("silu").default("silu"),
   max_position_embeddings: positive.default(32768),
   rms_norm_eps: z.number().positive().default(1e-6),
-  rope_theta: z.number().positive().nullish(),
-  rope_scaling: ropeParameters.nullish(),
-  rope_parameters: ropeParameters.nullish(),
+  ...flatRopeKeys,
   tie_word_embeddings: z.boolean().default(false),
   attention_bias: z.literal(false).default(false),
   use_sliding_window: z.boolean().default(false),
   sliding_window: positive.nullish().default(4096),
   /** Layers from this one on slide, where windows are used and `layer_types` does not say it. */
   max_window_layers: z.number().int().nonnegative().default(28),
-  layer_types: z.array(z.enum(["sliding_attention", "full_attention"])).nullish(),
+  layer_types: layerTypes,
 });
 
 export const qwen3: Family = {
   modelTypes: ["qwen3"],
+  keys: Object.keys(schema.shape),
   architecture(raw) {
     const c = parseConfig(schema, raw);
     const kvGroups = c.num_key_value_heads ?? c.num_attention_heads;
@@ -46,19 +46,9 @@ export const qwen3: Family = {
       );
     }
     const window = c.use_sliding_window ? (c.sliding_window ?? null) : null;
-    if (c.layer_types && c.layer_types.length !== c.num_hidden_layers) {
-      throw new EspalierError(
-        "model/config",
-        `layer_types has ${c.layer_types.length} entries, num_hidden_layers is ${c.num_hidden_layers}`,
-      );
-    }
-    const slides = (i: number): boolean =>
-      c.layer_types ? c.layer_types[i] === "sliding_attention" : i >= c.max_window_layers;
-    const parameters = c.rope_parameters ?? c.rope_scaling ?? {};
-    const rope = ropeSpec(parameters, parameters.rope_theta ?? c.rope_theta ?? 10_000, {
-      headDim: c.head_dim,
-      maxPositions: c.max_position_embeddings,
-    });
+    const given = slidingLayers({ layer_types: c.layer_types, sliding_window: window }, c.num_hidden_layers);
+    const slides = (i: number): boolean => (given ? given[i] === true : i >= c.max_window_layers);
+    const rope = flatRopeSpec(c, { headDim: c.head_dim, maxPositions: c.max_position_embeddings });
     const layer = (i: number): LayerArchitecture => ({
       queryHeads: c.num_attention_heads,
       kvGroups,

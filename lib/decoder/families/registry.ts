@@ -29,7 +29,29 @@ const extension = z.looseObject({ version: z.literal(1), layers: z.array(layerEx
 /** The descriptor of a parsed `config.json`. Throws `model/unknown-architecture` or `model/config`. */
 export function architectureOf(config: Record<string, unknown>): DecoderArchitecture {
   refuseQuantized(config);
-  return withExtension(familyOf(config).architecture(textConfig(config)), config.espalier);
+  if (config.is_encoder_decoder === true)
+    throw new EspalierError("model/config", "is_encoder_decoder true is not supported: this is no decoder alone");
+  const family = familyOf(config);
+  const text = textConfig(config);
+  refuseOverrides(family, text);
+  return withExtension(family.architecture(text), config.espalier);
+}
+
+/** Any config of transformers 5 may give layers keys of their own; a family that does not read them takes none that change anything. */
+function refuseOverrides(family: Family, text: Record<string, unknown>): void {
+  const layers = z.record(z.string(), z.record(z.string(), z.unknown())).safeParse(text.per_layer_config ?? {});
+  if (family.keys.includes("per_layer_config") || !layers.success) return;
+  for (const [layer, own] of Object.entries(layers.data)) {
+    const changed = Object.keys(own).find((key) => own[key] !== text[key]);
+    if (changed === undefined) continue;
+    throw new EspalierError(
+      "model/config",
+      `per_layer_config.${layer}.${changed}: layers that differ are not supported`,
+      {
+        hint: "They are for Gemma 4, and for what was pruned here.",
+      },
+    );
+  }
 }
 
 const quantizedBy = z.looseObject({ quant_method: z.string().nullish(), bits: z.number().nullish() });

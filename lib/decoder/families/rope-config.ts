@@ -22,6 +22,39 @@ export const ropeParameters = z.looseObject({
 });
 export type RopeParameters = z.infer<typeof ropeParameters>;
 
+/** What a config says of RoPE where all layers turn alike: the old spelling wins over the new one, as in transformers 5. */
+export const flatRopeKeys = {
+  rope_theta: z.number().positive().nullish(),
+  rope_scaling: ropeParameters.nullish(),
+  rope_parameters: ropeParameters.nullish(),
+  original_max_position_embeddings: z.number().positive().nullish(),
+  partial_rotary_factor: z.number().nullish(),
+};
+const flatRope = z.object(flatRopeKeys);
+
+/** Throws `model/config`. */
+export function flatRopeSpec(
+  config: z.infer<typeof flatRope>,
+  sizes: { readonly headDim: number; readonly maxPositions: number },
+): RopeSpec {
+  const { rope_scaling: old, rope_parameters, original_max_position_embeddings: original } = config;
+  const parameters = (old && Object.keys(old).length > 0 ? old : rope_parameters) ?? {};
+  const nested = ["full_attention", "sliding_attention"].find((key) => key in parameters);
+  if (nested !== undefined) {
+    throw new EspalierError(
+      "model/config",
+      `rope_parameters.${nested}: layers of this family have one RoPE, not one for each type of layer`,
+    );
+  }
+  const theta = parameters.rope_theta ?? config.rope_theta ?? 10_000;
+  const whole = {
+    ...parameters,
+    original_max_position_embeddings: original ?? parameters.original_max_position_embeddings,
+    partial_rotary_factor: parameters.partial_rotary_factor ?? config.partial_rotary_factor,
+  };
+  return ropeSpec(whole, theta, sizes);
+}
+
 /** `maxPositions` is what a recipe was stretched from where the config does not say it. Throws `model/config`. */
 export function ropeSpec(
   parameters: RopeParameters,
@@ -31,8 +64,15 @@ export function ropeSpec(
   const type = parameters.rope_type ?? parameters.type ?? "default";
   if (headDim % 2 !== 0) throw new EspalierError("model/config", `head_dim ${headDim} is odd, RoPE turns pairs`);
   const base = Array.from({ length: headDim / 2 }, (_, i) => theta ** ((-2 * i) / headDim));
-  const factor = parameters.factor ?? 1;
+  const required = (key: "factor" | "low_freq_factor" | "high_freq_factor"): number => {
+    const value = parameters[key];
+    if (typeof value === "number") return value;
+    throw new EspalierError("model/config", `rope_type "${type}" needs ${key} in rope_parameters`, {
+      hint: "Copy config.json again from the model it belongs to.",
+    });
+  };
   if (type === "proportional") {
+    const factor = parameters.factor ?? 1;
     const live = Math.floor(((parameters.partial_rotary_factor ?? 1) * headDim) / 2);
     return { inverseFrequencies: base.map((f, i) => (i < live ? f / factor : 0)), attentionFactor: 1 };
   }
@@ -43,11 +83,15 @@ export function ropeSpec(
     );
   }
   if (type === "default") return { inverseFrequencies: base, attentionFactor: 1 };
-  if (type === "linear") return { inverseFrequencies: base.map((f) => f / factor), attentionFactor: 1 };
+  if (type === "linear") {
+    const factor = required("factor");
+    return { inverseFrequencies: base.map((f) => f / factor), attentionFactor: 1 };
+  }
   if (type === "llama3") {
+    const factor = required("factor");
     const original = parameters.original_max_position_embeddings ?? maxPositions;
-    const low = parameters.low_freq_factor ?? 1;
-    const high = parameters.high_freq_factor ?? 4;
+    const low = required("low_freq_factor");
+    const high = required("high_freq_factor");
     const scaled = base.map((f) => {
       const wavelength = (2 * Math.PI) / f;
       if (wavelength > original / low) return f / factor;
