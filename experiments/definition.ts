@@ -1,23 +1,28 @@
 /**
- * @file What an experiment is: a config schema, a plan of units, how to run one, and what they add up to.
+ * @file What a kind of run is, in one record; a measurement and a maker are the two sorts of them.
  *
- * A unit is the smallest piece of work that is kept: named by everything that decides its result, idempotent, stored
- * raw before it is summarised. Resuming is running again: units already stored are not computed twice. Nothing here
- * knows of databases or processes; the store, the clock and the engine are passed in.
+ * A measurement is split into units, the smallest pieces of work that are kept: each named by everything that decides its result,
+ * idempotent, stored raw before it is summarised. Resuming is running again: units already stored are not computed twice.
+ *
+ * A maker writes a folder, a model or a package. Nothing of it is a unit: folders are moved and removed, so a maker runs whenever
+ * it is asked to, and what lets a stopped one go on are checkpoints under its address (`address.ts`).
+ *
+ * Nothing here knows of databases or processes; the store, the clock and the engine are passed in.
  */
 import type { z } from "zod";
 import { throwIfCancelled } from "../lib/cancel.ts";
+import type { DecoderArchitecture } from "../lib/decoder/architecture.ts";
 import type { Engine } from "../lib/engines/engine.ts";
 import type { Clock } from "../lib/random.ts";
+import { addressOf, decidedBy } from "./address.ts";
 import type { ArrayStore } from "./array-files.ts";
 import type { ModelSession } from "./models.ts";
+import { outputSchema } from "./output.ts";
 
 export interface Unit {
   /** Everything that decides the result, as one line. */
   readonly key: string;
   readonly label: string;
-  /** False for one whose result is files: those may be gone, so it runs every time and nothing of it is stored. */
-  readonly stored?: false;
 }
 
 /** Raw results by unit key. */
@@ -57,16 +62,35 @@ export interface ExperimentContext {
   readonly checkpoints?: CheckpointFiles | undefined;
 }
 
-export interface Experiment<Config, U extends Unit, Result, Summary> {
-  readonly kind: string;
+/** What is known of the models that a config names before anything is opened. */
+export interface CheckContext {
+  /** Null for a model that another run is still to make. */
+  modelShape(reference: string): Promise<ModelShape | null>;
+}
+export type ModelShape = Pick<DecoderArchitecture, "vocab" | "maxPositions">;
+
+/** Numbers of a summary by name, for tables of runs; `x ±` is the standard error of `x`. Those that are not finite are left out. */
+export type Headline = Record<string, number | null | undefined>;
+
+interface KindOfRun<Kind extends string, Config, Summary> {
+  readonly kind: Kind;
   /** Raised when a config or a result changes meaning. */
   readonly version: number;
   readonly title: string;
   readonly config: z.ZodType<Config>;
+  /**
+   * Refuses, before any work, what the config and the shapes of its models show to be impossible: in the command line, the API and
+   * the form alike. Throws `input/invalid`, or what the work would throw; the message names fields as flags, `--max-bytes`.
+   */
+  check?(config: Config, context: CheckContext): Promise<void> | void;
+  headline(summary: Summary): Headline;
+}
+
+export interface Measurement<Kind extends string, Config, U extends Unit, Result, Summary>
+  extends KindOfRun<Kind, Config, Summary> {
+  readonly makes: null;
   /** What a stored result must look like to be taken for one. */
   readonly result: z.ZodType<Result>;
-  /** Refuses, before any work, what the config alone shows to be impossible. */
-  check?(config: Config): void;
   plan(config: Config, context: ExperimentContext): Promise<readonly U[]>;
   run(unit: U, config: Config, context: ExperimentContext, onShare: (share: number) => void): Promise<Result>;
   summarize(
@@ -76,13 +100,54 @@ export interface Experiment<Config, U extends Unit, Result, Summary> {
   ): Promise<Summary>;
 }
 
-/** Runs what is not stored yet, in order, and summarises. Throws `run/cancelled`; finished units stay stored. */
-export async function runExperiment<Config, U extends Unit, Result, Summary>(
-  experiment: Experiment<Config, U, Result, Summary>,
+/** Where a maker writes. */
+export interface OutputFolder {
+  readonly path: string;
+  /** Whether what is there may go. */
+  readonly replace: boolean;
+}
+
+export interface MakerContext extends ExperimentContext {
+  /** Everything that decides what is made: the config with models and texts by content, without the folder. */
+  readonly decidedBy: Readonly<Record<string, unknown>>;
+  /** SHA-256 of kind, version, engine and `decidedBy`: names checkpoints, so that none serves other models or texts. */
+  readonly address: string;
+  onShare(share: number): void;
+}
+
+export interface Maker<Kind extends string, Config, Summary> extends KindOfRun<Kind, Config, Summary> {
+  readonly makes: "model" | "package";
+  /** What it is at while it works: "pruning". */
+  readonly doing: string;
+  /** `folder` is what the config says with `outputConfig`. */
+  make(config: Config, context: MakerContext, folder: OutputFolder): Promise<Summary>;
+}
+
+/** Of either sort, whatever its units. */
+export type Experiment<Config, Summary> =
+  | Measurement<string, Config, Unit, unknown, Summary>
+  | Maker<string, Config, Summary>;
+
+export type AnyExperiment = Experiment<unknown, unknown>;
+
+/** Checks the config, then measures what is not stored yet, in order, or makes. Throws `run/cancelled`; finished units stay stored. */
+export async function runExperiment<Config, Summary>(
+  experiment: Experiment<Config, Summary>,
   config: Config,
   context: ExperimentContext,
 ): Promise<Summary> {
-  experiment.check?.(config);
+  const { models } = context;
+  await experiment.check?.(config, {
+    modelShape: async (name) => (await models.files(name)).checkpoint.architecture,
+  });
+  return experiment.makes === null ? measure(experiment, config, context) : makeFolder(experiment, config, context);
+}
+
+async function measure<Config, U extends Unit, Result, Summary>(
+  experiment: Measurement<string, Config, U, Result, Summary>,
+  config: Config,
+  context: ExperimentContext,
+): Promise<Summary> {
   const units = await experiment.plan(config, context);
   const results: { unit: U; result: Result }[] = [];
   for (const [i, unit] of units.entries()) {
@@ -91,13 +156,29 @@ export async function runExperiment<Config, U extends Unit, Result, Summary>(
       context.onProgress?.({ done: i + share, total: units.length, label: unit.label });
     report(0);
     const key = `${experiment.kind}@${experiment.version} ${context.engine.identity} ${unit.key}`;
-    const stored = unit.stored === false ? null : experiment.result.safeParse(await context.store.get(key));
-    const result = stored?.success ? stored.data : await experiment.run(unit, config, context, report);
-    if (stored?.success === false) await context.store.put(key, result);
+    const stored = experiment.result.safeParse(await context.store.get(key));
+    const result = stored.success ? stored.data : await experiment.run(unit, config, context, report);
+    if (!stored.success) await context.store.put(key, result);
     results.push({ unit, result });
     report(1);
   }
   return experiment.summarize(config, results, context);
+}
+
+async function makeFolder<Config, Summary>(
+  maker: Maker<string, Config, Summary>,
+  config: Config,
+  context: ExperimentContext,
+): Promise<Summary> {
+  throwIfCancelled(context.signal);
+  const onShare = (done: number): void => context.onProgress?.({ done, total: 1, label: maker.doing });
+  onShare(0);
+  const decided = await decidedBy(maker.config, config, context.models);
+  const address = addressOf([`${maker.kind}@${maker.version}`, context.engine.identity, decided]);
+  const { out: path, replace } = outputSchema.parse(config);
+  const made = await maker.make(config, { ...context, decidedBy: decided, address, onShare }, { path, replace });
+  onShare(1);
+  return made;
 }
 
 /** A store for one process. */

@@ -6,7 +6,7 @@
  */
 import { basename } from "node:path";
 import { z } from "zod";
-import { type MeasuredLoss, type OriginRecord, originOf } from "../lib/checkpoint/origin.ts";
+import { type MeasuredLoss, type OriginRecord, originOf, perplexityRatio } from "../lib/checkpoint/origin.ts";
 import { DecoderRunner } from "../lib/decoder/runner.ts";
 import type { DecoderWeights } from "../lib/decoder/weights.ts";
 import { EspalierError, toEspalierError } from "../lib/errors.ts";
@@ -14,7 +14,7 @@ import { BesideBase } from "../lib/eval/beside-base.ts";
 import type { SequenceLoss } from "../lib/eval/perplexity.ts";
 import type { TokenSequence } from "../lib/eval/sequences.ts";
 import { summarizeLosses } from "../lib/eval/summary.ts";
-import type { ExperimentContext } from "./definition.ts";
+import type { ExperimentContext, Headline } from "./definition.ts";
 import type { OpenModel } from "./models.ts";
 
 /** A text to measure on, under a name. */
@@ -125,3 +125,12 @@ export async function originRecordFor(
   const losses = await base.compare(runner, { ...options, onShare: (s) => onShare((1 + s) / 2) });
   return { hash, name, loss: lossBeside(base, losses, text.protocol, original.against), note };
 }
+
+/** What a made model lost, under the names that an evaluation uses. */
+export const lossNumbers = ({ loss }: OriginRecord): Headline => ({
+  KL: loss?.kl.mean,
+  "KL ±": loss?.kl.standardError,
+  "perplexity ratio": loss ? perplexityRatio(loss) : null,
+  agreement: loss?.agreement.mean,
+  "agreement ±": loss?.agreement.standardError,
+});

@@ -6,14 +6,7 @@
  */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  type ExperimentKind,
-  experimentOf,
-  headlineNumbers,
-  type Summaries,
-  writesModel,
-  writesPackage,
-} from "../experiments/registry.ts";
+import { experimentOf, headlineNumbers } from "../experiments/registry.ts";
 import { fieldRoles } from "../experiments/roles.ts";
 import { EspalierError } from "../lib/errors.ts";
 import { type Core, workFolder } from "../server/core.ts";
@@ -71,7 +64,7 @@ async function jobOf(core: Core, run: Run, threads: number): Promise<{ job: Job;
     }
   }
   const originals: Record<string, string> = {};
-  for (const id of writesModel(run.kind) ? Object.keys(models) : []) {
+  for (const id of experiment.makes === "model" ? Object.keys(models) : []) {
     const first = await firstAncestor(core, id);
     originals[first.hash] = first.id;
     models[first.id] ??= await modelFolder(core, first.id);
@@ -151,15 +144,14 @@ async function attemptUnder(
 
 /** Puts what a task made into the store; the summary then names it by id. */
 async function keep(core: Core, run: Run, out: string, parent: string | null, summary: unknown): Promise<Outcome> {
-  // Whoever computed the summary was the experiment of this kind.
-  const kind = run.kind as ExperimentKind;
-  const numbers = headlineNumbers(kind, summary as Summaries[typeof kind]);
+  const experiment = experimentOf(run.kind);
+  const numbers = headlineNumbers(experiment, summary);
   let outputModelId: string | null = null;
   let outputPackageId: string | null = null;
-  if (writesModel(kind)) {
+  if (experiment.makes === "model") {
     const id = await freeModelId(core, run.name, run.id);
     outputModelId = (await registerModel(core, out, { id, parentId: parent, runId: run.id })).id;
-  } else if (writesPackage(kind)) {
+  } else if (experiment.makes === "package") {
     outputPackageId = (await registerPackage(core, out, { modelId: parent ?? "", runId: run.id })).id;
   }
   const named =

@@ -90,18 +90,20 @@ function useOptions(role: string | undefined): [id: string, note: string][] {
   const open = useQuery(
     trpc.runs.list.queryOptions({ states: ["queued", "running"], limit: 50 }, { enabled: isModel }),
   );
+  const kinds = useQuery(trpc.experiments.list.queryOptions(undefined, { staleTime: Number.POSITIVE_INFINITY }));
   return useMemo(() => {
+    const makers = (kinds.data ?? []).flatMap((k): string[] => (k.makes === "model" ? [k.kind] : []));
     if (isModel)
       return [
         ...(models.data ?? []).map((m): [string, string] => [m.id, ""]),
         ...(open.data ?? [])
-          .filter((r) => ["prune", "distill", "quantize"].includes(r.kind))
+          .filter((r) => makers.includes(r.kind))
           .map((r): [string, string] => [`run:${r.id}`, `what ${r.name} will make`]),
       ];
     return (texts.data ?? [])
       .filter((t) => t.kind === role)
       .map((t): [string, string] => [t.id, [t.split, t.note].filter(Boolean).join(": ")]);
-  }, [isModel, role, models.data, texts.data, open.data]);
+  }, [isModel, role, models.data, texts.data, open.data, kinds.data]);
 }
 
 function Text(props: FieldProps & { id: string; described: string; fallback: string }) {

@@ -85,6 +85,8 @@ function New() {
     if (text === "") return isTried && required.includes(field) ? "this is needed" : null;
     return check.data?.find((i) => i.field === field || i.field.startsWith(`${field}.`))?.message ?? null;
   };
+  // What no filled-in field shows.
+  const general = check.data?.find((i) => fields.every(([f]) => f !== i.field || (values[f] ?? "") === ""))?.message;
   const isWrong = fields.some(
     ([f, s]) => fieldIssue(values[f] ?? "", s) !== null || (required.includes(f) && (values[f] ?? "") === ""),
   );
@@ -213,6 +215,11 @@ function New() {
             {isTried && isWrong ? (
               <p className="bad" role="alert" style={{ margin: 0 }}>
                 Some fields need another look; nothing was started.
+              </p>
+            ) : null}
+            {general ? (
+              <p className="bad" role="alert" style={{ margin: 0 }}>
+                {general}
               </p>
             ) : null}
             {failed ? <ErrorNote error={failed} /> : null}

@@ -22,18 +22,8 @@ export interface CellProps<K extends NotebookCell["type"]> {
   readonly onChange: (cell: NotebookCell) => void;
 }
 
-const title: Record<string, string> = {
-  evaluate: "evaluate",
-  sensitivity: "sensitivity",
-  prune: "prune",
-  distill: "distil",
-  quantize: "quantize",
-  tradeoff: "trade-off",
-  export: "export",
-};
-
 /** What a run of this kind draws by itself. */
-const figureOf: Record<string, (typeof figureKinds)[number]> = {
+const figureOf: Partial<Record<string, (typeof figureKinds)[number]>> = {
   sensitivity: "importance",
   distill: "curves",
   tradeoff: "tradeoff",
@@ -47,7 +37,7 @@ export function useRunCell() {
     const config = submittable(cell.config, cells);
     const run = await submit.mutateAsync({
       kind: cell.kind,
-      name: `${title[cell.kind] ?? cell.kind}, from a notebook`,
+      name: `${cell.kind}, from a notebook`,
       config,
       tags: ["notebook"],
     });
@@ -74,7 +64,7 @@ export function ExperimentCell({ cell, cells, onChange, run }: CellProps<"experi
   return (
     <div className="notebook-cell">
       <header>
-        <strong>{title[cell.kind] ?? cell.kind}</strong>
+        <strong>{cell.kind}</strong>
         <span className="soft notebook-what">{wordsOf(cell.config)}</span>
         <span className="end row" style={{ flexWrap: "nowrap" }}>
           {at ? (
@@ -112,7 +102,7 @@ export function ExperimentCell({ cell, cells, onChange, run }: CellProps<"experi
             <select value={cell.kind} onChange={(e) => onChange({ ...cell, kind: e.target.value })}>
               {(kinds.data ?? [{ kind: cell.kind }]).map(({ kind: k }) => (
                 <option key={k} value={k}>
-                  {title[k] ?? k}
+                  {k}
                 </option>
               ))}
             </select>
@@ -345,7 +335,7 @@ function RunsPicker(props: {
   const given = props.runs.filter((r) => r !== "");
   const name = (r: string): string => {
     const cell = r.startsWith("cell:") ? above.find((c) => c.id === r.slice(5)) : undefined;
-    return cell ? `${title[cell.kind]} above` : (all.data?.find((x) => x.id === r)?.name ?? r);
+    return cell ? `${cell.kind} above` : (all.data?.find((x) => x.id === r)?.name ?? r);
   };
   return (
     <div className="row notebook-runs">
@@ -371,7 +361,7 @@ function RunsPicker(props: {
         <option value="">add a run…</option>
         {above.map((c) => (
           <option key={c.id} value={`cell:${c.id}`}>
-            the {title[c.kind]} above
+            the {c.kind} above
           </option>
         ))}
         {(all.data ?? []).map((r) => (

@@ -1,7 +1,7 @@
 /** @file What the verbs that run an experiment share: flags from its schema, a session, printing. */
 import type { Command } from "commander";
 import { z } from "zod";
-import { type Experiment, runExperiment, type Unit } from "../../experiments/definition.ts";
+import { type Experiment, runExperiment } from "../../experiments/definition.ts";
 import { defaultEngine, type EngineName, engineNamed, engineNames } from "../../lib/engines/create.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { addFlags, parseFlags } from "../flags.ts";
@@ -48,13 +48,13 @@ export function commonOptions(given: Record<string, unknown>): CommonOptions {
   };
 }
 
-export interface ExperimentCommand<C, U extends Unit, R, S> {
+export interface ExperimentCommand<C, S> {
   readonly verb: string;
   readonly summary: string;
   readonly example: string;
   /** Config properties given by position, in order. */
   readonly positional: readonly string[];
-  readonly experiment: Experiment<C, U, R, S>;
+  readonly experiment: Experiment<C, S>;
   /** What goes to standard output without --json. */
   print(summary: S, config: C): string;
   /** What goes to standard output with --json. */
@@ -63,10 +63,10 @@ export interface ExperimentCommand<C, U extends Unit, R, S> {
   failure?(summary: S, config: C): EspalierError | null;
 }
 
-export function addExperimentCommand<C, U extends Unit, R, S>(
+export function addExperimentCommand<C, S>(
   program: Command,
   signal: AbortSignal,
-  definition: ExperimentCommand<C, U, R, S>,
+  definition: ExperimentCommand<C, S>,
 ): void {
   const { verb, summary, example, positional, experiment } = definition;
   const command = program.command(verb).description(summary).addHelpText("after", `\nExample:\n  ${example}`);

@@ -6,13 +6,12 @@
  * exactly where it was: step s always sees the same text, because what it draws depends on the seed and s alone. With
  * `teacherTop` the teacher's k most likely tokens are kept on disk by sequence, so that text that comes again costs no teacher.
  */
-import { createHash } from "node:crypto";
 import { rm, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { z } from "zod";
 import { throwIfCancelled } from "../../lib/cancel.ts";
 import { madeFrom } from "../../lib/checkpoint/made-from.ts";
-import { originRecord } from "../../lib/checkpoint/origin.ts";
+import type { OriginRecord } from "../../lib/checkpoint/origin.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { isTrained } from "../../lib/decoder/architecture.ts";
 import type { SequenceShape } from "../../lib/decoder/programs.ts";
@@ -30,9 +29,10 @@ import { readTrainingState, writeTrainingState } from "../../lib/train/state-fil
 import { teacherFiles } from "../../lib/train/teacher-files.ts";
 import { joinTopTokens, type TopTokens, topTokens } from "../../lib/train/top-tokens.ts";
 import { type Batch, Trainer } from "../../lib/train/trainer.ts";
-import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
+import type { CheckContext, Maker, MakerContext, OutputFolder } from "../definition.ts";
 import { type OpenModel, readText } from "../models.ts";
 import { originalOf, originRecordFor } from "../original.ts";
+import { outputConfig } from "../output.ts";
 import { bosConfig } from "../text.ts";
 
 export const distillConfig = z.object({
@@ -48,7 +48,7 @@ export const distillConfig = z.object({
     .meta({ role: "text" }),
   separator: z.string().optional().describe("Documents are split at this string; absent: windows over the whole text"),
   ...bosConfig,
-  out: z.string().describe("Folder to write the taught checkpoint to").meta({ role: "output" }),
+  ...outputConfig("Folder to write the taught checkpoint to"),
   steps: z.number().int().positive().default(300).describe("Optimizer steps"),
   batch: z.number().int().positive().default(8).describe("Sequences a step"),
   accumulate: z
@@ -87,7 +87,6 @@ export const distillConfig = z.object({
     .describe("Steps between held-out measurements and checkpoints"),
   heldOutLimit: z.number().int().positive().default(48).describe("Held-out sequences at most"),
   seed: z.number().int().default(0).describe("Decides the order of the text"),
-  replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
 });
 export type DistillConfig = z.infer<typeof distillConfig>;
 
@@ -102,58 +101,52 @@ const curvePoint = z.object({
 export type CurvePoint = z.infer<typeof curvePoint>;
 const progressSchema = z.object({ curve: z.array(curvePoint), bestStep: z.number() });
 
-const result = z.object({
-  curve: z.array(curvePoint),
-  bestStep: z.number(),
-  tokens: z.number(),
-  resumedFrom: z.number().nullable(),
-  /** What the student was first made from, and what it has lost against that now. */
-  origin: originRecord,
-});
-
-export interface DistillSummary extends z.infer<typeof result> {
+export interface DistillSummary {
   readonly out: string;
+  readonly curve: CurvePoint[];
+  readonly bestStep: number;
+  readonly tokens: number;
+  readonly resumedFrom: number | null;
+  /** What the student was first made from, and what it has lost against that now. */
+  readonly origin: OriginRecord;
 }
 
-export const distill: Experiment<DistillConfig, Unit, z.infer<typeof result>, DistillSummary> = {
+export const distill: Maker<"distill", DistillConfig, DistillSummary> = {
   kind: "distill",
+  makes: "model",
+  doing: "distilling",
   version: 2,
   title: "Teach a small model what a large one says",
   config: distillConfig,
-  result,
 
-  async plan(config, context) {
-    const [teacher, student] = [await context.models.open(config.model), await context.models.open(config.student)];
-    if (teacher.weights.arch.vocab !== student.weights.arch.vocab) {
-      throw new EspalierError(
-        "input/invalid",
-        `teacher and student have ${teacher.weights.arch.vocab} and ${student.weights.arch.vocab} tokens`,
-        {
-          hint: "Distillation needs two models with one vocabulary.",
-        },
-      );
-    }
-    return [{ key: `${teacher.hash} ${student.hash} ${config.out}`, label: "distilling", stored: false }];
-  },
+  check: async (config, context) => requireOneVocabulary(config, context),
 
-  run: (_unit, config, context, onShare) => train(config, context, onShare),
+  make: train,
 
-  summarize: async (config, results) => {
-    const only = results[0]?.result;
-    if (!only) throw new EspalierError("internal/invariant", "internal: distillation has one unit");
-    return { ...only, out: config.out };
-  },
+  headline: (s) => ({
+    KL: Math.min(...s.curve.map((p) => p.heldOutKl)),
+    "KL ±": s.curve.find((p) => p.step === s.bestStep)?.heldOutKlError,
+    "KL before": s.curve[0]?.heldOutKl,
+    "best step": s.bestStep,
+    tokens: s.tokens,
+  }),
 };
 
-async function train(
-  config: DistillConfig,
-  context: ExperimentContext,
-  onShare: (share: number) => void,
-): Promise<z.infer<typeof result>> {
+async function requireOneVocabulary(config: DistillConfig, { modelShape }: CheckContext): Promise<void> {
+  const [teacher, student] = [await modelShape(config.model), await modelShape(config.student)];
+  if (!teacher || !student || teacher.vocab === student.vocab) return;
+  throw new EspalierError(
+    "input/invalid",
+    `the teacher has ${teacher.vocab} tokens, the --student has ${student.vocab}`,
+    { hint: "Distillation needs two models with one vocabulary." },
+  );
+}
+
+async function train(config: DistillConfig, context: MakerContext, folder: OutputFolder): Promise<DistillSummary> {
   const teacher = await context.models.open(config.model);
   const origin = await context.models.open(config.student);
-  if (!config.replace && (await stat(config.out).catch(() => null))) {
-    throw new EspalierError("store/exists", `${config.out} exists already`, {
+  if (!folder.replace && (await stat(folder.path).catch(() => null))) {
+    throw new EspalierError("store/exists", `${folder.path} exists already`, {
       hint: "Choose another --out, or say --replace.",
     });
   }
@@ -181,23 +174,10 @@ async function train(
     context: Math.min(256, student.arch.maxPositions),
   });
 
-  const { out: _out, replace: _replace, model: _model, student: _student, ...settings } = config;
-  // By content: the same text may lie elsewhere when the run goes on on another machine.
-  const hashOf = async (path: string): Promise<string> =>
-    createHash("sha256")
-      .update(await readText(path))
-      .digest("hex");
-  const identity = {
-    ...settings,
-    teacher: teacher.hash,
-    student: origin.hash,
-    text: await hashOf(config.text),
-    heldOut: await hashOf(config.heldOut),
-  };
-  const name = createHash("sha256").update(JSON.stringify(identity)).digest("hex").slice(0, 16);
-  const statePath = `${config.out}.training-${name}.safetensors`;
-  const bestPath = `${config.out}.best-${name}.safetensors`;
-  const teacherFolder = `${config.out}.teacher-${name}`;
+  const name = context.address.slice(0, 16);
+  const statePath = `${folder.path}.training-${name}.safetensors`;
+  const bestPath = `${folder.path}.best-${name}.safetensors`;
+  const teacherFolder = `${folder.path}.teacher-${name}`;
   const teach = teacherFor(config, teacher, shape, teacherFolder);
 
   let state = newAdamWState();
@@ -264,7 +244,7 @@ async function train(
       const taught: Batch[] = [];
       for (const batch of source(state.step + 1)) taught.push({ ...batch, ...(await teach(batch)) });
       const step = await trainer.step(taught);
-      onShare(step.step / config.steps);
+      context.onShare(step.step / config.steps);
       context.metric?.("loss", step.step, step.loss);
       context.metric?.("gradient norm", step.step, step.gradientNorm);
       context.metric?.("learning rate", step.step, step.learningRate);
@@ -279,6 +259,8 @@ async function train(
   await lora?.merge();
   await lora?.dispose();
   const tokens = heldOut.reduce((n, s) => n + predictedTokens(s), 0);
+  const { model: teacherHash, student: studentHash, ...settings } = context.decidedBy;
+  const decided = { ...settings, teacher: teacherHash, student: studentHash };
   const record = await originRecordFor(
     student,
     await originalOf(origin, context, { known: [teacher] }),
@@ -288,19 +270,20 @@ async function train(
     },
     context,
   );
-  await writeCheckpoint(config.out, {
+  await writeCheckpoint(folder.path, {
     architecture: student.arch,
     config: origin.checkpoint.config,
     copyFrom: origin.checkpoint,
-    replace: config.replace,
+    replace: folder.replace,
     ...madeFrom(origin.checkpoint, origin.weights, student),
     provenance: { origin: record },
-    extraFiles: { "distillation.json": `${JSON.stringify({ config: identity, ...progress }, null, 2)}\n` },
+    extraFiles: { "distillation.json": `${JSON.stringify({ config: decided, ...progress }, null, 2)}\n` },
   });
   await rm(statePath, { force: true });
   await rm(bestPath, { force: true });
   await rm(teacherFolder, { recursive: true, force: true });
   return {
+    out: folder.path,
     ...progress,
     tokens: config.steps * config.accumulate * config.batch * context_,
     resumedFrom,

@@ -17,7 +17,7 @@ import { sharedLosses } from "../../lib/eval/shared-losses.ts";
 import { type LossSummary, summarizeLosses } from "../../lib/eval/summary.ts";
 import type { BosRule } from "../../lib/eval/text-codec.ts";
 import { utf8Text } from "../../lib/files/utf8-text.ts";
-import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
+import type { CheckContext, ExperimentContext, Measurement, Unit } from "../definition.ts";
 import type { ModelFiles } from "../models.ts";
 import { shardName, shards, textConfig, textSequences } from "../text.ts";
 
@@ -74,27 +74,30 @@ export interface EvaluateSummary {
   readonly tokensPerSecond: number;
 }
 
-export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof result>, EvaluateSummary> = {
+export const evaluate: Measurement<
+  "evaluate",
+  EvaluateConfig,
+  EvaluateUnit,
+  z.infer<typeof result>,
+  EvaluateSummary
+> = {
   kind: "evaluate",
+  makes: null,
   version: 2,
   title: "Perplexity, divergence and questions",
   config: evaluateConfig,
   result,
 
-  async plan(config, context) {
+  async check(config, context) {
     if (config.text === undefined && config.tasks === undefined) {
       throw new EspalierError("input/invalid", "nothing to evaluate on", { hint: "Give --text, --tasks or both." });
     }
+    if (config.base !== undefined) await requireSameVocabulary(config.model, config.base, context);
+  },
+
+  async plan(config, context) {
     const model = await context.models.files(config.model);
     const base = config.base === undefined ? null : await context.models.files(config.base);
-    const [vocab, baseVocab] = [model, base].map((m) => m?.checkpoint.architecture.vocab);
-    if (base && baseVocab !== vocab) {
-      throw new EspalierError(
-        "input/invalid",
-        `${config.model} has ${vocab} tokens, the base ${config.base} has ${baseVocab}`,
-        { hint: "Divergence needs two models with one vocabulary." },
-      );
-    }
     const unitsFor = (part: "text" | "tasks", sequences: TokenSequence[], size: number): EvaluateUnit[] =>
       shards(sequences, size).map((shard) => ({
         key: `${model.hash} ${part} base ${part === "text" && base ? base.hash : "none"} ${shardName(shard.sequences)}`,
@@ -144,7 +147,29 @@ export const evaluate: Experiment<EvaluateConfig, EvaluateUnit, z.infer<typeof r
       tokensPerSecond: tokens / seconds,
     };
   },
+
+  headline: (s) => ({
+    perplexity: s.text?.perplexity,
+    "nats per token": s.text?.nllPerToken,
+    "bits per byte": s.text?.bitsPerByte,
+    KL: s.text?.kl?.mean,
+    "KL ±": s.text?.kl?.standardError,
+    agreement: s.text?.agreement?.mean,
+    "agreement ±": s.text?.agreement?.standardError,
+    accuracy: s.tasks?.accuracy,
+    "accuracy ±": s.tasks?.standardError,
+    "tokens per second": s.tokensPerSecond,
+  }),
 };
+
+/** Throws `input/invalid` for two models that divergence is not defined for, as far as both are made. */
+export async function requireSameVocabulary(model: string, base: string, { modelShape }: CheckContext): Promise<void> {
+  const [own, others] = [await modelShape(model), await modelShape(base)];
+  if (!own || !others || own.vocab === others.vocab) return;
+  throw new EspalierError("input/invalid", `${model} has ${own.vocab} tokens, the --base ${base} has ${others.vocab}`, {
+    hint: "Divergence needs two models with one vocabulary.",
+  });
+}
 
 /** The base first, then the model: never both in memory. */
 async function besideBase(

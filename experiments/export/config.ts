@@ -5,6 +5,8 @@ import { LARGEST_HEAD_PART, neuralEngineGap, STATE_MULTIPLE } from "../../lib/de
 import { EspalierError } from "../../lib/errors.ts";
 import { PACKAGE_LIMIT_BYTES } from "../../lib/formats/coreml/pipeline.ts";
 import { targetNames } from "../../lib/formats/coreml/targets.ts";
+import type { ModelShape } from "../definition.ts";
+import { outputConfig } from "../output.ts";
 import { bosConfig } from "../text.ts";
 import { DEFAULT_MAX_KL } from "./quality.ts";
 
@@ -13,7 +15,7 @@ export const targets = ["coreml"] as const;
 export const exportConfig = z.object({
   model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
   to: z.enum(targets).default("coreml").describe("What to write"),
-  out: z.string().describe("Folder for the package, its card and the tokenizer").meta({ role: "output" }),
+  ...outputConfig("Folder for the package, its card and the tokenizer"),
   layout: z
     .enum(["neural-engine", "plain"])
     .optional()
@@ -76,7 +78,6 @@ export const exportConfig = z.object({
     .regex(/^[\w-]+$/)
     .default("Model")
     .describe("Name of the package"),
-  replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
 });
 export type ExportConfig = z.infer<typeof exportConfig>;
 
@@ -87,6 +88,23 @@ export interface ExportSizes {
   /** Widths that fit at least one context, ascending. */
   readonly prefill: readonly number[];
   readonly embedding: "inside" | "host";
+}
+
+/** Throws `export/unsupported` for what the layout or a model of this shape cannot have; null for one that is not made yet. */
+export function checkSizes({ layout, contexts, embedding }: ExportConfig, shape: ModelShape | null): void {
+  const largest = Math.max(...(contexts ?? [0]));
+  if (shape && largest > shape.maxPositions) {
+    throw new EspalierError(
+      "export/unsupported",
+      `--contexts: ${largest} positions are beyond the model's ${shape.maxPositions}`,
+    );
+  }
+  if (layout === "plain" && new Set(contexts).size > 1)
+    throw new EspalierError("export/unsupported", "--contexts: the plain layout has one context", {
+      hint: "Give one, or use --layout neural-engine.",
+    });
+  if (layout === "plain" && embedding === "host")
+    throw new EspalierError("export/unsupported", "--embedding host needs --layout neural-engine");
 }
 
 /** Throws `export/unsupported` for what the layout or the model cannot have. */
@@ -103,21 +121,10 @@ export function exportSizes(config: ExportConfig, arch: DecoderArchitecture): Ex
   }
   const contexts = [...new Set(config.contexts ?? [most])].sort((a, b) => a - b);
   const largest = contexts.at(-1) ?? 0;
-  if (largest > arch.maxPositions) {
-    throw new EspalierError(
-      "export/unsupported",
-      `--contexts: ${largest} positions are beyond the model's ${arch.maxPositions}`,
-    );
-  }
-  if (layout === "plain" && contexts.length > 1)
-    throw new EspalierError("export/unsupported", "--contexts: the plain layout has one context", {
-      hint: "Give one, or use --layout neural-engine.",
-    });
   const tiedAndLarge = arch.tiedHead && arch.vocab > LARGEST_HEAD_PART;
   const fallback = layout === "neural-engine" && tiedAndLarge ? "host" : "inside";
   const embedding = config.embedding ?? fallback;
-  if (layout === "plain" && embedding === "host")
-    throw new EspalierError("export/unsupported", "--embedding host needs --layout neural-engine");
+  checkSizes({ ...config, layout, contexts: [...contexts], embedding }, arch);
   return { layout, contexts, embedding, prefill: fittingWidths(config.prefill, layout, arch, largest) };
 }
 

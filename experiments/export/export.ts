@@ -10,7 +10,6 @@
  */
 import { mkdir, rename, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { z } from "zod";
 import { type HostTables, openEmbedding, writeEmbedding } from "../../lib/decoder/neural-engine/embedding.ts";
 import { loadPackage, loadStaged, type OpenedPackage, packageModel } from "../../lib/decoder/package-model.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
@@ -20,11 +19,11 @@ import { targets as coremlTargets } from "../../lib/formats/coreml/targets.ts";
 import type { Program } from "../../lib/mil/program.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import { formOf, formSizeBytes } from "../../lib/weights/form.ts";
-import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
+import type { ExperimentContext, Maker, MakerContext, OutputFolder } from "../definition.ts";
 import { drivenPairs } from "../probe/manifest.ts";
 import { writeProbe } from "../probe/write-probe.ts";
-import { cardSchema, type ExportCard } from "./card.ts";
-import { type ExportConfig, exportConfig, exportSizes } from "./config.ts";
+import type { ExportCard } from "./card.ts";
+import { checkSizes, type ExportConfig, exportConfig, exportSizes } from "./config.ts";
 import { deviceChecks } from "./device-checks.ts";
 import { goldenVectors } from "./golden.ts";
 import { buildLayout, embeddingFile, type Layout, perLayerFile, STAGE_BYTES } from "./layout.ts";
@@ -37,36 +36,30 @@ import { LOGIT_TOLERANCE, verdictOf } from "./verdict.ts";
 export type { ExportCard } from "./card.ts";
 export { type ExportConfig, exportConfig } from "./config.ts";
 
-const result = z.object({ card: cardSchema });
-
 export interface ExportSummary {
   readonly card: ExportCard;
   readonly out: string;
 }
 
-export const exportExperiment: Experiment<ExportConfig, Unit, z.infer<typeof result>, ExportSummary> = {
+export const exportExperiment: Maker<"export", ExportConfig, ExportSummary> = {
   kind: "export",
+  makes: "package",
+  doing: "exporting",
   version: 3,
   title: "A checked package",
   config: exportConfig,
-  result,
-  async plan(config, context) {
-    const { hash } = await context.models.files(config.model);
-    return [{ key: `${hash} ${JSON.stringify(config)} ${context.clock.nowMs()}`, label: "exporting" }];
-  },
-  run: async (_unit, config, context, onShare) => ({ card: await exportPackage(config, context, onShare) }),
-  async summarize(config, results) {
-    const card = results[0]?.result.card;
-    if (!card) throw new EspalierError("internal/invariant", "internal: an export has one unit");
-    return { card, out: config.out };
-  },
+  check: async (config, { modelShape }) => checkSizes(config, await modelShape(config.model)),
+  make: async (config, context, folder) => ({ card: await exportPackage(config, context, folder), out: folder.path }),
+  headline: ({ card }) => ({
+    bytes: card.sizeBytes,
+    "bits per weight": card.bitsPerWeight,
+    "parity KL": card.parity.meanKl,
+    ready: card.ready ? 1 : 0,
+  }),
 };
 
-async function exportPackage(
-  config: ExportConfig,
-  context: ExperimentContext,
-  onShare: (share: number) => void,
-): Promise<ExportCard> {
+async function exportPackage(config: ExportConfig, context: MakerContext, output: OutputFolder): Promise<ExportCard> {
+  const { onShare } = context;
   const model = await context.models.files(config.model);
   const arch = model.checkpoint.architecture;
   const sizes = exportSizes(config, arch);
@@ -76,7 +69,7 @@ async function exportPackage(
   const layout = asMain(await buildLayout({ config, sizes, source, context }), target.functions);
   onShare(0.3);
   return withOutputDirectory(
-    config.out,
+    output.path,
     async (folder) => {
       const program = { ...layout.program, opset: target.opset };
       const written = await writeFiles({
@@ -194,7 +187,7 @@ async function exportPackage(
       await rename(written.path, join(folder, file));
       return card;
     },
-    { marked: true, replace: config.replace },
+    { marked: true, replace: output.replace },
   );
 }
 

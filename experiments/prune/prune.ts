@@ -3,7 +3,7 @@
  */
 import { z } from "zod";
 import { bytesPerValue, madeFrom } from "../../lib/checkpoint/made-from.ts";
-import { originRecord } from "../../lib/checkpoint/origin.ts";
+import type { OriginRecord } from "../../lib/checkpoint/origin.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { type KeptLayer, keptAfter, keptForConfig, keptOf } from "../../lib/compress/prune/kept.ts";
 import { neuronCount, neuronModes, selectLayers, selectNeurons } from "../../lib/compress/prune/neurons.ts";
@@ -20,20 +20,26 @@ import { type DecoderWeights, parameterCount } from "../../lib/decoder/weights.t
 import { EspalierError } from "../../lib/errors.ts";
 import { parseUnit, showRuns } from "../../lib/ids.ts";
 import { elementCount } from "../../lib/mil/types.ts";
-import type { Experiment, ExperimentContext, Unit } from "../definition.ts";
-import { runExperiment } from "../definition.ts";
+import {
+  type ExperimentContext,
+  type Maker,
+  type MakerContext,
+  type OutputFolder,
+  runExperiment,
+} from "../definition.ts";
 import type { OpenModel } from "../models.ts";
-import { originalOf, originRecordFor } from "../original.ts";
+import { lossNumbers, originalOf, originRecordFor } from "../original.ts";
+import { outputConfig } from "../output.ts";
 import { metrics, type SensitivityMetric, sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
 import { calibrationText } from "../splits.ts";
 import { textConfig } from "../text.ts";
-import { pruneToSize, type SizedReport, sizedSchema } from "./to-size.ts";
+import { pruneToSize, type SizedReport } from "./to-size.ts";
 
 const unitMetric = z.enum(metrics).exclude(["block-influence"]);
 
 export const pruneConfig = z.object({
   model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
-  out: z.string().describe("Folder to write the pruned checkpoint to").meta({ role: "output" }),
+  ...outputConfig("Folder to write the pruned checkpoint to"),
   drop: z
     .array(z.string())
     .optional()
@@ -104,28 +110,28 @@ export const pruneConfig = z.object({
   text: textConfig.text
     .optional()
     .describe("The text importance is measured on; with --parameters or --bytes absent: what the model writes itself"),
-  replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
 });
 export type PruneConfig = z.infer<typeof pruneConfig>;
 
-const beforeAndAfter = z.object({ before: z.number(), after: z.number() });
-type BeforeAndAfter = z.infer<typeof beforeAndAfter>;
+interface BeforeAndAfter {
+  readonly before: number;
+  readonly after: number;
+}
 
-const pruneSummary = z.object({
-  out: z.string(),
+export interface PruneSummary {
+  readonly out: string;
   /** Names of what went: heads, runs of neurons, layers. */
-  dropped: z.array(z.string()),
-  heads: beforeAndAfter,
-  groups: beforeAndAfter,
-  neurons: beforeAndAfter,
-  layers: beforeAndAfter,
-  parameters: beforeAndAfter,
+  readonly dropped: string[];
+  readonly heads: BeforeAndAfter;
+  readonly groups: BeforeAndAfter;
+  readonly neurons: BeforeAndAfter;
+  readonly layers: BeforeAndAfter;
+  readonly parameters: BeforeAndAfter;
   /** What was expected and measured on the way to a size; null where shares or a list said what goes. */
-  sized: sizedSchema.nullable(),
+  readonly sized: SizedReport | null;
   /** What the model was made from, and what was lost against it. */
-  origin: originRecord,
-});
-export type PruneSummary = z.infer<typeof pruneSummary>;
+  readonly origin: OriginRecord;
+}
 
 /** What to drop by name or by shares. */
 export async function selectionFor(config: PruneConfig, context: ExperimentContext): Promise<PruneSelection> {
@@ -203,11 +209,7 @@ const ROUND_SHARE = 0.25;
 /** Fitting has many unknowns: as much of a text as serves them, unless told otherwise. */
 const SIZE_TOKENS = 16_384;
 
-async function makePruned(
-  config: PruneConfig,
-  context: ExperimentContext,
-  onShare: (share: number) => void,
-): Promise<PruneSummary> {
+async function makePruned(config: PruneConfig, context: MakerContext, folder: OutputFolder): Promise<PruneSummary> {
   const model = await context.models.open(config.model);
   const { arch } = model.weights;
   const target = parameterTarget(config, model);
@@ -238,7 +240,7 @@ async function makePruned(
     );
     const rounds = config.rounds ?? Math.max(1, Math.round(share / ROUND_SHARE));
     const request = { target, rounds, multiple: config.neuronMultiple, compensate: !config.cutOnly };
-    const made = await pruneToSize(model, text, request, context, onShare);
+    const made = await pruneToSize(model, text, request, context, context.onShare);
     ({ weights, report: sized } = made);
     drop = selectionWithout(arch, made.kept);
   }
@@ -246,14 +248,14 @@ async function makePruned(
   const before = model.checkpoint.config.espalier;
   const layersLeft = arch.layers.flatMap((_, l) => (drop.layers.includes(l) ? [] : [l]));
   const origin = await originRecordFor(weights, original, text.heldOut, context);
-  await writeCheckpoint(config.out, {
+  await writeCheckpoint(folder.path, {
     architecture: weights.arch,
     config: {
       ...model.checkpoint.config,
       espalier: { ...(typeof before === "object" ? before : {}), kept },
     },
     copyFrom: model.checkpoint,
-    replace: config.replace,
+    replace: folder.replace,
     ...madeFrom(model.checkpoint, model.weights, weights, layersLeft),
     provenance: { origin },
   });
@@ -262,7 +264,7 @@ async function makePruned(
     after: count(weights.arch),
   });
   return {
-    out: config.out,
+    out: folder.path,
     dropped: namesOf(drop),
     heads: both(headCount),
     groups: both((a) => a.layers.reduce((n, l) => n + (l.kvSource === null ? l.kvGroups : 0), 0)),
@@ -274,12 +276,13 @@ async function makePruned(
   };
 }
 
-export const prune: Experiment<PruneConfig, Unit, PruneSummary, PruneSummary> = {
+export const prune: Maker<"prune", PruneConfig, PruneSummary> = {
   kind: "prune",
+  makes: "model",
+  doing: "pruning",
   version: 4,
   title: "Take heads, neurons and layers away",
   config: pruneConfig,
-  result: pruneSummary,
 
   check(config) {
     const bySize = config.parameters !== undefined || config.bytes !== undefined;
@@ -306,18 +309,16 @@ export const prune: Experiment<PruneConfig, Unit, PruneSummary, PruneSummary> = 
     if (shares && config.text === undefined) throw needsText();
   },
 
-  async plan(config, context) {
-    const model = await context.models.open(config.model);
-    return [{ key: `${model.hash} ${config.out}`, label: "pruning", stored: false }];
-  },
+  make: makePruned,
 
-  run: (_unit, config, context, onShare) => makePruned(config, context, onShare),
-
-  async summarize(_config, results) {
-    const only = results[0]?.result;
-    if (!only) throw new EspalierError("internal/invariant", "internal: a prune has one unit");
-    return only;
-  },
+  headline: (s) => ({
+    "heads left": s.heads.after,
+    "heads dropped": s.heads.before - s.heads.after,
+    "neurons left": s.neurons.after,
+    "layers left": s.layers.after,
+    parameters: s.parameters.after,
+    ...lossNumbers(s.origin),
+  }),
 };
 
 const needsText = (): EspalierError =>

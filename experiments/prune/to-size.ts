@@ -7,7 +7,6 @@
  * are scaled by what closing whole halves of some layers was measured to lose. The loss is measured on held-out text before
  * and after fitting.
  */
-import { z } from "zod";
 import { leaveOneOut } from "../../lib/compress/importance/leave-one-out.ts";
 import { compensate } from "../../lib/compress/prune/compensate.ts";
 import { type KeptLayer, keptAfter } from "../../lib/compress/prune/kept.ts";
@@ -26,40 +25,39 @@ import type { ExperimentContext } from "../definition.ts";
 import type { OpenModel } from "../models.ts";
 import type { CalibrationText } from "../splits.ts";
 
-const measured = z.object({ perplexity: z.number(), kl: z.number() });
-const byHalf = z.object({ attention: z.number(), mlp: z.number() });
+interface Measured {
+  readonly perplexity: number;
+  readonly kl: number;
+}
 
-export const sizedSchema = z.object({
+type ByHalf = Readonly<Record<BlockHalf, number>>;
+
+export interface SizedReport {
   /** Parameters asked for. */
-  target: z.number(),
-  protocol: z.string(),
+  readonly target: number;
+  readonly protocol: string;
   /** Of the model at hand, on the held-out text. */
-  basePerplexity: z.number(),
-  rounds: z.array(
-    z.object({
-      parameters: z.number(),
-      /** By what measured losses of whole halves exceed their estimates. */
-      factors: byHalf,
-      /** Estimated losses of all that goes in this round, nats per token. */
-      expected: byHalf,
-      cut: measured,
-      /** Null where nothing was fitted. */
-      fitted: measured.nullable(),
-    }),
-  ),
+  readonly basePerplexity: number;
+  readonly rounds: {
+    readonly parameters: number;
+    /** By what measured losses of whole halves exceed their estimates. */
+    readonly factors: ByHalf;
+    /** Estimated losses of all that goes in this round, nats per token. */
+    readonly expected: ByHalf;
+    readonly cut: Measured;
+    /** Null where nothing was fitted. */
+    readonly fitted: Measured | null;
+  }[];
   /** By layer of the model at hand: what is left, what that saves, and what it was estimated to lose. */
-  layers: z.array(
-    z.object({
-      layer: z.number(),
-      heads: z.number(),
-      groups: z.number(),
-      neurons: z.number(),
-      savedParameters: z.number(),
-      expected: byHalf,
-    }),
-  ),
-});
-export type SizedReport = z.infer<typeof sizedSchema>;
+  readonly layers: {
+    readonly layer: number;
+    readonly heads: number;
+    readonly groups: number;
+    readonly neurons: number;
+    readonly savedParameters: number;
+    readonly expected: ByHalf;
+  }[];
+}
 
 export interface SizeRequest {
   readonly target: number;

@@ -2,7 +2,7 @@
  * @file Quantize: write the checkpoint again with palettes or affine codes for its matrices, alike or each as a recipe says.
  */
 import { z } from "zod";
-import { type OriginRecord, originRecord } from "../../lib/checkpoint/origin.ts";
+import type { OriginRecord } from "../../lib/checkpoint/origin.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { type Allocation, allocateWidths } from "../../lib/compress/allocate/allocation.ts";
 import type { Prediction } from "../../lib/compress/allocate/prediction.ts";
@@ -19,9 +19,11 @@ import { tensorUnit } from "../../lib/ids.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import { weightSizeBytes } from "../../lib/weights/decode.ts";
 import type { CompressedWeight } from "../../lib/weights/weight.ts";
-import { type Experiment, type ExperimentContext, runExperiment, type Unit } from "../definition.ts";
+import { type ExperimentContext, type Maker, runExperiment } from "../definition.ts";
+import { flagOf } from "../flags.ts";
 import type { OpenModel } from "../models.ts";
-import { originalOf, originRecordFor } from "../original.ts";
+import { lossNumbers, originalOf, originRecordFor } from "../original.ts";
+import { outputConfig } from "../output.ts";
 import { Phases } from "../phases.ts";
 import { sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
 import { columnsOf, granularityOf, storageConfig, storageOf, widthList } from "../sensitivity/tensor-sweep.ts";
@@ -29,7 +31,14 @@ import { calibrationText } from "../splits.ts";
 import { errorWeightsOf } from "../statistics.ts";
 import { shardName, textConfig } from "../text.ts";
 import { MatrixStore } from "./matrix-store.ts";
-import { bestWithin, type MixtureTask, quickSensitivities, STORING_TOKENS, smallestUnder } from "./mixture.ts";
+import {
+  bestWithin,
+  type MixtureTask,
+  quickSensitivities,
+  STORING_TOKENS,
+  smallestUnder,
+  type Trial,
+} from "./mixture.ts";
 
 export const schemes = ["palette", "affine"] as const;
 export const methods = ["nearest", "gptq"] as const;
@@ -41,7 +50,7 @@ export const MAX_KL = 0.05;
 
 export const quantizeConfig = z.object({
   model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
-  out: z.string().describe("Folder to write the quantized checkpoint to").meta({ role: "output" }),
+  ...outputConfig("Folder to write the quantized checkpoint to"),
   maxKl: z
     .number()
     .positive()
@@ -107,7 +116,6 @@ export const quantizeConfig = z.object({
     .optional()
     .describe("What the loss is measured against; default: what MODEL was first made from, or MODEL itself")
     .meta({ role: "model" }),
-  replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
 });
 export type QuantizeConfig = z.infer<typeof quantizeConfig>;
 
@@ -122,7 +130,7 @@ export interface QuantizeSummary {
   /** Under a budget, from measurements of every tensor: the divergence that their sum predicts, nats per token. */
   readonly predicted: Prediction | null;
   /** How widths were chosen, when a limit or a budget chose them. */
-  readonly search: z.infer<typeof searchResult> | null;
+  readonly search: MixtureSearch | null;
   /** What errors were weighted by, in words. */
   readonly calibration: string;
   /** What the model was made from, and what was lost against it on held-out text. */
@@ -131,36 +139,12 @@ export interface QuantizeSummary {
   readonly notes: string[];
 }
 
-const searchResult = z.object({
+/** How a search came to its mixture. */
+export interface MixtureSearch {
   /** The limit of divergence, nats per token; null under a budget. */
-  maxKl: z.number().nullable(),
-  trials: z.array(z.object({ sizeBytes: z.number(), predicted: z.number(), kl: z.number() })),
-});
-
-const result = z.object({
-  search: searchResult.nullable(),
-  calibration: z.string(),
-  predicted: z
-    .object({
-      value: z.number(),
-      low: z.number(),
-      high: z.number(),
-      basis: z.enum(["sampling", "calibrated"]),
-      finalists: z.number(),
-    })
-    .nullable(),
-  tensors: z.array(
-    z.object({
-      name: z.string(),
-      width: width.nullable(),
-      kind: z.string(),
-      sizeBytes: z.number(),
-      elements: z.number(),
-    }),
-  ),
-  origin: originRecord,
-  notes: z.array(z.string()),
-});
+  readonly maxKl: number | null;
+  readonly trials: readonly Trial[];
+}
 
 /** The width that scheme and bits say. Throws `input/invalid` when there is none. */
 function widthNamed(scheme: (typeof schemes)[number], bits: number): Width {
@@ -183,8 +167,6 @@ const chosenBy = (config: QuantizeConfig) => {
   };
 };
 
-const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
-
 /** Refuses what no model can make possible, before anything is opened. */
 function check(config: QuantizeConfig): void {
   const refuse = (message: string, hint: string): never => {
@@ -197,8 +179,12 @@ function check(config: QuantizeConfig): void {
     refuse(`--max-kl and ${flagOf(budgets[0] ?? "")} are two limits`, "Give one of the two.");
   if (chooser !== undefined && fixed[0] !== undefined)
     refuse(`${flagOf(chooser)} chooses all widths; ${flagOf(fixed[0])} beside it is ambiguous`, "Give one of the two.");
+  if (config.rowScales && config.scheme === "affine")
+    refuse("--row-scales are for palettes, --scheme affine has scales of its own", "Leave one of the two out.");
   if (config.search === "measured" && config.text === undefined)
     refuse("--search measured needs a --text to measure tensors on", "Use held-out text that you do not report on.");
+  if (config.search === "measured" && budgets.length === 0)
+    refuse("--search measured chooses widths under a budget", "Give --max-bytes or --max-bits, or leave it out.");
   if (fixed.includes("bits") || fixed.includes("scheme")) widthNamed(config.scheme ?? "palette", config.bits ?? 4);
   if (config.embeddingBits !== undefined) widthNamed(config.scheme ?? "palette", config.embeddingBits);
 }
@@ -283,21 +269,17 @@ function countedNotes(notes: readonly string[]): string[] {
 const tableWidths = (weights: DecoderWeights, chosen: Width): Record<string, Width> =>
   Object.fromEntries([...weights.tables.keys()].map((name) => [tensorUnit(name), chosen]));
 
-export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, QuantizeSummary> = {
+export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
   kind: "quantize",
+  makes: "model",
+  doing: "quantizing",
   version: 3,
   title: "Fewer bits a weight",
   config: quantizeConfig,
-  result,
 
   check,
 
-  async plan(config, context) {
-    const { hash } = await context.models.open(config.model);
-    return [{ key: `${hash} ${config.out}`, label: "quantizing", stored: false }];
-  },
-
-  async run(_unit, config, context, onShare) {
+  async make(config, context, folder) {
     const model = await context.models.open(config.model);
     const { weights } = model;
     const { arch } = weights;
@@ -313,7 +295,7 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
         (isQuick ? 30_000 : 0) +
         STORING_TOKENS +
         2 * usual.heldOut,
-      onShare,
+      context.onShare,
     );
     const original = await originalOf(model, context, { given: config.original });
     const text = await calibrationText(
@@ -400,28 +382,21 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
     });
     const isCalibrated = config.weighting !== "none" || config.method === "gptq" || isQuick;
     const calibration = isCalibrated ? `calibrated on ${text.source}` : "not calibrated: every weight counts alike";
-    await writeCheckpoint(config.out, {
+    await writeCheckpoint(folder.path, {
       architecture: weights.arch,
       config: model.checkpoint.config,
       dtype: "f16",
       copyFrom: model.checkpoint,
-      replace: config.replace,
+      replace: folder.replace,
       weight: async (name) => compressed.get(name) as CompressedWeight,
       provenance: {
         recipe: { method: config.method, weighting: config.weighting, ...wanted, tensors: recipe },
         origin,
       },
     });
-    return { tensors, predicted, search, calibration, origin, notes: countedNotes(notes) };
-  },
-
-  async summarize(config, results) {
-    const only = results[0]?.result;
-    invariant(only, "quantizing has one unit");
-    const { tensors, predicted, search, calibration, origin, notes } = only;
     const sum = (pick: (t: (typeof tensors)[number]) => number): number => tensors.reduce((n, t) => n + pick(t), 0);
     return {
-      out: config.out,
+      out: folder.path,
       sizeBytes: sum((t) => t.sizeBytes),
       bitsPerWeight: (8 * sum((t) => t.sizeBytes)) / sum((t) => t.elements),
       tensors: tensors.map((t) => ({ name: t.name, kind: t.kind, bitsPerWeight: (8 * t.sizeBytes) / t.elements })),
@@ -430,7 +405,9 @@ export const quantize: Experiment<QuantizeConfig, Unit, z.infer<typeof result>, 
       calibration,
       recipe: Object.fromEntries(tensors.flatMap((t) => (t.width ? [[tensorUnit(t.name), t.width]] : []))),
       origin,
-      notes,
+      notes: countedNotes(notes),
     };
   },
+
+  headline: (s) => ({ "bits per weight": s.bitsPerWeight, bytes: s.sizeBytes, ...lossNumbers(s.origin) }),
 };

@@ -14,11 +14,11 @@ import { type WeightEntry, weightList } from "../../lib/decoder/weights.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { TokenSequence } from "../../lib/eval/sequences.ts";
-import { tensorUnit } from "../../lib/ids.ts";
+import { parseUnit, tensorUnit } from "../../lib/ids.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import { noiseCeiling, spearman } from "../../lib/stats/rank-agreement.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
-import type { Experiment, Unit } from "../definition.ts";
+import type { Measurement, Unit } from "../definition.ts";
 import type { OpenModel } from "../models.ts";
 import { shardName, shards, textConfig, textSequences } from "../text.ts";
 import { kindsFor, measureUnits, metrics, type SensitivityMetric, scoreOf } from "./metrics.ts";
@@ -32,7 +32,15 @@ import {
   tensorCell,
   widthList,
 } from "./tensor-sweep.ts";
-import { type GateUnitKind, gateUnitKinds, type NamedUnit, NEURON_BLOCK, unitsByName, unitsOf } from "./units.ts";
+import {
+  type GateUnitKind,
+  gateKindOf,
+  gateUnitKinds,
+  type NamedUnit,
+  NEURON_BLOCK,
+  unitsByName,
+  unitsOf,
+} from "./units.ts";
 
 export { metrics, type SensitivityMetric } from "./metrics.ts";
 export { type NamedUnit, unitsOf } from "./units.ts";
@@ -119,6 +127,10 @@ function askedUnits(config: SensitivityConfig, arch: DecoderArchitecture, metric
   return unitsOf(arch, allowed(kinds), config.neuronBlock);
 }
 
+/** The kinds of what is asked for by name, or of what `units` says. Throws `prune/unknown-unit` for a name that is none. */
+const askedKinds = ({ only, units }: SensitivityConfig): GateUnitKind[] =>
+  only ? only.map((name) => gateKindOf(parseUnit(name).kind)) : units.filter((k) => k !== "tensors");
+
 /** Taylor and leave-one-out are what refining is. */
 const metricsOf = ({ metric, refine }: SensitivityConfig): SensitivityMetric[] =>
   refine === undefined ? metric : [...new Set<SensitivityMetric>([...metric, "taylor", "leave-one-out"])];
@@ -167,17 +179,29 @@ export function layerPieces(
   return pieces;
 }
 
-export const sensitivity: Experiment<
+export const sensitivity: Measurement<
+  "sensitivity",
   SensitivityConfig,
   SensitivityUnit,
   z.infer<typeof unitResult>,
   SensitivitySummary
 > = {
   kind: "sensitivity",
+  makes: null,
   version: 2,
   title: "What each unit is worth",
   config: sensitivityConfig,
   result: unitResult,
+
+  check(config) {
+    const speaks = metricsOf(config).some((metric) => kindsFor(metric, askedKinds(config)).length > 0);
+    if (speaks || (!config.only && config.units.includes("tensors"))) return;
+    throw new EspalierError(
+      "input/invalid",
+      `--metric ${config.metric.join(",")} says nothing of ${config.only ? "--only" : "--units"} ${(config.only ?? config.units).join(",")}`,
+      { hint: "block-influence is for layers; activation and wanda for heads, groups, neurons, attention and mlp." },
+    );
+  },
 
   async plan(config, context) {
     const model = await context.models.open(config.model);
@@ -214,15 +238,6 @@ export const sensitivity: Experiment<
               }),
             ),
           );
-    if (gates.length + cells.length === 0) {
-      throw new EspalierError(
-        "input/invalid",
-        `${config.metric.join(", ")} says nothing of ${(config.only ?? config.units).join(", ")}`,
-        {
-          hint: "block-influence is for layers; activation and wanda for heads, groups, neurons, attention and mlp.",
-        },
-      );
-    }
     return [...gates, ...cells];
   },
 
@@ -277,6 +292,13 @@ export const sensitivity: Experiment<
         cells.length > 0 ? sweepOf(model.weights.arch, fixedBytesOf(model.weights.arch), config.widths, cells) : null,
     };
   },
+
+  headline: (s) => ({
+    units: new Set(s.units.map((u) => u.unit)).size,
+    cells: s.tensors?.cells.length,
+    "rank agreement": s.agreement?.spearman,
+    "noise ceiling": s.agreement?.noiseCeiling,
+  }),
 };
 
 /** Units to measure by leave-one-out, chosen by Taylor on all of the text; computed once a model and config. */

@@ -54,6 +54,8 @@ const gateKinds: Record<UnitKind, GateUnitKind> = {
   layer: "layers",
 };
 
+export const gateKindOf = (kind: UnitKind): GateUnitKind => gateKinds[kind];
+
 function widthOf(kind: UnitKind, layer: DecoderArchitecture["layers"][number]): number {
   if (kind === "head") return layer.queryHeads;
   if (kind === "group") return layer.kvGroups;

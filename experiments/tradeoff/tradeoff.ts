@@ -10,8 +10,8 @@ import { EspalierError } from "../../lib/errors.ts";
 import { mcnemar } from "../../lib/stats/mcnemar.ts";
 import { paretoFront } from "../../lib/stats/pareto.ts";
 import { type Interval, wilsonInterval } from "../../lib/stats/proportion.ts";
-import { type Experiment, runExperiment, type Unit } from "../definition.ts";
-import { type EvaluateSummary, evaluate } from "../evaluate/evaluate.ts";
+import { type Measurement, runExperiment, type Unit } from "../definition.ts";
+import { type EvaluateSummary, evaluate, requireSameVocabulary } from "../evaluate/evaluate.ts";
 import { textConfig } from "../text.ts";
 import { type MadeOf, made, madeOf, type PairedLosses, pairedLosses, shippedForms, storedSize } from "./made-of.ts";
 
@@ -81,12 +81,29 @@ interface TradeoffUnit extends Unit {
   readonly model: string;
 }
 
-export const tradeoff: Experiment<TradeoffConfig, TradeoffUnit, z.infer<typeof result>, TradeoffSummary> = {
+export const tradeoff: Measurement<
+  "tradeoff",
+  TradeoffConfig,
+  TradeoffUnit,
+  z.infer<typeof result>,
+  TradeoffSummary
+> = {
   kind: "tradeoff",
+  makes: null,
   version: 2,
   title: "Accuracy against size",
   config: tradeoffConfig,
   result,
+
+  async check(config, context) {
+    const asks = config.measure === "accuracy" ? "--measure accuracy" : config.keep === undefined ? null : "--keep";
+    if (asks !== null && config.tasks === undefined) {
+      throw new EspalierError("input/invalid", `${asks} needs --tasks`, {
+        hint: "Accuracy is the share of questions answered right: give a file of questions, or judge by --max-kl.",
+      });
+    }
+    for (const model of config.models) await requireSameVocabulary(model, config.base, context);
+  },
 
   plan: async (config, context) =>
     Promise.all(
@@ -149,8 +166,6 @@ export const tradeoff: Experiment<TradeoffConfig, TradeoffUnit, z.infer<typeof r
     });
     const lossOf = (p: Omit<TradeoffPoint, "onFront">): number =>
       config.measure === "accuracy" && p.accuracy ? 1 - p.accuracy.value : p.kl.mean;
-    if (config.measure === "accuracy" && config.tasks === undefined)
-      throw new EspalierError("input/invalid", "--measure accuracy needs --tasks");
     const front = new Set(
       paretoFront(points.map((p, index) => ({ sizeBytes: p.sizeBytes, loss: lossOf(p), index }))).map((p) => p.index),
     );
@@ -162,6 +177,17 @@ export const tradeoff: Experiment<TradeoffConfig, TradeoffUnit, z.infer<typeof r
       points: points.map((p, i) => ({ ...p, onFront: front.has(i) })),
       winner,
       reason,
+    };
+  },
+
+  headline(s) {
+    const winner = s.points.find((p) => p.model === s.winner);
+    return {
+      points: s.points.length,
+      bytes: winner?.sizeBytes,
+      KL: winner?.kl.mean,
+      "KL ±": winner?.kl.standardError,
+      accuracy: winner?.accuracy?.value,
     };
   },
 };

@@ -2,9 +2,8 @@
 import { createHash } from "node:crypto";
 import { and, eq, inArray, sql } from "drizzle-orm";
 import { z } from "zod";
-import { experimentKinds, experimentOf } from "../../experiments/registry.ts";
+import { experimentKinds, experiments } from "../../experiments/registry.ts";
 import { fieldRoles } from "../../experiments/roles.ts";
-import { toEspalierError } from "../../lib/errors.ts";
 import { runStates, runs } from "../db/schema.ts";
 import { canonical } from "../notebooks/notebooks.ts";
 import { readCurves } from "../runs/curves.ts";
@@ -12,7 +11,6 @@ import { readLog } from "../runs/journal.ts";
 import {
   cancelRun,
   cloneRun,
-  configIssues,
   getRun,
   resumeRun,
   retryRun,
@@ -24,7 +22,7 @@ import {
 import { artifactsOf, relativesOf } from "../runs/lineage.ts";
 import { listRuns } from "../runs/listing.ts";
 import { pairedTests } from "../runs/paired.ts";
-import { checkReferences } from "../runs/references.ts";
+import { submissionIssues } from "../runs/submission.ts";
 import { sweepMatrix, sweepMatrixInput } from "./sweep-matrix.ts";
 import { procedure, router } from "./trpc.ts";
 
@@ -144,15 +142,13 @@ export const runsRouter = router({
 /** Schemas of all experiments, for forms. */
 export const experimentsRouter = router({
   list: procedure.query(() =>
-    experimentKinds.map((kind) => {
-      const experiment = experimentOf(kind);
-      return {
-        kind,
-        title: experiment.title,
-        schema: z.toJSONSchema(experiment.config, { io: "input" }) as Record<string, unknown>,
-        roles: Object.fromEntries(fieldRoles(experiment.config)),
-      };
-    }),
+    experiments.map(({ kind, title, makes, config }) => ({
+      kind,
+      title,
+      makes,
+      schema: z.toJSONSchema(config, { io: "input" }) as Record<string, unknown>,
+      roles: Object.fromEntries(fieldRoles(config)),
+    })),
   ),
 
   /** What is wrong with a config, field by field; nothing is submitted. */
@@ -160,18 +156,5 @@ export const experimentsRouter = router({
     .input(
       z.object({ kind: z.enum(experimentKinds).describe("The experiment"), config: z.record(z.string(), z.unknown()) }),
     )
-    .query(async ({ ctx, input }): Promise<{ field: string; message: string }[]> => {
-      const { config } = experimentOf(input.kind);
-      const issues = configIssues(input.kind, input.config);
-      if (issues.length > 0) return issues;
-      // References one field at a time, so that each refusal stands beside its field.
-      const found: { field: string; message: string }[] = [];
-      for (const [field] of fieldRoles(config)) {
-        const only = { [field]: input.config[field] };
-        await checkReferences(ctx.core, config, only).catch((thrown: unknown) => {
-          found.push({ field, message: toEspalierError(thrown).message });
-        });
-      }
-      return found;
-    }),
+    .query(({ ctx, input }) => submissionIssues(ctx.core, input.kind, input.config)),
 });

@@ -13,14 +13,14 @@ import { and, eq, inArray, lt, or, type SQL, sql } from "drizzle-orm";
 import type { PgUpdateSetSource } from "drizzle-orm/pg-core";
 import { z } from "zod";
 import { experimentOf } from "../../experiments/registry.ts";
-import { fieldRoles } from "../../experiments/roles.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import type { Db } from "../db/database.ts";
 import { type Provenance, type RunError, type RunProgress, type RunState, runs } from "../db/schema.ts";
 import { newId } from "../ids.ts";
 import { appendLog, nextLogSeq } from "./journal.ts";
-import { checkReferences, runsNamed } from "./references.ts";
+import { runsNamed } from "./references.ts";
+import { checkSubmission } from "./submission.ts";
 
 export type Run = typeof runs.$inferSelect;
 
@@ -49,39 +49,10 @@ interface Origin {
   fresh?: boolean;
 }
 
-/** What does not fit its schema, field by field. */
-export function configIssues(kind: string, config: Record<string, unknown>): { field: string; message: string }[] {
-  const { parsed } = parsedConfig(kind, config);
-  return (parsed.error?.issues ?? []).map((i) => ({ field: i.path.join("."), message: i.message }));
-}
-
-/** What the workbench decides itself is stood in for. */
-function parsedConfig(kind: string, config: Record<string, unknown>) {
-  const experiment = experimentOf(kind);
-  const decided = [...fieldRoles(experiment.config)].filter(([, r]) => r === "output" || r === "replace");
-  const standIns = Object.fromEntries(decided.map(([name, role]) => [name, role === "output" ? "output" : true]));
-  return { decided, parsed: experiment.config.safeParse({ ...config, ...standIns }) };
-}
-
-/** The config as it is kept: checked, defaults filled in, without what the workbench decides itself. Throws `input/invalid`. */
-export function checkConfig(kind: string, config: Record<string, unknown>): Record<string, unknown> {
-  const [issue] = configIssues(kind, config);
-  if (issue) {
-    throw new EspalierError("input/invalid", `${kind}: ${issue.field}: ${issue.message}`, {
-      hint: "Correct that field.",
-    });
-  }
-  const { decided, parsed } = parsedConfig(kind, config);
-  const kept = { ...(parsed.data as Record<string, unknown>) };
-  for (const [name] of decided) delete kept[name];
-  return kept;
-}
-
 export async function submitRun(core: Core, given: Submission, origin: Origin = {}): Promise<Run> {
   const { kind, config: rawConfig, name, tags, priority } = submission.parse(given);
   const experiment = experimentOf(kind);
-  const config = checkConfig(kind, rawConfig);
-  await checkReferences(core, experiment.config, config);
+  const config = await checkSubmission(core, kind, rawConfig);
   const id = newId("run");
   const [run] = await core.db
     .insert(runs)

@@ -3,6 +3,7 @@
  */
 import { eq } from "drizzle-orm";
 import type { z } from "zod";
+import type { ModelShape } from "../../experiments/definition.ts";
 import { fieldRoles } from "../../experiments/roles.ts";
 import type { TradeoffSummary } from "../../experiments/tradeoff/tradeoff.ts";
 import { EspalierError } from "../../lib/errors.ts";
@@ -48,6 +49,18 @@ export async function resolveModelReference(core: Core, reference: string): Prom
   if (run.outputModelId === null)
     throw new EspalierError("run/state", `${run.id} has made no model; it is ${run.state}`);
   return run.outputModelId;
+}
+
+/** The shape of the model a reference stands for; null while the run that makes or chooses it has not succeeded. */
+export async function modelShape(core: Core, reference: string): Promise<ModelShape | null> {
+  const maker = pattern.exec(reference)?.[1];
+  if (maker !== undefined) {
+    const [run] = await core.db.select({ state: runs.state }).from(runs).where(eq(runs.id, maker));
+    if (run?.state !== "succeeded") return null;
+  }
+  const id = await resolveModelReference(core, reference);
+  const [model] = await core.db.select({ facts: models.facts }).from(models).where(eq(models.id, id));
+  return model?.facts ?? null;
 }
 
 /** Throws unless every model, text and task list the config names is there (or will be, from another run). */

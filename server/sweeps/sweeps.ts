@@ -5,7 +5,8 @@ import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import { runs, sweeps } from "../db/schema.ts";
 import { newId } from "../ids.ts";
-import { cancelRun, checkConfig, ended, type Run, resumeRun, submitRun } from "../runs/lifecycle.ts";
+import { cancelRun, ended, type Run, resumeRun, submitRun } from "../runs/lifecycle.ts";
+import { checkSubmission } from "../runs/submission.ts";
 
 export type SweepRow = typeof sweeps.$inferSelect;
 
@@ -28,7 +29,7 @@ export async function createSweep(core: Core, given: SweepDefinition): Promise<S
       hint: "Say which field grows, and which number is best.",
     });
   // All or none: a config that does not fit is found before the first trial is submitted.
-  for (const config of configs) checkConfig(given.kind, config);
+  for (const config of configs) await checkSubmission(core, given.kind, config);
   const [row] = await core.db
     .insert(sweeps)
     .values({ id: newId("sweep"), title: given.title, kind: given.kind, definition: given })

@@ -4,7 +4,7 @@
  *
  * Differences between points are told pair by pair where the losses by sequence were kept; older runs have none, and say so.
  */
-import { and, desc, eq, inArray } from "drizzle-orm";
+import { and, desc, eq, inArray, isNotNull } from "drizzle-orm";
 import { z } from "zod";
 import type { EvaluateSummary } from "../../experiments/evaluate/evaluate.ts";
 import {
@@ -126,12 +126,7 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
     .orderBy(desc(runs.endedAt));
   const known = new Map((await core.db.select().from(models)).map((m) => [m.id, m]));
   const makers = new Map(
-    (
-      await core.db
-        .select()
-        .from(runs)
-        .where(inArray(runs.kind, ["prune", "distill", "quantize"]))
-    ).map((r) => [r.id, r]),
+    (await core.db.select().from(runs).where(isNotNull(runs.outputModelId))).map((r) => [r.id, r]),
   );
   const splits = new Map(
     (await core.db.select({ id: texts.id, split: texts.split }).from(texts)).map((t) => [t.id, t.split]),

@@ -4,7 +4,7 @@ import { homedir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { expect, test } from "vitest";
 import { checkOutputs } from "../../bin/output-check.ts";
-import { experimentKinds, experiments } from "../../experiments/registry.ts";
+import { experimentOf, experiments } from "../../experiments/registry.ts";
 import { fieldRoles } from "../../experiments/roles.ts";
 import { withOutputDirectory } from "../../lib/files/atomic.ts";
 import { temporaryFolder, writeTinyCheckpoint } from "../fixtures/tiny-model.ts";
@@ -22,11 +22,12 @@ symlinkSync(folder, join(folder, "models", "link"));
 const ours = join(folder, "ours");
 await withOutputDirectory(ours, async (partial) => writeFileSync(join(partial, "x"), ""), { marked: true });
 
-const writers = experimentKinds.filter((kind) => [...fieldRoles(experiments[kind].config).values()].includes("output"));
+const writers = experiments.filter((e) => e.makes !== null).map((e) => e.kind);
 const relatively = (path: string): string => relative(process.cwd(), path);
 
-test("every kind that writes is tried here", () => {
-  expect([...writers].sort()).toEqual(["distill", "export", "prune", "quantize"]);
+test("makers have a folder to write to, measurements have none", () => {
+  for (const { config, makes } of experiments)
+    expect([...fieldRoles(config).values()].includes("output")).toBe(makes !== null);
 });
 
 const dangerous: Record<string, string> = {
@@ -52,12 +53,12 @@ test.each(writers.flatMap((kind) => Object.entries(dangerous).map(([what, out]) 
   "%s refuses %s as its output, --replace or not",
   (kind, _what, out) => {
     for (const replace of [false, true])
-      expect(() => checkOutputs(experiments[kind].config, { model, student: model, text, out, replace })).toThrow();
+      expect(() => checkOutputs(experimentOf(kind).config, { model, student: model, text, out, replace })).toThrow();
   },
 );
 
 test.each(writers)("%s takes a new folder, and one that it wrote itself when told to replace it", (kind) => {
-  const { config } = experiments[kind];
+  const { config } = experimentOf(kind);
   checkOutputs(config, { model, text, out: resolve(folder, "new", "deep") });
   checkOutputs(config, { model, text, out: ours, replace: true });
   expect(() => checkOutputs(config, { model, text, out: ours })).toThrow("exists already");

@@ -1,0 +1,9 @@
+/** @file The part of a maker's config that says where it writes. */
+import { z } from "zod";
+
+export const outputConfig = (what: string) => ({
+  out: z.string().describe(what).meta({ role: "output" }),
+  replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
+});
+
+export const outputSchema = z.object(outputConfig("Folder"));
