@@ -58,6 +58,12 @@ export function Contents({ detail }: { detail: PackageDetail }) {
             <dd>
               <Link href={`/runs/${detail.runId}`}>the export run</Link>, Espalier {card.provenance.espalier}
             </dd>
+            {card.notes?.length ? (
+              <>
+                <dt>Stored otherwise</dt>
+                <dd>{card.notes.join("; ")}</dd>
+              </>
+            ) : null}
             <dt>Not checked</dt>
             <dd>{card.notChecked.join("; ")}</dd>
           </dl>

@@ -24,6 +24,7 @@ export function cardText(card: ExportCard): string {
     ...readinessText(card),
     `size             ${bytes(card.sizeBytes)}, as predicted; weights ${bytes(card.weightBytes)}, ${fixed(card.bitsPerWeight, 3)} bits per weight`,
     `against fp16     ${fixed(card.timesSmallerThanFp16, 2)} times smaller (${count(card.parameters)} weights, ${bytes(card.fp16Bytes)})`,
+    ...card.notes.map((note) => `stored           ${note}`),
     `functions        ${card.functions.join(", ")}, ${card.layout} layout, ${card.target}`,
     ...(several.length > 0 ? [`packages         ${several.length}`, ...several] : []),
     `run here         ${{ whole: "yes", "by-parts": "yes, part by part", none: "NO" }[card.execution.kind]}: ${card.execution.explanation}`,

@@ -52,6 +52,8 @@ export const cardSchema = z.object({
   weightBytes: z.number(),
   /** Of the tables beside the package, embedding and per-layer embeddings; null where there are none. */
   embeddingBytes: z.number().nullable(),
+  /** What the target does not store as the checkpoint has it, and what it gets instead. */
+  notes: z.array(z.string()).default([]),
   parameters: z.number(),
   bitsPerWeight: z.number(),
   fp16Bytes: z.number(),

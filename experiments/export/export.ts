@@ -115,7 +115,7 @@ async function exportPackage(config: ExportConfig, context: MakerContext, output
         qualityOf(model.checkpoint.config, config.maxKl),
       );
       const file = verdict.ready ? written.name : `${verdict.status}-${written.name}`;
-      const forms = [...source.weights.values()].map((w) => (w.kind === "deferred" ? w.form : formOf(w)));
+      const forms = [...source.weights.values()].map(formOf);
       const elements = forms.reduce((n, f) => n + elementCount(f.shape), 0);
       const outsideBytes = await Promise.all(outside.map(async (path) => (await stat(path)).size));
       const embeddingBytes = outside.length > 0 ? outsideBytes.reduce((n, size) => n + size, 0) : null;
@@ -134,6 +134,7 @@ async function exportPackage(config: ExportConfig, context: MakerContext, output
         packageBytes: written.writtenBytes,
         weightBytes: written.weightBytes,
         embeddingBytes,
+        notes: [...source.notes],
         parameters: elements,
         bitsPerWeight: (8 * forms.reduce((n, f) => n + formSizeBytes(f), 0)) / elements,
         fp16Bytes: 2 * elements,

@@ -20,10 +20,11 @@ import { stagedEngine } from "../../lib/engines/staged.ts";
 import { shippedTable } from "../../lib/export/streamed-weights.ts";
 import { targets as coremlTargets } from "../../lib/formats/coreml/targets.ts";
 import type { Program } from "../../lib/mil/program.ts";
+import { formOf, rowsTogether } from "../../lib/weights/form.ts";
 import type { ExperimentContext } from "../definition.ts";
 import type { ExportCard } from "./card.ts";
 import type { ExportConfig, ExportSizes } from "./config.ts";
-import type { ExportSource } from "./source.ts";
+import { type ExportSource, weightOf } from "./source.ts";
 
 export interface Layout {
   readonly program: Program;
@@ -86,6 +87,7 @@ async function neuralEngineLayout(request: LayoutRequest): Promise<Layout> {
     prefillLogits: "last",
     beginToken: beginToken(config, source),
     stopTokens: source.model.tokenizer.eosIds,
+    headRowsTogether: rowsTogether(formOf(weightOf(source, arch.tiedHead ? "embedding" : "head"))),
     embeddingFile: embeddingFile(config.name),
     perLayerFile: perLayerFile(config.name),
   };

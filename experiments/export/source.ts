@@ -16,11 +16,14 @@ import { decoderWeights, parameterCount, type RowTable, weightList } from "../..
 import type { Executable } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { sequencesFromText } from "../../lib/eval/sequences.ts";
+import { formFor, weightFor } from "../../lib/export/coreml/target-weights.ts";
 import { shippedTable, streamedWeights, withGains } from "../../lib/export/streamed-weights.ts";
+import { targets } from "../../lib/formats/coreml/targets.ts";
 import type { Tensor } from "../../lib/mil/tensor.ts";
 import type { CompressedWeight, DeferredWeight } from "../../lib/weights/weight.ts";
 import type { ExperimentContext } from "../definition.ts";
 import { type ModelFiles, readText } from "../models.ts";
+import { counted } from "../notes.ts";
 import type { ExportConfig, ExportSizes } from "./config.ts";
 import { GOLDEN_TOKENS, goldenPrompt } from "./golden.ts";
 import type { ComparedText } from "./parity.ts";
@@ -40,6 +43,8 @@ export interface ExportSource {
   readonly modelBytes: number;
   /** Small enough to be decoded into memory as a whole. */
   readonly held: boolean;
+  /** What the target does not store as the checkpoint has it, and what it gets instead. */
+  readonly notes: readonly string[];
   /** As they ship. */
   readonly weights: ReadonlyMap<string, CompressedWeight | DeferredWeight>;
   /** Knows what the fp32 model says on the texts below. */
@@ -65,12 +70,32 @@ export async function exportSource(
 ): Promise<ExportSource> {
   const arch = model.checkpoint.architecture;
   const modelBytes = fp32Bytes(arch);
-  const weights = await withGains(streamedWeights(model.checkpoint));
+  const { weights, notes } = await weightsFor(config, sizes, model);
   const held = modelBytes <= config.streamAboveBytes;
   const known = held
     ? await heldReference(config, sizes, model, weights, context)
     : await streamedReference(config, sizes, model, weights, context);
-  return { model, arch, modelBytes, held, weights, ...known };
+  return { model, arch, modelBytes, held, weights, notes, ...known };
+}
+
+/** Weights as the target stores them; tables that lie beside a package stay what they are. */
+async function weightsFor(
+  config: ExportConfig,
+  { layout }: ExportSizes,
+  { checkpoint }: ModelFiles,
+): Promise<Pick<ExportSource, "weights" | "notes">> {
+  const target = targets[config.target];
+  const stored = streamedWeights(checkpoint);
+  const notes: string[] = [];
+  for (const { name, role } of weightList(checkpoint.architecture)) {
+    const w = stored.get(name);
+    if (!w || (layout === "neural-engine" && isRowTable(role))) continue;
+    stored.set(name, weightFor(w, target));
+    const { note } = formFor(w.form, target);
+    if (note !== null) notes.push(note);
+  }
+  const hint = notes.length > 0 ? [`\`espalier quantize --target ${config.target}\` chooses forms that it stores`] : [];
+  return { weights: await withGains(stored), notes: [...counted(notes), ...hint] };
 }
 
 type KnownReference = Pick<ExportSource, "reference" | "text" | "golden">;

@@ -15,6 +15,8 @@ import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { decodedWeights } from "../../lib/decoder/decoded-weights.ts";
 import { type DecoderWeights, weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError, invariant } from "../../lib/errors.ts";
+import { isStorable } from "../../lib/export/coreml/storable-widths.ts";
+import { targets } from "../../lib/formats/coreml/targets.ts";
 import { tensorUnit } from "../../lib/ids.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import { weightSizeBytes } from "../../lib/weights/decode.ts";
@@ -22,6 +24,7 @@ import type { CompressedWeight } from "../../lib/weights/weight.ts";
 import { type ExperimentContext, type Maker, runExperiment } from "../definition.ts";
 import { flagOf } from "../flags.ts";
 import type { OpenModel } from "../models.ts";
+import { counted } from "../notes.ts";
 import { lossNumbers, originalOf, originRecordFor } from "../original.ts";
 import { outputConfig } from "../output.ts";
 import { Phases } from "../phases.ts";
@@ -167,6 +170,29 @@ const chosenBy = (config: QuantizeConfig) => {
   };
 };
 
+/** Of what a search chooses from, the widths that the target stores. */
+function withStorableWidths(config: QuantizeConfig): QuantizeConfig {
+  const storable = config.widths.filter((w) => isStorable(w, targets[config.target]));
+  if (storable.length > 0) return { ...config, widths: storable };
+  throw new EspalierError(
+    "input/invalid",
+    `${targets[config.target].system} stores none of ${config.widths.join(", ")}`,
+    {
+      hint: `It stores ${widths.filter((w) => isStorable(w, targets[config.target])).join(", ")}.`,
+    },
+  );
+}
+
+/** Throws `input/invalid` for widths that the target stores as something larger. */
+function checkStorable(recipe: Readonly<Record<string, Width>>, { target }: QuantizeConfig): void {
+  const found = Object.entries(recipe).find(([, w]) => !isStorable(w, targets[target]));
+  if (!found) return;
+  const others = widths.filter((w) => isStorable(w, targets[target]));
+  throw new EspalierError("input/invalid", `${found[0]}: ${targets[target].system} does not store ${found[1]}`, {
+    hint: `It stores ${others.join(", ")}.`,
+  });
+}
+
 /** Refuses what no model can make possible, before anything is opened. */
 function check(config: QuantizeConfig): void {
   const refuse = (message: string, hint: string): never => {
@@ -258,13 +284,6 @@ function recipeOf(config: QuantizeConfig, model: OpenModel): Record<string, Widt
   return widthsOf(recipe, model.weights.arch, fallback);
 }
 
-/** `3 tensors: 16 rows a table do not divide 172 rows: 43 instead`. */
-function countedNotes(notes: readonly string[]): string[] {
-  const counts = new Map<string, number>();
-  for (const note of notes) counts.set(note, (counts.get(note) ?? 0) + 1);
-  return [...counts].map(([note, n]) => `${n} ${n === 1 ? "tensor" : "tensors"}: ${note}`);
-}
-
 /** Tables of which only rows are read, which are never measured one by one, at one width. */
 const tableWidths = (weights: DecoderWeights, chosen: Width): Record<string, Width> =>
   Object.fromEntries([...weights.tables.keys()].map((name) => [tensorUnit(name), chosen]));
@@ -279,7 +298,8 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
 
   check,
 
-  async make(config, context, folder) {
+  async make(given, context, folder) {
+    const config = withStorableWidths(given);
     const model = await context.models.open(config.model);
     const { weights } = model;
     const { arch } = weights;
@@ -342,6 +362,7 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
       recipe = { ...tableWidths(weights, "palette8"), ...found.tensors };
       search = { maxKl, trials: [...found.trials] };
     } else recipe = recipeOf(config, model);
+    checkStorable(recipe, config);
     matrices.keepOnly(recipe);
 
     const onStored = phases.part(STORING_TOKENS);
@@ -405,7 +426,7 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
       calibration,
       recipe: Object.fromEntries(tensors.flatMap((t) => (t.width ? [[tensorUnit(t.name), t.width]] : []))),
       origin,
-      notes: countedNotes(notes),
+      notes: counted(notes),
     };
   },
 

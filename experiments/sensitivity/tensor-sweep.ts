@@ -7,7 +7,7 @@
 import { basename, extname } from "node:path";
 import { z } from "zod";
 import { matrices, tensorSensitivity } from "../../lib/compress/importance/tensor-sensitivity.ts";
-import { granularityFor } from "../../lib/compress/quantize/granularity.ts";
+import { type Granularity, granularityFor } from "../../lib/compress/quantize/granularity.ts";
 import { inTurns } from "../../lib/compress/quantize/steps.ts";
 import { bitsOf, storeSteps, type Width, widths } from "../../lib/compress/quantize/width.ts";
 import type { DecoderArchitecture, GlobalTensor, LayerTensor } from "../../lib/decoder/architecture.ts";
@@ -16,6 +16,7 @@ import { EspalierError } from "../../lib/errors.ts";
 import { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
 import type { TokenSequence } from "../../lib/eval/sequences.ts";
 import type { BosRule } from "../../lib/eval/text-codec.ts";
+import { targetNames, targets } from "../../lib/formats/coreml/targets.ts";
 import { tensorUnit } from "../../lib/ids.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
@@ -39,6 +40,10 @@ export const storageConfig = {
     .positive()
     .optional()
     .describe("Affine: input channels that share a scale; absent: the whole row"),
+  target: z
+    .enum(targetNames)
+    .default("iOS18")
+    .describe("The oldest system that has to store the tensors; iOS17: one table or one scale a row for each"),
   asymmetric: z.boolean().default(false).describe("Affine: an offset for every scale"),
   keepExtremes: z.boolean().default(false).describe("Affine: no search for a better clip"),
   weighting: z
@@ -52,17 +57,28 @@ export type StorageConfig = z.infer<z.ZodObject<typeof storageConfig>>;
 export const storageOf = ({
   rowsPerTable,
   groupSize,
+  target,
   asymmetric,
   keepExtremes,
   weighting,
-}: StorageConfig): StorageConfig => ({ rowsPerTable, groupSize, asymmetric, keepExtremes, weighting });
+}: StorageConfig): StorageConfig => ({ rowsPerTable, groupSize, target, asymmetric, keepExtremes, weighting });
 
-export const granularityOf = (config: StorageConfig) => ({
-  rowsPerTable: config.rowsPerTable,
-  groupSize: config.groupSize ?? null,
-  asymmetric: config.asymmetric,
-  keepExtremes: config.keepExtremes,
-});
+export function granularityOf({
+  rowsPerTable,
+  groupSize,
+  target,
+  asymmetric,
+  keepExtremes,
+}: StorageConfig): Granularity {
+  // Systems that keep compressed constants in attributes have one table a tensor and no scales of blocks.
+  const isWhole = targets[target].attributeConstants;
+  return {
+    rowsPerTable: isWhole ? null : rowsPerTable,
+    groupSize: isWhole ? null : (groupSize ?? null),
+    asymmetric,
+    keepExtremes,
+  };
+}
 
 export const widthList = z.array(z.enum(widths)).min(1);
 
@@ -79,10 +95,10 @@ export interface SweepConfig extends StorageConfig {
 /** What names a sweep, without its widths; the same for a text's path and for its id in a workbench. */
 export function sweepName(config: SweepConfig, modelHash: string): string {
   const { separator, limit, context, maxTokens, bos = "auto" } = config;
-  const { rowsPerTable, groupSize, asymmetric, keepExtremes, weighting } = config;
+  const { rowsPerTable, groupSize, asymmetric, keepExtremes } = granularityOf(config);
   const text = basename(config.text, extname(config.text));
   const measured = [text, separator, limit, context, maxTokens, ...(bos === "auto" ? [] : [bos])];
-  const stored = [rowsPerTable, groupSize, asymmetric, keepExtremes, weighting];
+  const stored = [rowsPerTable, groupSize ?? undefined, asymmetric, keepExtremes, config.weighting];
   return `${modelHash} tensors ${JSON.stringify([measured, stored])}`;
 }
 

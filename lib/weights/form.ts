@@ -7,7 +7,7 @@
 import { float16FromFloat32 } from "../float16.ts";
 import type { TensorData } from "../mil/tensor.ts";
 import { type DType, dtypeBits, elementCount } from "../mil/types.ts";
-import type { CompressedWeight, PaletteForm, WeightForm } from "./weight.ts";
+import type { CompressedWeight, DeferredWeight, PaletteForm, WeightForm } from "./weight.ts";
 
 export type PartName =
   | "values" // dense
@@ -27,8 +27,10 @@ export interface WeightPart {
   readonly shape: readonly number[];
 }
 
-export function formOf(w: CompressedWeight): WeightForm {
+export function formOf(w: CompressedWeight | DeferredWeight): WeightForm {
   switch (w.kind) {
+    case "deferred":
+      return w.form;
     case "dense":
       return { kind: "dense", dtype: w.dtype, shape: w.shape };
     case "affine":
@@ -90,6 +92,14 @@ export function partData(w: CompressedWeight, part: PartName): TensorData | null
 }
 
 const partSizeBytes = ({ dtype, shape }: WeightPart): number => Math.ceil((elementCount(shape) * dtypeBits[dtype]) / 8);
+
+/** Rows that share a table or a scale, and can only be cut between one such group and the next. */
+export function rowsTogether(form: WeightForm): number {
+  const rows = form.shape[0] ?? 1;
+  if (form.kind === "affine") return rows / (form.scaleShape[0] ?? 1);
+  if (form.kind === "palette") return form.rowsPerTable;
+  return form.kind === "scaled" ? form.inner.rowsPerTable : 1;
+}
 
 /** Bytes of everything stored: packed codes, offsets and mask, fp16 scales, tables and nonzeros. */
 export const formSizeBytes = (form: WeightForm): number => formParts(form).reduce((n, p) => n + partSizeBytes(p), 0);

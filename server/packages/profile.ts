@@ -24,6 +24,7 @@ type Newer =
   | "packageBytes"
   | "layout"
   | "embeddingBytes"
+  | "notes"
   | "contexts"
   | "states"
   | "headroom"

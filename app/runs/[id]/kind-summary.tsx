@@ -333,6 +333,7 @@ function Card({ packageId, summary }: { packageId: string | null; summary: Summa
           : `greedy tokens differ from number ${count((parity.greedyFirstDifference ?? 0) + 1)} on`}
         .
       </p>
+      {card.notes?.length ? <p className="soft">Stored otherwise: {card.notes.join("; ")}.</p> : null}
       {card.notChecked.length > 0 ? <p className="soft">Not checked here: {card.notChecked.join("; ")}.</p> : null}
       <Link className="button" href={packageId ? `/packages/${packageId}` : "/packages"}>
         Open the package

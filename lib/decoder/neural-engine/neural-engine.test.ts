@@ -24,7 +24,7 @@ import { headRuns } from "./attention.ts";
 import { openNeuralEngineModel } from "./driver.ts";
 import { hostEmbedding, openEmbedding, writeEmbedding } from "./embedding.ts";
 import { measureHeadroom } from "./headroom.ts";
-import { type NeuralEngineOptions, type NeuralEnginePlan, neuralEnginePlan, scaledPlan } from "./plan.ts";
+import { headParts, type NeuralEngineOptions, type NeuralEnginePlan, neuralEnginePlan, scaledPlan } from "./plan.ts";
 import { neuralEngineProgram } from "./program.ts";
 import { scalingFor } from "./scaling.ts";
 
@@ -347,4 +347,26 @@ test("graphs keep to what the engine takes: fp16, rank 4, no integers computed, 
       }
     }
   }
+});
+
+test("no part of a head cuts through rows that share a table", () => {
+  const ends = (vocab: number, largest: number, together?: number): number[] => {
+    const parts = headParts(vocab, largest, together);
+    expect(parts[0]?.from).toBe(0);
+    for (const [i, p] of parts.entries()) {
+      expect(p.to - p.from).toBeLessThanOrEqual(largest);
+      expect(p.to).toBe(parts[i + 1]?.from ?? vocab);
+    }
+    return parts.map((p) => p.to);
+  };
+  expect(ends(262_144, 16_384)).toHaveLength(16);
+  // 262145 = 5 · 13 · 37 · 109: tables of 13 rows, in parts of multiples of 832 = 13 · 64.
+  expect(ends(262_145, 16_384, 13).every((end) => end === 262_145 || end % 832 === 0)).toBe(true);
+  // 509 · 64 is more than a part.
+  expect(ends(50_900, 16_384, 509).every((end) => end % 509 === 0)).toBe(true);
+  // 32001 = 3 · 10667, and one table of more rows than a part holds.
+  expect(ends(32_001, 16_384, 10_667)).toEqual([10_667, 21_334, 32_001]);
+  expect(ends(50_257, 16_384, 50_257)).toEqual(ends(50_257, 16_384));
+  expect(ends(40_022, 16_384, 20_011)).toContain(20_011);
+  expect(ends(300, 301)).toEqual([300]);
 });

@@ -36,6 +36,8 @@ export interface NeuralEngineOptions {
   readonly cacheForm: "state" | "arguments";
   readonly prefillLogits: "all" | "last";
   readonly largestHeadPart?: number;
+  /** Rows of the head that share a table, which no part of it may cut; 1 unless given. */
+  readonly headRowsTogether?: number;
   readonly beginToken: number | null;
   readonly stopTokens: readonly number[];
   /** Name of the file beside the package that holds the embedding, where the host looks it up. */
@@ -117,7 +119,7 @@ export function neuralEnginePlan(arch: DecoderArchitecture, options: NeuralEngin
           ? { location: "inside" }
           : { location: "host", file: options.embeddingFile ?? "embedding.safetensors", scale: arch.embeddingScale },
       ...perLayerOf(arch, options.perLayerFile ?? "per-layer.safetensors"),
-      logits: headParts(arch.vocab, options.largestHeadPart ?? LARGEST_HEAD_PART),
+      logits: headParts(arch.vocab, options.largestHeadPart ?? LARGEST_HEAD_PART, options.headRowsTogether),
       finalSoftcap: arch.finalSoftcap === null ? null : { cap: arch.finalSoftcap, applied: false },
       maskedValue: MASKED,
       ropes: ropes.map((r, i) => ({
@@ -307,14 +309,36 @@ function functionCache(cache: CachePlan, width: number, context: number, form: "
   };
 }
 
-/** The vocabulary in parts of at most `largest` tokens, as equal as multiples of 64 allow. */
-export function headParts(vocab: number, largest: number): { output: string; from: number; to: number }[] {
-  const parts = Math.ceil(vocab / largest);
-  if (parts === 1) return [{ output: "logits", from: 0, to: vocab }];
-  const size = Math.min(largest, roundUp(Math.ceil(vocab / parts), 64));
-  return Array.from({ length: Math.ceil(vocab / size) }, (_, i) => ({
-    output: `logits_${i}`,
-    from: i * size,
-    to: Math.min(vocab, (i + 1) * size),
-  }));
+/**
+ * The vocabulary in parts of at most `largest` tokens, as equal as multiples of 64 allow. `together` rows of the head share a
+ * table, and no part ends inside some of them, unless they are more than a part holds: then a part has some of one table's.
+ */
+export function headParts(
+  vocab: number,
+  largest: number,
+  together = 1,
+): { output: string; from: number; to: number }[] {
+  if (vocab <= largest) return [{ output: "logits", from: 0, to: vocab }];
+  const starts = together > largest ? startsWithin(vocab, together, largest) : startsOf(vocab, largest, together);
+  return starts.map((from, i) => ({ output: `logits_${i}`, from, to: starts[i + 1] ?? vocab }));
+}
+
+/** Where the equal parts of `count` rows begin. */
+function startsOf(count: number, largest: number, together: number): number[] {
+  const both = leastCommonMultiple(64, together);
+  const step = both <= largest ? both : together;
+  const most = Math.floor(largest / step) * step;
+  const size = Math.min(most, roundUp(Math.ceil(count / Math.ceil(count / most)), step));
+  return Array.from({ length: Math.ceil(count / size) }, (_, i) => i * size);
+}
+
+const startsWithin = (vocab: number, together: number, largest: number): number[] =>
+  Array.from({ length: Math.ceil(vocab / together) }, (_, i) => i * together).flatMap((first) =>
+    startsOf(Math.min(together, vocab - first), largest, 1).map((start) => first + start),
+  );
+
+function leastCommonMultiple(a: number, b: number): number {
+  let [x, y] = [a, b];
+  while (y > 0) [x, y] = [y, x % y];
+  return (a / x) * b;
 }

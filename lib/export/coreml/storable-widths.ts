@@ -1,0 +1,9 @@
+/** @file Widths that a target stores as they are; others would be written as something larger (`target-weights.ts`). */
+import type { Width } from "../../compress/quantize/width.ts";
+import { bitsOf } from "../../compress/quantize/width.ts";
+import type { Target } from "../../formats/coreml/targets.ts";
+
+export function isStorable(width: Width, target: Target): boolean {
+  if (width.startsWith("palette")) return target.paletteBits.includes(bitsOf(width));
+  return width !== "affine4" || target.fileDTypes.includes("int4");
+}
