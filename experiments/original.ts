@@ -16,6 +16,7 @@ import type { TokenSequence } from "../lib/eval/sequences.ts";
 import { summarizeLosses } from "../lib/eval/summary.ts";
 import type { ExperimentContext, Headline } from "./definition.ts";
 import type { OpenModel } from "./models.ts";
+import { requireSameTokens } from "./same-tokens.ts";
 
 /** A text to measure on, under a name. */
 export interface MeasuredText {
@@ -38,7 +39,7 @@ const placeKey = (hash: string): string => `the folder of model ${hash}`;
 
 /**
  * What a model made from `parent` is to be judged by. `given` is what a person named; `known` are models that are open anyway.
- * Throws `input/invalid` when `given` is another model than the one that `parent` says it was made from.
+ * Throws `input/invalid` when `given` is another model than the one that `parent` says it was made from, or has other tokens.
  */
 export async function originalOf(
   parent: OpenModel,
@@ -54,6 +55,7 @@ export async function originalOf(
       { hint: "Give the model that it was made from, or leave --original out." },
     );
   }
+  if (given) requireSameTokens(given, parent);
   const hash = recorded?.hash ?? given?.hash ?? parent.hash;
   const open = [parent, ...(given ? [given] : []), ...(options.known ?? [])].find((m) => m.hash === hash);
   const found = open ?? (await remembered(hash, context));

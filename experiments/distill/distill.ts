@@ -33,6 +33,7 @@ import type { CheckContext, Maker, MakerContext, OutputFolder } from "../definit
 import { type OpenModel, readText } from "../models.ts";
 import { originalOf, originRecordFor } from "../original.ts";
 import { outputConfig } from "../output.ts";
+import { requireSameTokens } from "../same-tokens.ts";
 import { bosConfig } from "../text.ts";
 
 export const distillConfig = z.object({
@@ -145,6 +146,7 @@ async function requireOneVocabulary(config: DistillConfig, { modelShape }: Check
 async function train(config: DistillConfig, context: MakerContext, folder: OutputFolder): Promise<DistillSummary> {
   const teacher = await context.models.open(config.model);
   const origin = await context.models.open(config.student);
+  requireSameTokens(teacher, origin);
   if (!folder.replace && (await stat(folder.path).catch(() => null))) {
     throw new EspalierError("store/exists", `${folder.path} exists already`, {
       hint: "Choose another --out, or say --replace.",

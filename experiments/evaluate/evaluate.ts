@@ -19,6 +19,7 @@ import type { BosRule } from "../../lib/eval/text-codec.ts";
 import { utf8Text } from "../../lib/files/utf8-text.ts";
 import type { CheckContext, ExperimentContext, Measurement, Unit } from "../definition.ts";
 import type { ModelFiles } from "../models.ts";
+import { requireSameTokens } from "../same-tokens.ts";
 import { shardName, shards, textConfig, textSequences } from "../text.ts";
 
 export const evaluateConfig = z.object({
@@ -98,6 +99,7 @@ export const evaluate: Measurement<
   async plan(config, context) {
     const model = await context.models.files(config.model);
     const base = config.base === undefined ? null : await context.models.files(config.base);
+    if (base) requireSameTokens(model, base);
     const unitsFor = (part: "text" | "tasks", sequences: TokenSequence[], size: number): EvaluateUnit[] =>
       shards(sequences, size).map((shard) => ({
         key: `${model.hash} ${part} base ${part === "text" && base ? base.hash : "none"} ${shardName(shard.sequences)}`,

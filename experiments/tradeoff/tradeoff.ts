@@ -12,6 +12,7 @@ import { paretoFront } from "../../lib/stats/pareto.ts";
 import { type Interval, wilsonInterval } from "../../lib/stats/proportion.ts";
 import { type Measurement, runExperiment, type Unit } from "../definition.ts";
 import { type EvaluateSummary, evaluate, requireSameVocabulary } from "../evaluate/evaluate.ts";
+import { requireSameTokens } from "../same-tokens.ts";
 import { textConfig } from "../text.ts";
 import { type MadeOf, made, madeOf, type PairedLosses, pairedLosses, shippedForms, storedSize } from "./made-of.ts";
 
@@ -105,14 +106,16 @@ export const tradeoff: Measurement<
     for (const model of config.models) await requireSameVocabulary(model, config.base, context);
   },
 
-  plan: async (config, context) =>
-    Promise.all(
-      [config.base, ...config.models].map(async (model) => ({
-        key: `${(await context.models.files(model)).hash} beside ${(await context.models.files(config.base)).hash}`,
-        label: `size of ${model}`,
-        model,
-      })),
-    ),
+  async plan(config, context) {
+    const base = await context.models.files(config.base);
+    return Promise.all(
+      [config.base, ...config.models].map(async (model) => {
+        const files = await context.models.files(model);
+        requireSameTokens(files, base);
+        return { key: `${files.hash} beside ${base.hash}`, label: `size of ${model}`, model };
+      }),
+    );
+  },
 
   async run(unit, config, context) {
     const { checkpoint } = await context.models.files(unit.model);

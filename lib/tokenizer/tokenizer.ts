@@ -18,6 +18,8 @@ import { surfacesOf } from "./surfaces.ts";
 
 export interface Tokenizer extends TextCodec {
   readonly vocabSize: number;
+  /** Ids by token, added ones among them. */
+  vocabulary(): ReadonlyMap<string, number>;
   readonly eosIds: readonly number[];
   idOf(token: string): number | null;
   /** Special tokens are left out. Throws `input/token-range`. */
@@ -125,6 +127,7 @@ export function tokenizerOf(contents: TokenizerContents, where: string): Tokeniz
     startId: bosId ?? eosIds[0] ?? null,
     eosIds,
     vocabSize,
+    vocabulary: () => library.get_vocab(),
     idOf,
     addedTokens(rule) {
       return addedTokensUnder(rule, around, bosId, textOf, where);
