@@ -55,3 +55,15 @@ export function bytePairSplit(name: string): BytePairSplit {
     },
   );
 }
+
+/** The name of a way to cut words, `gpt2` standing for GPT-2's pattern; null where none is known. Composition is not asked about. */
+export function bytePairName(patterns: readonly string[], ignoreMerges: boolean): string | null {
+  const wanted = patterns.map((p) => (p === "gpt2" ? GPT2 : p));
+  const found = Object.entries(splits).find(
+    ([, s]) =>
+      s.ignoreMerges === ignoreMerges &&
+      s.patterns.length === wanted.length &&
+      s.patterns.every((p, i) => p === wanted[i]),
+  );
+  return found?.[0] ?? null;
+}

@@ -20,6 +20,7 @@ node --import tsx test/oracles/starter-vectors.ts > "$venv/starter-vectors.json"
 "$venv/bin/python" test/oracles/check_starter.py experiments/starter/model "$venv/starter-vectors.json"
 echo "-- gguf: a tensor of every type"
 "$venv/bin/python" test/oracles/make_gguf.py compare test/golden/gguf
+"$venv/bin/python" test/oracles/make_gguf_codes.py compare test/golden/gguf
 echo "-- torch: GPTQ of a small matrix"
 "$venv/bin/python" test/oracles/gptq_golden.py compare test/golden/gptq/golden.json
 echo "-- coremltools: its own packages, made anew"

@@ -1,8 +1,11 @@
 /**
  * @file What a GGUF architecture is: how its metadata become a Hugging Face config, and its tensors those of a decoder.
  */
-import type { GlobalTensor, LayerTensor } from "../../decoder/architecture.ts";
+import type { DecoderArchitecture, GlobalTensor, LayerArchitecture, LayerTensor } from "../../decoder/architecture.ts";
+import type { WeightEntry } from "../../decoder/weights.ts";
+import { invariant } from "../../errors.ts";
 import type { GgufFile } from "../../formats/gguf/gguf.ts";
+import type { GgufKey } from "../../formats/gguf/write.ts";
 
 export interface GgufFamily {
   /** `general.architecture`. */
@@ -17,6 +20,46 @@ export interface GgufFamily {
   readonly normsPlusOne: boolean;
   /** Tensors that only the config speaks for. */
   readonly configTensors: readonly string[];
+  /** Families of `lib/decoder/families` that it holds. */
+  readonly families: readonly string[];
+  /** The way back of `config`: keys without the architecture's name in front. Throws `export/unsupported` for what it cannot say. */
+  keys(arch: DecoderArchitecture, config: Readonly<Record<string, unknown>>): GgufKey[];
+  /** What llama.cpp multiplies q · k by, whatever the model does. */
+  attentionScale(arch: DecoderArchitecture, layer: LayerArchitecture): number;
+  /** Values of `configTensors`, where there are any to write. */
+  tensors?(arch: DecoderArchitecture, config: Readonly<Record<string, unknown>>): ReadonlyMap<string, Float32Array>;
+}
+
+/** The tensor that holds a weight. */
+export function ggufName(family: GgufFamily, { role, layer }: WeightEntry): string {
+  const bare = family.names[role];
+  invariant(bare !== undefined, `${family.architecture} has no name for ${role}`);
+  return `${layer === null ? "" : `blk.${layer}.`}${bare}.weight`;
+}
+
+const norms: ReadonlySet<string> = new Set<LayerTensor | GlobalTensor>([
+  ...(["attentionNorm", "postAttentionNorm", "mlpNorm", "postMlpNorm", "queryNorm", "keyNorm", "finalNorm"] as const),
+]);
+
+/** What the file adds to the values of a weight: 1 to the norms of families that compute x · (1 + w). */
+export const ggufOffset = (family: GgufFamily, role: LayerTensor | GlobalTensor): 0 | 1 =>
+  family.normsPlusOne && norms.has(role) ? 1 : 0;
+
+/** The width of the heads whose rows lie in another order in the file; null where the order is that of Hugging Face. */
+export function turnedHeads(
+  family: GgufFamily,
+  arch: DecoderArchitecture,
+  { role, layer }: WeightEntry,
+): number | null {
+  const turns = family.neighboursTurn && layer !== null && (role === "query" || role === "key");
+  return turns ? (arch.layers[layer]?.headDim ?? null) : null;
+}
+
+/** Row of the file that holds row `row` of heads of width `headDim`: the halves of a head alternate. */
+export function turnedRow(row: number, headDim: number): number {
+  const half = headDim / 2;
+  const inHead = row % headDim;
+  return row - inHead + 2 * (inHead % half) + Math.floor(inHead / half);
 }
 
 export const commonNames = {

@@ -5,9 +5,12 @@
  * llama.cpp takes: every sixth layer sees everything, sliding layers turn with a base of 10 000 and are never stretched, and
  * scores are scaled by the width of a head, of 62 layers (27B) by hidden / heads.
  */
+
+import type { LayerArchitecture } from "../../decoder/architecture.ts";
 import { commonNames, type GgufFamily } from "./family.ts";
 import { MetadataFields } from "./metadata-fields.ts";
 import { layerCount, scalingOf, tokenKeys, vocabularySize } from "./shared-keys.ts";
+import { cannotSay, f32, linearKeys, oneFactor, sizeKeys, stretch, u32 } from "./shared-write.ts";
 
 const LAYERS_OF_27B = 62;
 
@@ -23,6 +26,35 @@ export const gemma3: GgufFamily = {
   neighboursTurn: false,
   normsPlusOne: true,
   configTensors: [],
+  families: ["gemma3_text"],
+  attentionScale: (arch, layer) =>
+    (arch.layers.length === LAYERS_OF_27B ? arch.hidden / layer.queryHeads : layer.headDim) ** -0.5,
+  keys(arch) {
+    const { layers, finalSoftcap } = arch;
+    const sliding = layers.find((l) => l.window !== null);
+    const full = layers.find((l) => l.window === null);
+    if (Math.abs(arch.embeddingScale - Math.sqrt(arch.hidden)) > 1e-6)
+      throw cannotSay("gemma3", `the embedding scale ${arch.embeddingScale}`);
+    const base = full ? baseOf(full) : 1_000_000;
+    const factor = full ? oneFactor(stretch(full, base)) : 1;
+    const slidingBase = sliding ? baseOf(sliding) : 10_000;
+    if (factor === null || (sliding && oneFactor(stretch(sliding, slidingBase)) !== 1))
+      throw cannotSay("gemma3", "a stretch of frequencies that differs by pair, or in sliding layers");
+    const odd = layers.findIndex(
+      (l) => l.attentionSoftcap !== null || l.activation !== "gelu_tanh" || (l.rope?.attentionFactor ?? 0) !== 1,
+    );
+    if (odd >= 0) throw cannotSay("gemma3", `the activation, cap or RoPE of layer ${odd}`);
+    return [
+      ...sizeKeys(arch),
+      f32("rope.freq_base", base),
+      f32("rope.freq_base_swa", slidingBase),
+      ...linearKeys(factor),
+      // Full attention everywhere is a window that holds every position.
+      u32("attention.sliding_window", sliding?.window ?? arch.maxPositions),
+      u32("attention.sliding_window_pattern", period(layers.map((l) => l.window !== null))),
+      ...(finalSoftcap === null ? [] : [f32("final_logit_softcapping", finalSoftcap)]),
+    ];
+  },
   async config(file) {
     const fields = new MetadataFields(file, "gemma3");
     const layers = layerCount(fields);
@@ -61,6 +93,20 @@ export const gemma3: GgufFamily = {
     };
   },
 };
+
+/** The base of plain or evenly stretched frequencies θ^(−2i/D) / f, from the quotients of neighbours. */
+function baseOf({ rope, headDim }: LayerArchitecture): number {
+  const [first = 1, second = 1] = rope?.inverseFrequencies ?? [];
+  return Number(((first / second) ** (headDim / 2)).toPrecision(9));
+}
+
+/** n when every n-th layer sees everything and the others slide. */
+function period(slides: readonly boolean[]): number {
+  const first = slides.indexOf(false);
+  const n = first < 0 ? slides.length + 1 : first + 1;
+  if (slides.every((s, i) => s === ((i + 1) % n !== 0))) return n;
+  throw cannotSay("gemma3", "sliding layers that follow no period");
+}
 
 function layerTypes(fields: MetadataFields, layers: number): string[] {
   const given = fields.value("attention.sliding_window_pattern") ?? 6;

@@ -7,10 +7,9 @@
  * `neighboursTurn`; norm weights are the file's less 1 where `normsPlusOne`.
  */
 import { createHash } from "node:crypto";
-import type { LayerTensor } from "../../decoder/architecture.ts";
 import { architectureOf } from "../../decoder/families/registry.ts";
 import { distinctRows, type WeightEntry, weightList } from "../../decoder/weights.ts";
-import { EspalierError, invariant } from "../../errors.ts";
+import { EspalierError } from "../../errors.ts";
 import { type GgufFile, openGguf } from "../../formats/gguf/gguf.ts";
 import type { GgufTensor } from "../../formats/gguf/header.ts";
 import { asBytes } from "../../formats/safetensors.ts";
@@ -18,11 +17,8 @@ import { elementCount, sameShape } from "../../mil/types.ts";
 import { type TokenizerFiles, tokenizerFilesFromGguf } from "../../tokenizer/gguf-tokenizer.ts";
 import type { Checkpoint, StoredWeight } from "../checkpoint.ts";
 import { checkSizes } from "../config-sizes.ts";
-import type { GgufFamily } from "./family.ts";
-import { gemma3 } from "./gemma3.ts";
-import { llama } from "./llama.ts";
-
-export const ggufFamilies: readonly GgufFamily[] = [llama, gemma3];
+import { type GgufFamily, ggufName, ggufOffset, turnedHeads, turnedRow } from "./family.ts";
+import { ggufFamilies } from "./registry.ts";
 
 /** Values read at once when a weight is copied without being held as a whole. */
 const COPIED_VALUES = 1 << 20;
@@ -66,13 +62,9 @@ interface Source {
   readonly tensor: GgufTensor;
   /** Rows of a head whose order differs; null for the order of the file. */
   readonly headDim: number | null;
-  /** Added to every value. */
-  readonly offset: 0 | -1;
+  /** Taken from every value. */
+  readonly offset: 0 | 1;
 }
-
-const normRoles: ReadonlySet<string> = new Set<LayerTensor | "finalNorm">([
-  ...(["attentionNorm", "postAttentionNorm", "mlpNorm", "postMlpNorm", "queryNorm", "keyNorm", "finalNorm"] as const),
-]);
 
 async function checkpointOf(file: GgufFile): Promise<Checkpoint> {
   const { path } = file;
@@ -84,9 +76,7 @@ async function checkpointOf(file: GgufFile): Promise<Checkpoint> {
   const sources = new Map<string, Source>();
   const used = new Set(family.configTensors);
   for (const entry of weightList(architecture)) {
-    const bare = family.names[entry.role];
-    invariant(bare !== undefined, `${family.architecture} has no name for ${entry.role}`);
-    const name = `${entry.layer === null ? "" : `blk.${entry.layer}.`}${bare}.weight`;
+    const name = ggufName(family, entry);
     const tensor = file.tensors.get(name);
     if (!tensor) {
       throw new EspalierError("model/missing-tensor", `the tensor ${name} is missing from ${path}`, {
@@ -99,10 +89,8 @@ async function checkpointOf(file: GgufFile): Promise<Checkpoint> {
         `${path}: ${name} is [${tensor.shape.join(", ")}], the metadata ask for [${entry.shape.join(", ")}]`,
       );
     }
-    const turns = family.neighboursTurn && (entry.role === "query" || entry.role === "key");
-    const headDim = turns && entry.layer !== null ? (architecture.layers[entry.layer]?.headDim ?? null) : null;
-    const offset = family.normsPlusOne && normRoles.has(entry.role) ? -1 : 0;
-    sources.set(entry.name, { entry, tensor, headDim, offset });
+    const headDim = turnedHeads(family, architecture, entry);
+    sources.set(entry.name, { entry, tensor, headDim, offset: ggufOffset(family, entry.role) });
     used.add(name);
   }
   const unused = [...file.tensors.keys()].find((name) => !used.has(name));
@@ -183,7 +171,7 @@ async function valuesOf(file: GgufFile, source: Source, from: number, to: number
   const { tensor, headDim, offset, entry } = source;
   if (headDim !== null) return reordered(file, source, headDim, from, to);
   const values = await file.readFloat32(tensor.name, entry.shape.length > 1 ? { from, to } : undefined);
-  if (offset !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + offset;
+  if (offset !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) - offset;
   return values;
 }
 
@@ -200,10 +188,8 @@ async function reordered(
   const last = Math.ceil(to / headDim) * headDim;
   const stored = await file.readFloat32(tensor.name, { from: first, to: last });
   const out = new Float32Array((to - from) * columns);
-  const half = headDim / 2;
   for (let row = from; row < to; row++) {
-    const inHead = row % headDim;
-    const at = row - inHead + 2 * (inHead % half) + Math.floor(inHead / half) - first;
+    const at = turnedRow(row, headDim) - first;
     out.set(stored.subarray(at * columns, (at + 1) * columns), (row - from) * columns);
   }
   return out;

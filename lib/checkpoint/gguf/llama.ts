@@ -11,6 +11,17 @@ import type { GgufFile } from "../../formats/gguf/gguf.ts";
 import { commonNames, type GgufFamily } from "./family.ts";
 import { MetadataFields } from "./metadata-fields.ts";
 import { layerCount, scalingOf, tokenKeys, vocabularySize } from "./shared-keys.ts";
+import {
+  f32,
+  linearKeys,
+  oneFactor,
+  plainAttention,
+  ropeBase,
+  sizeKeys,
+  stretch,
+  u32,
+  uniformLayer,
+} from "./shared-write.ts";
 
 const FREQUENCIES = "rope_freqs.weight";
 
@@ -20,6 +31,24 @@ export const llama: GgufFamily = {
   neighboursTurn: true,
   normsPlusOne: false,
   configTensors: [FREQUENCIES],
+  families: ["llama"],
+  attentionScale: (_arch, layer) => layer.headDim ** -0.5,
+  keys(arch, config) {
+    plainAttention("llama", arch);
+    const { headDim } = uniformLayer(arch);
+    const base = ropeBase(config);
+    const factor = oneFactor(stretch(uniformLayer(arch), base));
+    return [
+      ...sizeKeys(arch),
+      u32("rope.dimension_count", headDim),
+      f32("rope.freq_base", base),
+      ...linearKeys(factor ?? 1),
+    ];
+  },
+  tensors(arch, config) {
+    const factors = stretch(uniformLayer(arch), ropeBase(config));
+    return new Map(oneFactor(factors) === null ? [[FREQUENCIES, Float32Array.from(factors)]] : []);
+  },
   async config(file) {
     const fields = new MetadataFields(file, "llama");
     fields.refuse("expert_count", "this is a mixture of experts");

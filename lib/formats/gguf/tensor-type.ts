@@ -66,3 +66,9 @@ const names: Readonly<Record<number, string>> = {
 export const typeName = (code: number): string => names[code] ?? `type ${code}`;
 
 export const isTensorType = (name: string): name is GgufTensorType => Object.hasOwn(blockSizes, name);
+
+/** The number of a type in the file. */
+export function typeCode(type: GgufTensorType): number {
+  const found = Object.entries(names).find(([, name]) => name === type);
+  return Number(found?.[0]);
+}

@@ -1,0 +1,7 @@
+/** @file Every GGUF architecture that is read and written. */
+import type { GgufFamily } from "./family.ts";
+import { gemma3 } from "./gemma3.ts";
+import { llama } from "./llama.ts";
+import { qwen3 } from "./qwen3.ts";
+
+export const ggufFamilies: readonly GgufFamily[] = [llama, qwen3, gemma3];

@@ -1,0 +1,257 @@
+/**
+ * @file A model as a GGUF file: which type holds each weight, the metadata, and the data, some rows at a time.
+ *
+ * Codes that a type has a place for go over as they are: symmetric int4 and int8 whose scales cover blocks of 32 become Q4_0 and
+ * Q8_0, w = d q. Everything else is quantized from its decoded values to the type that is asked for. A row whose length is no
+ * multiple of 32 has no blocks and stays F16. Vectors are F32. Of families that norm their queries the scale of attention may
+ * be another than llama.cpp's: the quotient goes into the gain of that norm.
+ *
+ * Reference: `convert_hf_to_gguf.py` of ggml-org/llama.cpp for names and orders. Left out: experts, biases, K types.
+ */
+import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
+import { storedFloat } from "../../checkpoint/checkpoint.ts";
+import { type GgufFamily, ggufName, ggufOffset, turnedHeads, turnedRow } from "../../checkpoint/gguf/family.ts";
+import { ggufFamilies } from "../../checkpoint/gguf/registry.ts";
+import type { DecoderArchitecture } from "../../decoder/architecture.ts";
+import { type WeightEntry, weightList } from "../../decoder/weights.ts";
+import { EspalierError, invariant } from "../../errors.ts";
+import { codesToBlocks, encode, isBlockType, type WrittenType } from "../../formats/gguf/quantize.ts";
+import { type GgufKey, type GgufTensorToWrite, tensorBytes } from "../../formats/gguf/write.ts";
+import { elementCount } from "../../mil/types.ts";
+import { decodeWeight } from "../../weights/decode.ts";
+import type { AffineWeight, WeightForm } from "../../weights/weight.ts";
+import { evenWidths, type Places, placesOf } from "./even-widths.ts";
+
+/** Values in memory at once of a matrix that is read by rows. */
+const PIECE_ELEMENTS = 1 << 20;
+
+export interface PlannedTensor extends GgufTensorToWrite {
+  readonly type: WrittenType;
+  readonly sizeBytes: number;
+  /** The weight, by flat name; null for a tensor of the metadata's. */
+  readonly weight: string | null;
+  /**
+   * `kept`: the very codes or numbers of the model; `rounded`: floats to a shorter float; `quantized`: decoded values to another type.
+   */
+  readonly fidelity: "kept" | "rounded" | "quantized";
+}
+
+export interface GgufModel {
+  /** general.architecture */
+  readonly architecture: string;
+  /** As the file has it, with even widths. */
+  readonly even: DecoderArchitecture;
+  /** Without the tokenizer's. */
+  readonly keys: readonly GgufKey[];
+  readonly tensors: readonly PlannedTensor[];
+  /** Weights that were added as zeros. */
+  readonly paddedWeights: number;
+}
+
+/** The GGUF architecture that holds this model. Throws `export/unsupported`. */
+export function ggufFamilyOf(arch: DecoderArchitecture): GgufFamily {
+  const family = ggufFamilies.find((f) => f.families.includes(arch.family));
+  if (family) return family;
+  throw new EspalierError("export/unsupported", `models of the family ${arch.family} are not written as GGUF`, {
+    hint: `Written are ${ggufFamilies.flatMap((f) => f.families).join(", ")}.`,
+  });
+}
+
+/** `type`: what holds weights whose codes no type has a place for; null: floats as the checkpoint stores them, codes as Q8_0. */
+export function ggufModel(checkpoint: Checkpoint, type: WrittenType | null, name: string): GgufModel {
+  const { architecture, config } = checkpoint;
+  const family = ggufFamilyOf(architecture);
+  const even = evenWidths(architecture);
+  const inFamily = family.keys(even, config).map((k) => ({ ...k, key: `${family.architecture}.${k.key}` }));
+  const keys: GgufKey[] = [
+    { key: "general.architecture", type: "string", value: family.architecture },
+    { key: "general.type", type: "string", value: "model" },
+    { key: "general.name", type: "string", value: name },
+    { key: "general.quantization_version", type: "u32", value: 2 },
+    ...inFamily,
+  ];
+  const factors = [...(family.tensors?.(even, config) ?? [])].map(
+    ([tensor, values]): PlannedTensor => ({
+      name: tensor,
+      type: "F32",
+      shape: [values.length],
+      sizeBytes: 4 * values.length,
+      weight: null,
+      fidelity: "kept",
+      async *bytes() {
+        yield encode("F32", values);
+      },
+    }),
+  );
+  const evenShapes = new Map(weightList(even).map((e) => [e.name, e.shape]));
+  const tensors = weightList(architecture).map((entry) =>
+    plannedTensor(checkpoint, family, even, entry, evenShapes.get(entry.name) ?? [], type),
+  );
+  const paddedWeights = weightList(even).reduce((n, e) => n + elementCount(e.shape), 0);
+  const weights = weightList(architecture).reduce((n, e) => n + elementCount(e.shape), 0);
+  return {
+    architecture: family.architecture,
+    even,
+    keys,
+    tensors: [...factors, ...tensors],
+    paddedWeights: paddedWeights - weights,
+  };
+}
+
+function plannedTensor(
+  checkpoint: Checkpoint,
+  family: GgufFamily,
+  even: DecoderArchitecture,
+  entry: WeightEntry,
+  shape: readonly number[],
+  wanted: WrittenType | null,
+): PlannedTensor {
+  const name = ggufName(family, entry);
+  const places = turned(
+    placesOf(checkpoint.architecture, even, entry),
+    turnedHeads(family, even, entry),
+    shape[0] ?? 1,
+  );
+  const source: Source = { checkpoint, entry, shape, places };
+  const chosen = shape.length === 1 ? vector(source, family) : matrix(source, wanted);
+  const of = { name, type: chosen.type, shape };
+  return { ...of, sizeBytes: tensorBytes(of), weight: entry.name, fidelity: chosen.fidelity, bytes: chosen.bytes };
+}
+
+interface Source {
+  readonly checkpoint: Checkpoint;
+  readonly entry: WeightEntry;
+  /** In the file. */
+  readonly shape: readonly number[];
+  readonly places: Places;
+}
+type Chosen = Pick<PlannedTensor, "type" | "fidelity" | "bytes">;
+
+function turned(places: Places, headDim: number | null, count: number): Places {
+  if (headDim === null) return places;
+  const rows = new Int32Array(count);
+  for (let row = 0; row < count; row++) rows[turnedRow(row, headDim)] = places.rows ? (places.rows[row] ?? -1) : row;
+  return { ...places, rows };
+}
+
+function vector({ checkpoint, entry }: Source, family: GgufFamily): Chosen {
+  const { role, layer } = entry;
+  const arch = checkpoint.architecture;
+  const offset = ggufOffset(family, role);
+  const own = layer === null ? undefined : arch.layers[layer];
+  const gain = own && role === "queryNorm" ? own.attentionScale / family.attentionScale(arch, own) : 1;
+  return {
+    type: "F32",
+    fidelity: "kept",
+    async *bytes() {
+      const values = decodeWeight(await checkpoint.weight(entry.name));
+      yield encode("F32", offset === 0 && gain === 1 ? values : values.map((v) => (v + offset) * gain));
+    },
+  };
+}
+
+function matrix(source: Source, wanted: WrittenType | null): Chosen {
+  const { checkpoint, entry, shape } = source;
+  const form = checkpoint.form(entry.name);
+  const blocksFit = (shape[1] ?? 1) % 32 === 0;
+  const kept = blocksFit ? codesOf(source, form) : null;
+  if (kept) return kept;
+  const stored =
+    form.kind === "dense"
+      ? ({ f32: "F16", f16: "F16", bf16: "BF16" } as const)[storedFloat(checkpoint.stored(entry.name))]
+      : "Q8_0";
+  const asked = wanted ?? stored;
+  const type = isBlockType(asked) && !blocksFit ? "F16" : asked;
+  const isKept =
+    form.kind === "dense" && (type === "F32" || (wanted === null && checkpoint.stored(entry.name).type === type));
+  return {
+    type,
+    fidelity: isKept ? "kept" : isBlockType(type) ? "quantized" : "rounded",
+    async *bytes() {
+      for await (const values of pieces(source)) yield encode(type, values);
+    },
+  };
+}
+
+/** Symmetric codes with scales over blocks of 32, in the file's order; null where the weight has none. */
+function codesOf(source: Source, form: WeightForm): Chosen | null {
+  const { checkpoint, entry, shape, places } = source;
+  if (form.kind !== "affine" || form.offsets) return null;
+  const [rows = 1, columns = 1] = form.shape;
+  const [scaleRows = 1, scaleColumns = 1] = form.scaleShape;
+  const [rowStep, columnStep] = [rows / scaleRows, columns / scaleColumns];
+  if (!oneScaleABlock(places.columns, columns, columnStep)) return null;
+  const type = form.bits === 4 ? "Q4_0" : "Q8_0";
+  return {
+    type,
+    fidelity: "kept",
+    async *bytes() {
+      const weight = await checkpoint.weight(entry.name);
+      invariant(weight.kind === "affine", `${entry.name} was affine and is ${weight.kind}`);
+      const width = shape[1] ?? 1;
+      for (let row = 0; row < (shape[0] ?? 1); row++) {
+        const from = places.rows ? (places.rows[row] ?? -1) : row;
+        const codes = new Int8Array(width);
+        const scales = new Float32Array(width / 32);
+        if (from >= 0) fillRow(weight, places.columns, from, rowStep, columnStep, codes, scales);
+        yield codesToBlocks(type, codes, scales);
+      }
+    },
+  };
+}
+
+function fillRow(
+  { codes, scales, shape, scaleShape }: AffineWeight,
+  columns: Int32Array | null,
+  row: number,
+  rowStep: number,
+  columnStep: number,
+  outCodes: Int8Array,
+  outScales: Float32Array,
+): void {
+  const [width, perRow] = [shape[1] ?? 1, scaleShape[1] ?? 1];
+  for (let c = 0; c < outCodes.length; c++) {
+    const from = columns ? (columns[c] ?? -1) : c;
+    if (from < 0) continue;
+    outCodes[c] = codes[row * width + from] ?? 0;
+    outScales[Math.floor(c / 32)] = scales[Math.floor(row / rowStep) * perRow + Math.floor(from / columnStep)] ?? 0;
+  }
+}
+
+/** Whether the columns of every block of 32 in the file have one scale in the weight. */
+function oneScaleABlock(columns: Int32Array | null, width: number, columnStep: number): boolean {
+  if (!columns) return columnStep % 32 === 0 || columnStep === width;
+  for (let block = 0; block < columns.length; block += 32) {
+    const groups = new Set<number>();
+    for (const from of columns.subarray(block, block + 32)) if (from >= 0) groups.add(Math.floor(from / columnStep));
+    if (groups.size > 1) return false;
+  }
+  return true;
+}
+
+/** The decoded values in the file's order, whole rows at a time. */
+async function* pieces({ checkpoint, entry, shape, places }: Source): AsyncGenerator<Float32Array> {
+  const [count = 1, width = 1] = shape;
+  const step = Math.max(1, Math.floor(PIECE_ELEMENTS / width));
+  const { rows, columns } = places;
+  const form = checkpoint.form(entry.name);
+  if (form.kind === "dense" && !rows && !columns) {
+    for (let from = 0; from < count; from += step)
+      yield checkpoint.rows(entry.name, from, Math.min(count, from + step));
+    return;
+  }
+  const values = decodeWeight(await checkpoint.weight(entry.name));
+  const sourceWidth = entry.shape[1] ?? 1;
+  for (let from = 0; from < count; from += step) {
+    const to = Math.min(count, from + step);
+    const out = new Float32Array((to - from) * width);
+    for (let row = from; row < to; row++) {
+      const source = rows ? (rows[row] ?? -1) : row;
+      if (source < 0) continue;
+      const line = values.subarray(source * sourceWidth, (source + 1) * sourceWidth);
+      if (!columns) out.set(line, (row - from) * width);
+      else for (let c = 0; c < width; c++) out[(row - from) * width + c] = line[columns[c] ?? -1] ?? 0;
+    }
+    yield out;
+  }
+}
