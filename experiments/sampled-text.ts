@@ -9,14 +9,14 @@ import type { ExperimentContext } from "./definition.ts";
 import type { OpenModel } from "./models.ts";
 import { onceFor } from "./statistics.ts";
 
-const COUNT = 32;
+const COUNT = 64;
 const LENGTH = 192;
 const SEED = 0;
 
 const stored = z.array(z.array(z.number().int().nonnegative()).min(2)).min(1);
 const utf8 = new TextEncoder();
 
-/** 32 texts of 192 tokens, fewer where the model's context is shorter. */
+/** 64 texts of 192 tokens, fewer where the model's context is shorter. */
 export function sampledText(
   model: OpenModel,
   context: ExperimentContext,

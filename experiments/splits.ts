@@ -43,12 +43,12 @@ export interface CalibrationText {
 }
 
 /** Enough for a KL within a few per cent, and seconds of work on a small model. */
-const TOKENS = 8192;
+const TOKENS = 12_288;
 /** Short sequences are many for their tokens, which makes the standard error of a mean over them honest. */
 const CONTEXT = 256;
 
 /**
- * The text of a config in two parts; without a limit its first 8192 tokens serve. Without a text, what `model` writes itself.
+ * The text of a config in two parts; without a limit its first 12288 tokens serve. Without a text, what `model` writes itself.
  * `onShare` is called while it writes.
  */
 export async function calibrationText(

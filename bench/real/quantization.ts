@@ -19,6 +19,7 @@ import { type Granularity, granularityFor } from "../../lib/compress/quantize/gr
 import { quantizeLayerByLayer } from "../../lib/compress/quantize/layer-by-layer.ts";
 import { type QuantizationRecipe, widthOf } from "../../lib/compress/quantize/recipe.ts";
 import { inTurns } from "../../lib/compress/quantize/steps.ts";
+import { tune } from "../../lib/compress/quantize/tune.ts";
 import { storeSteps } from "../../lib/compress/quantize/width.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import type { Stream } from "../../lib/decoder/stream.ts";
@@ -66,6 +67,9 @@ const { values } = parseArgs({
     windows: { type: "string", default: "16" },
     calibration: { type: "string", default: "8" },
     peers: { type: "string" },
+    tune: { type: "string" },
+    rate: { type: "string" },
+    passes: { type: "string" },
   },
 });
 if (values.model === undefined || values.text === undefined) throw new Error("--model and --text are needed");
@@ -148,7 +152,19 @@ async function storeAll({ recipe, layout, calibrated }: Scheme): Promise<Map<str
 
 async function outcomeOf(name: string, scheme: Scheme): Promise<Outcome> {
   const started = cpuSeconds();
-  const stored = await storeAll(scheme);
+  let stored = await storeAll(scheme);
+  const measureStored = async () => {
+    const tensors = new Map(model.weights.tensors);
+    for (const { name: tensor, shape } of weightList(model.weights.arch)) { const w = stored.get(tensor); if (w) tensors.set(tensor, f32(shape, decodeWeight(w))); }
+    return measure(new DecoderRunner(engine, { ...model.weights, tensors }, model.runner.programs));
+  };
+  if (values.tune) {
+    const a = await measureStored();
+    console.error("before tuning", Math.exp(a.nll - baseNll), a.kl, cpuSeconds() - started);
+    const count = Number(values.tune);
+    const sequences = windowsOf(text.slice(0, count * CHARACTERS)).slice(0, count);
+    stored = await tune(engine, model.weights, stored, model.runner, sequences, { peakRate: Number(values.rate ?? 1e-3), passes: Number(values.passes ?? 1), onProgress: (d, t, kl) => console.error(d, t, kl, cpuSeconds() - started) });
+  }
   const seconds = cpuSeconds() - started;
   const tensors = new Map(model.weights.tensors);
   let [sizeBytes, elements] = [0, 0];

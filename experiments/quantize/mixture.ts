@@ -5,8 +5,8 @@
  *   2. KL of a few whole parts stored at one probe width: bands of layers, roles (all `down`), the embedding
  *   3. k(t): the cost of each tensor at the probe width, the table nearest to e with these sums (`margins.ts`);
  *      at other widths k(t) · e(t, w) / e(t, probe)
- *   4. for a limit: the mixture of the Lagrangian curve that is predicted to reach it is measured whole, the prediction is
- *      corrected by what was found, and so on until the limit is met closely or nothing smaller is left
+ *   4. for a limit: the mixture of the Lagrangian curve that is predicted to reach it is stored as it would be written and measured
+ *      whole, the prediction is corrected by what was found, and so on until the limit is met closely or nothing smaller is left
  *
  * Sensitivities and trials are measured on the calibrating part of the text; what is reported is measured elsewhere, on the part
  * held out. Every measurement is kept in the unit store, so that a search that was stopped goes on. Reference: HAWQ-V2 (Dong et
@@ -37,30 +37,40 @@ import type { OpenModel } from "../models.ts";
 import type { Phases } from "../phases.ts";
 import { shardName } from "../text.ts";
 
-/** Storing a whole model once, as tokens of a forward pass that take as long; and estimating its errors. */
-export const STORING_TOKENS = 6600;
+/** Estimating the errors of all matrices, as tokens of a forward pass that take as long. */
 const ERRORS_TOKENS = 2500;
+/** Storing every matrix to its nearest codes once. */
+const PROBE_STORING_TOKENS = 6600;
 /** Tokens whose divergence decides how much a part matters. */
 const PROBE_TOKENS = 576;
 const BANDS = 16;
-const MOST_TRIALS = 6;
+const MOST_TRIALS = 4;
 /** A mixture this near below the limit is near enough. */
-const NEAR = 0.88;
+const NEAR = 0.8;
+/** Divergence with nearest codes over that of a model stored with care, until a trial says better. */
+const GAIN = 2;
 
 export interface MixtureTask {
   readonly model: OpenModel;
   /** What divergence is measured from; usually the model itself. */
   readonly original: OpenModel;
+  /** What probes, and trials of the whole, are measured on; fitting takes `trialParts(…).fit` of it. */
   readonly calibrate: readonly TokenSequence[];
   readonly errorWeights: ReadonlyMap<string, ErrorWeights>;
   /** Names everything that decides how a tensor is stored, for keys. */
   readonly storedHow: string;
   readonly granularity: Granularity;
   readonly widths: readonly Width[];
-  /** Stores one matrix, from a cache where it can. */
+  /** Stores one matrix to its nearest codes, from a cache where it can. */
   store(entry: WeightEntry, width: Width): Promise<CompressedWeight>;
-  /** What is not among the choices: norms and tables of which only rows are read, as they will be written. */
-  readonly fixed: ReadonlyMap<string, CompressedWeight>;
+  /** Stores the whole model as it will be written; widths by the name of a matrix as a unit. */
+  storeWhole(
+    tensors: Readonly<Record<string, Width>>,
+    onShare: (share: number) => void,
+  ): Promise<ReadonlyMap<string, CompressedWeight>>;
+  /** What that costs, in tokens of a forward pass. */
+  readonly wholeTokens: number;
+  /** What is not among the choices: norms, and tables of which only rows are read. */
   readonly fixedBytes: number;
 }
 
@@ -77,6 +87,8 @@ export interface Mixture {
   readonly tensors: Readonly<Record<string, Width>>;
   readonly sizeBytes: number;
   readonly trials: readonly Trial[];
+  /** The whole as a trial stored it; absent where no trial was needed or its figure was known. */
+  readonly stored?: ReadonlyMap<string, CompressedWeight> | undefined;
 }
 
 /** Costs of every matrix at every width. */
@@ -86,9 +98,11 @@ export interface Sensitivities {
   readonly choices: readonly (readonly Choice[])[];
 }
 
-/** The part of the calibrating text that trials are measured on. */
-const trialSequences = (calibrate: readonly TokenSequence[]): TokenSequence[] =>
-  calibrate.length < 3 ? [...calibrate] : calibrate.filter((_, i) => i % 3 === 2);
+/** Of the calibrating text: what whole models are fitted to, and the third that trials of them are measured on. */
+export function trialParts(calibrate: readonly TokenSequence[]): { fit: TokenSequence[]; trial: TokenSequence[] } {
+  if (calibrate.length < 3) return { fit: [...calibrate], trial: [...calibrate] };
+  return { fit: calibrate.filter((_, i) => i % 3 !== 2), trial: calibrate.filter((_, i) => i % 3 === 2) };
+}
 
 /** The first sequences that have so many tokens. */
 function firstTokens(sequences: readonly TokenSequence[], tokens: number): TokenSequence[] {
@@ -113,20 +127,8 @@ const probesOf = (entries: readonly WeightEntry[], layers: number) => {
   return { bands, bandOf, roles, inLayers, outside: entries.filter((e) => e.layer === null) };
 };
 
-/** What the search will cost beside the storing of the result, in tokens of a forward pass. */
-export function searchTokens({
-  model,
-  calibrate,
-  widths,
-}: Pick<MixtureTask, "model" | "calibrate" | "widths">): number {
-  const { arch } = model.weights;
-  const { bands, roles, outside } = probesOf(matrices(arch), arch.layers.length);
-  const probes = (bands.length + roles.length + outside.length + 1) * PROBE_TOKENS;
-  return ERRORS_TOKENS * (widths.length / 5) + STORING_TOKENS + probes + 4 * trialTokens(calibrate);
-}
-
-const trialTokens = (calibrate: readonly TokenSequence[]): number =>
-  tokensOf(trialSequences(calibrate)) + STORING_TOKENS / 4;
+const keyPrefix = ({ model, original, storedHow }: MixtureTask, { engine }: ExperimentContext): string =>
+  `mixture@2 ${engine.name} ${model.hash} from ${original.hash} ${storedHow}`;
 
 const numbers = z.record(z.string(), z.number());
 
@@ -156,7 +158,7 @@ export async function quickSensitivities(
   const { model, widths } = task;
   const { weights } = model;
   const entries = matrices(weights.arch);
-  const prefix = `mixture@1 ${context.engine.name} ${model.hash} from ${task.original.hash} ${task.storedHow}`;
+  const prefix = keyPrefix(task, context);
   const layoutOf = (e: WeightEntry): Granularity => granularityFor(e.shape, task.granularity).granularity;
 
   const onErrors = phases.part(ERRORS_TOKENS * (widths.length / 5));
@@ -183,12 +185,14 @@ export async function quickSensitivities(
   const sequences = firstTokens(task.calibrate, PROBE_TOKENS);
   const measured = new Measured(task, context, sequences, `${prefix} on ${shardName(sequences)}`);
   const { bands, bandOf, roles, inLayers, outside } = probesOf(entries, weights.arch.layers.length);
-  const onProbes = phases.part((bands.length + roles.length + outside.length + 1) * PROBE_TOKENS + STORING_TOKENS);
+  const onProbes = phases.part(
+    (bands.length + roles.length + outside.length + 1) * PROBE_TOKENS + PROBE_STORING_TOKENS,
+  );
   const total = bands.length + roles.length + outside.length;
   let done = 0;
   context.log?.(`measuring ${total} parts of the model at ${probe}, one at a time`);
   const costOf = async (part: readonly WeightEntry[]): Promise<number> => {
-    const kl = await measured.kl(new Map(part.map((e) => [e.name, probe])));
+    const kl = await measured.nearest(new Map(part.map((e) => [e.name, probe])));
     onProbes(++done / total);
     return kl;
   };
@@ -244,27 +248,26 @@ class Measured {
     this.prefix = prefix;
   }
 
-  /** Nats per token; `changed` by flat name, everything else as it is. */
-  async kl(
-    changed: ReadonlyMap<string, Width>,
-    fixed: ReadonlyMap<string, CompressedWeight> = new Map(),
-  ): Promise<number> {
-    const { model, original, store } = this.task;
-    const key = `${this.prefix} kl ${digest([[...changed], [...fixed.keys()]])}`;
-    return kept(this.context, key, z.number(), async () => {
-      const { signal } = this.context;
+  /** Nats per token, with `changed` by flat name at their nearest codes and everything else as it is. */
+  nearest(changed: ReadonlyMap<string, Width>): Promise<number> {
+    return this.kl(`nearest ${digest([...changed])}`, async () => {
+      const stored = new Map<string, CompressedWeight>();
+      for (const e of matrices(this.task.model.weights.arch)) {
+        const width = changed.get(e.name);
+        if (width) stored.set(e.name, await this.task.store(e, width));
+      }
+      return stored;
+    });
+  }
+
+  /** Nats per token of what `stored` gives; `name` says what that is. */
+  kl(name: string, stored: () => Promise<ReadonlyMap<string, CompressedWeight>>): Promise<number> {
+    const { model, original } = this.task;
+    return kept(this.context, `${this.prefix} kl ${name}`, z.number(), async () => {
+      const { signal, engine } = this.context;
       this.base ??= BesideBase.compute(original.runner, this.sequences, { signal });
       const base = await this.base;
-      const compressed = new Map(fixed);
-      for (const e of matrices(model.weights.arch)) {
-        const width = changed.get(e.name);
-        if (width) compressed.set(e.name, await store(e, width));
-      }
-      const runner = new DecoderRunner(
-        this.context.engine,
-        decodedWeights(model.weights, compressed),
-        model.runner.programs,
-      );
+      const runner = new DecoderRunner(engine, decodedWeights(model.weights, await stored()), model.runner.programs);
       const { kl } = summarizeLosses(await base.compare(runner, { signal }));
       return kl?.mean ?? Number.NaN;
     });
@@ -284,40 +287,47 @@ export async function smallestUnder(
 ): Promise<Mixture> {
   const { entries, widths, choices } = found;
   const curve = allocationCurve(choices);
-  const sequences = trialSequences(task.calibrate);
-  const prefix = `mixture@1 ${context.engine.name} ${task.model.hash} from ${task.original.hash} ${task.storedHow}`;
+  const sequences = trialParts(task.calibrate).trial;
+  const prefix = `${keyPrefix(task, context)} ${shardName(task.calibrate)}`;
   const measured = new Measured(task, context, sequences, `${prefix} on ${shardName(sequences)}`);
-  const widthsAt = (index: number): [string, Width][] =>
-    entries.map((e, u) => [e.name, widths[curve[index]?.choices[u] ?? 0] as Width]);
+  const tensorsAt = (index: number): Record<string, Width> =>
+    Object.fromEntries(entries.map((e, u) => [tensorUnit(e.name), widths[curve[index]?.choices[u] ?? 0] as Width]));
   const trials: Trial[] = [];
   // Indices into the curve, smallest mixture first; `under` meets the limit, `over` does not.
   let over = -1;
   let under = curve.length;
-  let aim = limit;
-  let best: number | null = null;
+  let aim = GAIN * limit;
+  let best: { index: number; stored: ReadonlyMap<string, CompressedWeight> | undefined } | null = null;
   while (trials.length < MOST_TRIALS && under - over > 1) {
     const wanted = curve.findIndex((p) => p.cost <= aim);
     const index = Math.min(under - 1, Math.max(over + 1, wanted < 0 ? curve.length - 1 : wanted));
     const point = curve[index];
     if (!point) break;
-    const onTrial = phases.part(trialTokens(task.calibrate));
-    const kl = await measured.kl(new Map(widthsAt(index)), task.fixed);
+    const tensors = tensorsAt(index);
+    const sizeBytes = point.sizeBytes + task.fixedBytes;
+    context.log?.(`trial ${trials.length + 1}: storing ${(sizeBytes / 1e6).toFixed(1)} MB`);
+    const onTrial = phases.part(task.wholeTokens + tokensOf(sequences));
+    let stored: ReadonlyMap<string, CompressedWeight> | undefined;
+    const kl = await measured.kl(`whole ${digest(tensors)}`, async () => {
+      stored = await task.storeWhole(tensors, (share) => onTrial(0.95 * share));
+      return stored;
+    });
     onTrial(1);
-    trials.push({ sizeBytes: point.sizeBytes + task.fixedBytes, predicted: point.cost, kl });
+    trials.push({ sizeBytes, predicted: point.cost, kl });
     context.log?.(
-      `trial ${trials.length}: ${((point.sizeBytes + task.fixedBytes) / 1e6).toFixed(1)} MB, KL ${kl.toPrecision(3)} (limit ${limit})`,
+      `trial ${trials.length}: ${(sizeBytes / 1e6).toFixed(1)} MB, KL ${kl.toPrecision(3)} (limit ${limit})`,
     );
     if (kl <= limit) {
       under = index;
-      best = index;
+      best = { index, stored };
       if (kl >= NEAR * limit) break;
     } else over = index;
     // The prediction is off by a factor that changes slowly along the curve.
-    aim = (0.95 * limit * point.cost) / kl;
+    aim = (0.92 * limit * point.cost) / kl;
   }
-  const chosen = curve[best ?? curve.length - 1];
-  const tensors = Object.fromEntries(widthsAt(best ?? curve.length - 1).map(([name, w]) => [tensorUnit(name), w]));
-  return { tensors, sizeBytes: (chosen?.sizeBytes ?? 0) + task.fixedBytes, trials };
+  const index = best?.index ?? curve.length - 1;
+  const sizeBytes = (curve[index]?.sizeBytes ?? 0) + task.fixedBytes;
+  return { tensors: tensorsAt(index), sizeBytes, trials, stored: best?.stored };
 }
 
 /** The mixture with the least predicted divergence in `budgetBytes`; null with what the smallest takes when none fits. */

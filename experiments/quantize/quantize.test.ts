@@ -302,7 +302,7 @@ test("without options: the smallest mixture under the limit, on text the model w
   );
   expect(summary.calibration).toMatch(/^calibrated on \d+ tokens that the model wrote itself$/);
   const { loss } = summary.origin;
-  expect(loss?.protocol).toMatch(/32 texts that model wrote itself/);
+  expect(loss?.protocol).toMatch(/64 texts that model wrote itself/);
   // The limit holds on the trial part; text that no choice was made on says the same within its error.
   const { trials } = summary.search ?? { trials: [] };
   const best = trials.filter((t) => t.kl <= 0.01).sort((a, b) => a.sizeBytes - b.sizeBytes)[0];

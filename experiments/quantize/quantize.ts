@@ -6,15 +6,14 @@ import type { OriginRecord } from "../../lib/checkpoint/origin.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { type Allocation, allocateWidths } from "../../lib/compress/allocate/allocation.ts";
 import type { Prediction } from "../../lib/compress/allocate/prediction.ts";
-import { storeCalibrated } from "../../lib/compress/quantize/calibrated.ts";
 import { granularityFor } from "../../lib/compress/quantize/granularity.ts";
-import { quantizeLayerByLayer } from "../../lib/compress/quantize/layer-by-layer.ts";
 import { quantizationRecipe, widthsOf } from "../../lib/compress/quantize/recipe.ts";
 import { bitsOf, type Width, widths } from "../../lib/compress/quantize/width.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { decodedWeights } from "../../lib/decoder/decoded-weights.ts";
 import { type DecoderWeights, weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError, invariant } from "../../lib/errors.ts";
+import { predictedTokens, type TokenSequence } from "../../lib/eval/sequences.ts";
 import { isStorable } from "../../lib/export/coreml/storable-widths.ts";
 import { targets } from "../../lib/formats/coreml/targets.ts";
 import { tensorUnit } from "../../lib/ids.ts";
@@ -32,19 +31,12 @@ import { sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
 import { columnsOf, granularityOf, storageConfig, storageOf, widthList } from "../sensitivity/tensor-sweep.ts";
 import { calibrationText } from "../splits.ts";
 import { errorWeightsOf } from "../statistics.ts";
-import { shardName, textConfig } from "../text.ts";
+import { textConfig } from "../text.ts";
 import { MatrixStore } from "./matrix-store.ts";
-import {
-  bestWithin,
-  type MixtureTask,
-  quickSensitivities,
-  STORING_TOKENS,
-  smallestUnder,
-  type Trial,
-} from "./mixture.ts";
+import { bestWithin, type MixtureTask, quickSensitivities, smallestUnder, type Trial, trialParts } from "./mixture.ts";
+import { methods, type Storing, storeRecipe, storingTokens } from "./store-recipe.ts";
 
 export const schemes = ["palette", "affine"] as const;
-export const methods = ["nearest", "gptq"] as const;
 
 const width = z.enum(widths);
 
@@ -108,8 +100,18 @@ export const quantizeConfig = z.object({
     .describe("Palette: a scale for every output channel, which the package multiplies the output by"),
   method: z
     .enum(methods)
-    .default("nearest")
-    .describe("nearest: every weight to its nearest code; gptq: errors made good by the weights still to come"),
+    .optional()
+    .describe(
+      "nearest: every weight to its nearest code, the default for fixed widths; gptq: the weights of a row make up for each other's errors, the default where widths are chosen",
+    ),
+  tune: z
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .describe(
+      "Passes over the calibrating text that tune tables, scales and norms until the model says what the original says [default: 1 where widths are chosen, else 0]",
+    ),
   ...textConfig,
   text: textConfig.text
     .optional()
@@ -148,6 +150,11 @@ export interface MixtureSearch {
   readonly maxKl: number | null;
   readonly trials: readonly Trial[];
 }
+
+/** Sensitivities of a mixture, as tokens of a forward pass that take as long. */
+const SEARCH_TOKENS = 25_000;
+
+const tokensOf = (sequences: readonly TokenSequence[]): number => sequences.reduce((n, s) => n + predictedTokens(s), 0);
 
 /** The width that scheme and bits say. Throws `input/invalid` when there is none. */
 function widthNamed(scheme: (typeof schemes)[number], bits: number): Width {
@@ -292,7 +299,7 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
   kind: "quantize",
   makes: "model",
   doing: "quantizing",
-  version: 3,
+  version: 4,
   title: "Fewer bits a weight",
   config: quantizeConfig,
 
@@ -307,47 +314,50 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
     if (budget) checkBudget(config, arch, budget.flag, budget.maxBytes);
     const measuredSweep = budget !== null && config.search === "measured";
     const isQuick = !measuredSweep && (budget !== null || chosenBy(config).widths.length === 0);
-    // Costs in tokens of a forward pass; a text of a usual size is counted on.
-    const usual = { calibrate: 5000, heldOut: 1800 };
-    const phases = new Phases(
-      (config.text === undefined ? 2 * 6144 : 0) +
-        (config.weighting === "none" ? 0 : 1.2 * usual.calibrate) +
-        (isQuick ? 30_000 : 0) +
-        STORING_TOKENS +
-        2 * usual.heldOut,
-      context.onShare,
-    );
     const original = await originalOf(model, context, { given: config.original });
-    const text = await calibrationText(
-      config,
-      original.model,
-      context,
-      config.text === undefined ? phases.part(2 * 6144) : undefined,
+    // A model that must write the text itself takes about a tenth of the whole for it.
+    const written = config.text === undefined ? 0.1 : 0;
+    const text = await calibrationText(config, original.model, context, (s) => context.onShare(written * s));
+    const how: Storing = {
+      method: config.method ?? (isQuick ? "gptq" : "nearest"),
+      tune: config.tune ?? (isQuick ? 1 : 0),
+      granularity: { ...granularityOf(config), ...(config.rowScales ? { rowScales: true } : {}) },
+      calibrate: isQuick && budget === null ? trialParts(text.calibrate).fit : text.calibrate,
+    };
+    // Costs in tokens of a forward pass.
+    const whole = storingTokens(how);
+    const moments = config.weighting === "none" ? 0 : 1.2 * tokensOf(how.calibrate);
+    const losses = 2 * tokensOf(text.heldOut.sequences);
+    const phases = new Phases(moments + (isQuick ? SEARCH_TOKENS + 2 * whole : whole) + losses, (s) =>
+      context.onShare(written + (1 - written) * s),
     );
-    const onWeights = phases.part(config.weighting === "none" ? 0 : 1.2 * usual.calibrate);
-    const errorWeights = await errorWeightsOf(config.weighting, model, text.calibrate, context, onWeights);
-    const wanted = { ...granularityOf(config), ...(config.rowScales ? { rowScales: true } : {}) };
-    const matrices = new MatrixStore(weights, wanted, errorWeights, context.signal);
+    const errorWeights = await errorWeightsOf(config.weighting, model, how.calibrate, context, phases.part(moments));
+    const matrices = new MatrixStore(weights, how.granularity, errorWeights, context.signal);
+    const store = (recipe: Readonly<Record<string, Width>>, onStored: (share: number) => void) =>
+      storeRecipe(recipe, how, { model, original: original.model, matrices }, context, onStored);
 
     let recipe: Record<string, Width>;
     let predicted: Prediction | null = null;
     let search: QuantizeSummary["search"] = null;
+    let compressed: ReadonlyMap<string, CompressedWeight> | undefined;
     if (measuredSweep) {
       const { tensors, prediction } = await allocationFor(config, context, budget.flag, budget.maxBytes);
       recipe = { ...tableWidths(weights, "fp16"), ...tensors };
       predicted = prediction;
     } else if (isQuick) {
-      const fixed = await matrices.fixed(tableWidths(weights, "palette8"));
+      const tables = tableWidths(weights, "palette8");
+      const fixed = await matrices.fixed(tables);
       const task: MixtureTask = {
         model,
         original: original.model,
         calibrate: text.calibrate,
         errorWeights,
-        storedHow: JSON.stringify([wanted, config.weighting, shardName(text.calibrate)]),
-        granularity: wanted,
+        storedHow: JSON.stringify([how.method, how.tune, how.granularity, config.weighting]),
+        granularity: how.granularity,
         widths: config.widths,
         store: (entry, chosen) => matrices.get(entry, chosen),
-        fixed,
+        storeWhole: (tensors, onStored) => store({ ...tables, ...tensors }, onStored),
+        wholeTokens: whole,
         fixedBytes: [...fixed.values()].reduce((n, w) => n + weightSizeBytes(w), 0),
       };
       const costs = await quickSensitivities(task, context, phases);
@@ -359,34 +369,19 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
       if (!found.tensors) {
         throw outOfReach(budget?.flag ?? "", budget?.maxBytes ?? 0, `the smallest widths take ${found.sizeBytes}`);
       }
-      recipe = { ...tableWidths(weights, "palette8"), ...found.tensors };
+      recipe = { ...tables, ...found.tensors };
+      compressed = found.stored;
       search = { maxKl, trials: [...found.trials] };
     } else recipe = recipeOf(config, model);
     checkStorable(recipe, config);
     matrices.keepOnly(recipe);
-
-    const onStored = phases.part(STORING_TOKENS);
-    const stored =
-      config.method === "gptq"
-        ? await quantizeLayerByLayer(
-            context.engine,
-            weights,
-            text.calibrate,
-            async (entry, values, inputs, product) => {
-              const chosen = recipe[tensorUnit(entry.name)] ?? "fp16";
-              if (!inputs || !product) return matrices.get(entry, chosen);
-              const { granularity } = granularityFor(entry.shape, wanted);
-              const { signal } = context;
-              return storeCalibrated(chosen, values, entry.shape, granularity, inputs, product, { signal });
-            },
-            { signal: context.signal, onProgress: (done, all) => onStored(done / all) },
-          )
-        : new Map<string, CompressedWeight>();
-    const compressed = await matrices.all(recipe, stored, onStored);
+    const onStored = phases.part(whole);
+    compressed ??= await store(recipe, onStored);
+    onStored(1);
     const notes = weightList(arch).flatMap(({ name, shape }) => {
       const chosen = recipe[tensorUnit(name)];
       if (chosen === undefined || chosen === "fp16") return [];
-      const { note } = granularityFor(shape, wanted, chosen.startsWith("affine") ? "affine" : "palette");
+      const { note } = granularityFor(shape, how.granularity, chosen.startsWith("affine") ? "affine" : "palette");
       return note === null ? [] : [note];
     });
     const origin = await originRecordFor(
@@ -394,14 +389,19 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
       original,
       text.heldOut,
       context,
-      phases.part(2 * usual.heldOut),
+      phases.part(losses),
     );
+    const weightNamed = (name: string): CompressedWeight => {
+      const w = compressed?.get(name);
+      invariant(w, `every weight is stored, ${name} too`);
+      return w;
+    };
     const tensors = weightList(arch).map(({ name, shape }) => {
-      const w = compressed.get(name) as CompressedWeight;
+      const w = weightNamed(name);
       const chosen = recipe[tensorUnit(name)] ?? null;
       return { name, width: chosen, kind: w.kind, sizeBytes: weightSizeBytes(w), elements: elementCount(shape) };
     });
-    const isCalibrated = config.weighting !== "none" || config.method === "gptq" || isQuick;
+    const isCalibrated = config.weighting !== "none" || how.method === "gptq" || how.tune > 0 || isQuick;
     const calibration = isCalibrated ? `calibrated on ${text.source}` : "not calibrated: every weight counts alike";
     await writeCheckpoint(folder.path, {
       architecture: weights.arch,
@@ -409,9 +409,15 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
       dtype: "f16",
       copyFrom: model.checkpoint,
       replace: folder.replace,
-      weight: async (name) => compressed.get(name) as CompressedWeight,
+      weight: async (name) => weightNamed(name),
       provenance: {
-        recipe: { method: config.method, weighting: config.weighting, ...wanted, tensors: recipe },
+        recipe: {
+          method: how.method,
+          tune: how.tune,
+          weighting: config.weighting,
+          ...how.granularity,
+          tensors: recipe,
+        },
         origin,
       },
     });
