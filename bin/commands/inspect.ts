@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { readFiles } from "../../experiments/export/package-files.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { originOf } from "../../lib/checkpoint/origin.ts";
+import { unusedInWords } from "../../lib/checkpoint/usable.ts";
 import { estimateProgram } from "../../lib/cost/estimate.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError, toEspalierError } from "../../lib/errors.ts";
@@ -223,7 +224,7 @@ async function inspectCheckpoint(path: string, options: { json?: boolean }): Pro
 
 async function checkpointSummary(path: string): Promise<{ text: string; layers: string; json: object }> {
   const checkpoint = await openCheckpoint(path);
-  const { architecture: arch, sizeBytes } = checkpoint;
+  const { architecture: arch, sizeBytes, unused } = checkpoint;
   const hash = await checkpoint.hash().finally(() => checkpoint.close());
   const origin = originOf(checkpoint.config);
   const rows = arch.layers.map((l, i) => [
@@ -237,11 +238,12 @@ async function checkpointSummary(path: string): Promise<{ text: string; layers: 
   const text = [
     `${arch.family}: ${arch.layers.length} layers, hidden ${arch.hidden}, vocabulary ${arch.vocab}, ${arch.tiedHead ? "tied" : "separate"} head`,
     `${count(parameters)} parameters, ${bytes(sizeBytes)}, ${fixed((8 * sizeBytes) / parameters, 2)} bits per weight, sha-256 ${hash.slice(0, 16)}`,
+    ...unusedInWords(unused),
     ...(origin ? [`made from       ${origin.name} (${origin.hash.slice(0, 12)})`, ...originLines(origin)] : []),
   ].join("\n");
   return {
     text,
     layers: table(["layer", "heads", "KV groups", "neurons", "window"], rows),
-    json: { family: arch.family, parameters, sizeBytes, hash, origin, architecture: arch },
+    json: { family: arch.family, parameters, sizeBytes, hash, unused, origin, architecture: arch },
   };
 }

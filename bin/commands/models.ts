@@ -47,8 +47,18 @@ export function addModels(program: Command, signal: AbortSignal): void {
       });
       printResult(
         options,
-        () => `${model.id} is ready: espalier evaluate ${model.id} --text …`,
-        () => ({ id: model.id, hash: model.hash, parameters: model.facts.parameters, sizeBytes: model.sizeBytes }),
+        () =>
+          [
+            `${model.id} is ready: espalier evaluate ${model.id} --text …`,
+            ...(model.note ? [`note: ${model.note}`] : []),
+          ].join("\n"),
+        () => ({
+          id: model.id,
+          hash: model.hash,
+          parameters: model.facts.parameters,
+          sizeBytes: model.sizeBytes,
+          note: model.note,
+        }),
       );
     });
 

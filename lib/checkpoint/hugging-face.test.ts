@@ -3,42 +3,16 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { loadWeights } from "../../experiments/models.ts";
+import { type Config, folderOf, matrix, tensorsOf } from "../../test/fixtures/checkpoint-folder.ts";
 import { temporaryFolder, tinyConfigs } from "../../test/fixtures/tiny-model.ts";
 import { emptySelection, selectionByName } from "../compress/prune/selection.ts";
 import { pruneModel } from "../compress/prune/slice.ts";
-import { architectureOf } from "../decoder/families/registry.ts";
-import { storedPlaces } from "../decoder/families/stored-tensors.ts";
-import { weightList } from "../decoder/weights.ts";
-import { asBytes, openSafetensors, type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
+import { openSafetensors, type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
 import { elementCount } from "../mil/types.ts";
-import { createRng } from "../random.ts";
 import type { CompressedWeight } from "../weights/weight.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { madeFrom } from "./made-from.ts";
 import { writeCheckpoint } from "./write-checkpoint.ts";
-
-type Config = Readonly<Record<string, unknown>>;
-
-/** Random f32 tensors of a config, by Hugging Face name. */
-function tensorsOf(config: Config): Map<string, TensorToWrite> {
-  const arch = architectureOf(config);
-  const rng = createRng(7, "folders");
-  const places = storedPlaces(arch);
-  return new Map(
-    weightList(arch).map((entry) => {
-      const name = places.get(entry.name)?.name ?? "";
-      const values = Float32Array.from({ length: elementCount(entry.shape) }, () => rng.normal());
-      return [name, { name, dtype: "F32", shape: entry.shape, bytes: () => asBytes(values) }];
-    }),
-  );
-}
-
-async function folderOf(config: Config | string, tensors: Iterable<TensorToWrite>): Promise<string> {
-  const folder = await temporaryFolder();
-  await writeFile(join(folder, "config.json"), typeof config === "string" ? config : JSON.stringify(config));
-  await writeSafetensors(join(folder, "model.safetensors"), [...tensors]);
-  return folder;
-}
 
 /** What `madeFrom` writes of the units that are left. */
 async function pruned(from: string, units: readonly string[]): Promise<string> {
@@ -65,13 +39,6 @@ async function bytesIn(folder: string): Promise<Map<string, { dtype: string; byt
   await file.close();
   return found;
 }
-
-const matrix = (name: string, shape: readonly number[], fill: number): TensorToWrite => ({
-  name,
-  dtype: "F32",
-  shape,
-  bytes: () => asBytes(new Float32Array(elementCount(shape)).fill(fill)),
-});
 
 test("weights in fp32 under dtype bfloat16 stay as they are, byte for byte, and what is cut keeps their type", async () => {
   const config = { ...tinyConfigs.llama, torch_dtype: "bfloat16", dtype: "bfloat16" };

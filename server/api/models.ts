@@ -9,7 +9,7 @@ import { elementCount } from "../../lib/mil/types.ts";
 import { computeUnits } from "../../lib/report/report.ts";
 import { models, runs } from "../db/schema.ts";
 import type { HubImports } from "../models/hub-import.ts";
-import { getModel, listModels, modelFolder, registerModel } from "../models/models.ts";
+import { getModel, importModel, listModels, modelFolder } from "../models/models.ts";
 import { modelledPackage, packageSpeeds, placementOf } from "../packages/modelled.ts";
 import { getPackage, listPackages, packageFolder } from "../packages/packages.ts";
 import type { KeptCard } from "../packages/profile.ts";
@@ -98,11 +98,11 @@ export const modelsRouter = router({
     .mutation(async ({ ctx, input }) => {
       const batch = /^upload:([\w-]+)$/.exec(input.source)?.[1];
       if (batch !== undefined && ctx.uploads) {
-        const model = await registerModel(ctx.core, await ctx.uploads.finishUpload(batch), { id: input.as });
+        const model = await importModel(ctx.core, await ctx.uploads.finishUpload(batch), { id: input.as });
         await ctx.uploads.discardUpload(batch);
         return model;
       }
-      return registerModel(ctx.core, input.source, { id: input.as });
+      return importModel(ctx.core, input.source, { id: input.as });
     }),
 
   /** What a download from the hub would fetch. */

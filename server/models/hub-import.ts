@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { downloadFromHub, hubFiles } from "../../lib/checkpoint/hub.ts";
 import { EspalierError, toEspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
-import { modelId, registerModel } from "./models.ts";
+import { importModel, modelId } from "./models.ts";
 
 export interface HubImport {
   readonly repository: string;
@@ -72,7 +72,7 @@ export function openHubImports(core: Core, fetcher?: typeof fetch): HubImports {
         },
       });
       set(as, { state: "checking" });
-      await registerModel(core, folder, { id: as, note: `${repository} at ${revision}, from the hub` });
+      await importModel(core, folder, { id: as, note: `${repository} at ${revision}, from the hub`, signal });
       set(as, { state: "ready" });
     } catch (thrown) {
       const isCancelled = signal.aborted;

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { desc, eq } from "drizzle-orm";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
+import { requireUsable } from "../../lib/checkpoint/usable.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
@@ -38,6 +39,25 @@ export function modelId(id: string): string {
     });
   }
   return id;
+}
+
+/** As `registerModel`, for what people bring: it can be worked with at once, or is refused. What is odd about it is noted. */
+export async function importModel(
+  core: Core,
+  path: string,
+  given: { id: string; note?: string; signal?: AbortSignal },
+): Promise<Model> {
+  const { id, note, signal } = given;
+  modelId(id);
+  const checkpoint = await openCheckpoint(path);
+  let notes: string[];
+  try {
+    notes = await requireUsable(checkpoint, signal);
+  } finally {
+    await checkpoint.close();
+  }
+  const whole = [...(note === undefined ? [] : [note]), ...notes].join("; ");
+  return registerModel(core, path, whole === "" ? { id } : { id, note: whole });
 }
 
 /** Checks a checkpoint, a folder or a .gguf file, and keeps it under `id`. Throws `store/exists` when another model has the id. */
