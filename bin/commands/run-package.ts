@@ -3,11 +3,12 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { generate } from "../../lib/decoder/generate.ts";
+import type { PackageInterface } from "../../lib/decoder/package-interface.ts";
 import { openPackage } from "../../lib/decoder/package-model.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { promptAfter } from "../../lib/eval/text-codec.ts";
+import { type PromptCodec, promptAfter } from "../../lib/eval/text-codec.ts";
 import { folderFiles } from "../../lib/files/named-files.ts";
-import { loadTokenizer } from "../../lib/tokenizer/tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "../../lib/tokenizer/tokenizer.ts";
 import { addFlags, parseFlags } from "../flags.ts";
 import { packageAt, tokenizerBeside } from "../packages.ts";
 import { exists } from "../session.ts";
@@ -47,13 +48,13 @@ export function addRunPackage(program: Command, signal: AbortSignal): void {
     await withSession(given, signal, async (session) => {
       const tokenizer = await loadTokenizer(folderFiles(folder));
       const model = await openPackage(session.engine, path, config.precision === "fp16" ? "round" : "widen");
-      const drive = model.interface;
-      const begin = drive ? [drive.beginToken].filter((id) => id !== null) : tokenizer.addedTokens("auto").begin;
-      const prompt = promptAfter(tokenizer, begin, config.prompt);
+      const drive = drivenBy(model.interface, tokenizer);
+      const encode: PromptCodec["encode"] = (text, options) => tokenizer.encode(text, options);
+      const prompt = promptAfter({ encode, startId: drive.startId }, drive.begin, config.prompt);
       const started = session.clock.nowMs();
       const ids = await generate(model, prompt, {
         maxTokens: config.maxTokens,
-        eosIds: config.ignoreEos ? [] : (drive?.stopTokens ?? tokenizer.eosIds),
+        eosIds: config.ignoreEos ? [] : drive.stop,
         signal,
       });
       const tokensPerSecond = (prompt.length + ids.length) / ((session.clock.nowMs() - started) / 1000);
@@ -65,4 +66,21 @@ export function addRunPackage(program: Command, signal: AbortSignal): void {
       );
     });
   });
+}
+
+interface Drive {
+  readonly begin: readonly number[];
+  readonly startId: number | null;
+  readonly stop: readonly number[];
+}
+
+/** Which tokens begin and end a text: the package's own word; the tokenizer's for packages without an interface. */
+function drivenBy(own: PackageInterface | null, tokenizer: Tokenizer): Drive {
+  if (!own) return { begin: tokenizer.addedTokens("auto").begin, startId: tokenizer.startId, stop: tokenizer.eosIds };
+  const { beginToken, startToken, stopTokens } = own;
+  return {
+    begin: beginToken === null ? [] : [beginToken],
+    startId: startToken ?? tokenizer.startId,
+    stop: stopTokens,
+  };
 }

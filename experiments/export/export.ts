@@ -182,7 +182,6 @@ async function exportPackage(config: ExportConfig, context: MakerContext, output
             functions: drivenPairs(layout.interface),
             signal: context.signal,
           }),
-          tokenizer: { bosId: layout.interface.beginToken, eosIds: model.tokenizer.eosIds },
           companions: outside.map((path) => basename(path)),
         });
       await rename(written.path, join(folder, file));

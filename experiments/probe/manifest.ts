@@ -18,13 +18,12 @@ export const probeManifestSchema = z.strictObject({
   weightsSha256: z.string().nullable(),
   sizeBytes: z.number().int(),
   interface: packageInterface,
-  tokenizer: z.strictObject({
+  /** Earlier versions also kept tokens here, which the interface says. */
+  tokenizer: z.object({
     /** Whether the app can turn text into tokens itself; otherwise it continues the golden prompts only. */
     canEncode: z.boolean(),
     /** Why not; empty where it can. */
     reason: z.string(),
-    bosId: z.number().int().nullable(),
-    eosIds: z.array(z.number().int()),
   }),
 });
 export type ProbeManifest = z.infer<typeof probeManifestSchema>;

@@ -31,7 +31,6 @@ export interface ProbeOptions {
   readonly name: string;
   readonly drive: PackageInterface;
   readonly golden: Golden;
-  readonly tokenizer: { readonly bosId: number | null; readonly eosIds: readonly number[] };
   /** Other files beside the package that it cannot be driven without. */
   readonly companions?: readonly string[];
 }
@@ -46,12 +45,7 @@ export async function writeProbe(options: ProbeOptions): Promise<ProbeManifest> 
     package: packageFile,
     ...hash,
     interface: drive,
-    tokenizer: {
-      canEncode: reason === "",
-      reason,
-      bosId: options.tokenizer.bosId,
-      eosIds: [...options.tokenizer.eosIds],
-    },
+    tokenizer: { canEncode: reason === "", reason },
   };
   const probe = join(folder, "Probe");
   await mkdir(join(probe, "Payload"), { recursive: true });

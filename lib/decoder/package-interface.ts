@@ -18,6 +18,8 @@ const common = {
   hidden: count,
   vocab: count,
   beginToken: tokenId.nullable(),
+  /** Null also in packages of earlier versions, which do not say. */
+  startToken: tokenId.nullable().default(null),
   stopTokens: z.array(tokenId),
 };
 

@@ -48,7 +48,11 @@ export const promptIds = (codec: PromptCodec, text: string, rule: BosRule = "aut
   promptAfter(codec, codec.addedTokens(rule).begin, text);
 
 /** The same after tokens that are known; `startId` where there are neither tokens nor a text, whatever the rule. */
-export function promptAfter(codec: PromptCodec, begin: readonly number[], text: string): number[] {
+export function promptAfter(
+  codec: Pick<PromptCodec, "encode" | "startId">,
+  begin: readonly number[],
+  text: string,
+): number[] {
   const ids = [...begin, ...codec.encode(text)];
   if (ids.length > 0) return ids;
   if (codec.startId !== null) return [codec.startId];

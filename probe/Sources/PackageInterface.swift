@@ -16,8 +16,6 @@ struct ProbeManifest: Codable {
     struct TokenizerFacts: Codable {
         let canEncode: Bool
         let reason: String
-        let bosId: Int?
-        let eosIds: [Int]
     }
 }
 
@@ -76,7 +74,8 @@ struct PackageInterface: Codable {
     let hidden: Int?
     let cacheForm: CacheForm?
     let beginToken: Int?
-    let stopTokens: [Int]?
+    let startToken: Int?
+    let stopTokens: [Int]
     let embedding: Embedding?
     let perLayer: PerLayer?
     let logits: [LogitPart]?
@@ -94,6 +93,14 @@ struct PackageInterface: Codable {
         }
         return found
     }
+
+    /// A text to be continued, after the token it begins with; empty where there is nothing to begin with.
+    func prompt(_ text: [Int]) -> [Int] {
+        let ids = (beginToken.map { [$0] } ?? []) + text
+        return ids.isEmpty ? startToken.map { [$0] } ?? [] : ids
+    }
+
+    func ends(_ token: Int) -> Bool { stopTokens.contains(token) }
 
     var decodeFunctions: [PackageFunction] { functions.filter { $0.role == .decode } }
 

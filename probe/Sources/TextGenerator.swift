@@ -41,10 +41,7 @@ final class TextGenerator: @unchecked Sendable {
 
     private func run(_ prompt: String, _ limit: Int, _ say: (Step) -> Void) throws {
         let interface = payload.manifest.interface
-        let facts = payload.manifest.tokenizer
-        let begin = interface.beginToken ?? facts.bosId
-        let ids = (begin.map { [$0] } ?? []) + tokenizer.encode(prompt)
-        let stops = Set((interface.stopTokens ?? []) + facts.eosIds)
+        let ids = interface.prompt(tokenizer.encode(prompt))
         let contexts = interface.decodeFunctions.sorted { $0.context < $1.context }
         // The smallest context that holds the prompt and what is asked for, so that no token costs more than it must.
         guard let decode = contexts.first(where: { $0.context >= ids.count + limit }) ?? contexts.last, !ids.isEmpty,
@@ -54,7 +51,7 @@ final class TextGenerator: @unchecked Sendable {
         var logits = try session.feedPrompt(ids, prefill: interface.prefill(for: decode))
         var made: [Int] = []
         let started = ContinuousClock.now
-        while made.count < limit, !Task.isCancelled, let next = argmax(logits), !stops.contains(next) {
+        while made.count < limit, !Task.isCancelled, let next = argmax(logits), !interface.ends(next) {
             made.append(next)
             let seconds = max(milliseconds(since: started) / 1000, 1e-6)
             say(Step(text: tokenizer.decode(made), tokensPerSecond: Double(made.count - 1) / seconds))

@@ -101,6 +101,7 @@ test("bad metadata is refused by field", () => {
     vocab: 4,
     cacheForm: "state",
     beginToken: null,
+    startToken: null,
     stopTokens: [],
     embedding: { location: "inside" },
     logits: [{ output: "logits", from: 0, to: 4 }],

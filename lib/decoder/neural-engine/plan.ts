@@ -39,6 +39,8 @@ export interface NeuralEngineOptions {
   /** Rows of the head that share a table, which no part of it may cut; 1 unless given. */
   readonly headRowsTogether?: number;
   readonly beginToken: number | null;
+  /** What an empty text begins with where there is no `beginToken`. */
+  readonly startToken?: number | null;
   readonly stopTokens: readonly number[];
   /** Name of the file beside the package that holds the embedding, where the host looks it up. */
   readonly embeddingFile?: string;
@@ -113,6 +115,7 @@ export function neuralEnginePlan(arch: DecoderArchitecture, options: NeuralEngin
       vocab: arch.vocab,
       cacheForm: options.cacheForm,
       beginToken: options.beginToken,
+      startToken: options.startToken ?? null,
       stopTokens: [...options.stopTokens],
       embedding:
         options.embedding === "inside"

@@ -70,6 +70,9 @@ const neural = {
   vocab: 50,
   hidden: 8,
   cacheForm: "state",
+  beginToken: null,
+  startToken: null,
+  stopTokens: [],
   embedding: { location: "inside" },
   logits: [{ output: "logits", from: 0, to: 50 }],
   finalSoftcap: null,
@@ -82,6 +85,7 @@ const plain = {
   version: 1,
   layout: "plain",
   vocab: 50,
+  stopTokens: [],
   functions: [{ name: "prefill", role: "prefill", width: 4, context }],
 };
 
@@ -486,6 +490,23 @@ const softCaps = [
   { finalSoftcap: null, expected: uncapped.map(Math.fround) },
 ];
 
+/** What begins a text and what ends one, several tokens among them. */
+const chosen = [7, 9, 2, 426, 9];
+const prompts = [
+  {
+    drive: { beginToken: 1, startToken: 2, stopTokens: [2, 426] },
+    text: [5, 6],
+    expected: [
+      [1, 5, 6],
+      [7, 9],
+    ],
+  },
+  { drive: { beginToken: 1, startToken: 2, stopTokens: [426] }, text: [], expected: [[1], [7, 9, 2]] },
+  { drive: { beginToken: null, startToken: 2, stopTokens: [] }, text: [5], expected: [[5], chosen] },
+  { drive: { beginToken: null, startToken: 2, stopTokens: [7] }, text: [], expected: [[2], []] },
+  { drive: { beginToken: null, startToken: null, stopTokens: [9] }, text: [], expected: [[], [7]] },
+];
+
 const links = [
   "espalier-probe://pair?server=http%3A%2F%2F192.168.178.21%3A3000&token=abc-_&package=0123456789ab",
   "https://example.com/pair?server=http%3A%2F%2Fa&token=b",
@@ -522,6 +543,7 @@ if (verb === "make") {
     comparisons: compared,
     embeddings: embeddings.map(({ name, factor, tokens }) => ({ file: name, factor, tokens })),
     softCaps: softCaps.map(({ finalSoftcap }) => ({ interface: { ...neural, finalSoftcap }, logits: uncapped })),
+    prompts: prompts.map(({ drive, text }) => ({ interface: { ...neural, ...drive }, text, chosen })),
     links,
     times,
   };
@@ -536,6 +558,7 @@ if (verb === "make") {
     comparisons: Record<string, unknown>[];
     embeddings: number[][][];
     softCaps: number[][];
+    prompts: number[][][];
     links: string[];
   };
   for (const [i, { call, expected }] of calls.entries()) {
@@ -619,6 +642,8 @@ if (verb === "make") {
       const found = results.softCaps[i]?.[j] ?? Number.NaN;
       assert(Math.abs(found - z) <= 4e-6 * Math.max(1, Math.abs(z)), `soft cap ${i} of ${uncapped[j]}`, found, z);
     }
+  for (const [i, { expected }] of prompts.entries())
+    assert(isDeepStrictEqual(results.prompts[i], expected), `prompt ${i}`, results.prompts[i], expected);
   const expectedLinks = [
     "http://192.168.178.21:3000/api/reports abc-_ 0123456789ab",
     "refused",

@@ -19,6 +19,13 @@ struct Cases: Codable {
         let logits: [Float]
     }
 
+    struct Prompt: Codable {
+        let interface: PackageInterface
+        let text: [Int]
+        /// Tokens a model would choose, one after the other.
+        let chosen: [Int]
+    }
+
     struct Comparison: Codable {
         let golden: Golden
         let rows: [[Float]]
@@ -36,6 +43,7 @@ struct Cases: Codable {
     let comparisons: [Comparison]
     let embeddings: [Embedding]
     let softCaps: [SoftCap]
+    let prompts: [Prompt]
     let links: [String]
     let times: [Double]
 }
@@ -67,6 +75,8 @@ struct Results: Codable {
     var comparisons: [Report.Parity] = []
     var embeddings: [[[Int]]] = []
     var softCaps: [[Float]] = []
+    /// The prompt, and what is said until a token ends it.
+    var prompts: [[[Int]]] = []
     var links: [String] = []
     var report: Report?
 }
@@ -127,6 +137,9 @@ for given in cases.embeddings {
     results.embeddings.append(try given.tokens.map { bits(try file.row($0)) })
 }
 results.softCaps = cases.softCaps.map { $0.interface.capped($0.logits) }
+results.prompts = cases.prompts.map { given in
+    [given.interface.prompt(given.text), Array(given.chosen.prefix { !given.interface.ends($0) })]
+}
 for text in cases.links {
     do {
         let link = try PairingLink(text)
