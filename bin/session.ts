@@ -3,7 +3,6 @@
  *
  * This is the edge: the environment, the terminal and the real clock are read here and passed in.
  */
-import { createHash } from "node:crypto";
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
@@ -11,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { arrayFiles } from "../experiments/array-files.ts";
 import type { ExperimentContext, UnitStore } from "../experiments/definition.ts";
 import { modelSession } from "../experiments/models.ts";
+import { type UnitName, unitHash } from "../experiments/unit-name.ts";
 import { holdsCheckpoint } from "../lib/checkpoint/checkpoint.ts";
 import { createEngine, type EngineName } from "../lib/engines/create.ts";
 import { elsewhereText } from "../lib/engines/engine.ts";
@@ -80,21 +80,21 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** Unit results as files under the data directory, named by the hash of their key. */
+/** Unit results as files under the data directory, named by the hash of their name. */
 export function fileStore(directory: string): UnitStore {
-  const pathOf = (key: string): string => join(directory, `${createHash("sha256").update(key).digest("hex")}.json`);
+  const pathOf = (name: UnitName): string => join(directory, `${unitHash(name)}.json`);
   return {
-    async get(key) {
+    async get(name) {
       try {
-        const stored: unknown = JSON.parse(await readFile(pathOf(key), "utf8"));
+        const stored: unknown = JSON.parse(await readFile(pathOf(name), "utf8"));
         return typeof stored === "object" && stored !== null && "value" in stored ? stored.value : undefined;
       } catch {
         return undefined;
       }
     },
-    async put(key, value) {
+    async put(name, value) {
       await mkdir(directory, { recursive: true });
-      await writeFileAtomic(pathOf(key), JSON.stringify({ key, value }));
+      await writeFileAtomic(pathOf(name), JSON.stringify({ ...name, value }));
     },
   };
 }

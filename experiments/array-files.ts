@@ -1,32 +1,31 @@
 /**
- * @file Statistics of a model on a text (input moments, Fisher information), kept as one safetensors file a key.
+ * @file Statistics of a model on a text (input moments, Fisher information), kept as one safetensors file each.
  *
- * They are gathered once and shared by quantize, sensitivity, sweeps and what-if. A file is named by the SHA-256 of its key, which
- * names the model, the statistic and the very tokens; what cannot be read is gathered again.
+ * They are gathered once and shared by quantize, sensitivity, sweeps and what-if. A file is named as a unit is, by the model,
+ * the statistic and the very tokens; what cannot be read is gathered again.
  */
-import { createHash } from "node:crypto";
 import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { asBytes, openSafetensors, writeSafetensors } from "../lib/formats/safetensors.ts";
+import { type UnitName, unitHash } from "./unit-name.ts";
 
 export interface ArrayStore {
   /** Flat fp32 arrays by name; null when nothing is stored. */
-  get(key: string): Promise<Map<string, Float32Array> | null>;
-  put(key: string, arrays: ReadonlyMap<string, Float32Array>): Promise<void>;
+  get(name: UnitName): Promise<Map<string, Float32Array> | null>;
+  put(name: UnitName, arrays: ReadonlyMap<string, Float32Array>): Promise<void>;
 }
 
 export function arrayFiles(directory: string): ArrayStore {
-  const pathOf = (key: string): string =>
-    join(directory, `${createHash("sha256").update(key).digest("hex")}.safetensors`);
+  const pathOf = (name: UnitName): string => join(directory, `${unitHash(name)}.safetensors`);
   return {
-    async get(key) {
-      const path = pathOf(key);
+    async get(name) {
+      const path = pathOf(name);
       if (!(await stat(path).catch(() => null))) return null;
       try {
         const file = await openSafetensors(path);
         try {
           const arrays = new Map<string, Float32Array>();
-          for (const name of file.tensors.keys()) arrays.set(name, await file.readFloat32(name));
+          for (const tensor of file.tensors.keys()) arrays.set(tensor, await file.readFloat32(tensor));
           return arrays;
         } finally {
           await file.close();
@@ -35,15 +34,15 @@ export function arrayFiles(directory: string): ArrayStore {
         return null;
       }
     },
-    async put(key, arrays) {
+    async put(name, arrays) {
       await mkdir(directory, { recursive: true });
-      const path = pathOf(key);
+      const path = pathOf(name);
       const partial = `${path}.${process.pid}.partial`;
       try {
         await writeSafetensors(
           partial,
-          [...arrays].map(([name, values]) => ({
-            name,
+          [...arrays].map(([tensor, values]) => ({
+            name: tensor,
             dtype: "F32" as const,
             shape: [values.length],
             bytes: async () => asBytes(values),
@@ -62,9 +61,9 @@ export function arrayFiles(directory: string): ArrayStore {
 export function memoryArrays(): ArrayStore {
   const known = new Map<string, Map<string, Float32Array>>();
   return {
-    get: async (key) => known.get(key) ?? null,
-    put: async (key, arrays) => {
-      known.set(key, new Map(arrays));
+    get: async (name) => known.get(unitHash(name)) ?? null,
+    put: async (name, arrays) => {
+      known.set(unitHash(name), new Map(arrays));
     },
   };
 }

@@ -18,17 +18,22 @@ import { addressOf, decidedBy } from "./address.ts";
 import type { ArrayStore } from "./array-files.ts";
 import type { ModelSession } from "./models.ts";
 import { outputSchema } from "./output.ts";
+import { type UnitName, unitHash } from "./unit-name.ts";
 
 export interface Unit {
-  /** Everything that decides the result, as one line. */
-  readonly key: string;
+  /** Hash of the model. */
+  readonly model: string;
+  /** What is measured, with every setting that decides the result. */
+  readonly subject: string;
+  /** `shardName` of the text; empty where none decides. */
+  readonly shard: string;
   readonly label: string;
 }
 
-/** Raw results by unit key. */
+/** Raw results by name. */
 export interface UnitStore {
-  get(key: string): Promise<unknown>;
-  put(key: string, value: unknown): Promise<void>;
+  get(name: UnitName): Promise<unknown>;
+  put(name: UnitName, value: unknown): Promise<void>;
 }
 
 export interface Progress {
@@ -143,6 +148,10 @@ export async function runExperiment<Config, Summary>(
   return experiment.makes === null ? measure(experiment, config, context) : makeFolder(experiment, config, context);
 }
 
+/** The subject of a unit as it is stored: with the kind and version of what measured it. */
+export const storedSubject = (experiment: { kind: string; version: number }, subject: string): string =>
+  `${experiment.kind}@${experiment.version} ${subject}`;
+
 async function measure<Config, U extends Unit, Result, Summary>(
   experiment: Measurement<string, Config, U, Result, Summary>,
   config: Config,
@@ -155,10 +164,12 @@ async function measure<Config, U extends Unit, Result, Summary>(
     const report = (share: number): void =>
       context.onProgress?.({ done: i + share, total: units.length, label: unit.label });
     report(0);
-    const key = `${experiment.kind}@${experiment.version} ${context.engine.identity} ${unit.key}`;
-    const stored = experiment.result.safeParse(await context.store.get(key));
+    const { model, shard } = unit;
+    const subject = storedSubject(experiment, unit.subject);
+    const name: UnitName = { engine: context.engine.identity, model, subject, shard };
+    const stored = experiment.result.safeParse(await context.store.get(name));
     const result = stored.success ? stored.data : await experiment.run(unit, config, context, report);
-    if (!stored.success) await context.store.put(key, result);
+    if (!stored.success) await context.store.put(name, result);
     results.push({ unit, result });
     report(1);
   }
@@ -185,9 +196,9 @@ async function makeFolder<Config, Summary>(
 export function memoryStore(): UnitStore {
   const values = new Map<string, unknown>();
   return {
-    get: async (key) => values.get(key),
-    put: async (key, value) => {
-      values.set(key, value);
+    get: async (name) => values.get(unitHash(name)),
+    put: async (name, value) => {
+      values.set(unitHash(name), value);
     },
   };
 }

@@ -17,6 +17,7 @@ import { summarizeLosses } from "../lib/eval/summary.ts";
 import type { ExperimentContext, Headline } from "./definition.ts";
 import type { OpenModel } from "./models.ts";
 import { requireSameTokens } from "./same-tokens.ts";
+import type { UnitName } from "./unit-name.ts";
 
 /** A text to measure on, under a name. */
 export interface MeasuredText {
@@ -35,7 +36,7 @@ export interface Original {
 }
 
 const place = z.object({ path: z.string() });
-const placeKey = (hash: string): string => `the folder of model ${hash}`;
+const placeOf = (model: string): UnitName => ({ engine: "", model, subject: "the folder it lies in", shard: "" });
 
 /**
  * What a model made from `parent` is to be judged by. `given` is what a person named; `known` are models that are open anyway.
@@ -61,7 +62,7 @@ export async function originalOf(
   const found = open ?? (await remembered(hash, context));
   if (found) {
     // Whoever hands originals over knows where they lie; a path is of this machine alone.
-    if (!context.originals) await context.store.put(placeKey(hash), { path: found.checkpoint.path });
+    if (!context.originals) await context.store.put(placeOf(hash), { path: found.checkpoint.path });
     const name = recorded?.name ?? basename(found.reference);
     return { model: found, against: "original", hash, name, note: null };
   }
@@ -73,7 +74,7 @@ export async function originalOf(
 async function remembered(hash: string, context: ExperimentContext): Promise<OpenModel | null> {
   const known = context.originals?.[hash];
   if (known !== undefined) return context.models.open(known);
-  const stored = place.safeParse(await context.store.get(placeKey(hash)));
+  const stored = place.safeParse(await context.store.get(placeOf(hash)));
   if (!stored.success) return null;
   try {
     const files = await context.models.files(stored.data.path);

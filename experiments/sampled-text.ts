@@ -8,6 +8,7 @@ import { createRng } from "../lib/random.ts";
 import type { ExperimentContext } from "./definition.ts";
 import type { OpenModel } from "./models.ts";
 import { onceFor } from "./statistics.ts";
+import { type UnitName, unitHash } from "./unit-name.ts";
 
 const COUNT = 64;
 const LENGTH = 192;
@@ -24,9 +25,14 @@ export function sampledText(
 ): Promise<TokenSequence[]> {
   const { tokenizer, weights } = model;
   const length = Math.min(LENGTH, weights.arch.maxPositions);
-  const key = `sampled text@1 ${context.engine.name} ${model.hash} ${COUNT}x${length} seed ${SEED}`;
-  return onceFor(model, key, async () => {
-    const found = stored.safeParse(await context.store.get(key));
+  const name: UnitName = {
+    engine: context.engine.identity,
+    model: model.hash,
+    subject: `sampled text@1 ${COUNT}x${length} seed ${SEED}`,
+    shard: "",
+  };
+  return onceFor(model, unitHash(name), async () => {
+    const found = stored.safeParse(await context.store.get(name));
     if (!found.success) context.log?.(`no text is given: the model writes ${COUNT} texts of ${length} tokens itself`);
     const texts = found.success
       ? found.data.map((ids) => Int32Array.from(ids))
@@ -41,7 +47,7 @@ export function sampledText(
         });
     if (!found.success)
       await context.store.put(
-        key,
+        name,
         texts.map((ids) => [...ids]),
       );
     return texts.map((ids, i) => ({

@@ -11,7 +11,7 @@ import type { TokenSequence } from "../lib/eval/sequences.ts";
 import type { ArrayStore } from "./array-files.ts";
 import type { ExperimentContext } from "./definition.ts";
 import type { OpenModel } from "./models.ts";
-import { shardName } from "./text.ts";
+import { shardName, type UnitName, unitHash } from "./unit-name.ts";
 
 export const weightings = ["none", "activation", "fisher"] as const;
 export type Weighting = (typeof weightings)[number];
@@ -41,9 +41,14 @@ export async function errorWeightsOf(
   onShare?: (share: number) => void,
 ): Promise<ReadonlyMap<string, ErrorWeights>> {
   if (weighting === "none") return new Map();
-  const key = `${weighting}@1 ${context.engine.name} ${model.hash} ${shardName(sequences)}`;
-  return onceFor(model, key, async () => {
-    const gathered = await stored(context.arrays, key, () => {
+  const name: UnitName = {
+    engine: context.engine.identity,
+    model: model.hash,
+    subject: `${weighting}@1`,
+    shard: shardName(sequences),
+  };
+  return onceFor(model, unitHash(name), async () => {
+    const gathered = await stored(context.arrays, name, () => {
       const options = {
         signal: context.signal,
         onProgress: (done: number, total: number) => onShare?.(done / total),
@@ -63,12 +68,12 @@ export async function errorWeightsOf(
 
 async function stored(
   arrays: ArrayStore | undefined,
-  key: string,
+  name: UnitName,
   gather: () => Promise<Map<string, Float32Array>>,
 ): Promise<Map<string, Float32Array>> {
-  const found = await arrays?.get(key);
+  const found = await arrays?.get(name);
   if (found) return found;
   const gathered = await gather();
-  await arrays?.put(key, gathered);
+  await arrays?.put(name, gathered);
   return gathered;
 }

@@ -59,14 +59,3 @@ export function shards(
     found.push({ from, sequences: sequences.slice(from, from + size) });
   return found;
 }
-
-/** Names the very tokens of a shard, for unit keys. */
-export function shardName(sequences: readonly TokenSequence[]): string {
-  let h = 0x811c9dc5;
-  for (const s of sequences) {
-    for (const id of s.ids) h = Math.imul(h ^ id, 0x01000193);
-    h = Math.imul(h ^ (s.scoredFrom + 0x9e37), 0x01000193);
-  }
-  const tokens = sequences.reduce((n, s) => n + s.ids.length, 0);
-  return `${sequences.length}x${tokens}:${(h >>> 0).toString(16).padStart(8, "0")}`;
-}

@@ -295,8 +295,8 @@ async function answer(core: Core, run: Run, request: Request): Promise<unknown> 
     if (!path.startsWith(`${folder}/`)) throw new EspalierError("store/io", `${path} is not in the folder of the run`);
     return path.slice(folder.length + 1);
   };
-  if (request.ask === "get-unit") return getUnit(core, run, request.key);
-  if (request.ask === "put-unit") return putUnit(core, run, request.key, request.value);
+  if (request.ask === "get-unit") return getUnit(core, run, request.name);
+  if (request.ask === "put-unit") return putUnit(core, run, request.name, request.value);
   if (request.ask === "restore") return restoreRunFile(core, run.id, nameOf(request.path), request.path);
   return saveRunFile(core, run.id, nameOf(request.path), request.path);
 }

@@ -5,6 +5,7 @@
  * and points of curves, and ends with `done` or `failed`. It knows no database; killing it loses at most the unit it is in.
  */
 import { z } from "zod";
+import { unitName } from "../experiments/unit-name.ts";
 import { engineNames } from "../lib/engines/create.ts";
 
 export const job = z.object({
@@ -25,8 +26,8 @@ export const job = z.object({
 export type Job = z.infer<typeof job>;
 
 const request = z.discriminatedUnion("ask", [
-  z.object({ ask: z.literal("get-unit"), key: z.string() }),
-  z.object({ ask: z.literal("put-unit"), key: z.string(), value: z.unknown() }),
+  z.object({ ask: z.literal("get-unit"), name: unitName }),
+  z.object({ ask: z.literal("put-unit"), name: unitName, value: z.unknown() }),
   z.object({ ask: z.literal("restore"), path: z.string() }),
   z.object({ ask: z.literal("saved"), path: z.string() }),
 ]);

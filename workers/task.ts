@@ -31,9 +31,9 @@ function ask(request: Request): Promise<unknown> {
 }
 
 const store: UnitStore = {
-  get: (key) => ask({ ask: "get-unit", key }),
-  put: async (key, value) => {
-    await ask({ ask: "put-unit", key, value });
+  get: (name) => ask({ ask: "get-unit", name }),
+  put: async (name, value) => {
+    await ask({ ask: "put-unit", name, value });
   },
 };
 

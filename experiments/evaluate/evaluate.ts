@@ -20,7 +20,8 @@ import { utf8Text } from "../../lib/files/utf8-text.ts";
 import type { CheckContext, ExperimentContext, Measurement, Unit } from "../definition.ts";
 import type { ModelFiles } from "../models.ts";
 import { requireSameTokens } from "../same-tokens.ts";
-import { shardName, shards, textConfig, textSequences } from "../text.ts";
+import { shards, textConfig, textSequences } from "../text.ts";
+import { shardName } from "../unit-name.ts";
 
 export const evaluateConfig = z.object({
   model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
@@ -54,6 +55,10 @@ interface EvaluateUnit extends Unit {
   readonly part: "text" | "tasks";
   readonly sequences: TokenSequence[];
 }
+
+/** Losses of a text or of the choices of questions, beside the base of that hash or beside none. */
+export const lossSubject = (part: "text" | "tasks", baseHash: string | null): string =>
+  baseHash === null ? part : `${part} beside ${baseHash}`;
 
 export interface TaskSummary {
   readonly items: number;
@@ -102,7 +107,9 @@ export const evaluate: Measurement<
     if (base) requireSameTokens(model, base);
     const unitsFor = (part: "text" | "tasks", sequences: TokenSequence[], size: number): EvaluateUnit[] =>
       shards(sequences, size).map((shard) => ({
-        key: `${model.hash} ${part} base ${part === "text" && base ? base.hash : "none"} ${shardName(shard.sequences)}`,
+        model: model.hash,
+        subject: lossSubject(part, part === "text" && base ? base.hash : null),
+        shard: shardName(shard.sequences),
         label: `${part}, sequences ${shard.from + 1}–${shard.from + shard.sequences.length}`,
         part,
         sequences: shard.sequences,

@@ -35,7 +35,7 @@ import type { CompressedWeight } from "../../lib/weights/weight.ts";
 import type { ExperimentContext } from "../definition.ts";
 import type { OpenModel } from "../models.ts";
 import type { Phases } from "../phases.ts";
-import { shardName } from "../text.ts";
+import { shardName, type UnitName } from "../unit-name.ts";
 
 /** Estimating the errors of all matrices, as tokens of a forward pass that take as long. */
 const ERRORS_TOKENS = 2500;
@@ -57,7 +57,7 @@ export interface MixtureTask {
   /** What probes, and trials of the whole, are measured on; fitting takes `trialParts(…).fit` of it. */
   readonly calibrate: readonly TokenSequence[];
   readonly errorWeights: ReadonlyMap<string, ErrorWeights>;
-  /** Names everything that decides how a tensor is stored, for keys. */
+  /** Names everything that decides how a tensor is stored. */
   readonly storedHow: string;
   readonly granularity: Granularity;
   readonly widths: readonly Width[];
@@ -127,22 +127,31 @@ const probesOf = (entries: readonly WeightEntry[], layers: number) => {
   return { bands, bandOf, roles, inLayers, outside: entries.filter((e) => e.layer === null) };
 };
 
-const keyPrefix = ({ model, original, storedHow }: MixtureTask, { engine }: ExperimentContext): string =>
-  `mixture@2 ${engine.name} ${model.hash} from ${original.hash} ${storedHow}`;
+const nameOf = (
+  what: string,
+  { model, original, storedHow }: MixtureTask,
+  sequences: readonly TokenSequence[],
+  { engine }: ExperimentContext,
+): UnitName => ({
+  engine: engine.identity,
+  model: model.hash,
+  subject: `mixture@2 ${what} from ${original.hash} ${storedHow}`,
+  shard: shardName(sequences),
+});
 
 const numbers = z.record(z.string(), z.number());
 
 async function kept<T>(
   context: ExperimentContext,
-  key: string,
+  name: UnitName,
   schema: z.ZodType<T>,
   make: () => Promise<T>,
 ): Promise<T> {
   throwIfCancelled(context.signal);
-  const found = schema.safeParse(await context.store.get(key));
+  const found = schema.safeParse(await context.store.get(name));
   if (found.success) return found.data;
   const made = await make();
-  await context.store.put(key, made);
+  await context.store.put(name, made);
   return made;
 }
 
@@ -158,7 +167,6 @@ export async function quickSensitivities(
   const { model, widths } = task;
   const { weights } = model;
   const entries = matrices(weights.arch);
-  const prefix = keyPrefix(task, context);
   const layoutOf = (e: WeightEntry): Granularity => granularityFor(e.shape, task.granularity).granularity;
 
   const onErrors = phases.part(ERRORS_TOKENS * (widths.length / 5));
@@ -167,7 +175,7 @@ export async function quickSensitivities(
     const values = (): Float32Array => float32Data(weight(weights, e.name));
     const found = await kept(
       context,
-      `${prefix} errors of ${e.name} at ${widths} on ${shardName(task.calibrate)}`,
+      nameOf(`errors of ${e.name} at ${widths}`, task, task.calibrate, context),
       numbers,
       async () => {
         const own: Record<string, number> = {};
@@ -183,7 +191,7 @@ export async function quickSensitivities(
   // The probe width is one whose damage is well above rounding and below ruin: that nearest to 4 bits.
   const probe = [...widths].sort((a, b) => Math.abs(bitsOf(a) - 4) - Math.abs(bitsOf(b) - 4))[0] as Width;
   const sequences = firstTokens(task.calibrate, PROBE_TOKENS);
-  const measured = new Measured(task, context, sequences, `${prefix} on ${shardName(sequences)}`);
+  const measured = new Measured(task, context, sequences);
   const { bands, bandOf, roles, inLayers, outside } = probesOf(entries, weights.arch.layers.length);
   const onProbes = phases.part(
     (bands.length + roles.length + outside.length + 1) * PROBE_TOKENS + PROBE_STORING_TOKENS,
@@ -238,14 +246,12 @@ class Measured {
   private readonly task: MixtureTask;
   private readonly context: ExperimentContext;
   private readonly sequences: readonly TokenSequence[];
-  private readonly prefix: string;
   private base: Promise<BesideBase> | undefined;
 
-  constructor(task: MixtureTask, context: ExperimentContext, sequences: readonly TokenSequence[], prefix: string) {
+  constructor(task: MixtureTask, context: ExperimentContext, sequences: readonly TokenSequence[]) {
     this.task = task;
     this.context = context;
     this.sequences = sequences;
-    this.prefix = prefix;
   }
 
   /** Nats per token, with `changed` by flat name at their nearest codes and everything else as it is. */
@@ -260,10 +266,10 @@ class Measured {
     });
   }
 
-  /** Nats per token of what `stored` gives; `name` says what that is. */
-  kl(name: string, stored: () => Promise<ReadonlyMap<string, CompressedWeight>>): Promise<number> {
+  /** Nats per token of what `stored` gives; `what` names that. */
+  kl(what: string, stored: () => Promise<ReadonlyMap<string, CompressedWeight>>): Promise<number> {
     const { model, original } = this.task;
-    return kept(this.context, `${this.prefix} kl ${name}`, z.number(), async () => {
+    return kept(this.context, nameOf(`kl ${what}`, this.task, this.sequences, this.context), z.number(), async () => {
       const { signal, engine } = this.context;
       this.base ??= BesideBase.compute(original.runner, this.sequences, { signal });
       const base = await this.base;
@@ -288,8 +294,7 @@ export async function smallestUnder(
   const { entries, widths, choices } = found;
   const curve = allocationCurve(choices);
   const sequences = trialParts(task.calibrate).trial;
-  const prefix = `${keyPrefix(task, context)} ${shardName(task.calibrate)}`;
-  const measured = new Measured(task, context, sequences, `${prefix} on ${shardName(sequences)}`);
+  const measured = new Measured(task, context, sequences);
   const tensorsAt = (index: number): Record<string, Width> =>
     Object.fromEntries(entries.map((e, u) => [tensorUnit(e.name), widths[curve[index]?.choices[u] ?? 0] as Width]));
   const trials: Trial[] = [];
@@ -308,7 +313,7 @@ export async function smallestUnder(
     context.log?.(`trial ${trials.length + 1}: storing ${(sizeBytes / 1e6).toFixed(1)} MB`);
     const onTrial = phases.part(task.wholeTokens + tokensOf(sequences));
     let stored: ReadonlyMap<string, CompressedWeight> | undefined;
-    const kl = await measured.kl(`whole ${digest(tensors)}`, async () => {
+    const kl = await measured.kl(`whole ${digest([tensors, shardName(task.calibrate)])}`, async () => {
       stored = await task.storeWhole(tensors, (share) => onTrial(0.95 * share));
       return stored;
     });

@@ -3,9 +3,10 @@ import { afterAll, expect, test } from "vitest";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
 import { writeFileAtomic } from "../../lib/files/atomic.ts";
 import { temporaryFolder } from "../../test/fixtures/tiny-model.ts";
-import { runExperiment } from "../definition.ts";
+import { memoryStore, runExperiment } from "../definition.ts";
 import { modelSession } from "../models.ts";
 import { heldOutDocuments, SEPARATOR } from "../starter/corpus.ts";
+import type { UnitName } from "../unit-name.ts";
 import { layerPieces, sensitivity, sensitivityConfig, unitsOf } from "./sensitivity.ts";
 import { unitsByName } from "./units.ts";
 
@@ -18,21 +19,25 @@ await writeFileAtomic(text, heldOutDocuments("calibrate", 3).join(SEPARATOR));
 const { arch } = (await models.open(model)).weights;
 
 const measure = async (more: Record<string, unknown>) => {
-  const kept = new Map<string, unknown>();
+  const kept = memoryStore();
+  const names: UnitName[] = [];
   const config = sensitivityConfig.parse({ model, text, separator: SEPARATOR, limit: 3, context: 48, ...more });
   const store = {
-    get: async (key: string) => kept.get(key),
-    put: async (key: string, value: unknown) => void kept.set(key, value),
+    get: kept.get,
+    put: (name: UnitName, value: unknown) => {
+      names.push(name);
+      return kept.put(name, value);
+    },
   };
   const summary = await runExperiment(sensitivity, config, { engine, models, store, clock: { nowMs: () => 0 } });
-  return { summary, keys: [...kept.keys()] };
+  return { summary, names };
 };
 
 test("named units are measured alone, at what they are worth among all", async () => {
   const only = ["L7.H3", "L6.H0", "L2.N0-31", "L5"];
-  const { summary, keys } = await measure({ only });
+  const { summary, names } = await measure({ only });
   expect(summary.units.map((u) => u.unit)).toEqual(only);
-  expect(keys).toHaveLength(1);
+  expect(names).toHaveLength(1);
   const all = await measure({ units: ["heads"] });
   for (const name of ["L7.H3", "L6.H0"]) {
     const worth = (s: typeof summary) => s.units.find((u) => u.unit === name)?.value ?? Number.NaN;

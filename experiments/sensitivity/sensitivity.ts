@@ -5,6 +5,7 @@
  * Leave-one-out measures the change in loss when the unit's gate is closed; other metrics predict it for less. Values are
  * stored per sequence, so that errors, agreement and its noise ceiling are computed afterwards.
  */
+import { createHash } from "node:crypto";
 import { z } from "zod";
 import { mostInDoubt } from "../../lib/compress/importance/doubt.ts";
 import { matrices } from "../../lib/compress/importance/tensor-sensitivity.ts";
@@ -20,13 +21,14 @@ import { noiseCeiling, spearman } from "../../lib/stats/rank-agreement.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
 import type { Measurement, Unit } from "../definition.ts";
 import type { OpenModel } from "../models.ts";
-import { shardName, shards, textConfig, textSequences } from "../text.ts";
+import { shards, textConfig, textSequences } from "../text.ts";
+import { shardName } from "../unit-name.ts";
 import { kindsFor, measureUnits, metrics, type SensitivityMetric, scoreOf } from "./metrics.ts";
 import {
+  cellSubject,
   measureTensor,
   orderedWidths,
   storageConfig,
-  sweepName,
   sweepOf,
   type TensorSweep,
   tensorCell,
@@ -92,7 +94,11 @@ interface SensitivityUnit extends Unit {
   readonly what: GateWork | { readonly entry: WeightEntry; readonly width: Width };
 }
 
-const gateResult = z.object({ of: z.literal("gates"), perSequence: z.record(z.string(), z.array(z.number())) });
+export const gateResult = z.object({
+  of: z.literal("gates"),
+  metric: z.enum(metrics),
+  perSequence: z.record(z.string(), z.array(z.number())),
+});
 const unitResult = z.discriminatedUnion("of", [gateResult, tensorCell]);
 
 export interface UnitValue {
@@ -135,9 +141,12 @@ const askedKinds = ({ only, units }: SensitivityConfig): GateUnitKind[] =>
 const metricsOf = ({ metric, refine }: SensitivityConfig): SensitivityMetric[] =>
   refine === undefined ? metric : [...new Set<SensitivityMetric>([...metric, "taylor", "leave-one-out"])];
 
-/** What decides which units are measured, for keys; the kinds and the size of blocks, or the names. */
+/** What decides which units are measured: the kinds and the size of blocks, or a hash of the names. */
 function askedName(config: SensitivityConfig, metric: SensitivityMetric): string {
-  if (config.only) return `only ${[...new Set(config.only)].sort().join("+")}`;
+  if (config.only) {
+    const names = [...new Set(config.only)].sort();
+    return `only ${createHash("sha256").update(names.join(" ")).digest("hex")}`;
+  }
   const own = kindsFor(
     metric,
     config.units.filter((k) => k !== "tensors"),
@@ -188,7 +197,7 @@ export const sensitivity: Measurement<
 > = {
   kind: "sensitivity",
   makes: null,
-  version: 2,
+  version: 3,
   title: "What each unit is worth",
   config: sensitivityConfig,
   result: unitResult,
@@ -218,7 +227,9 @@ export const sensitivity: Measurement<
         const tokens = shard.sequences.reduce((n, s) => n + s.ids.length, 0);
         const pieces = metric === "leave-one-out" && refine === null ? layerPieces(arch, units, tokens) : null;
         return (pieces ?? [null]).map((layers) => ({
-          key: `${model.hash} ${metric} ${asked}${chosen}${layers ? ` layers ${layers[0]}-${layers[1] - 1}` : ""} ${shardName(shard.sequences)}`,
+          model: model.hash,
+          subject: `${metric} ${asked}${chosen}${layers ? ` layers ${layers[0]}-${layers[1] - 1}` : ""}`,
+          shard: shardName(shard.sequences),
           label: `${metric}, ${layers ? `layers ${layers[0]}–${layers[1] - 1}, ` : ""}sequences ${shard.from + 1}–${shard.from + shard.sequences.length}`,
           what: { metric, layers, refine },
           sequences: shard.sequences,
@@ -231,7 +242,9 @@ export const sensitivity: Measurement<
         : orderedWidths(config.widths).flatMap((width) =>
             matrices(model.weights.arch).map(
               (entry): SensitivityUnit => ({
-                key: `${sweepName(config, model.hash)} ${tensorUnit(entry.name)} ${width} ${shardName(sequences)}`,
+                model: model.hash,
+                subject: cellSubject(config, tensorUnit(entry.name), width),
+                shard: shardName(sequences),
                 label: `${tensorUnit(entry.name)} ${width}`,
                 what: { entry, width },
                 sequences,
@@ -246,15 +259,15 @@ export const sensitivity: Measurement<
     const options = { signal: context.signal, onProgress: (done: number, total: number) => onShare(done / total) };
     if ("entry" in unit.what) {
       const { entry, width } = unit.what;
-      const shard = shardName(unit.sequences);
-      return measureTensor(entry, width, config, model, unit.sequences, shard, context);
+      return measureTensor(entry, width, config, model, unit.sequences, unit.shard, context);
     }
     const { metric, layers, refine } = unit.what;
     const all = askedUnits(config, model.weights.arch, metric);
-    const chosen = refine === null ? all : await inDoubt(all, refine, config, model, options, context.engine);
+    const chosen =
+      refine === null ? all : await inDoubt(all, refine, unit.subject, config, model, options, context.engine);
     const units = chosen.filter((u) => layers === null || (u.gate.layer >= layers[0] && u.gate.layer < layers[1]));
     const found = await measureUnits(metric, context.engine, model, unit.sequences, units, options);
-    return { of: "gates", perSequence: Object.fromEntries(units.map((u, i) => [u.name, found[i] ?? []])) };
+    return { of: "gates", metric, perSequence: Object.fromEntries(units.map((u, i) => [u.name, found[i] ?? []])) };
   },
 
   async summarize(config, results, context) {
@@ -301,12 +314,13 @@ export const sensitivity: Measurement<
   }),
 };
 
-/** Units to measure by leave-one-out, chosen by Taylor on all of the text; computed once a model and config. */
+/** Units to measure by leave-one-out, chosen by Taylor on all of the text; computed once for a model and a subject, which names them and the text. */
 const doubts = new WeakMap<OpenModel, Map<string, Promise<NamedUnit[]>>>();
 
 function inDoubt(
   units: readonly NamedUnit[],
   count: number,
+  subject: string,
   config: SensitivityConfig,
   model: OpenModel,
   options: { readonly signal?: AbortSignal | undefined },
@@ -314,8 +328,7 @@ function inDoubt(
 ): Promise<NamedUnit[]> {
   const known = doubts.get(model) ?? new Map<string, Promise<NamedUnit[]>>();
   doubts.set(model, known);
-  const key = JSON.stringify(config);
-  let found = known.get(key);
+  let found = known.get(subject);
   if (!found) {
     found = (async () => {
       const { sequences } = await textSequences(config, model);
@@ -324,8 +337,8 @@ function inDoubt(
       const chosen = new Set(mostInDoubt(gradients, config.share, count));
       return units.filter((_, i) => chosen.has(i));
     })();
-    known.set(key, found);
-    found.catch(() => known.delete(key));
+    known.set(subject, found);
+    found.catch(() => known.delete(subject));
   }
   return found;
 }

@@ -1,10 +1,8 @@
 /**
  * @file Tensors × widths: what each matrix costs at each width, all others untouched.
  *
- * A unit is one tensor at one width on all sequences, so that a picture fills in cell by cell, widest row first. Its key
- * begins with the name of the sweep, which config and model alone decide: a page finds what is measured before the run ends.
+ * A unit is one tensor at one width on all sequences, so that a picture fills in cell by cell, widest row first.
  */
-import { basename, extname } from "node:path";
 import { z } from "zod";
 import { matrices, tensorSensitivity } from "../../lib/compress/importance/tensor-sensitivity.ts";
 import { type Granularity, granularityFor } from "../../lib/compress/quantize/granularity.ts";
@@ -92,14 +90,10 @@ export interface SweepConfig extends StorageConfig {
   readonly widths: readonly Width[];
 }
 
-/** What names a sweep, without its widths; the same for a text's path and for its id in a workbench. */
-export function sweepName(config: SweepConfig, modelHash: string): string {
-  const { separator, limit, context, maxTokens, bos = "auto" } = config;
+/** What one tensor loses at one width, and how it is stored. */
+export function cellSubject(config: StorageConfig, tensor: string, width: Width): string {
   const { rowsPerTable, groupSize, asymmetric, keepExtremes } = granularityOf(config);
-  const text = basename(config.text, extname(config.text));
-  const measured = [text, separator, limit, context, maxTokens, ...(bos === "auto" ? [] : [bos])];
-  const stored = [rowsPerTable, groupSize ?? undefined, asymmetric, keepExtremes, config.weighting];
-  return `${modelHash} tensors ${JSON.stringify([measured, stored])}`;
+  return `${tensor} ${width} ${JSON.stringify([rowsPerTable, groupSize, asymmetric, keepExtremes, config.weighting])}`;
 }
 
 export const tensorCell = z.object({

@@ -11,6 +11,7 @@ import { modelSession } from "../models.ts";
 import { prune, pruneConfig } from "../prune/prune.ts";
 import { sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
 import { heldOutDocuments, heldOutQuestions, SEPARATOR, trainingDocuments } from "../starter/corpus.ts";
+import type { UnitName } from "../unit-name.ts";
 
 const starter = join(import.meta.dirname, "../starter/model");
 const folder = await temporaryFolder();
@@ -59,9 +60,9 @@ test("a stored unit is not measured twice, and an interrupted run goes on where 
   let puts = 0;
   const counting = {
     ...store,
-    put: async (k: string, v: unknown) => {
+    put: async (name: UnitName, v: unknown) => {
       puts++;
-      await store.put(k, v);
+      await store.put(name, v);
       cancel.abort();
     },
   };
@@ -71,9 +72,9 @@ test("a stored unit is not measured twice, and an interrupted run goes on where 
   expect(puts).toBe(1);
   const later = {
     ...store,
-    put: async (k: string, v: unknown) => {
+    put: async (name: UnitName, v: unknown) => {
       puts++;
-      await store.put(k, v);
+      await store.put(name, v);
     },
   };
   const resumed = await runExperiment(sensitivity, config, context({ store: later }));

@@ -79,7 +79,7 @@ export interface TradeoffSummary {
 const result = z.object({ sizeBytes: z.number(), parameters: z.number(), bitsPerWeight: z.number(), made });
 
 interface TradeoffUnit extends Unit {
-  readonly model: string;
+  readonly reference: string;
 }
 
 export const tradeoff: Measurement<
@@ -109,16 +109,22 @@ export const tradeoff: Measurement<
   async plan(config, context) {
     const base = await context.models.files(config.base);
     return Promise.all(
-      [config.base, ...config.models].map(async (model) => {
-        const files = await context.models.files(model);
+      [config.base, ...config.models].map(async (reference) => {
+        const files = await context.models.files(reference);
         requireSameTokens(files, base);
-        return { key: `${files.hash} beside ${base.hash}`, label: `size of ${model}`, model };
+        return {
+          model: files.hash,
+          subject: `size beside ${base.hash}`,
+          shard: "",
+          label: `size of ${reference}`,
+          reference,
+        };
       }),
     );
   },
 
   async run(unit, config, context) {
-    const { checkpoint } = await context.models.files(unit.model);
+    const { checkpoint } = await context.models.files(unit.reference);
     const base = (await context.models.files(config.base)).checkpoint;
     const shipped = shippedForms(checkpoint);
     const { config: described, architecture: arch } = checkpoint;
@@ -134,10 +140,10 @@ export const tradeoff: Measurement<
     for (const { unit, result: size } of results) {
       const score = await runExperiment(
         evaluate,
-        { ...config, model: unit.model, base: config.base },
-        { ...context, onProgress: (p) => context.onProgress?.({ ...p, label: `${unit.model}: ${p.label}` }) },
+        { ...config, model: unit.reference, base: config.base },
+        { ...context, onProgress: (p) => context.onProgress?.({ ...p, label: `${unit.reference}: ${p.label}` }) },
       );
-      context.models.release(unit.model);
+      context.models.release(unit.reference);
       measured.push({ unit, size, score });
     }
     const base = measured[0];
@@ -147,8 +153,8 @@ export const tradeoff: Measurement<
       if (!text?.kl || !text.agreement) throw new EspalierError("internal/invariant", "internal: a base was given");
       const reference = base.score.tasks;
       return {
-        model: unit.model,
-        label: unit.model.split("/").at(-1) ?? unit.model,
+        model: unit.reference,
+        label: unit.reference.split("/").at(-1) ?? unit.reference,
         ...size,
         kl: text.kl,
         agreement: text.agreement,

@@ -1,20 +1,26 @@
 /**
  * @file What each tensor loses at each width, as far as it is measured: for a run that is still at work as for one that is done.
  *
- * The units of a sweep are found by its name, which the run's config and its model's hash decide; so a cell that another run
- * measured counts as well, and nothing has to be told to the page but that there is news.
+ * Of a run that is done its summary says it, of another the units that it has measured or found measured; so nothing has to be
+ * told to the page but that there is news.
  */
-import { and, eq, sql } from "drizzle-orm";
+import { and, eq } from "drizzle-orm";
 import { z } from "zod";
-import { fixedBytesOf, sensitivityConfig } from "../../experiments/sensitivity/sensitivity.ts";
-import { sweepName, sweepOf, type TensorSweep, tensorCell } from "../../experiments/sensitivity/tensor-sweep.ts";
+import {
+  fixedBytesOf,
+  type SensitivityConfig,
+  type SensitivitySummary,
+  sensitivityConfig,
+} from "../../experiments/sensitivity/sensitivity.ts";
+import { sweepOf, type TensorSweep, tensorCell } from "../../experiments/sensitivity/tensor-sweep.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
-import { models, runs, units } from "../db/schema.ts";
+import { models, runs } from "../db/schema.ts";
 import { modelFolder } from "../models/models.ts";
-import { getRun } from "../runs/lifecycle.ts";
+import { getRun, type Run } from "../runs/lifecycle.ts";
 import { resolveModelReference } from "../runs/references.ts";
+import { unitValues } from "../runs/units.ts";
 
 export const sweepMatrixInput = z.object({
   id: z.string().min(1).max(60).describe("Id of a sensitivity run of tensors"),
@@ -51,30 +57,30 @@ export async function sweepMatrix(core: Core, id: string): Promise<SweepMatrix> 
   }
   const config = parsed.data;
   const modelId = await resolveModelReference(core, config.model);
-  const [model] = await core.db.select({ hash: models.hash }).from(models).where(eq(models.id, modelId));
-  const checkpoint = await openCheckpoint(await modelFolder(core, modelId));
-  const arch = checkpoint.architecture;
-  await checkpoint.close();
-  // A task sees the text as a file of this name.
-  const name = sweepName({ ...config, text: `${config.text}.txt` }, model?.hash ?? "");
-  const found = await core.db
-    .select({ value: units.value })
-    .from(units)
-    .where(and(sql`position(${` ${name} `} in ${units.key}) > 0`, run.fresh ? eq(units.runId, run.id) : undefined));
-  const cells = found.flatMap(({ value }) => {
-    const cell = tensorCell.safeParse(value);
-    return cell.success && config.widths.includes(cell.data.width) ? [cell.data] : [];
-  });
-  const matrix = sweepOf(arch, fixedBytesOf(arch), config.widths, cells);
+  const matrix = await measuredSoFar(core, run, config, modelId);
   return {
     ...matrix,
     runId: run.id,
     state: run.state,
     measuring: run.state === "running" ? (run.progress?.label ?? null) : null,
-    done: cells.length,
+    done: matrix.cells.length,
     total: matrix.columns.length * matrix.widths.length,
     finalists: await finalistsOf(core, modelId, String(config.text)),
   };
+}
+
+async function measuredSoFar(core: Core, run: Run, config: SensitivityConfig, modelId: string): Promise<TensorSweep> {
+  // The summary is what the experiment of this kind wrote.
+  const { tensors } = (run.summary as SensitivitySummary | null) ?? {};
+  if (tensors) return tensors;
+  const checkpoint = await openCheckpoint(await modelFolder(core, modelId));
+  const arch = checkpoint.architecture;
+  await checkpoint.close();
+  const cells = (await unitValues(core, run.id)).flatMap((value) => {
+    const cell = tensorCell.safeParse(value);
+    return cell.success ? [cell.data] : [];
+  });
+  return sweepOf(arch, fixedBytesOf(arch), config.widths, cells);
 }
 
 /** Quantized from this very model, and evaluated beside it on the same text. */

@@ -108,14 +108,34 @@ export const runs = pgTable(
   ],
 );
 
-/** Results of units by the hash of their key: written once, shared by every run that needs them. */
-export const units = pgTable("units", {
-  hash: text("hash").primaryKey(),
-  key: text("key").notNull(),
-  runId: text("run_id").notNull(),
-  value: jsonb("value").$type<unknown>().notNull(),
-  createdAt: createdAt(),
-});
+/** Results of units by the hash of their name, whose parts stand beside it: written once, shared by every run that needs them. */
+export const units = pgTable(
+  "units",
+  {
+    hash: text("hash").primaryKey(),
+    engine: text("engine").notNull(),
+    /** Hash of the model. */
+    model: text("model").notNull(),
+    subject: text("subject").notNull(),
+    shard: text("shard").notNull(),
+    /** The run that measured it. */
+    runId: text("run_id").notNull(),
+    value: jsonb("value").$type<unknown>().notNull(),
+    createdAt: createdAt(),
+  },
+  (t) => [index("units_name").on(t.model, t.subject, t.shard, t.engine)],
+);
+
+/** The units of a run, in the order it came to them: those it measured and those it found measured. */
+export const runUnits = pgTable(
+  "run_units",
+  {
+    runId: text("run_id").notNull(),
+    hash: text("hash").notNull(),
+    createdAt: createdAt(),
+  },
+  (t) => [primaryKey({ columns: [t.runId, t.hash] })],
+);
 
 /** Files a run keeps while it works, so that it can go on on any machine. */
 export const runFiles = pgTable(

@@ -1,11 +1,14 @@
 /**
  * @file Whether runs differ beyond chance: their models on the very same sequences, as evaluations and trade-offs stored them.
  *
- * Evaluations keep losses per sequence under keys that name the model's hash and the very tokens. Two models are compared on the
- * shards both were measured on, by the paired difference of `lib/stats/paired.ts`, with p from Student's t over sequences.
+ * Evaluations keep losses per sequence under the model's hash and the very tokens. Two models are compared on the shards that both
+ * were measured on by one engine beside one base, by the paired difference of `lib/stats/paired.ts`, with p from Student's t over
+ * sequences.
  */
-import { eq, inArray, like, or } from "drizzle-orm";
+import { and, eq, inArray } from "drizzle-orm";
 import { z } from "zod";
+import { storedSubject } from "../../experiments/definition.ts";
+import { evaluate, lossSubject } from "../../experiments/evaluate/evaluate.ts";
 import { pairedDifference } from "../../lib/stats/paired.ts";
 import { studentTwoSidedP } from "../../lib/stats/student-t.ts";
 import type { Core } from "../core.ts";
@@ -54,20 +57,20 @@ export async function pairedTests(core: Core, ids: readonly string[]): Promise<P
   const hashOf = (id: string): string | undefined => hashes.get(modelOf.get(id) ?? "");
   const wanted = [...new Set(ids.flatMap((id) => hashOf(id) ?? []))];
   if (wanted.length < 2) return [];
+  const bases = [null, ...(await core.db.selectDistinct({ hash: models.hash }).from(models)).map((m) => m.hash)];
+  const subjects = bases.map((base) => storedSubject(evaluate, lossSubject("text", base)));
+  const { engine, model, subject, shard, value } = units;
   const rows = await core.db
-    .select({ key: units.key, value: units.value })
+    .select({ engine, model, subject, shard, value })
     .from(units)
-    .where(or(...wanted.map((h) => like(units.key, `evaluate@% ${h} text %`))));
+    .where(and(inArray(model, wanted), inArray(subject, subjects)));
   const byHash = new Map<string, Map<string, Sequence>>();
-  for (const { key, value } of rows) {
-    const hash = wanted.find((h) => key.includes(` ${h} text `));
-    const parsed = losses.safeParse(value);
-    if (!hash || !parsed.success) continue;
-    // Base and tokens: what follows the model's hash.
-    const on = key.slice(key.indexOf(hash) + hash.length);
-    const list = byHash.get(hash) ?? new Map<string, Sequence>();
-    for (const s of parsed.data.losses) list.set(`${on} ${s.id}`, s);
-    byHash.set(hash, list);
+  for (const row of rows) {
+    const parsed = losses.safeParse(row.value);
+    if (!parsed.success) continue;
+    const list = byHash.get(row.model) ?? new Map<string, Sequence>();
+    for (const s of parsed.data.losses) list.set(JSON.stringify([row.engine, row.subject, row.shard, s.id]), s);
+    byHash.set(row.model, list);
   }
   return ids.slice(1).flatMap((id) => {
     const [a, b] = [byHash.get(hashOf(first) ?? ""), byHash.get(hashOf(id) ?? "")];

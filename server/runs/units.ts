@@ -1,25 +1,41 @@
-/** @file Unit results by the hash of their key, shared by all runs; and the files a run keeps to go on from. */
-import { createHash } from "node:crypto";
-import { and, eq } from "drizzle-orm";
+/** @file Unit results by name, shared by all runs; and the files a run keeps to go on from. */
+import { and, asc, eq } from "drizzle-orm";
+import { type UnitName, unitHash } from "../../experiments/unit-name.ts";
 import type { Core } from "../core.ts";
-import { runFiles, units } from "../db/schema.ts";
+import { runFiles, runUnits, units } from "../db/schema.ts";
 import type { Run } from "./lifecycle.ts";
 
-const hashOf = (key: string): string => createHash("sha256").update(key).digest("hex");
-
 /** A fresh run sees only what it has measured itself. */
-export async function getUnit(core: Core, run: Run, key: string): Promise<unknown> {
-  const hash = hashOf(run.fresh ? `${run.id} ${key}` : key);
+const hashOf = (run: Run, name: UnitName): string => unitHash(name, run.fresh ? run.id : undefined);
+
+/** What is stored under that name, which is then among the units of the run; undefined when nothing is. */
+export async function getUnit(core: Core, run: Run, name: UnitName): Promise<unknown> {
+  const hash = hashOf(run, name);
   const [row] = await core.db.select({ value: units.value }).from(units).where(eq(units.hash, hash));
+  if (row) await core.db.insert(runUnits).values({ runId: run.id, hash }).onConflictDoNothing();
   return row?.value;
 }
 
-export async function putUnit(core: Core, run: Run, key: string, value: unknown): Promise<void> {
-  const hash = hashOf(run.fresh ? `${run.id} ${key}` : key);
-  await core.db
-    .insert(units)
-    .values({ hash, key, runId: run.id, value })
-    .onConflictDoUpdate({ target: units.hash, set: { value } });
+export async function putUnit(core: Core, run: Run, name: UnitName, value: unknown): Promise<void> {
+  const hash = hashOf(run, name);
+  await core.db.transaction(async (tx) => {
+    await tx
+      .insert(units)
+      .values({ hash, ...name, runId: run.id, value })
+      .onConflictDoUpdate({ target: units.hash, set: { value } });
+    await tx.insert(runUnits).values({ runId: run.id, hash }).onConflictDoNothing();
+  });
+}
+
+/** Results of the units that a run has measured or found so far, in its order. */
+export async function unitValues(core: Core, runId: string): Promise<unknown[]> {
+  const rows = await core.db
+    .select({ value: units.value })
+    .from(runUnits)
+    .innerJoin(units, eq(units.hash, runUnits.hash))
+    .where(eq(runUnits.runId, runId))
+    .orderBy(asc(runUnits.createdAt));
+  return rows.map((r) => r.value);
 }
 
 export async function saveRunFile(core: Core, runId: string, name: string, path: string): Promise<void> {

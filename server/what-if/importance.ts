@@ -1,10 +1,11 @@
 /** @file What has been measured of a model's units: of ended runs all of it, of running ones what is stored so far. */
-import { and, asc, desc, eq, inArray, sql } from "drizzle-orm";
+import { and, desc, eq, inArray, sql } from "drizzle-orm";
 import { metrics, type SensitivityMetric, scoreOf } from "../../experiments/sensitivity/metrics.ts";
-import type { SensitivitySummary } from "../../experiments/sensitivity/sensitivity.ts";
+import { gateResult, type SensitivitySummary } from "../../experiments/sensitivity/sensitivity.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
 import type { Core } from "../core.ts";
-import { type RunProgress, type RunState, runs, units as unitsTable } from "../db/schema.ts";
+import { type RunProgress, type RunState, runs } from "../db/schema.ts";
+import { unitValues } from "../runs/units.ts";
 
 export interface ImportanceUnit {
   readonly unit: string;
@@ -105,17 +106,12 @@ export async function importanceOf(core: Core, model: string): Promise<Importanc
 }
 
 async function storedSoFar(core: Core, runId: string): Promise<{ perSequence: PerSequence; sequences: number }> {
-  const rows = await core.db
-    .select({ key: unitsTable.key, value: unitsTable.value })
-    .from(unitsTable)
-    .where(eq(unitsTable.runId, runId))
-    .orderBy(asc(unitsTable.createdAt));
   const perSequence: PerSequence = {};
   let sequences = 0;
-  for (const { key, value } of rows) {
-    const metric = key.split(" ").find((word) => metrics.some((m) => m === word));
-    if (metric === undefined || typeof value !== "object" || value === null || !("perSequence" in value)) continue;
-    const own = value.perSequence as Record<string, number[]>;
+  for (const value of await unitValues(core, runId)) {
+    const parsed = gateResult.safeParse(value);
+    if (!parsed.success) continue;
+    const { metric, perSequence: own } = parsed.data;
     perSequence[metric] ??= {};
     const merged = perSequence[metric];
     for (const [unit, values] of Object.entries(own)) merged[unit] = [...(merged[unit] ?? []), ...values];

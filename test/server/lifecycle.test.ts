@@ -1,7 +1,11 @@
 import { join } from "node:path";
+import { eq } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { storedSubject } from "../../experiments/definition.ts";
+import { evaluate, lossSubject } from "../../experiments/evaluate/evaluate.ts";
 import type { Core } from "../../server/core.ts";
 import { openCore } from "../../server/core.ts";
+import { models } from "../../server/db/schema.ts";
 import { registerModel } from "../../server/models/models.ts";
 import { exportNotebook } from "../../server/notebooks/export.ts";
 import {
@@ -28,7 +32,8 @@ import {
   submitRun,
   sweepLost,
 } from "../../server/runs/lifecycle.ts";
-import { getUnit, putUnit } from "../../server/runs/units.ts";
+import { pairedTests } from "../../server/runs/paired.ts";
+import { getUnit, putUnit, unitValues } from "../../server/runs/units.ts";
 import { addText } from "../../server/texts/texts.ts";
 import { temporaryFolder } from "../fixtures/tiny-model.ts";
 import { databases, openTestCore, testClock } from "./workbench-fixture.ts";
@@ -136,12 +141,42 @@ describe.each(databases)("on %s", (kind) => {
   test("units are shared between runs, except with one that measures anew", async () => {
     const [a, b] = [await submit(), await submit()];
     const fresh = await retryRun(core, a.id);
-    await putUnit(core, a, "what", { loss: 1 });
-    expect(await getUnit(core, b, "what")).toEqual({ loss: 1 });
-    expect(await getUnit(core, fresh, "what")).toBeUndefined();
-    await putUnit(core, fresh, "what", { loss: 2 });
-    expect(await getUnit(core, fresh, "what")).toEqual({ loss: 2 });
-    expect(await getUnit(core, b, "what")).toEqual({ loss: 1 });
+    const what = { engine: "e", model: "m", subject: "s", shard: "t" };
+    await putUnit(core, a, what, { loss: 1 });
+    expect(await getUnit(core, b, what)).toEqual({ loss: 1 });
+    expect(await getUnit(core, fresh, what)).toBeUndefined();
+    await putUnit(core, fresh, what, { loss: 2 });
+    expect(await getUnit(core, fresh, what)).toEqual({ loss: 2 });
+    expect(await getUnit(core, b, what)).toEqual({ loss: 1 });
+    await putUnit(core, b, { ...what, shard: "u" }, { loss: 3 });
+    // What a run found measured is among its units, in the order in which it came to them.
+    expect(await unitValues(core, b.id)).toEqual([{ loss: 1 }, { loss: 3 }]);
+    expect(await unitValues(core, a.id)).toEqual([{ loss: 1 }]);
+    expect(await unitValues(core, fresh.id)).toEqual([{ loss: 2 }]);
+  });
+
+  test("two models are compared on the shards that both were measured on by one engine beside one base", async () => {
+    await registerModel(core, starter, { id: "twin" });
+    await core.db.update(models).set({ hash: "other" }).where(eq(models.id, "twin"));
+    const runOf = (model: string) => submitRun(core, { kind: "evaluate", config: { model, text: "words" } });
+    const [first, second] = [await runOf("starter"), await runOf("twin")];
+    const [base] = await core.db.select({ hash: models.hash }).from(models).where(eq(models.id, "starter"));
+    const put = (run: Run, model: string, shard: string, nlls: number[], of = lossSubject("text", null)) =>
+      putUnit(
+        core,
+        run,
+        { engine: "e", model, subject: storedSubject(evaluate, of), shard },
+        { losses: nlls.map((nll, i) => ({ id: `s${i}`, tokens: 1, nll, kl: null })), seconds: 1 },
+      );
+    await put(first, base?.hash ?? "", "one", [1, 2, 3]);
+    await put(second, "other", "one", [1.5, 2.25, 3.75]);
+    // Nothing of these is comparable with what the first was measured on.
+    await put(second, "other", "another shard", [9, 9, 9]);
+    await put(second, "other", "one", [9, 9, 9], lossSubject("tasks", null));
+    await put(second, "other", "one", [9, 9, 9], lossSubject("text", "other"));
+    expect(await pairedTests(core, [first.id, second.id])).toMatchObject([
+      { runId: second.id, against: first.id, measure: "loss", mean: 0.5, sequences: 3 },
+    ]);
   });
 
   test("a resumed run's curve has each step once, compacting changes nothing, and a value that is not finite stays a gap", async () => {
