@@ -1,5 +1,5 @@
 /** @file Sends a checkpoint, the files of a folder or one .gguf file, to the workbench: one request each, as one batch. */
-import { checkpointFile } from "../../lib/checkpoint/checkpoint-files.ts";
+import { isCheckpointFile } from "../../lib/checkpoint/checkpoint-files.ts";
 
 export interface FolderFile {
   readonly name: string;
@@ -11,7 +11,7 @@ export function checkpointFiles(all: readonly File[]): { name: string; files: Fo
   const parts = all.map((file) => ({ path: file.webkitRelativePath.split("/"), file }));
   const top = parts.filter(({ path }) => path.length === 2).map(({ path, file }) => ({ name: path[1] ?? "", file }));
   const name = parts[0]?.path[0] ?? "model";
-  if (top.some((f) => f.name === "config.json")) return { name, files: top.filter((f) => checkpointFile.test(f.name)) };
+  if (top.some((f) => f.name === "config.json")) return { name, files: top.filter((f) => isCheckpointFile(f.name)) };
   const ggufs = top.filter((f) => isGguf(f.name));
   if (ggufs.length > 1) throw new Error(`${name} holds ${ggufs.length} .gguf files; choose the one that is meant`);
   if (ggufs[0]) return { name, files: [ggufFile(ggufs[0].file)] };

@@ -45,16 +45,6 @@ export interface Checkpoint extends NamedFiles {
   close(): Promise<void>;
 }
 
-/** Those of a checkpoint's files that a model made from it takes along. */
-export const companionFiles = [
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "generation_config.json",
-  "tokenizer.model",
-  "chat_template.jinja",
-] as const;
-
 /** The parts of a weight as they lie in a checkpoint. */
 export interface StoredWeight {
   readonly kind: "stored";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { EspalierError } from "../errors.ts";
-import { checkpointFile } from "./checkpoint-files.ts";
+import { isCheckpointFile } from "./checkpoint-files.ts";
 
 export interface HubOptions {
   readonly revision: string;
@@ -38,7 +38,7 @@ export async function hubFiles(repository: string, options: HubOptions): Promise
     for await (const entry of hub.listFiles({ ...repositoryOf(repository, options), recursive: false })) {
       options.signal?.throwIfAborted();
       holdsGguf ||= entry.path.endsWith(".gguf");
-      if (entry.type === "file" && checkpointFile.test(entry.path))
+      if (entry.type === "file" && isCheckpointFile(entry.path))
         files.push({ path: entry.path, sizeBytes: entry.size });
     }
   } catch (cause) {

@@ -16,7 +16,8 @@ import { bfloat16FromFloat32, float16FromFloat32 } from "../float16.ts";
 import { asBytes, type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
 import { elementCount, sameShape } from "../mil/types.ts";
 import type { CompressedWeight } from "../weights/weight.ts";
-import { companionFiles, type StoredFloat, type StoredWeight } from "./checkpoint.ts";
+import type { StoredFloat, StoredWeight } from "./checkpoint.ts";
+import { companionFiles } from "./checkpoint-files.ts";
 import { type CompressionScheme, compressedTensors } from "./compressed-tensors.ts";
 
 /**

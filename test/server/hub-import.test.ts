@@ -1,11 +1,24 @@
 /** Imports from a hub that is a folder behind `fetch`: followed, checked, cancelled, refused. */
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { openHubImports } from "../../server/models/hub-import.ts";
 import { getModel } from "../../server/models/models.ts";
 import { temporaryFolder, writeTinyCheckpoint } from "../fixtures/tiny-model.ts";
 import { openTestCore } from "./workbench-fixture.ts";
+
+const starter = join(import.meta.dirname, "../../experiments/starter/model");
+
+/** A checkpoint with a tokenizer, and what a repository holds beside it. */
+async function repository(): Promise<string> {
+  const folder = join(await temporaryFolder(), "hub");
+  await writeTinyCheckpoint(folder, "llama");
+  await copyFile(join(starter, "tokenizer.json"), join(folder, "tokenizer.json"));
+  await writeFile(join(folder, "chat_template.jinja"), "{{ messages }}");
+  await writeFile(join(folder, "README.md"), "not for a decoder");
+  await copyFile(join(folder, "model.safetensors"), join(folder, "consolidated.safetensors"));
+  return folder;
+}
 
 /** The two things the hub is asked: what lies there, and a file, whole or a range of it. */
 function hubOf(folder: string, slow?: Promise<void>): typeof fetch {
@@ -49,12 +62,10 @@ const ended = async (imports: ReturnType<typeof openHubImports>, id: string) => 
 
 test("a repository becomes a model, counted byte by byte", async () => {
   const core = await openTestCore("embedded");
-  const folder = join(await temporaryFolder(), "hub");
-  await writeTinyCheckpoint(folder, "llama");
-  await writeFile(join(folder, "README.md"), "not for a decoder");
+  const folder = await repository();
   const imports = openHubImports(core, hubOf(folder));
   const { files, sizeBytes } = await imports.size("tiny/llama", "main");
-  expect(files).toBe(2);
+  expect(files).toBe(4);
   imports.start("tiny/llama", "main", "tiny");
   expect(() => imports.start("tiny/llama", "main", "tiny")).toThrow(/being imported already/);
   expect(await ended(imports, "tiny")).toMatchObject({ state: "ready", doneBytes: sizeBytes, totalBytes: sizeBytes });
