@@ -1,10 +1,12 @@
 /**
  * @file Perplexity and divergence of a released model under schemes of equal size, beside torch's and coremltools' in the same run.
  *
- *   npx tsx bench/real/quantization.ts --model FOLDER --text wikitext2-valid.txt [--schemes a,b] [--windows 16] [--peers PYTHON]
+ *   npx tsx bench/real/quantization.ts --model MODEL --text wikitext2-valid.txt [--schemes a,b] [--windows 16] [--calibration 32]
+ *     [--peers PYTHON]
  *
- * Windows of 512 tokens. Calibration takes the first 8 of the text's beginning, the report the last `--windows` of its end;
- * nothing is chosen on those. One thread; seconds are processor time of storing alone, calibration's forward passes included.
+ * Windows of 512 tokens. Calibration takes the first `--calibration` of the text's beginning, the report the last `--windows` of its
+ * end; nothing is chosen on those. Mixtures are what `espalier quantize --max-bits` makes, which holds every fourth calibrating
+ * window out. One thread; seconds are processor time of storing alone, calibration's forward passes included.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -13,7 +15,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { fixed, table } from "../../bin/numbers.ts";
+import { memoryArrays } from "../../experiments/array-files.ts";
+import { memoryStore, runExperiment } from "../../experiments/definition.ts";
 import { modelSession } from "../../experiments/models.ts";
+import { quantize, quantizeConfig } from "../../experiments/quantize/quantize.ts";
 import { storeCalibrated } from "../../lib/compress/quantize/calibrated.ts";
 import { type Granularity, granularityFor } from "../../lib/compress/quantize/granularity.ts";
 import { quantizeLayerByLayer } from "../../lib/compress/quantize/layer-by-layer.ts";
@@ -21,42 +26,46 @@ import { type QuantizationRecipe, widthOf } from "../../lib/compress/quantize/re
 import { inTurns } from "../../lib/compress/quantize/steps.ts";
 import { tune } from "../../lib/compress/quantize/tune.ts";
 import { storeSteps } from "../../lib/compress/quantize/width.ts";
+import { decodedWeights } from "../../lib/decoder/decoded-weights.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import type { Stream } from "../../lib/decoder/stream.ts";
-import { weight, weightList } from "../../lib/decoder/weights.ts";
+import { type DecoderWeights, weight, weightList } from "../../lib/decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
 import { padIntoBatches, scoredRange, sequencesFromText, type TokenSequence } from "../../lib/eval/sequences.ts";
-import { f32, float32Data } from "../../lib/mil/tensor.ts";
+import { float32Data } from "../../lib/mil/tensor.ts";
 import { elementCount } from "../../lib/mil/types.ts";
-import { decodeWeight, weightSizeBytes } from "../../lib/weights/decode.ts";
+import { weightSizeBytes } from "../../lib/weights/decode.ts";
 import type { CompressedWeight } from "../../lib/weights/weight.ts";
 
-interface Scheme {
-  readonly recipe: QuantizationRecipe;
-  readonly layout?: Partial<Granularity>;
-  /** Absent: every weight to its nearest code. */
-  readonly calibrated?: boolean;
-}
+/** One recipe for all, or the mixture of palettes that is chosen under a budget of bits a weight. */
+type Scheme =
+  | {
+      readonly recipe: QuantizationRecipe;
+      readonly layout?: Partial<Granularity>;
+      /** Absent: every weight to its nearest code. */
+      readonly calibrated?: boolean;
+      /** Passes over the calibrating windows. */
+      readonly tune?: number;
+    }
+  | { readonly maxBits: number };
 
 const schemes: Record<string, Scheme> = {
   "int8 per row": { recipe: { default: "affine8" } },
   "int4 groups of 32, rounded": { recipe: { default: "affine4" }, layout: { groupSize: 32, keepExtremes: true } },
   "int4 groups of 32, clip search": { recipe: { default: "affine4" }, layout: { groupSize: 32 } },
   "int4 groups of 32, GPTQ": { recipe: { default: "affine4" }, layout: { groupSize: 32 }, calibrated: true },
+  "int4 groups of 32, GPTQ and tuned": {
+    recipe: { default: "affine4" },
+    layout: { groupSize: 32 },
+    calibrated: true,
+    tune: 1,
+  },
   "palette 4": { recipe: { default: "palette4" } },
-  "palette 4, calibrated": { recipe: { default: "palette4" }, calibrated: true },
-  "palettes, at most 4.5 bits": {
-    recipe: { default: "palette4", roles: { down: "palette6", value: "palette6" } },
-    calibrated: true,
-  },
-  "palettes, at most 4 bits": {
-    recipe: { default: "palette4", embedding: "palette3", roles: { value: "palette6", key: "palette6" } },
-    calibrated: true,
-  },
-  "palettes, at most 3.25 bits": {
-    recipe: { default: "palette3", roles: { value: "palette6", output: "palette4" } },
-    calibrated: true,
-  },
+  "palette 4, GPTQ": { recipe: { default: "palette4" }, calibrated: true },
+  "palette 4, GPTQ and tuned": { recipe: { default: "palette4" }, calibrated: true, tune: 1 },
+  "palettes, at most 4.5 bits": { maxBits: 4.5 },
+  "palettes, at most 4 bits": { maxBits: 4 },
+  "palettes, at most 3.25 bits": { maxBits: 3.25 },
 };
 
 const { values } = parseArgs({
@@ -65,11 +74,8 @@ const { values } = parseArgs({
     text: { type: "string" },
     schemes: { type: "string" },
     windows: { type: "string", default: "16" },
-    calibration: { type: "string", default: "8" },
+    calibration: { type: "string", default: "32" },
     peers: { type: "string" },
-    tune: { type: "string" },
-    rate: { type: "string" },
-    passes: { type: "string" },
   },
 });
 if (values.model === undefined || values.text === undefined) throw new Error("--model and --text are needed");
@@ -78,7 +84,8 @@ const CONTEXT = 512;
 const CHARACTERS = 5000;
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
-const model = await modelSession(engine, async (reference) => reference).open(values.model);
+const models = modelSession(engine, async (reference) => reference);
+const model = await models.open(values.model);
 const text = readFileSync(values.text, "utf8");
 const [calibrationCount, reportCount] = [Number(values.calibration), Number(values.windows)];
 const windowsOf = (part: string): TokenSequence[] => sequencesFromText(part, model.tokenizer, { context: CONTEXT });
@@ -123,7 +130,8 @@ async function measure(runner: DecoderRunner): Promise<{ nll: number; kl: number
   return { nll, kl };
 }
 
-async function storeAll({ recipe, layout, calibrated }: Scheme): Promise<Map<string, CompressedWeight>> {
+async function storeAll(scheme: Exclude<Scheme, { maxBits: number }>): Promise<Map<string, CompressedWeight>> {
+  const { recipe, layout, calibrated, tune: passes } = scheme;
   const wanted: Granularity = {
     rowsPerTable: 16,
     groupSize: null,
@@ -133,14 +141,21 @@ async function storeAll({ recipe, layout, calibrated }: Scheme): Promise<Map<str
   };
   const entries = weightList(model.weights.arch).filter((w) => w.shape.length > 1);
   const plan = new Map(entries.map((entry) => [entry.name, widthOf(recipe, entry, "fp16")]));
-  if (calibrated)
-    return quantizeLayerByLayer(engine, model.weights, calibration, async (entry, given, inputs, product) => {
-      const width = plan.get(entry.name) ?? "fp16";
-      const { granularity } = granularityFor(entry.shape, wanted);
-      return inputs
-        ? storeCalibrated(width, given, entry.shape, granularity, inputs, product)
-        : inTurns(storeSteps(width, given, entry.shape, granularity));
-    });
+  if (calibrated) {
+    const stored = await quantizeLayerByLayer(
+      engine,
+      model.weights,
+      calibration,
+      async (entry, given, inputs, product) => {
+        const width = plan.get(entry.name) ?? "fp16";
+        const { granularity } = granularityFor(entry.shape, wanted);
+        return inputs
+          ? storeCalibrated(width, given, entry.shape, granularity, inputs, product)
+          : inTurns(storeSteps(width, given, entry.shape, granularity));
+      },
+    );
+    return passes ? tune(engine, model.weights, stored, model.runner, calibration, { passes }) : stored;
+  }
   const stored = new Map<string, CompressedWeight>();
   for (const { name, shape } of entries) {
     const given = float32Data(weight(model.weights, name));
@@ -150,32 +165,59 @@ async function storeAll({ recipe, layout, calibrated }: Scheme): Promise<Map<str
   return stored;
 }
 
-async function outcomeOf(name: string, scheme: Scheme): Promise<Outcome> {
-  const started = cpuSeconds();
-  let stored = await storeAll(scheme);
-  const measureStored = async () => {
-    const tensors = new Map(model.weights.tensors);
-    for (const { name: tensor, shape } of weightList(model.weights.arch)) { const w = stored.get(tensor); if (w) tensors.set(tensor, f32(shape, decodeWeight(w))); }
-    return measure(new DecoderRunner(engine, { ...model.weights, tensors }, model.runner.programs));
-  };
-  if (values.tune) {
-    const a = await measureStored();
-    console.error("before tuning", Math.exp(a.nll - baseNll), a.kl, cpuSeconds() - started);
-    const count = Number(values.tune);
-    const sequences = windowsOf(text.slice(0, count * CHARACTERS)).slice(0, count);
-    stored = await tune(engine, model.weights, stored, model.runner, sequences, { peakRate: Number(values.rate ?? 1e-3), passes: Number(values.passes ?? 1), onProgress: (d, t, kl) => console.error(d, t, kl, cpuSeconds() - started) });
-  }
-  const seconds = cpuSeconds() - started;
-  const tensors = new Map(model.weights.tensors);
+interface Stored {
+  readonly weights: DecoderWeights;
+  readonly bits: number;
+}
+
+async function storedAs(scheme: Scheme): Promise<Stored> {
+  if ("maxBits" in scheme) return mixtureUnder(scheme.maxBits);
+  const stored = await storeAll(scheme);
   let [sizeBytes, elements] = [0, 0];
-  for (const { name: tensor, shape } of weightList(model.weights.arch)) {
-    const w = stored.get(tensor);
+  for (const { name, shape } of weightList(model.weights.arch)) {
+    const w = stored.get(name);
     elements += elementCount(shape);
     sizeBytes += w ? weightSizeBytes(w) : 2 * elementCount(shape);
-    if (w) tensors.set(tensor, f32(shape, decodeWeight(w)));
   }
-  const runner = new DecoderRunner(engine, { ...model.weights, tensors }, model.runner.programs);
-  return { scheme: name, bits: (8 * sizeBytes) / elements, ...(await measure(runner)), seconds };
+  return { weights: decodedWeights(model.weights, stored), bits: (8 * sizeBytes) / elements };
+}
+
+/** Kept, so that costs are measured once for all budgets. */
+const store = memoryStore();
+const arrays = memoryArrays();
+
+async function mixtureUnder(maxBits: number): Promise<Stored> {
+  const folder = mkdtempSync(join(tmpdir(), "espalier-quantization-"));
+  const [out, given] = [join(folder, "made"), join(folder, "calibration.txt")];
+  writeFileSync(given, text.slice(0, calibrationCount * CHARACTERS));
+  const config = quantizeConfig.parse({
+    model: values.model,
+    out,
+    maxBits,
+    text: given,
+    context: CONTEXT,
+    limit: calibrationCount,
+  });
+  const log = (line: string): void => void process.stderr.write(`${line}\n`);
+  const { bitsPerWeight } = await runExperiment(quantize, config, {
+    engine,
+    models,
+    store,
+    arrays,
+    clock: { nowMs: () => 0 },
+    log,
+  });
+  const { weights } = await models.open(out);
+  rmSync(folder, { recursive: true });
+  return { weights, bits: bitsPerWeight };
+}
+
+async function outcomeOf(name: string, scheme: Scheme): Promise<Outcome> {
+  const started = cpuSeconds();
+  const { weights, bits } = await storedAs(scheme);
+  const seconds = cpuSeconds() - started;
+  const runner = new DecoderRunner(engine, weights, model.runner.programs);
+  return { scheme: name, bits, ...(await measure(runner)), seconds };
 }
 
 function peers(python: string): Outcome[] {
