@@ -17,6 +17,7 @@ import { ErrorNote, ProgressBar, RunStateMark } from "./parts/states.tsx";
 export default function Home() {
   const trpc = useTRPC();
   const studies = useQuery(trpc.studies.list.queryOptions());
+  const starter = studies.data?.find((s) => s.kind === "starter");
   if (studies.error)
     return (
       <>
@@ -29,7 +30,7 @@ export default function Home() {
   return (
     <>
       <TopBar title="Home" />
-      {studies.data ? studies.data.length === 0 ? <FirstStart /> : <Later studyId={studies.data[0]?.id ?? ""} /> : null}
+      {studies.data ? starter ? <Later studyId={starter.id} /> : <FirstStart /> : null}
     </>
   );
 }

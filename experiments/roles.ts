@@ -18,3 +18,7 @@ export function fieldRoles(schema: z.ZodType): Map<string, Role> {
   const { properties } = described.parse(z.toJSONSchema(schema, { io: "input" }));
   return new Map(Object.entries(properties).flatMap(([name, p]) => (p.role ? [[name, p.role] as const] : [])));
 }
+
+/** All fields of an object schema. */
+export const fieldNames = (schema: z.ZodType): string[] =>
+  Object.keys(described.parse(z.toJSONSchema(schema, { io: "input" })).properties);

@@ -50,6 +50,16 @@ test.each(folders)("%s imports only what lies below it", (folder) => {
   expect(wrong).toEqual([]);
 });
 
+test("app takes types alone from server", () => {
+  const wrong = sources("app").flatMap((file) =>
+    [...readFileSync(join(root, file), "utf8").matchAll(valueImport)]
+      .map((m) => m[1] ?? m[2] ?? "")
+      .filter((i) => relative(root, resolve(root, dirname(file), i)).startsWith("server/"))
+      .map((i) => `${file} imports values of ${i}`),
+  );
+  expect(wrong).toEqual([]);
+});
+
 /** The folders of lib, and the files beside them, from bottom to top: each imports only what stands above it in this list. */
 const libOrder = [
   ...["errors", "cancel", "turn", "random", "float16", "ids", "stats", "files"],

@@ -139,39 +139,30 @@ function PruneSheet(
   const [heldOutText, setHeldOut] = useState<string | null>(null);
   const train = trainText ?? ofSplit("train");
   const heldOut = heldOutText ?? ofSplit("select");
-  const submit = useMutation(trpc.runs.submit.mutationOptions());
+  const submit = useMutation(trpc.studies.submit.mutationOptions());
   const cancel = useMutation(trpc.runs.cancel.mutationOptions());
   const start = async (): Promise<void> => {
-    const pruned = await submit.mutateAsync({
-      kind: "prune",
-      name,
-      config: { model, drop: unitNames(selection) },
+    const teach = {
+      key: "distill",
+      kind: "distill" as const,
+      name: `${name}, distilled`.slice(0, 120),
+      config: { model, student: "step:prune", text: train, heldOut, steps },
+    };
+    const { runs } = await submit.mutateAsync({
+      title: name,
       tags: ["explore"],
+      steps: [
+        { key: "prune", kind: "prune", name, config: { model, drop: unitNames(selection) } },
+        ...(isTaught ? [teach] : []),
+      ],
     });
-    const runs = [{ id: pruned.id, name: pruned.name }];
-    if (isTaught) {
-      const separator = usable.find((t) => t.id === train)?.separator;
-      const taught = await submit.mutateAsync({
-        kind: "distill",
-        name: `${name}, distilled`.slice(0, 120),
-        config: {
-          model,
-          student: `run:${pruned.id}`,
-          text: train,
-          heldOut,
-          steps,
-          ...(separator ? { separator } : {}),
-        },
-        tags: ["explore"],
-      });
-      runs.push({ id: taught.id, name: taught.name });
-    }
-    props.onMade(runs);
+    const makers = runs.filter((r) => r.kind !== "evaluate");
+    props.onMade(makers);
     props.close();
     toast({
-      text: `${runs.map((r) => r.name).join(" and ")} queued.`,
+      text: `${makers.map((r) => r.name).join(" and ")} queued, ${makers.length > 1 ? "each with its evaluation" : "with its evaluation"}.`,
       undo: () => {
-        for (const r of [...runs].reverse()) cancel.mutate({ id: r.id });
+        for (const r of [...makers].reverse()) cancel.mutate({ id: r.id });
         props.onMade([]);
       },
     });

@@ -4,7 +4,7 @@ import { useMemo } from "react";
 import { allocationPoints, uniformAllocation } from "../../lib/compress/allocate/allocation.ts";
 import type { Finalist } from "../../lib/compress/allocate/prediction.ts";
 import { z95 } from "../../lib/stats/proportion.ts";
-import type { SweepMatrix } from "../../server/api/sweep-matrix.ts";
+import type { SweepMatrix } from "../../server/runs/sweep-matrix.ts";
 import { stepBudget } from "../parts/budget.ts";
 import { Chart, type Series } from "../parts/chart.tsx";
 import { bytes, small } from "../parts/format.ts";

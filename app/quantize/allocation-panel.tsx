@@ -20,10 +20,8 @@ export function AllocationPanel(props: {
   readonly settings: Settings;
   readonly budget: number;
   readonly placed: readonly PlacedFinalist[];
-  /** Where points of the trade-off are measured, so that this one joins them; null when that is the sweep's own text. */
-  readonly selectOn: { readonly text: string; readonly separator: string | null } | null;
 }) {
-  const { allocation, widths, settings, budget, placed, selectOn } = props;
+  const { allocation, widths, settings, budget, placed } = props;
   const client = useTRPCClient();
   const { tensors, prediction } = allocation;
   const [copied, setCopied] = useState(false);
@@ -34,24 +32,25 @@ export function AllocationPanel(props: {
       const name = `allocated to ${bytes(allocation.sizeBytes).replaceAll("\u2009", " ")}`;
       const { model } = settings;
       const needsText = storageFor(settings).weighting !== "none";
-      const made = await client.runs.submit.mutate({
-        kind: "quantize",
-        name,
-        config: { model, recipe, ...storageFor(settings), ...(needsText ? textFor(settings) : {}) },
+      const onText = textFor(settings);
+      const { runs } = await client.studies.submit.mutate({
+        title: name,
+        steps: [
+          {
+            key: "quantize",
+            kind: "quantize",
+            name,
+            config: { model, recipe, ...storageFor(settings), ...(needsText ? onText : {}) },
+          },
+          {
+            key: "measure",
+            kind: "evaluate",
+            name: `${name}, on the sweep's text`,
+            config: { model: "step:quantize", base: model, ...onText },
+          },
+        ],
       });
-      const beside = { model: `run:${made.id}`, base: model };
-      const first = await client.runs.submit.mutate({
-        kind: "evaluate",
-        name: `${name}, on the sweep's text`,
-        config: { ...beside, ...textFor(settings) },
-      });
-      if (selectOn)
-        await client.runs.submit.mutate({
-          kind: "evaluate",
-          name: `${name}, for the trade-off`,
-          config: { ...beside, text: selectOn.text, ...(selectOn.separator ? { separator: selectOn.separator } : {}) },
-        });
-      return first;
+      return { made: runs.find((r) => r.step === "quantize"), measured: runs.find((r) => r.step === "measure") };
     },
   });
   const canMeasure = recipe !== null && !measure.isPending && allocation.unmeasured.length === 0;
@@ -126,14 +125,9 @@ export function AllocationPanel(props: {
       <div role="status">
         {measure.data ? (
           <p>
-            <Link href={`/runs/${measure.data.id}`}>Its measurement</Link> is on its way; the point appears on the curve
-            {selectOn ? (
-              <>
-                {" "}
-                and in <Link href="/tradeoff">Trade-off</Link>
-              </>
-            ) : null}
-            .
+            <Link href={`/runs/${measure.data.made?.id}`}>The quantized model</Link> and{" "}
+            <Link href={`/runs/${measure.data.measured?.id}`}>its measurement</Link> are on their way; the point appears
+            on the curve, and beside others of its base in <Link href="/tradeoff">Trade-off</Link>.
           </p>
         ) : null}
       </div>

@@ -73,7 +73,6 @@ export function Sweep({ run, settings, target }: { run: SweepRun; settings: Sett
   const anatomy = useQuery(
     trpc.models.anatomy.queryOptions({ id: settings.model }, { staleTime: Number.POSITIVE_INFINITY }),
   );
-  const boards = useQuery(trpc.tradeoff.boards.queryOptions());
   const { data } = sweep;
   const placed = useMemo(() => (data ? placeFinalists(data.finalists, data) : []), [data]);
   const finalists = useMemo(() => calibration(placed), [placed]);
@@ -111,7 +110,6 @@ export function Sweep({ run, settings, target }: { run: SweepRun; settings: Sett
         <Waiting>Reading what is measured</Waiting>
       </div>
     );
-  const board = boards.data?.find((b) => b.base === settings.model && b.text !== settings.text && b.split === "select");
   const solved = solution
     ? `re-solved in ${fixed(solution.milliseconds, solution.milliseconds < 10 ? 1 : 0)} ms · ${
         solution.allocation.optimal
@@ -151,7 +149,6 @@ export function Sweep({ run, settings, target }: { run: SweepRun; settings: Sett
             settings={settings}
             budget={budget}
             placed={placed}
-            selectOn={board ? { text: board.text, separator: settings.separator } : null}
           />
         </div>
       ) : (

@@ -1,29 +1,14 @@
 /** @file Runs over the API: submit, move between states, read, compare. */
-import { createHash } from "node:crypto";
-import { and, eq, inArray, sql } from "drizzle-orm";
 import { z } from "zod";
-import { experimentKinds, experiments } from "../../experiments/registry.ts";
-import { fieldRoles } from "../../experiments/roles.ts";
-import { runStates, runs } from "../db/schema.ts";
-import { canonical } from "../notebooks/notebooks.ts";
+import { experimentKinds } from "../../experiments/registry.ts";
+import { runStates } from "../db/schema.ts";
 import { readCurves } from "../runs/curves.ts";
+import { cloneRun, evaluation, retryRun, submitMaker } from "../runs/evaluation.ts";
 import { readLog } from "../runs/journal.ts";
-import {
-  cancelRun,
-  cloneRun,
-  getRun,
-  resumeRun,
-  retryRun,
-  stopRun,
-  submission,
-  submitRun,
-  updateRun,
-} from "../runs/lifecycle.ts";
-import { artifactsOf, relativesOf } from "../runs/lineage.ts";
-import { listRuns } from "../runs/listing.ts";
+import { cancelRun, resumeRun, stopRun, submission, updateRuns } from "../runs/lifecycle.ts";
+import { listRuns, runInFull, runsById } from "../runs/listing.ts";
 import { pairedTests } from "../runs/paired.ts";
-import { submissionIssues } from "../runs/submission.ts";
-import { sweepMatrix, sweepMatrixInput } from "./sweep-matrix.ts";
+import { sweepMatrix, sweepMatrixInput } from "../runs/sweep-matrix.ts";
 import { procedure, router } from "./trpc.ts";
 
 const id = z.object({ id: z.string().min(1).max(60).describe("Id of the run") });
@@ -46,27 +31,12 @@ export const runsRouter = router({
     )
     .query(({ ctx, input }) => listRuns(ctx.core, input)),
 
-  get: procedure.input(id).query(async ({ ctx, input }) => {
-    const run = await getRun(ctx.core, input.id);
-    const [ahead] = await ctx.core.db
-      .select({ count: sql<number>`count(*)::int` })
-      .from(runs)
-      .where(and(eq(runs.state, "queued"), sql`${runs.createdAt} < ${run.createdAt.toISOString()}::timestamptz`));
-    const parent = run.parentId ? await getRun(ctx.core, run.parentId).catch(() => null) : null;
-    return {
-      ...run,
-      queuePosition: run.state === "queued" ? (ahead?.count ?? 0) + 1 : null,
-      relatives: await relativesOf(ctx.core, run),
-      artifacts: await artifactsOf(ctx.core, run),
-      configHash: createHash("sha256").update(canonical(run.config)).digest("hex"),
-      parentConfig: parent?.config ?? null,
-    };
-  }),
+  get: procedure.input(id).query(({ ctx, input }) => runInFull(ctx.core, input.id)),
 
   /** Many whole runs, for comparing. */
   compare: procedure
     .input(z.object({ ids: z.array(z.string()).min(1).max(50).describe("Ids of the runs") }))
-    .query(({ ctx, input }) => ctx.core.db.select().from(runs).where(inArray(runs.id, input.ids))),
+    .query(({ ctx, input }) => runsById(ctx.core, input.ids)),
 
   /** Each run's model against the first one's, on the sequences both were measured on. */
   paired: procedure
@@ -101,7 +71,8 @@ export const runsRouter = router({
     )
     .query(({ ctx, input }) => readLog(ctx.core, input.id, input.after, input.limit)),
 
-  submit: procedure.input(submission).mutation(({ ctx, input }) => submitRun(ctx.core, input)),
+  /** A run; one that makes a model is followed by its evaluation. */
+  submit: procedure.input(submission.extend({ evaluation })).mutation(({ ctx, input }) => submitMaker(ctx.core, input)),
   stop: procedure.input(id).mutation(({ ctx, input }) => stopRun(ctx.core, input.id)),
   cancel: procedure.input(id).mutation(({ ctx, input }) => cancelRun(ctx.core, input.id)),
   resume: procedure.input(id).mutation(({ ctx, input }) => resumeRun(ctx.core, input.id)),
@@ -128,33 +99,5 @@ export const runsRouter = router({
         removeTags: z.array(z.string()).max(20).optional(),
       }),
     )
-    .mutation(async ({ ctx, input: { ids, addTags = [], removeTags = [], ...set } }) => {
-      for (const runId of ids) {
-        const { tags } = await getRun(ctx.core, runId);
-        const kept = [...new Set([...tags, ...addTags])].filter((t) => !removeTags.includes(t));
-        const given = Object.fromEntries(Object.entries(set).filter(([, v]) => v !== undefined));
-        await updateRun(ctx.core, runId, { ...given, tags: kept });
-      }
-      return { updated: ids.length };
-    }),
-});
-
-/** Schemas of all experiments, for forms. */
-export const experimentsRouter = router({
-  list: procedure.query(() =>
-    experiments.map(({ kind, title, makes, config }) => ({
-      kind,
-      title,
-      makes,
-      schema: z.toJSONSchema(config, { io: "input" }) as Record<string, unknown>,
-      roles: Object.fromEntries(fieldRoles(config)),
-    })),
-  ),
-
-  /** What is wrong with a config, field by field; nothing is submitted. */
-  check: procedure
-    .input(
-      z.object({ kind: z.enum(experimentKinds).describe("The experiment"), config: z.record(z.string(), z.unknown()) }),
-    )
-    .query(({ ctx, input }) => submissionIssues(ctx.core, input.kind, input.config)),
+    .mutation(({ ctx, input: { ids, ...changes } }) => updateRuns(ctx.core, ids, changes)),
 });

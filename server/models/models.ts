@@ -8,7 +8,7 @@ import { parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { materializeDirectory, putDirectory } from "../artifacts/directory.ts";
 import { type Core, materializedFolder } from "../core.ts";
-import { type ModelFacts, models } from "../db/schema.ts";
+import { type ModelFacts, models, runs } from "../db/schema.ts";
 
 export type Model = typeof models.$inferSelect;
 
@@ -109,6 +109,43 @@ export async function getModel(core: Core, id: string): Promise<Model> {
       hint: "The list of models names them.",
     });
   return model;
+}
+
+export interface Ancestor {
+  readonly id: string;
+  readonly parentId: string | null;
+  readonly runId: string | null;
+  /** Of the run that made it. */
+  readonly kind: string | null;
+}
+
+/** A model, what it was made from step by step, itself first, and what was made from it. */
+export async function modelWithRelatives(
+  core: Core,
+  id: string,
+): Promise<{ model: Model; ancestors: Ancestor[]; children: string[] }> {
+  const model = await getModel(core, id);
+  const all = await listModels(core);
+  const ancestors: Ancestor[] = [];
+  for (let at: Model | undefined = model; at && ancestors.length <= 50; ) {
+    const { runId, parentId }: Model = at;
+    const [made] = runId ? await core.db.select({ kind: runs.kind }).from(runs).where(eq(runs.id, runId)) : [];
+    ancestors.push({ id: at.id, parentId, runId, kind: made?.kind ?? null });
+    at = all.find((m) => m.id === parentId);
+  }
+  return { model, ancestors, children: all.filter((m) => m.parentId === id).map((m) => m.id) };
+}
+
+export async function updateModel(
+  core: Core,
+  id: string,
+  set: { readonly note?: string | undefined; readonly archived?: boolean | undefined },
+): Promise<Model> {
+  await getModel(core, id);
+  const given = Object.fromEntries(Object.entries(set).filter(([, v]) => v !== undefined));
+  if (Object.keys(given).length > 0) await core.db.update(models).set(given).where(eq(models.id, id));
+  await core.events.publish("models", { id });
+  return getModel(core, id);
 }
 
 /** The model that this one was first made from, over however many runs, as far as it is known; itself when it was brought. */

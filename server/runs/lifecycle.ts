@@ -40,7 +40,7 @@ export const submission = z.object({
 });
 export type Submission = z.input<typeof submission>;
 
-interface Origin {
+export interface Origin {
   parentId?: string;
   studyId?: string;
   step?: string;
@@ -49,7 +49,8 @@ interface Origin {
   fresh?: boolean;
 }
 
-export async function submitRun(core: Core, given: Submission, origin: Origin = {}): Promise<Run> {
+/** Checks a submission and writes its run and first event where `core.db` writes; `submitTogether` offers it to hosts afterwards. */
+export async function insertRun(core: Core, given: Submission, origin: Origin = {}): Promise<Run> {
   const { kind, config: rawConfig, name, tags, priority } = submission.parse(given);
   const experiment = experimentOf(kind);
   const config = await checkSubmission(core, kind, rawConfig);
@@ -68,8 +69,21 @@ export async function submitRun(core: Core, given: Submission, origin: Origin = 
     })
     .returning();
   if (!run) throw new EspalierError("internal/invariant", "internal: an insert returned no row");
-  await announce(core, run);
-  await enqueueDue(core, [run]);
+  await core.events.publish("runs", runEvent(run), core.db);
+  return run;
+}
+
+/** All the runs that `insert` writes, or none of them: one transaction, after which they are offered to hosts. */
+export async function submitTogether(core: Core, insert: (within: Core) => Promise<Run[]>): Promise<Run[]> {
+  const made = await core.db.transaction((tx) => insert({ ...core, db: tx }));
+  core.events.wake();
+  await enqueueDue(core, made);
+  return made;
+}
+
+export async function submitRun(core: Core, given: Submission, origin: Origin = {}): Promise<Run> {
+  const [run] = await submitTogether(core, async (within) => [await insertRun(within, given, origin)]);
+  if (!run) throw new EspalierError("internal/invariant", "internal: a run was submitted and is not there");
   return run;
 }
 
@@ -140,14 +154,28 @@ async function enqueueDue(core: Core, candidates: readonly Run[]): Promise<void>
   if (due.length > 0) core.events.wake();
 }
 
-/** Looks again at runs that wait for this one. */
+/** Looks again at runs that wait for this one. An evaluation that only follows it ends with it. */
 async function lookAtDependents(core: Core, id: string): Promise<void> {
+  const [run] = await core.db.select().from(runs).where(eq(runs.id, id));
+  if (run && (run.state === "failed" || run.state === "cancelled"))
+    await move(core, and(eq(runs.state, "queued"), followsRun(id)), {
+      state: "cancelled",
+      reason: `${run.name} has ${run.state === "failed" ? "failed" : "been cancelled"}`,
+      endedAt: new Date(core.clock.nowMs()),
+    });
   const waiting = await core.db
     .select()
     .from(runs)
     .where(and(eq(runs.state, "queued"), sql`${runs.waitsFor} @> ${JSON.stringify([id])}::jsonb`));
   await enqueueDue(core, waiting);
 }
+
+/** The step of an evaluation that was submitted with the run it measures, and has no purpose without it. */
+export const FOLLOWING = "evaluation";
+
+/** Evaluations that follow this run. */
+export const followsRun = (id: string) =>
+  and(eq(runs.step, FOLLOWING), sql`${runs.waitsFor} @> ${JSON.stringify([id])}::jsonb`);
 
 /** Offers every due run again: whoever changed a row may have died, or lost the database, before it sent the job. */
 export async function enqueueAllDue(core: Core): Promise<void> {
@@ -334,12 +362,15 @@ export async function cancelRun(core: Core, id: string): Promise<Run> {
   return row;
 }
 
-const cancelQueued = (core: Core, run: Run): Promise<Run> =>
-  changeState(core, run, "queued", {
+async function cancelQueued(core: Core, run: Run): Promise<Run> {
+  const row = await changeState(core, run, "queued", {
     state: "cancelled",
     reason: "cancelled before it began",
     endedAt: new Date(core.clock.nowMs()),
   });
+  await lookAtDependents(core, run.id);
+  return row;
+}
 
 async function changeState(core: Core, run: Run, from: RunState, set: Partial<typeof runs.$inferInsert>): Promise<Run> {
   const [row] = await move(core, and(eq(runs.id, run.id), eq(runs.state, from)), set);
@@ -351,20 +382,13 @@ export async function resumeRun(core: Core, id: string): Promise<Run> {
   const run = await getRun(core, id);
   if (run.state !== "cancelled" && run.state !== "failed" && run.state !== "lost")
     throw wrongState(run, "resumed", "Only cancelled, failed and lost runs can be resumed.");
-  return requeue(core, run, "resumed by you");
-}
-
-/** The same config and seed again, measured anew. */
-export async function retryRun(core: Core, id: string): Promise<Run> {
-  const { kind, config, name, tags, priority } = await getRun(core, id);
-  return submitRun(core, { kind, config, name, tags, priority }, { parentId: id, fresh: true });
-}
-
-/** A new run of this one's config with some fields changed; null takes a field out. */
-export async function cloneRun(core: Core, id: string, changes: Record<string, unknown>, name?: string): Promise<Run> {
-  const { kind, config, tags, priority } = await getRun(core, id);
-  const changed = Object.fromEntries(Object.entries({ ...config, ...changes }).filter(([, v]) => v !== null));
-  return submitRun(core, { kind, config: changed, tags, priority, ...(name ? { name } : {}) }, { parentId: id });
+  const resumed = await requeue(core, run, "resumed by you");
+  const following = await core.db
+    .select()
+    .from(runs)
+    .where(and(eq(runs.state, "cancelled"), followsRun(id)));
+  for (const one of following) await requeue(core, one, `waits for ${run.name}`);
+  return resumed;
 }
 
 export async function updateRun(
@@ -378,4 +402,26 @@ export async function updateRun(
   if (!row) throw new EspalierError("run/unknown", `there is no run ${id}`);
   await announce(core, row);
   return row;
+}
+
+/** The same changes to many runs. */
+export async function updateRuns(
+  core: Core,
+  ids: readonly string[],
+  changes: {
+    readonly name?: string | undefined;
+    readonly note?: string | undefined;
+    readonly archived?: boolean | undefined;
+    readonly addTags?: readonly string[] | undefined;
+    readonly removeTags?: readonly string[] | undefined;
+  },
+): Promise<{ updated: number }> {
+  const { addTags = [], removeTags = [], ...set } = changes;
+  const given = Object.fromEntries(Object.entries(set).filter(([, v]) => v !== undefined));
+  for (const id of ids) {
+    const { tags } = await getRun(core, id);
+    const kept = [...new Set([...tags, ...addTags])].filter((t) => !removeTags.includes(t));
+    await updateRun(core, id, { ...given, tags: kept });
+  }
+  return { updated: ids.length };
 }

@@ -4,10 +4,14 @@
  * A quantize run has no accuracy of its own. Where a trade-off or an evaluation measured the model it made, those numbers stand
  * in its row, and say which run they come from.
  */
+import { createHash } from "node:crypto";
 import { and, desc, eq, inArray, isNotNull, sql } from "drizzle-orm";
 import type { TradeoffPoint } from "../../experiments/tradeoff/tradeoff.ts";
 import type { Core } from "../core.ts";
 import { models, type RunState, runFiles, runs } from "../db/schema.ts";
+import { canonical } from "../notebooks/notebooks.ts";
+import { getRun, type Run } from "./lifecycle.ts";
+import { artifactsOf, relativesOf } from "./lineage.ts";
 
 /** All but the summary, which may be large. */
 const listed = {
@@ -143,3 +147,28 @@ async function measurements(core: Core): Promise<Map<string, Measured>> {
   }
   return byModel;
 }
+
+/** A run with its place in the queue, its relatives and what it left. */
+export async function runInFull(core: Core, id: string) {
+  const run = await getRun(core, id);
+  const ahead = await core.db.$count(
+    runs,
+    and(eq(runs.state, "queued"), sql`${runs.createdAt} < ${run.createdAt.toISOString()}::timestamptz`),
+  );
+  const parent = run.parentId ? await getRun(core, run.parentId).catch(() => null) : null;
+  return {
+    ...run,
+    queuePosition: run.state === "queued" ? ahead + 1 : null,
+    relatives: await relativesOf(core, run),
+    artifacts: await artifactsOf(core, run),
+    configHash: createHash("sha256").update(canonical(run.config)).digest("hex"),
+    parentConfig: parent?.config ?? null,
+  };
+}
+
+/** Whole runs, in no order. */
+export const runsById = (core: Core, ids: readonly string[]): Promise<Run[]> =>
+  core.db
+    .select()
+    .from(runs)
+    .where(inArray(runs.id, [...ids]));

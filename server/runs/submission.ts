@@ -1,10 +1,13 @@
 /** @file What a submission is refused for before there is a run: by its schema, by what it names, by its kind. */
+
+import type { z } from "zod";
 import { fieldsIn, withoutFlags } from "../../experiments/flags.ts";
 import { experimentOf } from "../../experiments/registry.ts";
-import { fieldRoles } from "../../experiments/roles.ts";
+import { fieldNames, fieldRoles } from "../../experiments/roles.ts";
 import { EspalierError, toEspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
-import { checkReferences, modelShape } from "./references.ts";
+import { getText } from "../texts/texts.ts";
+import { checkReferences, modelShape, referencesIn } from "./references.ts";
 
 export interface Issue {
   /** Empty for what no field alone is to blame for. */
@@ -40,8 +43,15 @@ function checkConfig(kind: string, config: Record<string, unknown>): Record<stri
   return kept;
 }
 
+/** Of the text a config names without saying where its documents end, when the kind asks for that. */
+async function separatorOf(core: Core, schema: z.ZodType, config: Record<string, unknown>): Promise<string | null> {
+  if (config.separator !== undefined || !fieldNames(schema).includes("separator")) return null;
+  const [text] = referencesIn(schema, config, ["text"]);
+  return text === undefined ? null : (await getText(core, text)).separator;
+}
+
 /**
- * The config as it is kept, once its models and texts are there and its kind does not refuse it. Throws `input/invalid`, what is
+ * The config as it is kept, with the separator of its text, once its models and texts are there and its kind does not refuse it. Throws `input/invalid`, what is
  * missing, or what the kind's `check` throws.
  */
 export async function checkSubmission(
@@ -52,6 +62,8 @@ export async function checkSubmission(
   const experiment = experimentOf(kind);
   const config = checkConfig(kind, given);
   await checkReferences(core, experiment.config, config);
+  const separator = await separatorOf(core, experiment.config, config);
+  if (separator !== null) config.separator = separator;
   await experiment.check?.(parsedConfig(kind, config).parsed.data, { modelShape: (name) => modelShape(core, name) });
   return config;
 }

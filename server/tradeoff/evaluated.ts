@@ -5,7 +5,6 @@
  * Differences between points are told pair by pair where the losses by sequence were kept; older runs have none, and say so.
  */
 import { and, desc, eq, inArray, isNotNull } from "drizzle-orm";
-import { z } from "zod";
 import type { EvaluateSummary } from "../../experiments/evaluate/evaluate.ts";
 import {
   type MadeOf,
@@ -26,6 +25,7 @@ import { type Model, modelFolder } from "../models/models.ts";
 import { listPackages } from "../packages/packages.ts";
 import { chipFits } from "../reports/fits.ts";
 import { figuresOfPackage } from "../reports/reports.ts";
+import { boardId, type MeasuredOn, measuredOn } from "./protocol.ts";
 import { chipOf, modelledSpeed, type PointSpeed, reportedSpeed, storedAs } from "./speed.ts";
 
 export interface MadeBy {
@@ -84,38 +84,12 @@ export interface EvaluatedBoard {
   readonly winner: { readonly model: string; readonly reason: string } | null;
 }
 
-const measuredOn = z.object({
-  base: z.string(),
-  text: z.string(),
-  separator: z.string().optional(),
-  limit: z.number().optional(),
-  context: z.number().optional(),
-  maxTokens: z.number().optional(),
-  bos: z.string().optional(),
-  fuseUnknown: z.boolean().optional(),
-  tasks: z.string().optional(),
-});
-type MeasuredOn = z.infer<typeof measuredOn>;
-
-/** A short name of what was measured on, fit for an address. */
-export function boardId({ base, text, separator, limit, context, maxTokens, bos, fuseUnknown }: MeasuredOn): string {
-  const rest = JSON.stringify([
-    separator ?? null,
-    limit ?? null,
-    context ?? null,
-    maxTokens ?? null,
-    fuseUnknown ?? null,
-    ...(bos === undefined || bos === "auto" ? [] : [bos]),
-  ]);
-  let h = 0x811c9dc5;
-  for (const c of rest) h = Math.imul(h ^ (c.codePointAt(0) ?? 0), 0x01000193);
-  return `${base}:${text}:${(h >>> 0).toString(36)}`;
-}
-
 type Run = typeof runs.$inferSelect;
 type Measured = Omit<EvaluatedPoint, "isBase" | "hash" | "madeBy" | "speed" | "reported" | "reference"> & {
   readonly tasks: string | null;
 };
+
+const madeOn: ReadonlySet<string> = new Set(["train", "calibrate"]);
 
 /** All boards, the one with the newest measurement first. */
 export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
@@ -144,6 +118,8 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
   for (const run of measured) {
     const on = measuredOn.safeParse({ ...run.config, base: idOf(run.config.base) });
     if (!on.success || !known.has(on.data.base)) continue;
+    // What was chosen or trained on a text is not compared on it.
+    if (madeOn.has(splits.get(on.data.text) ?? "")) continue;
     const id = boardId(on.data);
     const board = gathered.get(id) ?? { on: on.data, runs: [] };
     board.runs.push(run);

@@ -20,7 +20,12 @@ test("offline while the server is away or a proxy answers for it, then live agai
     await page.goto(`${now.url}/runs`);
     const isOffline = async (): Promise<boolean> => (await page.locator(".offline").count()) > 0;
     const submit = (name: string) =>
-      now.client.runs.submit.mutate({ kind: "prune", name, config: { model: "starter", drop: ["L0.H0"] } });
+      now.client.runs.submit.mutate({
+        evaluation: "none",
+        kind: "prune",
+        name,
+        config: { model: "starter", drop: ["L0.H0"] },
+      });
     await until("the page is live", async () => !(await isOffline()));
     await submit("before");
     await page.getByText("before", { exact: true }).waitFor({ timeout: 120_000 });

@@ -99,13 +99,16 @@ test("the allocation moves with the budget, by keys and by hand, and the address
 test("the allocation shown is measured: a checkpoint by its recipe, evaluated beside the model", async () => {
   const { page } = bench;
   await page.keyboard.press("Control+Enter");
-  await page.getByText("is on its way").waitFor();
+  await page.getByText("are on their way").waitFor();
   const runs = (await (await fetch(`${bench.url}/api/trpc/runs.list`)).json()) as {
     result: { data: { id: string; kind: string; config: Record<string, unknown> }[] };
   };
-  const evaluate = runs.result.data.find((r) => r.kind === "evaluate");
   const quantize = runs.result.data.find((r) => r.kind === "quantize");
-  expect(evaluate?.config).toMatchObject({ model: `run:${quantize?.id}`, base: "starter", limit: 4 });
+  const evaluations = runs.result.data.filter((r) => r.config.model === `run:${quantize?.id}`);
+  const evaluate = evaluations.find((r) => r.config.text === "starter-calibrate");
+  expect(evaluate?.config).toMatchObject({ base: "starter", limit: 4 });
+  // And for the trade-off, on a text that nothing was chosen on.
+  expect(evaluations.map((r) => r.config.text).sort()).toEqual(["starter-calibrate", "starter-select"]);
   const recipe = quantize?.config.recipe as { tensors: object } | undefined;
   expect(Object.keys(recipe?.tensors ?? {})).toHaveLength(57);
   await ended(evaluate?.id ?? "");

@@ -99,7 +99,12 @@ test("a stream goes on after its last event, over cut connections and a killed s
   const names: string[] = [];
   const submit = async (): Promise<void> => {
     const name = `event ${names.length}`;
-    await now.client.runs.submit.mutate({ kind: "prune", name, config: { model: "starter", drop: ["L0.H0"] } });
+    await now.client.runs.submit.mutate({
+      evaluation: "none",
+      kind: "prune",
+      name,
+      config: { model: "starter", drop: ["L0.H0"] },
+    });
     names.push(name);
   };
   const queued = (received: readonly Received[]): string[] =>
@@ -142,7 +147,11 @@ test("a number that is later than any event comes from another database: the str
     said += new TextDecoder().decode((await reader?.read())?.value);
     return said.includes('"position"');
   });
-  await now.client.runs.submit.mutate({ kind: "prune", config: { model: "starter", drop: ["L0.H0"] } });
+  await now.client.runs.submit.mutate({
+    evaluation: "none",
+    kind: "prune",
+    config: { model: "starter", drop: ["L0.H0"] },
+  });
   await until("the next event comes", async () => {
     said += new TextDecoder().decode((await reader?.read())?.value);
     return said.includes('"queued"');

@@ -47,7 +47,7 @@ describe.each(experimentKinds)("%s", (kind) => {
   let expected: unknown;
   let duration: number;
   beforeAll(async () => {
-    first = (await client().runs.submit.mutate({ kind, config: configs[kind] })).id;
+    first = (await client().runs.submit.mutate({ evaluation: "none", kind, config: configs[kind] })).id;
     const run = await ended(client, first);
     expect([run.error, run.state]).toEqual([null, "succeeded"]);
     expected = await resultOf(client(), run);

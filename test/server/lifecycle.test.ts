@@ -16,18 +16,17 @@ import {
   saveNotebook,
 } from "../../server/notebooks/notebooks.ts";
 import { readCurves } from "../../server/runs/curves.ts";
+import { cloneRun, retryRun } from "../../server/runs/evaluation.ts";
 import { appendPoints, compactPoints } from "../../server/runs/journal.ts";
 import {
   cancelRun,
   claimRun,
-  cloneRun,
   finishRun,
   getRun,
   LEASE_MS,
   type Run,
   renewLease,
   resumeRun,
-  retryRun,
   stopRun,
   submitRun,
   sweepLost,

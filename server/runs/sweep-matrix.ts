@@ -18,9 +18,9 @@ import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import { models, runs } from "../db/schema.ts";
 import { modelFolder } from "../models/models.ts";
-import { getRun, type Run } from "../runs/lifecycle.ts";
-import { resolveModelReference } from "../runs/references.ts";
-import { unitValues } from "../runs/units.ts";
+import { getRun, type Run } from "./lifecycle.ts";
+import { resolveModelReference } from "./references.ts";
+import { unitValues } from "./units.ts";
 
 export const sweepMatrixInput = z.object({
   id: z.string().min(1).max(60).describe("Id of a sensitivity run of tensors"),

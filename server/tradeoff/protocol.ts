@@ -1,0 +1,30 @@
+/** @file What a measurement beside a base was made on, as its config says it; equal ones share a board, and no others do. */
+import { z } from "zod";
+
+export const measuredOn = z.object({
+  base: z.string(),
+  text: z.string(),
+  separator: z.string().optional(),
+  limit: z.number().optional(),
+  context: z.number().optional(),
+  maxTokens: z.number().optional(),
+  bos: z.string().optional(),
+  fuseUnknown: z.boolean().optional(),
+  tasks: z.string().optional(),
+});
+export type MeasuredOn = z.infer<typeof measuredOn>;
+
+/** A short name of what was measured on, fit for an address. */
+export function boardId({ base, text, separator, limit, context, maxTokens, bos, fuseUnknown }: MeasuredOn): string {
+  const rest = JSON.stringify([
+    separator ?? null,
+    limit ?? null,
+    context ?? null,
+    maxTokens ?? null,
+    fuseUnknown ?? null,
+    ...(bos === undefined || bos === "auto" ? [] : [bos]),
+  ]);
+  let h = 0x811c9dc5;
+  for (const c of rest) h = Math.imul(h ^ (c.codePointAt(0) ?? 0), 0x01000193);
+  return `${base}:${text}:${(h >>> 0).toString(36)}`;
+}
