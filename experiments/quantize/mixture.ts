@@ -127,15 +127,16 @@ const probesOf = (entries: readonly WeightEntry[], layers: number) => {
   return { bands, bandOf, roles, inLayers, outside: entries.filter((e) => e.layer === null) };
 };
 
+/** How tensors are stored hangs on all of the calibrating text, on whatever part of it they are then measured. */
 const nameOf = (
   what: string,
-  { model, original, storedHow }: MixtureTask,
+  { model, original, storedHow, calibrate }: MixtureTask,
   sequences: readonly TokenSequence[],
   { engine }: ExperimentContext,
 ): UnitName => ({
   engine: engine.identity,
   model: model.hash,
-  subject: `mixture@2 ${what} from ${original.hash} ${storedHow}`,
+  subject: `mixture@2 ${what} from ${original.hash} ${storedHow} calibrated on ${shardName(calibrate)}`,
   shard: shardName(sequences),
 });
 
@@ -313,7 +314,7 @@ export async function smallestUnder(
     context.log?.(`trial ${trials.length + 1}: storing ${(sizeBytes / 1e6).toFixed(1)} MB`);
     const onTrial = phases.part(task.wholeTokens + tokensOf(sequences));
     let stored: ReadonlyMap<string, CompressedWeight> | undefined;
-    const kl = await measured.kl(`whole ${digest([tensors, shardName(task.calibrate)])}`, async () => {
+    const kl = await measured.kl(`whole ${digest(tensors)}`, async () => {
       stored = await task.storeWhole(tensors, (share) => onTrial(0.95 * share));
       return stored;
     });
