@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { cardSchema, type ExportCard } from "../experiments/export/card.ts";
+import { cardSchema, type ExportCard } from "../experiments/kinds/export/card.ts";
 import { isFunctionSet } from "../lib/formats/coreml/function-set.ts";
 import { isPipeline } from "../lib/formats/coreml/pipeline.ts";
 import { exists } from "./session.ts";

@@ -1,13 +1,13 @@
 /** @file The kinds of runs: the one list, from which the command line, the API, the pages and the queue know them. */
 import { EspalierError } from "../lib/errors.ts";
 import type { AnyExperiment, Maker, Measurement, Unit } from "./definition.ts";
-import { distill } from "./distill/distill.ts";
-import { evaluate } from "./evaluate/evaluate.ts";
-import { exportExperiment } from "./export/export.ts";
-import { prune } from "./prune/prune.ts";
-import { quantize } from "./quantize/quantize.ts";
-import { sensitivity } from "./sensitivity/sensitivity.ts";
-import { tradeoff } from "./tradeoff/tradeoff.ts";
+import { distill } from "./kinds/distill/distill.ts";
+import { evaluate } from "./kinds/evaluate/evaluate.ts";
+import { exportExperiment } from "./kinds/export/export.ts";
+import { prune } from "./kinds/prune/prune.ts";
+import { quantize } from "./kinds/quantize/quantize.ts";
+import { sensitivity } from "./kinds/sensitivity/sensitivity.ts";
+import { tradeoff } from "./kinds/tradeoff/tradeoff.ts";
 
 export const experiments = [evaluate, sensitivity, prune, distill, quantize, tradeoff, exportExperiment] as const;
 

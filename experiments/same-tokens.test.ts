@@ -6,12 +6,12 @@ import { afterAll, expect, test } from "vitest";
 import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
 import { temporaryFolder } from "../test/fixtures/tiny-model.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "./definition.ts";
-import { distill, distillConfig } from "./distill/distill.ts";
-import { evaluate, evaluateConfig } from "./evaluate/evaluate.ts";
+import { distill, distillConfig } from "./kinds/distill/distill.ts";
+import { evaluate, evaluateConfig } from "./kinds/evaluate/evaluate.ts";
+import { tradeoff, tradeoffConfig } from "./kinds/tradeoff/tradeoff.ts";
 import { modelSession } from "./models.ts";
 import { originalOf } from "./original.ts";
 import { heldOutDocuments, SEPARATOR } from "./starter/corpus.ts";
-import { tradeoff, tradeoffConfig } from "./tradeoff/tradeoff.ts";
 
 const starter = fileURLToPath(new URL("./starter/model", import.meta.url));
 const folder = await temporaryFolder();

@@ -1,7 +1,7 @@
 "use client";
 /** @file What is not measured yet, and the buttons that measure it; while it is measured, how far it is. */
 import { useMutation } from "@tanstack/react-query";
-import type { SensitivityMetric } from "../../experiments/sensitivity/metrics.ts";
+import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
 import type { Importance } from "../../server/what-if/importance.ts";
 import { useTRPC } from "../parts/api.tsx";
 import { duration } from "../parts/format.ts";

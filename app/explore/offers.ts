@@ -2,7 +2,7 @@
  * @file What can be measured next, and about how long it takes: of a large model a first map by Taylor within a minute, then
  * leave-one-out of the units in doubt, then of all; of a small one all of it at once.
  */
-import type { SensitivityMetric } from "../../experiments/sensitivity/metrics.ts";
+import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
 import { type Anatomy, kindNames, type UnitKind } from "./units.ts";
 
 export interface Offer {

@@ -1,6 +1,6 @@
 "use client";
 /** @file The bar over the grid: what is shown at the left, what it was measured on at the right. */
-import type { SensitivityMetric } from "../../experiments/sensitivity/metrics.ts";
+import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
 import type { Importance } from "../../server/what-if/importance.ts";
 import { Picker, Segments } from "../parts/controls.tsx";
 import { count, fixed } from "../parts/format.ts";

@@ -4,7 +4,7 @@
  * later; and everything that was dropped or restored within the visit, for undo.
  */
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
-import type { SensitivityMetric } from "../../experiments/sensitivity/metrics.ts";
+import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
 import { useAddress } from "../parts/url-state.ts";
 import { formatSelection, parseSelection, type Selection } from "./selection.ts";
 import { type UnitKind, unitKinds } from "./units.ts";

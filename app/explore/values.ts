@@ -1,5 +1,5 @@
 /** @file What units are worth by one metric, out of all that has been measured: the newest run that has it. */
-import type { SensitivityMetric } from "../../experiments/sensitivity/metrics.ts";
+import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
 import { spearman } from "../../lib/stats/rank-agreement.ts";
 import type { Importance } from "../../server/what-if/importance.ts";
 import { type UnitKind, unitKinds } from "./units.ts";

@@ -1,5 +1,5 @@
 "use client";
-import type { SweepCell, SweepColumn } from "../../experiments/sensitivity/tensor-sweep.ts";
+import type { SweepCell, SweepColumn } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
 /** @file Below the map: the bytes each tensor keeps, and what colours and lines mean. */
 import { cellStyle, costColour } from "../../experiments/studies/colour-scales.ts";
 import { bytes } from "../parts/format.ts";

@@ -1,7 +1,7 @@
 "use client";
 /** @file The map: what each tensor loses at each width, the line of the allocation through it, the bytes it keeps below. */
 import { memo, useEffect, useMemo, useRef, useState } from "react";
-import type { SweepCell, SweepColumn } from "../../experiments/sensitivity/tensor-sweep.ts";
+import type { SweepCell, SweepColumn } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
 import { cellStyle, costColour } from "../../experiments/studies/colour-scales.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
 import { Figure } from "../parts/figure.tsx";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { SweepCell, SweepColumn } from "../../experiments/sensitivity/tensor-sweep.ts";
+import type { SweepCell, SweepColumn } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
 import { isStoredAlike, type Settings, settingsOf, sweepConfig } from "./settings.ts";
 import {

@@ -1,5 +1,5 @@
 /** @file The map of tensors × widths as a page draws it: columns by layer, a state for every cell, the line of an allocation. Pure. */
-import type { SweepCell, SweepColumn } from "../../experiments/sensitivity/tensor-sweep.ts";
+import type { SweepCell, SweepColumn } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
 import type { Finalist } from "../../lib/compress/allocate/prediction.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
 import { signed } from "../parts/format.ts";

@@ -2,7 +2,7 @@
 /** @file The map and what a budget buys of it: one sweep, at work or done; or none yet. */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
-import type { SweepColumn } from "../../experiments/sensitivity/tensor-sweep.ts";
+import type { SweepColumn } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
 import { allocateWidths } from "../../lib/compress/allocate/allocation.ts";
 import { tensorUnit } from "../../lib/ids.ts";
 import type { RunState } from "../../server/db/schema.ts";

@@ -1,6 +1,6 @@
 "use client";
 /** @file The selected point beside its neighbours, pair by pair, and the units in which it differs from the nearest. */
-import type { MadeOf } from "../../experiments/tradeoff/made-of.ts";
+import type { MadeOf } from "../../experiments/kinds/tradeoff/made-of.ts";
 import { fixed } from "../parts/format.ts";
 import { SIGNIFICANCE } from "./front.ts";
 import type { Measure, Point, Size } from "./measures.ts";

@@ -2,7 +2,7 @@
 /** @file The selected point: how small, how good, beside what, and which runs made it. */
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useRouter } from "next/navigation";
-import type { MadeOf } from "../../experiments/tradeoff/made-of.ts";
+import type { MadeOf } from "../../experiments/kinds/tradeoff/made-of.ts";
 import type { EvaluatedBoard } from "../../server/tradeoff/evaluated.ts";
 import { kvCacheBytes } from "../models/kv-cache.ts";
 import { useTRPC } from "../parts/api.tsx";

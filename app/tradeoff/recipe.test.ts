@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { MadeOf } from "../../experiments/tradeoff/made-of.ts";
+import type { MadeOf } from "../../experiments/kinds/tradeoff/made-of.ts";
 import type { Point } from "./measures.ts";
 import { countLayers, differences, layersOf, nameOf, recipeOf, yaml } from "./recipe.ts";
 

@@ -1,5 +1,5 @@
 /** @file What was done to a point: its name in a few words, its layers, how two differ, and the whole as YAML or JSON. */
-import type { MadeOf } from "../../experiments/tradeoff/made-of.ts";
+import type { MadeOf } from "../../experiments/kinds/tradeoff/made-of.ts";
 import { fixed, percent } from "../parts/format.ts";
 import type { Point } from "./measures.ts";
 

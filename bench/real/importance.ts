@@ -10,8 +10,8 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { unitsOf } from "../../experiments/kinds/sensitivity/units.ts";
 import { modelSession } from "../../experiments/models.ts";
-import { unitsOf } from "../../experiments/sensitivity/units.ts";
 import { textSequences } from "../../experiments/text.ts";
 import { openWhatIf } from "../../experiments/what-if/what-if.ts";
 import { leaveOneOut } from "../../lib/compress/importance/leave-one-out.ts";

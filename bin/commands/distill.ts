@@ -1,6 +1,6 @@
 /** @file `espalier distill`. */
 import type { Command } from "commander";
-import { distill } from "../../experiments/distill/distill.ts";
+import { distill } from "../../experiments/kinds/distill/distill.ts";
 import { count, fixed, table } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
 import { originLines } from "./origin-lines.ts";

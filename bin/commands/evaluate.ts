@@ -1,6 +1,6 @@
 /** @file `espalier evaluate`. */
 import type { Command } from "commander";
-import { evaluate } from "../../experiments/evaluate/evaluate.ts";
+import { evaluate } from "../../experiments/kinds/evaluate/evaluate.ts";
 import { count, fixed, percent, withError } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
 

@@ -1,6 +1,6 @@
 /** @file `espalier export`. */
 import type { Command } from "commander";
-import { type ExportCard, exportExperiment } from "../../experiments/export/export.ts";
+import { type ExportCard, exportExperiment } from "../../experiments/kinds/export/export.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { lintCounts, modelledLines } from "../device-text.ts";
 import { bytes, count, fixed, percent } from "../numbers.ts";

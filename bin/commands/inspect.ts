@@ -1,7 +1,7 @@
 /** @file `espalier inspect`: what is in a package, a checkpoint, a GGUF or a safetensors file. */
 import { stat } from "node:fs/promises";
 import type { Command } from "commander";
-import { readFiles } from "../../experiments/export/package-files.ts";
+import { readFiles } from "../../experiments/kinds/export/package-files.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { originOf } from "../../lib/checkpoint/origin.ts";
 import { unusedInWords } from "../../lib/checkpoint/usable.ts";

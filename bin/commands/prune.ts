@@ -1,7 +1,7 @@
 /** @file `espalier prune`. */
 import type { Command } from "commander";
-import { prune } from "../../experiments/prune/prune.ts";
-import type { SizedReport } from "../../experiments/prune/to-size.ts";
+import { prune } from "../../experiments/kinds/prune/prune.ts";
+import type { SizedReport } from "../../experiments/kinds/prune/to-size.ts";
 import { count, fixed, table } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
 import { originLines } from "./origin-lines.ts";

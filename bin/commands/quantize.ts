@@ -1,6 +1,6 @@
 /** @file `espalier quantize`. */
 import type { Command } from "commander";
-import { type QuantizeSummary, quantize } from "../../experiments/quantize/quantize.ts";
+import { type QuantizeSummary, quantize } from "../../experiments/kinds/quantize/quantize.ts";
 import { bytes, fixed } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
 import { originLines } from "./origin-lines.ts";

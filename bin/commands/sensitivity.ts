@@ -1,8 +1,8 @@
 /** @file `espalier sensitivity`. */
 import type { Command } from "commander";
-import { metricMeaning } from "../../experiments/sensitivity/metrics.ts";
-import { sensitivity } from "../../experiments/sensitivity/sensitivity.ts";
-import type { TensorSweep } from "../../experiments/sensitivity/tensor-sweep.ts";
+import { metricMeaning } from "../../experiments/kinds/sensitivity/metrics.ts";
+import { sensitivity } from "../../experiments/kinds/sensitivity/sensitivity.ts";
+import type { TensorSweep } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
 import { headGrid } from "../../experiments/studies/head-grid.ts";
 import { heatMap } from "../heat-map.ts";
 import { bytes, fixed, table, withError } from "../numbers.ts";

@@ -1,6 +1,6 @@
 /** @file `espalier tradeoff`. */
 import type { Command } from "commander";
-import { type TradeoffSummary, tradeoff } from "../../experiments/tradeoff/tradeoff.ts";
+import { type TradeoffSummary, tradeoff } from "../../experiments/kinds/tradeoff/tradeoff.ts";
 import { bytes, fixed, percent, table, withError } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
 

@@ -5,7 +5,7 @@
  */
 import { argmax } from "../../lib/decoder/generate.ts";
 import type { ReportParity } from "../../lib/report/report.ts";
-import type { Golden, GoldenCase, GoldenPosition, GoldenSequence } from "../export/golden.ts";
+import type { Golden, GoldenCase, GoldenPosition, GoldenSequence } from "../kinds/export/golden.ts";
 
 export interface Comparison {
   /** Logits after the token at `position`, (vocab). Positions the vectors do not list are let through. */

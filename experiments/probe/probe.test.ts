@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { GOLDEN_FORMAT, type Golden, goldenPrompt } from "../export/golden.ts";
+import { GOLDEN_FORMAT, type Golden, goldenPrompt } from "../kinds/export/golden.ts";
 import { compareWith } from "./compare.ts";
 import { whyNotEncoded } from "./tokenizer-support.ts";
 import { projectFile } from "./xcode-project.ts";

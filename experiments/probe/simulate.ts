@@ -16,7 +16,7 @@ import { EspalierError } from "../../lib/errors.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import type { Clock } from "../../lib/random.ts";
 import { type Milliseconds, REPORT_FORMAT, type Report, type ReportParity } from "../../lib/report/report.ts";
-import { type Golden, type GoldenCase, type GoldenSequence, goldenSchema } from "../export/golden.ts";
+import { type Golden, type GoldenCase, type GoldenSequence, goldenSchema } from "../kinds/export/golden.ts";
 import { compareWith } from "./compare.ts";
 import { drivenPairs, type ProbeManifest, probeManifestSchema } from "./manifest.ts";
 

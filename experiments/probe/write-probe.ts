@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import type { PackageInterface } from "../../lib/decoder/package-interface.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
-import type { Golden } from "../export/golden.ts";
+import type { Golden } from "../kinds/export/golden.ts";
 import { PROBE_FORMAT, type ProbeManifest } from "./manifest.ts";
 import { whyNotEncoded } from "./tokenizer-support.ts";
 import { projectFile, schemeFile } from "./xcode-project.ts";

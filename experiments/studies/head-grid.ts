@@ -1,5 +1,5 @@
 /** @file Importance of heads as a grid: layers × heads. */
-import type { SensitivitySummary } from "../sensitivity/sensitivity.ts";
+import type { SensitivitySummary } from "../kinds/sensitivity/sensitivity.ts";
 
 export interface HeadCell {
   readonly value: number;

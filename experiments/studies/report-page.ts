@@ -4,7 +4,7 @@
  * No script and no request: it can be attached to an issue as it is. Light and dark follow the reader's system.
  */
 
-import type { TradeoffPoint } from "../tradeoff/tradeoff.ts";
+import type { TradeoffPoint } from "../kinds/tradeoff/tradeoff.ts";
 import { divergingColour } from "./colour-scales.ts";
 import { type HeadGrid, headGrid } from "./head-grid.ts";
 import { labelPlaces } from "./label-places.ts";

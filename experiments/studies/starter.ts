@@ -7,10 +7,11 @@
  * disjoint splits, so that what is reported was not chosen for.
  */
 import { z } from "zod";
-import type { DistillSummary } from "../distill/distill.ts";
-import type { ExportCard } from "../export/export.ts";
-import type { PruneSummary } from "../prune/prune.ts";
-import type { SensitivitySummary } from "../sensitivity/sensitivity.ts";
+import type { DistillSummary } from "../kinds/distill/distill.ts";
+import type { ExportCard } from "../kinds/export/export.ts";
+import type { PruneSummary } from "../kinds/prune/prune.ts";
+import type { SensitivitySummary } from "../kinds/sensitivity/sensitivity.ts";
+import type { TradeoffSummary } from "../kinds/tradeoff/tradeoff.ts";
 import {
   heldOutDocuments,
   heldOutQuestions,
@@ -19,7 +20,6 @@ import {
   type Split,
   trainingDocuments,
 } from "../starter/corpus.ts";
-import type { TradeoffSummary } from "../tradeoff/tradeoff.ts";
 import type { Study } from "./study.ts";
 
 export const starterStudyOptions = z.object({

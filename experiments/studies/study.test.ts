@@ -5,11 +5,11 @@ import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts
 import { writeFileAtomic } from "../../lib/files/atomic.ts";
 import { temporaryFolder } from "../../test/fixtures/tiny-model.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "../definition.ts";
-import { distill, distillConfig } from "../distill/distill.ts";
-import { evaluate, evaluateConfig } from "../evaluate/evaluate.ts";
+import { distill, distillConfig } from "../kinds/distill/distill.ts";
+import { evaluate, evaluateConfig } from "../kinds/evaluate/evaluate.ts";
+import { prune, pruneConfig } from "../kinds/prune/prune.ts";
+import { sensitivity, sensitivityConfig } from "../kinds/sensitivity/sensitivity.ts";
 import { modelSession } from "../models.ts";
-import { prune, pruneConfig } from "../prune/prune.ts";
-import { sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
 import { heldOutDocuments, heldOutQuestions, SEPARATOR, trainingDocuments } from "../starter/corpus.ts";
 import type { UnitName } from "../unit-name.ts";
 

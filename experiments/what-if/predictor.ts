@@ -9,7 +9,7 @@ import type { TokenSequence } from "../../lib/eval/sequences.ts";
 import { parseUnit } from "../../lib/ids.ts";
 import { createRng } from "../../lib/random.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
-import { NEURON_BLOCK, unitsOf } from "../sensitivity/units.ts";
+import { NEURON_BLOCK, unitsOf } from "../kinds/sensitivity/units.ts";
 import {
   type Calibration,
   calibrate,

@@ -28,7 +28,7 @@ import { mcnemar } from "../../lib/stats/mcnemar.ts";
 import { type Interval, wilsonInterval } from "../../lib/stats/proportion.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
 import { eventLoopTurn } from "../../lib/turn.ts";
-import { taskSequences } from "../evaluate/evaluate.ts";
+import { taskSequences } from "../kinds/evaluate/evaluate.ts";
 import type { ModelSession } from "../models.ts";
 import { textSequences } from "../text.ts";
 import { type AttentionPattern, attentionOn, explainUnit, type UnitExplanation } from "./explain.ts";

@@ -1,8 +1,8 @@
 /** @file What a figure of a notebook draws, gathered from the runs it names. */
 import { inArray } from "drizzle-orm";
+import type { SensitivitySummary } from "../../experiments/kinds/sensitivity/sensitivity.ts";
+import type { TradeoffPoint, TradeoffSummary } from "../../experiments/kinds/tradeoff/tradeoff.ts";
 import type { figureKinds } from "../../experiments/notebook/cells.ts";
-import type { SensitivitySummary } from "../../experiments/sensitivity/sensitivity.ts";
-import type { TradeoffPoint, TradeoffSummary } from "../../experiments/tradeoff/tradeoff.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import { runs } from "../db/schema.ts";

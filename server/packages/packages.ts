@@ -2,8 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { desc, eq } from "drizzle-orm";
-import type { ExportCard } from "../../experiments/export/export.ts";
-import { readFiles } from "../../experiments/export/package-files.ts";
+import type { ExportCard } from "../../experiments/kinds/export/export.ts";
+import { readFiles } from "../../experiments/kinds/export/package-files.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { summarizeFiles } from "../../lib/export/coreml/inspect.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";

@@ -1,8 +1,8 @@
 /** @file What the cost model reads of a package, kept in the database under the hash of its files, so that packages are opened once. */
 import { join } from "node:path";
 import { eq } from "drizzle-orm";
-import type { ExportCard } from "../../experiments/export/card.ts";
-import { countedProgram, readFiles } from "../../experiments/export/package-files.ts";
+import type { ExportCard } from "../../experiments/kinds/export/card.ts";
+import { countedProgram, readFiles } from "../../experiments/kinds/export/package-files.ts";
 import { type PackageProfile, PROFILE_VERSION, profileProgram } from "../../lib/cost/profile.ts";
 import type { Core } from "../core.ts";
 import { packageProfiles } from "../db/schema.ts";

@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { and, desc, eq, inArray, isNotNull, sql } from "drizzle-orm";
-import type { TradeoffPoint } from "../../experiments/tradeoff/tradeoff.ts";
+import type { TradeoffPoint } from "../../experiments/kinds/tradeoff/tradeoff.ts";
 import type { Core } from "../core.ts";
 import { models, type RunState, runFiles, runs } from "../db/schema.ts";
 import { canonical } from "../notebooks/notebooks.ts";

@@ -8,7 +8,7 @@
 import { and, eq, inArray } from "drizzle-orm";
 import { z } from "zod";
 import { storedSubject } from "../../experiments/definition.ts";
-import { evaluate, lossSubject } from "../../experiments/evaluate/evaluate.ts";
+import { evaluate, lossSubject } from "../../experiments/kinds/evaluate/evaluate.ts";
 import { pairedDifference } from "../../lib/stats/paired.ts";
 import { studentTwoSidedP } from "../../lib/stats/student-t.ts";
 import type { Core } from "../core.ts";

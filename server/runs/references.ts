@@ -4,8 +4,8 @@
 import { eq } from "drizzle-orm";
 import type { z } from "zod";
 import type { ModelShape } from "../../experiments/definition.ts";
+import type { TradeoffSummary } from "../../experiments/kinds/tradeoff/tradeoff.ts";
 import { fieldRoles } from "../../experiments/roles.ts";
-import type { TradeoffSummary } from "../../experiments/tradeoff/tradeoff.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import { models, runs, texts } from "../db/schema.ts";

@@ -11,8 +11,8 @@ import {
   type SensitivityConfig,
   type SensitivitySummary,
   sensitivityConfig,
-} from "../../experiments/sensitivity/sensitivity.ts";
-import { sweepOf, type TensorSweep, tensorCell } from "../../experiments/sensitivity/tensor-sweep.ts";
+} from "../../experiments/kinds/sensitivity/sensitivity.ts";
+import { sweepOf, type TensorSweep, tensorCell } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";

@@ -5,7 +5,7 @@
  * Differences between points are told pair by pair where the losses by sequence were kept; older runs have none, and say so.
  */
 import { and, desc, eq, inArray, isNotNull } from "drizzle-orm";
-import type { EvaluateSummary } from "../../experiments/evaluate/evaluate.ts";
+import type { EvaluateSummary } from "../../experiments/kinds/evaluate/evaluate.ts";
 import {
   type MadeOf,
   madeOf,
@@ -13,8 +13,8 @@ import {
   pairedLosses,
   shippedForms,
   storedSize,
-} from "../../experiments/tradeoff/made-of.ts";
-import type { TradeoffPoint, TradeoffSummary } from "../../experiments/tradeoff/tradeoff.ts";
+} from "../../experiments/kinds/tradeoff/made-of.ts";
+import type { TradeoffPoint, TradeoffSummary } from "../../experiments/kinds/tradeoff/tradeoff.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import type { MeasuredFigures } from "../../lib/report/figures.ts";
 import { wilsonInterval } from "../../lib/stats/proportion.ts";

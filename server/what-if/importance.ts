@@ -1,7 +1,7 @@
 /** @file What has been measured of a model's units: of ended runs all of it, of running ones what is stored so far. */
 import { and, desc, eq, inArray, sql } from "drizzle-orm";
-import { metrics, type SensitivityMetric, scoreOf } from "../../experiments/sensitivity/metrics.ts";
-import { gateResult, type SensitivitySummary } from "../../experiments/sensitivity/sensitivity.ts";
+import { metrics, type SensitivityMetric, scoreOf } from "../../experiments/kinds/sensitivity/metrics.ts";
+import { gateResult, type SensitivitySummary } from "../../experiments/kinds/sensitivity/sensitivity.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
 import type { Core } from "../core.ts";
 import { type RunProgress, type RunState, runs } from "../db/schema.ts";

@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { memoryStore, runExperiment } from "../../experiments/definition.ts";
-import { evaluate } from "../../experiments/evaluate/evaluate.ts";
+import { evaluate } from "../../experiments/kinds/evaluate/evaluate.ts";
 import { modelSession } from "../../experiments/models.ts";
 import { generate } from "../../lib/decoder/generate.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";

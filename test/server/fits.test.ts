@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { memoryStore, runExperiment } from "../../experiments/definition.ts";
-import { exportConfig, exportExperiment } from "../../experiments/export/export.ts";
+import { exportConfig, exportExperiment } from "../../experiments/kinds/export/export.ts";
 import { modelSession } from "../../experiments/models.ts";
 import { deviceOfChip } from "../../lib/cost/devices.ts";
 import { estimateProgram } from "../../lib/cost/estimate.ts";

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { eq } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { storedSubject } from "../../experiments/definition.ts";
-import { evaluate, lossSubject } from "../../experiments/evaluate/evaluate.ts";
+import { evaluate, lossSubject } from "../../experiments/kinds/evaluate/evaluate.ts";
 import type { Core } from "../../server/core.ts";
 import { openCore } from "../../server/core.ts";
 import { models } from "../../server/db/schema.ts";

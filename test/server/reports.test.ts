@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { memoryStore, runExperiment } from "../../experiments/definition.ts";
-import { exportConfig, exportExperiment } from "../../experiments/export/export.ts";
+import { exportConfig, exportExperiment } from "../../experiments/kinds/export/export.ts";
 import { modelSession } from "../../experiments/models.ts";
 import { parsePairingUrl, sendReport } from "../../experiments/probe/send.ts";
 import { simulatePhone } from "../../experiments/probe/simulate.ts";

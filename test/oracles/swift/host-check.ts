@@ -12,7 +12,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { Tokenizer } from "@huggingface/tokenizers";
-import { GOLDEN_FORMAT, type Golden } from "../../../experiments/export/golden.ts";
+import { GOLDEN_FORMAT, type Golden } from "../../../experiments/kinds/export/golden.ts";
 import { compareWith } from "../../../experiments/probe/compare.ts";
 import { probeManifestSchema } from "../../../experiments/probe/manifest.ts";
 import { spread } from "../../../experiments/probe/simulate.ts";

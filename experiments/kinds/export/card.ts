@@ -1,0 +1,120 @@
+/** @file The export card: what a package is, and what was checked before it was called ready. */
+import { z } from "zod";
+import { targetNames } from "../../../lib/formats/coreml/targets.ts";
+import { deviceChecksShape } from "./device-checks.ts";
+import { quality } from "./quality.ts";
+
+const layerHeadroom = z.object({
+  /** Largest absolute value of the residual stream behind the layer, as it ships. */
+  stream: z.number(),
+  /** Largest inside its blocks, and where. */
+  inside: z.number(),
+  insideAt: z.string(),
+});
+
+/** `unexecuted`: well-formed, but not run here, so that nobody can say whether it is right. */
+export const verdicts = ["ready", "not-ready", "unexecuted"] as const;
+
+const part = z.object({
+  file: z.string(),
+  /** What a part of a pipeline holds, or the function of a package for one. */
+  holds: z.string(),
+  sizeBytes: z.number(),
+  weightBytes: z.number(),
+});
+
+export const cardSchema = z.object({
+  /** Faithful and good. */
+  ready: z.boolean(),
+  status: z.enum(verdicts),
+  /** In words, why the package is not ready; empty when it is. */
+  reasons: z.array(z.string()),
+  /** Whether the package computes what its model computes; `ok` null where it was not run. Null in cards from before it was told apart. */
+  faithful: z
+    .object({ ok: z.boolean().nullable(), reasons: z.array(z.string()) })
+    .nullable()
+    .default(null),
+  /** Whether its model still says what the original says. Null in cards from before it was asked. */
+  good: quality.nullable().default(null),
+  package: z.string(),
+  /** What lies beside this card: `package`, with the verdict in front of it unless it is ready. */
+  file: z.string(),
+  /** One package; packages that follow each other; or a package for each function. */
+  kind: z.enum(["package", "pipeline", "functions"]),
+  parts: z.array(part),
+  target: z.enum(targetNames),
+  layout: z.enum(["neural-engine", "plain"]),
+  sizeBytes: z.number(),
+  /** What the packages were to have, counted before they were written; null in cards from before it was. */
+  predictedBytes: z.number().nullable().default(null),
+  /** What they have, the same or nothing is kept; `sizeBytes` counts an embedding beside them too. */
+  packageBytes: z.number().nullable().default(null),
+  weightBytes: z.number(),
+  /** Of the tables beside the package, embedding and per-layer embeddings; null where there are none. */
+  embeddingBytes: z.number().nullable(),
+  /** What the target does not store as the checkpoint has it, and what it gets instead. */
+  notes: z.array(z.string()).default([]),
+  parameters: z.number(),
+  bitsPerWeight: z.number(),
+  fp16Bytes: z.number(),
+  timesSmallerThanFp16: z.number(),
+  functions: z.array(z.string()),
+  contexts: z.array(z.number()),
+  states: z.array(z.object({ function: z.string(), name: z.string(), shape: z.array(z.number()) })),
+  /** Room below fp16's 65504 on the compared text; null for the plain layout, where it is not measured. */
+  headroom: z
+    .object({
+      /** 65504 over the largest value anywhere. */
+      worst: z.number(),
+      embedding: z.number(),
+      head: z.number(),
+      layers: z.array(layerHeadroom),
+      positions: z.number(),
+    })
+    .nullable(),
+  /** Factors that keep the model inside fp16; null where none were needed. */
+  scaling: z
+    .object({
+      stream: z.number(),
+      /** Of per-layer inputs: their projection of the embedding, and the vectors. */
+      perLayerContext: z.number().default(1),
+      perLayerVectors: z.number().default(1),
+      layers: z.array(
+        z.object({ attention: z.number(), inner: z.number(), mlp: z.number(), perLayer: z.number().default(1) }),
+      ),
+      /** The smallest headroom without them. */
+      worstWithout: z.number(),
+    })
+    .nullable(),
+  /** Which constants of the written files were compared, bit for bit, with what was to be written. */
+  constantsCompared: z.number(),
+  execution: z.object({
+    /** `by-parts`: some weights at a time, model and package alike; `none`: type-checked, linted and compared, not run. */
+    kind: z.enum(["whole", "by-parts", "none"]),
+    /** Of the model in fp32, and up to which models are held in memory. */
+    modelBytes: z.number(),
+    heldUpToBytes: z.number(),
+    explanation: z.string(),
+  }),
+  parity: z.object({
+    positions: z.number(),
+    greedyTokens: z.number(),
+    /** Every token the one the fp32 model chose, ties aside. */
+    greedyIdentical: z.boolean(),
+    greedyFirstDifference: z.number().nullable(),
+    /** Tokens chosen otherwise where fp16 cannot choose: the fp32 logits lie within one of its steps. */
+    greedyTies: z.array(z.object({ token: z.number(), gap: z.number() })).default([]),
+    maxLogitDifference: z.number(),
+    largestLogit: z.number(),
+    meanKl: z.number(),
+    topAgreement: z.number(),
+    prefillMaxDifference: z.number().nullable(),
+    /** Every function against the fp32 model. */
+    functions: z.array(z.object({ name: z.string(), positions: z.number(), maxLogitDifference: z.number() })),
+  }),
+  ...deviceChecksShape,
+  sample: z.string(),
+  provenance: z.object({ model: z.string(), modelHash: z.string(), engine: z.string(), espalier: z.string() }),
+  notChecked: z.array(z.string()),
+});
+export type ExportCard = z.infer<typeof cardSchema>;

@@ -1,0 +1,142 @@
+/** @file What an export is asked for, and the sizes that follow from it. */
+import { z } from "zod";
+import type { DecoderArchitecture } from "../../../lib/decoder/architecture.ts";
+import { LARGEST_HEAD_PART, neuralEngineGap, STATE_MULTIPLE } from "../../../lib/decoder/neural-engine/plan.ts";
+import { EspalierError } from "../../../lib/errors.ts";
+import { PACKAGE_LIMIT_BYTES } from "../../../lib/formats/coreml/pipeline.ts";
+import { targetNames } from "../../../lib/formats/coreml/targets.ts";
+import type { ModelShape } from "../../definition.ts";
+import { outputConfig } from "../../output.ts";
+import { bosConfig } from "../../text.ts";
+import { DEFAULT_MAX_KL } from "./quality.ts";
+
+export const targets = ["coreml"] as const;
+
+export const exportConfig = z.object({
+  model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
+  to: z.enum(targets).default("coreml").describe("What to write"),
+  ...outputConfig("Folder for the package, its card and the tokenizer"),
+  layout: z
+    .enum(["neural-engine", "plain"])
+    .optional()
+    .describe("For the Neural Engine, or plain, for CPU and GPU; default: the first where it takes the model whole"),
+  target: z
+    .enum(targetNames)
+    .default("iOS18")
+    .describe(
+      "The oldest system the package is for; on iOS 17 caches are inputs and outputs, and each function a package",
+    ),
+  contexts: z
+    .array(z.number().int().min(16))
+    .min(1)
+    .max(8)
+    .optional()
+    .describe("Positions the cache holds, one set of functions for each; default: what the model allows, at most 512"),
+  prefill: z
+    .array(z.number().int().min(2).max(1024))
+    .max(4)
+    .default([64])
+    .describe("Positions a prefill call takes, one function for each"),
+  embedding: z
+    .enum(["inside", "host"])
+    .optional()
+    .describe(
+      `Where token embeddings are looked up; default: inside, but on the host when a tied vocabulary has more than ${LARGEST_HEAD_PART} tokens`,
+    ),
+  text: z
+    .string()
+    .optional()
+    .describe("Held-out text for the comparison; default: the model's own greedy text")
+    .meta({ role: "text" }),
+  separator: z.string().optional().describe("Documents in the text are split at this string"),
+  ...bosConfig,
+  checkTokens: z
+    .number()
+    .int()
+    .min(4)
+    .optional()
+    .describe("Tokens of greedy text that must be identical; default: 64, for a streamed model 8"),
+  streamAboveBytes: z
+    .number()
+    .int()
+    .min(0)
+    .default(1_000_000_000)
+    .describe("Models of more fp32 bytes are streamed: written and compared some weights at a time"),
+  maxPackageBytes: z
+    .number()
+    .int()
+    .min(1000)
+    .default(PACKAGE_LIMIT_BYTES)
+    .describe("Weights one package may hold; a larger model becomes several packages that follow each other"),
+  maxKl: z
+    .number()
+    .positive()
+    .default(DEFAULT_MAX_KL)
+    .describe("A package is called ready when its model's KL to the original is at most this, nats per token"),
+  name: z
+    .string()
+    .regex(/^[\w-]+$/)
+    .default("Model")
+    .describe("Name of the package"),
+});
+export type ExportConfig = z.infer<typeof exportConfig>;
+
+export interface ExportSizes {
+  readonly layout: "neural-engine" | "plain";
+  /** Ascending. */
+  readonly contexts: readonly number[];
+  /** Widths that fit at least one context, ascending. */
+  readonly prefill: readonly number[];
+  readonly embedding: "inside" | "host";
+}
+
+/** Throws `export/unsupported` for what the layout or a model of this shape cannot have; null for one that is not made yet. */
+export function checkSizes({ layout, contexts, embedding }: ExportConfig, shape: ModelShape | null): void {
+  const largest = Math.max(...(contexts ?? [0]));
+  if (shape && largest > shape.maxPositions) {
+    throw new EspalierError(
+      "export/unsupported",
+      `--contexts: ${largest} positions are beyond the model's ${shape.maxPositions}`,
+    );
+  }
+  if (layout === "plain" && new Set(contexts).size > 1)
+    throw new EspalierError("export/unsupported", "--contexts: the plain layout has one context", {
+      hint: "Give one, or use --layout neural-engine.",
+    });
+  if (layout === "plain" && embedding === "host")
+    throw new EspalierError("export/unsupported", "--embedding host needs --layout neural-engine");
+}
+
+/** Throws `export/unsupported` for what the layout or the model cannot have. */
+export function exportSizes(config: ExportConfig, arch: DecoderArchitecture): ExportSizes {
+  const layout = config.layout ?? (neuralEngineGap(arch) === null ? "neural-engine" : "plain");
+  const multiple = layout === "neural-engine" ? STATE_MULTIPLE : 1;
+  const most = Math.floor(Math.min(512, arch.maxPositions) / multiple) * multiple;
+  if (most === 0) {
+    throw new EspalierError(
+      "export/unsupported",
+      `the model has ${arch.maxPositions} positions, the Neural Engine layout needs ${multiple}`,
+      { hint: "Use --layout plain." },
+    );
+  }
+  const contexts = [...new Set(config.contexts ?? [most])].sort((a, b) => a - b);
+  const largest = contexts.at(-1) ?? 0;
+  const tiedAndLarge = arch.tiedHead && arch.vocab > LARGEST_HEAD_PART;
+  const fallback = layout === "neural-engine" && tiedAndLarge ? "host" : "inside";
+  const embedding = config.embedding ?? fallback;
+  checkSizes({ ...config, layout, contexts: [...contexts], embedding }, arch);
+  return { layout, contexts, embedding, prefill: fittingWidths(config.prefill, layout, arch, largest) };
+}
+
+/** A default width that no ring can take is narrowed rather than refused. */
+function fittingWidths(
+  widths: readonly number[],
+  layout: ExportSizes["layout"],
+  arch: DecoderArchitecture,
+  largest: number,
+): number[] {
+  const windows = layout === "plain" ? [] : arch.layers.flatMap((l) => (l.window === null ? [] : [l.window]));
+  const slots = Math.min(largest, ...windows.map((w) => Math.ceil(w / STATE_MULTIPLE) * STATE_MULTIPLE));
+  const fitting = widths.map((w) => Math.min(w, slots)).filter((w) => w < largest);
+  return [...new Set(fitting)].sort((a, b) => a - b).slice(0, layout === "plain" ? 1 : undefined);
+}

@@ -1,0 +1,379 @@
+/**
+ * @file Prune: take heads, neurons and layers away by what they are worth, or by name, and write the smaller checkpoint.
+ */
+import { z } from "zod";
+import { bytesPerValue, madeFrom } from "../../../lib/checkpoint/made-from.ts";
+import type { OriginRecord } from "../../../lib/checkpoint/origin.ts";
+import { writeCheckpoint } from "../../../lib/checkpoint/write-checkpoint.ts";
+import { type KeptLayer, keptAfter, keptForConfig, keptOf } from "../../../lib/compress/prune/kept.ts";
+import { neuronCount, neuronModes, selectLayers, selectNeurons } from "../../../lib/compress/prune/neurons.ts";
+import {
+  emptySelection,
+  headCount,
+  type PruneSelection,
+  selectHeads,
+  selectionByName,
+} from "../../../lib/compress/prune/selection.ts";
+import { pruneModel } from "../../../lib/compress/prune/slice.ts";
+import { type DecoderArchitecture, type LayerTensor, layerTensorShapes } from "../../../lib/decoder/architecture.ts";
+import { type DecoderWeights, parameterCount } from "../../../lib/decoder/weights.ts";
+import { EspalierError } from "../../../lib/errors.ts";
+import { parseUnit, showRuns } from "../../../lib/ids.ts";
+import { elementCount } from "../../../lib/mil/types.ts";
+import {
+  type ExperimentContext,
+  type Maker,
+  type MakerContext,
+  type OutputFolder,
+  runExperiment,
+} from "../../definition.ts";
+import type { OpenModel } from "../../models.ts";
+import { lossNumbers, originalOf, originRecordFor } from "../../original.ts";
+import { outputConfig } from "../../output.ts";
+import { calibrationText } from "../../splits.ts";
+import { textConfig } from "../../text.ts";
+import { metrics, type SensitivityMetric, sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
+import { pruneToSize, type SizedReport } from "./to-size.ts";
+
+const unitMetric = z.enum(metrics).exclude(["block-influence"]);
+
+export const pruneConfig = z.object({
+  model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
+  ...outputConfig("Folder to write the pruned checkpoint to"),
+  drop: z
+    .array(z.string())
+    .optional()
+    .describe("What to drop by name: heads L3.H5, KV groups L0.G1, neurons L2.N0-31, layers L4; instead of shares"),
+  ratio: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .optional()
+    .describe("Share of all query heads to drop, those of dropped layers among them"),
+  mode: z
+    .enum(["free", "balanced", "groups"])
+    .default("free")
+    .describe(
+      "free: the least important anywhere; balanced: equally many of every KV group, the nearest whole number; groups: whole KV groups",
+    ),
+  metric: unitMetric.default("leave-one-out").describe("What decides which heads are least important"),
+  neurons: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .optional()
+    .describe("Share of all neurons of the MLPs to drop, those of dropped layers among them"),
+  neuronMode: z
+    .enum(neuronModes)
+    .default("free")
+    .describe("free: the least important anywhere; even: equally many of every layer"),
+  neuronMetric: unitMetric.default("taylor").describe("What decides which neurons are least important"),
+  neuronBlock: z
+    .number()
+    .int()
+    .positive()
+    .default(1)
+    .describe("Neighbouring neurons that are scored together; leave-one-out of single neurons takes long"),
+  neuronMultiple: z
+    .number()
+    .int()
+    .positive()
+    .default(16)
+    .describe("What is left of a layer's neurons is a multiple of this (16 or 32 suit the Neural Engine)"),
+  layers: z.number().int().positive().optional().describe("How many whole layers to drop"),
+  layerMetric: z.enum(metrics).default("leave-one-out").describe("What decides which layers are least important"),
+  parameters: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .optional()
+    .describe("Share of all parameters to keep; heads, groups, neurons and layers go by estimated loss a parameter"),
+  bytes: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe("As --parameters, but bytes that the weights may take in the element type they are stored in"),
+  cutOnly: z
+    .boolean()
+    .default(false)
+    .describe("With --parameters or --bytes: leave what stays as it is instead of fitting it to take over"),
+  rounds: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe(
+      "With --parameters or --bytes: prune in so many rounds, estimating anew; default one a quarter that goes",
+    ),
+  ...textConfig,
+  text: textConfig.text
+    .optional()
+    .describe("The text importance is measured on; with --parameters or --bytes absent: what the model writes itself"),
+});
+export type PruneConfig = z.infer<typeof pruneConfig>;
+
+interface BeforeAndAfter {
+  readonly before: number;
+  readonly after: number;
+}
+
+export interface PruneSummary {
+  readonly out: string;
+  /** Names of what went: heads, runs of neurons, layers. */
+  readonly dropped: string[];
+  readonly heads: BeforeAndAfter;
+  readonly groups: BeforeAndAfter;
+  readonly neurons: BeforeAndAfter;
+  readonly layers: BeforeAndAfter;
+  readonly parameters: BeforeAndAfter;
+  /** What was expected and measured on the way to a size; null where shares or a list said what goes. */
+  readonly sized: SizedReport | null;
+  /** What the model was made from, and what was lost against it. */
+  readonly origin: OriginRecord;
+}
+
+/** What to drop by name or by shares. */
+export async function selectionFor(config: PruneConfig, context: ExperimentContext): Promise<PruneSelection> {
+  const { weights } = await context.models.open(config.model);
+  const { arch } = weights;
+  const { ratio, neurons, layers } = config;
+  if (config.drop) return selectionByName(arch, config.drop);
+  if (config.text === undefined) throw needsText();
+  const text = config.text;
+  const scoresOf = async (units: "heads" | "neurons" | "layers", metric: SensitivityMetric) => {
+    const { separator, limit, context: length, maxTokens, bos, neuronBlock } = config;
+    const asked = sensitivityConfig.parse({ model: config.model, text, units: [units], metric: [metric], neuronBlock });
+    const measured = await runExperiment(
+      sensitivity,
+      { ...asked, separator, limit, context: length, maxTokens, bos },
+      context,
+    );
+    return measured.units.map((u) => ({ ...parseUnit(u.unit), value: u.value }));
+  };
+
+  const dropLayers: number[] = [];
+  if (layers !== undefined) {
+    const scores = await scoresOf("layers", config.layerMetric);
+    dropLayers.push(
+      ...selectLayers(
+        scores.map((s) => s.value),
+        layers,
+      ),
+    );
+  }
+  // Shares are of the whole model, so what goes with the layers counts.
+  const staying = arch.layers.flatMap((_, l) => (dropLayers.includes(l) ? [] : [l]));
+  const left: DecoderArchitecture = { ...arch, layers: arch.layers.filter((_, l) => !dropLayers.includes(l)) };
+  const atOldIndex = (list: readonly (readonly number[])[]): number[][] =>
+    arch.layers.map((_, l) => [...(list[staying.indexOf(l)] ?? [])]);
+  const selection = { ...emptySelection(arch), layers: dropLayers };
+  const headShare = ratio === undefined ? 0 : shareLeft(ratio, headCount(arch), headCount(left));
+  if (headShare > 0) {
+    const found = await scoresOf("heads", config.metric);
+    const scores = staying.map((l) => found.filter((s) => s.layer === l).map((s) => s.value));
+    selection.heads = atOldIndex(selectHeads(left, scores, headShare, config.mode));
+  }
+  const neuronShare = neurons === undefined ? 0 : shareLeft(neurons, neuronCount(arch), neuronCount(left));
+  if (neuronShare > 0) {
+    const found = await scoresOf("neurons", config.neuronMetric);
+    const scores = staying.map((l) =>
+      found.filter((s) => s.layer === l).flatMap((s) => new Array<number>(s.count).fill(s.value / s.count)),
+    );
+    selection.neurons = atOldIndex(
+      selectNeurons(left, scores, neuronShare, {
+        mode: config.neuronMode,
+        multiple: config.neuronMultiple,
+        // Sizes of activations say nothing across layers; changes of the loss do.
+        standardize: config.neuronMetric === "activation" || config.neuronMetric === "wanda",
+      }),
+    );
+  }
+  return selection;
+}
+
+/** The share of what is left that must go for `share` of `all` to be gone; 0 when more is gone already. */
+const shareLeft = (share: number, all: number, left: number): number =>
+  Math.max(0, (share * all - (all - left)) / left);
+
+/** Parameters that may be left under `--parameters` or `--bytes`; null when neither is given. */
+function parameterTarget(config: PruneConfig, model: OpenModel): number | null {
+  const { parameters, bytes } = config;
+  if (parameters !== undefined) return Math.floor(parameters * parameterCount(model.weights.arch));
+  if (bytes === undefined) return null;
+  return Math.floor(bytes / bytesPerValue(model.checkpoint));
+}
+
+/** A part that goes in one round, of all parameters. */
+const ROUND_SHARE = 0.25;
+/** Fitting has many unknowns: as much of a text as serves them, unless told otherwise. */
+const SIZE_TOKENS = 16_384;
+
+async function makePruned(config: PruneConfig, context: MakerContext, folder: OutputFolder): Promise<PruneSummary> {
+  const model = await context.models.open(config.model);
+  const { arch } = model.weights;
+  const target = parameterTarget(config, model);
+  const bounded = config.limit !== undefined || config.maxTokens !== undefined;
+  const maxTokens = target === null || bounded ? config.maxTokens : SIZE_TOKENS;
+  const original = await originalOf(model, context);
+  const text = await calibrationText({ ...config, maxTokens }, original.model, context);
+  let weights: DecoderWeights;
+  let drop: PruneSelection;
+  let sized: SizedReport | null = null;
+  if (target === null) {
+    context.log?.(savingsInWords(config, arch));
+    drop = await selectionFor(config, context);
+    weights = pruneModel(model.weights, drop);
+  } else {
+    if (target >= parameterCount(arch)) {
+      throw new EspalierError(
+        "input/invalid",
+        `the model has ${parameterCount(arch)} parameters, fewer than asked for`,
+        {
+          hint: "Ask for fewer bytes.",
+        },
+      );
+    }
+    const share = 1 - target / parameterCount(arch);
+    context.log?.(
+      `to take away ${showShare(share)} of ${parameterCount(arch)} parameters; ${showShare(outsideLayers(arch) / parameterCount(arch))} are embeddings and stay`,
+    );
+    const rounds = config.rounds ?? Math.max(1, Math.round(share / ROUND_SHARE));
+    const request = { target, rounds, multiple: config.neuronMultiple, compensate: !config.cutOnly };
+    const made = await pruneToSize(model, text, request, context, context.onShare);
+    ({ weights, report: sized } = made);
+    drop = selectionWithout(arch, made.kept);
+  }
+  const kept = keptForConfig(keptAfter(keptOf(model.checkpoint.config, arch), drop));
+  const before = model.checkpoint.config.espalier;
+  const layersLeft = arch.layers.flatMap((_, l) => (drop.layers.includes(l) ? [] : [l]));
+  const origin = await originRecordFor(weights, original, text.heldOut, context);
+  await writeCheckpoint(folder.path, {
+    architecture: weights.arch,
+    config: {
+      ...model.checkpoint.config,
+      espalier: { ...(typeof before === "object" ? before : {}), kept },
+    },
+    copyFrom: model.checkpoint,
+    replace: folder.replace,
+    ...madeFrom(model.checkpoint, model.weights, weights, layersLeft),
+    provenance: { origin },
+  });
+  const both = (count: (a: DecoderArchitecture) => number): BeforeAndAfter => ({
+    before: count(arch),
+    after: count(weights.arch),
+  });
+  return {
+    out: folder.path,
+    dropped: namesOf(drop),
+    heads: both(headCount),
+    groups: both((a) => a.layers.reduce((n, l) => n + (l.kvSource === null ? l.kvGroups : 0), 0)),
+    neurons: both(neuronCount),
+    layers: both((a) => a.layers.length),
+    parameters: both(parameterCount),
+    sized,
+    origin,
+  };
+}
+
+export const prune: Maker<"prune", PruneConfig, PruneSummary> = {
+  kind: "prune",
+  makes: "model",
+  doing: "pruning",
+  version: 4,
+  title: "Take heads, neurons and layers away",
+  config: pruneConfig,
+
+  check(config) {
+    const bySize = config.parameters !== undefined || config.bytes !== undefined;
+    if (config.parameters !== undefined && config.bytes !== undefined)
+      throw new EspalierError("input/invalid", "--parameters and --bytes both say how much is to be left", {
+        hint: "Give one of them.",
+      });
+    const shares = config.ratio !== undefined || config.neurons !== undefined || config.layers !== undefined;
+    if (bySize && (shares || config.drop)) {
+      throw new EspalierError("input/invalid", "a size beside shares or a list would be ambiguous", {
+        hint: "Give --parameters or --bytes alone, or what is to go without them.",
+      });
+    }
+    if (config.drop && shares) {
+      throw new EspalierError("input/invalid", "--drop names what goes; shares beside it would be ambiguous", {
+        hint: "Give --drop alone, or --ratio, --neurons and --layers without it.",
+      });
+    }
+    if (!config.drop && !shares && !bySize) {
+      throw new EspalierError("input/invalid", "nothing says what to prune", {
+        hint: "Give --parameters or --bytes, --ratio, --neurons or --layers with --text, or --drop with a list.",
+      });
+    }
+    if (shares && config.text === undefined) throw needsText();
+  },
+
+  make: makePruned,
+
+  headline: (s) => ({
+    "heads left": s.heads.after,
+    "heads dropped": s.heads.before - s.heads.after,
+    "neurons left": s.neurons.after,
+    "layers left": s.layers.after,
+    parameters: s.parameters.after,
+    ...lossNumbers(s.origin),
+  }),
+};
+
+const needsText = (): EspalierError =>
+  new EspalierError("input/invalid", "--ratio, --neurons and --layers need a --text", {
+    hint: "Importance is measured on it: use held-out text that you do not report on.",
+  });
+
+const showShare = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+const outsideLayers = (arch: DecoderArchitecture): number => parameterCount({ ...arch, layers: [] });
+
+/** What shares of heads, neurons and layers save of this model, before anything is measured. */
+export function savingsInWords(config: PruneConfig, arch: DecoderArchitecture): string {
+  const all = parameterCount(arch);
+  const of = (roles: readonly LayerTensor[]): number =>
+    arch.layers.reduce((n, layer) => {
+      const shapes = layerTensorShapes(arch, layer);
+      return n + roles.reduce((t, role) => t + elementCount(shapes[role] ?? [0]), 0);
+    }, 0);
+  const parts: string[] = [];
+  if (config.ratio !== undefined) {
+    const [least, most] = [of(["query", "output"]), of(["query", "output", "key", "value"])];
+    const range = `${showShare((config.ratio * least) / all)}, up to ${showShare((config.ratio * most) / all)} where whole KV groups go`;
+    parts.push(`${showShare(config.ratio)} of the heads is ${range}`);
+  }
+  if (config.neurons !== undefined)
+    parts.push(
+      `${showShare(config.neurons)} of the neurons is ${showShare((config.neurons * of(["gate", "up", "down"])) / all)}`,
+    );
+  if (config.layers !== undefined) {
+    const each = (all - outsideLayers(arch)) / arch.layers.length;
+    parts.push(
+      `${config.layers} of ${arch.layers.length} layers ${config.layers === 1 ? "is" : "are"} about ${showShare((config.layers * each) / all)}`,
+    );
+  }
+  return parts.length === 0 ? `of ${all} parameters, what is named goes` : `of ${all} parameters, ${parts.join("; ")}`;
+}
+
+/** What is not among `kept`, both in the numbering of the model at hand. */
+function selectionWithout(arch: DecoderArchitecture, kept: readonly KeptLayer[]): PruneSelection {
+  const of = (l: number): KeptLayer | undefined => kept.find((k) => k.layer === l);
+  const missing = (count: number, left: readonly number[] | undefined): number[] =>
+    left ? Array.from({ length: count }, (_, i) => i).filter((i) => !left.includes(i)) : [];
+  return {
+    heads: arch.layers.map((layer, l) => missing(layer.queryHeads, of(l)?.heads)),
+    neurons: arch.layers.map((layer, l) => missing(layer.neurons, of(l)?.neurons)),
+    layers: arch.layers.flatMap((_, l) => (of(l) ? [] : [l])),
+  };
+}
+
+/** `L3` for layers that go; of the others, heads one by one and neurons in runs. */
+function namesOf({ heads, neurons, layers }: PruneSelection): string[] {
+  return heads.flatMap((own, l) => {
+    if (layers.includes(l)) return [`L${l}`];
+    const runs = showRuns(neurons[l] ?? []);
+    return [...own.map((h) => `L${l}.H${h}`), ...(runs === "" ? [] : runs.split(",").map((run) => `L${l}.N${run}`))];
+  });
+}

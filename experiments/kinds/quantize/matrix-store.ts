@@ -1,0 +1,114 @@
+/**
+ * @file The compressed matrices of one model, each stored once at a width however often a search asks for it.
+ */
+
+import { throwIfCancelled } from "../../../lib/cancel.ts";
+import { compressByRows } from "../../../lib/compress/quantize/by-rows.ts";
+import { type Granularity, granularityFor } from "../../../lib/compress/quantize/granularity.ts";
+import { inTurns } from "../../../lib/compress/quantize/steps.ts";
+import { type ErrorWeights, storeAs, storeSteps, type Width } from "../../../lib/compress/quantize/width.ts";
+import {
+  type DecoderWeights,
+  type RowTable,
+  type WeightEntry,
+  weight,
+  weightList,
+} from "../../../lib/decoder/weights.ts";
+import { roundToFloat16 } from "../../../lib/float16.ts";
+import { tensorUnit } from "../../../lib/ids.ts";
+import { float32Data } from "../../../lib/mil/tensor.ts";
+import { elementCount } from "../../../lib/mil/types.ts";
+import { eventLoopTurn } from "../../../lib/turn.ts";
+import type { CompressedWeight } from "../../../lib/weights/weight.ts";
+
+export class MatrixStore {
+  private readonly weights: DecoderWeights;
+  private readonly wanted: Granularity;
+  private readonly errorWeights: ReadonlyMap<string, ErrorWeights>;
+  private readonly signal: AbortSignal | undefined;
+  /** By flat name and width: about a byte a weight. */
+  private readonly known = new Map<string, Map<Width, CompressedWeight>>();
+
+  constructor(
+    weights: DecoderWeights,
+    wanted: Granularity,
+    errorWeights: ReadonlyMap<string, ErrorWeights>,
+    signal?: AbortSignal,
+  ) {
+    this.weights = weights;
+    this.wanted = wanted;
+    this.errorWeights = errorWeights;
+    this.signal = signal;
+  }
+
+  async get(entry: WeightEntry, width: Width): Promise<CompressedWeight> {
+    const own = this.known.get(entry.name) ?? new Map<Width, CompressedWeight>();
+    this.known.set(entry.name, own);
+    const found = own.get(width) ?? (await this.make(entry, width));
+    own.set(width, found);
+    return found;
+  }
+
+  private async make({ name, shape }: WeightEntry, width: Width): Promise<CompressedWeight> {
+    throwIfCancelled(this.signal);
+    const { granularity } = granularityFor(shape, this.wanted);
+    const table = this.weights.tables.get(name);
+    if (table) return this.makeTable(table, width, granularity);
+    const values = float32Data(weight(this.weights, name));
+    return inTurns(storeSteps(width, values, shape, granularity, this.errorWeights.get(name)), this.signal);
+  }
+
+  private makeTable(table: RowTable, width: Width, granularity: Granularity): Promise<CompressedWeight> {
+    const rows = table.shape[0] as number;
+    return compressByRows(table, {
+      rowsTogether: width.startsWith("palette") ? (granularity.rowsPerTable ?? rows) : 1,
+      // Scales of rows are relative to the whole, which is never at hand here.
+      compress: (v, s) => storeAs(width, v, s, { ...granularity, rowScales: false }),
+      onBlock: async () => {
+        throwIfCancelled(this.signal);
+        await eventLoopTurn();
+      },
+    });
+  }
+
+  /** What a mixture leaves alone: norm gains in fp16, since they are a thousandth of the model and decide its scale, and tables. */
+  async fixed(tables: Readonly<Record<string, Width>>): Promise<Map<string, CompressedWeight>> {
+    const found = new Map<string, CompressedWeight>();
+    for (const entry of weightList(this.weights.arch)) {
+      const width = tables[tensorUnit(entry.name)];
+      if (width) found.set(entry.name, await this.get(entry, width));
+      else if (entry.shape.length === 1) found.set(entry.name, this.gain(entry));
+    }
+    return found;
+  }
+
+  private gain({ name, shape }: WeightEntry): CompressedWeight {
+    return { kind: "dense", dtype: "fp16", shape, values: float32Data(weight(this.weights, name)).map(roundToFloat16) };
+  }
+
+  /** Lets go of every width that `recipe` does not choose. */
+  keepOnly(recipe: Readonly<Record<string, Width>>): void {
+    for (const [name, own] of this.known)
+      for (const width of [...own.keys()]) if (recipe[tensorUnit(name)] !== width) own.delete(width);
+  }
+
+  /** Every weight by flat name; what `made` holds already is taken from there. */
+  async all(
+    recipe: Readonly<Record<string, Width>>,
+    made: ReadonlyMap<string, CompressedWeight>,
+    onShare: (share: number) => void,
+  ): Promise<Map<string, CompressedWeight>> {
+    const list = weightList(this.weights.arch);
+    const total = list.reduce((n, e) => n + elementCount(e.shape), 0);
+    const found = new Map<string, CompressedWeight>();
+    let done = 0;
+    for (const entry of list) {
+      const width = recipe[tensorUnit(entry.name)];
+      const known = made.get(entry.name);
+      found.set(entry.name, known ?? (width === undefined ? this.gain(entry) : await this.get(entry, width)));
+      done += elementCount(entry.shape);
+      onShare(done / total);
+    }
+    return found;
+  }
+}
