@@ -91,7 +91,10 @@ async function main(argv: string[]): Promise<number> {
       process.exit(130);
     }
   });
+  // A supervisor stops a service with it, and gives it time to close its database.
+  const serves = argv[0] === "start" || argv[0] === "worker";
   process.on("SIGTERM", () => {
+    if (serves && !cancel.signal.aborted) return cancel.abort();
     cleanUpTemporaryOutput();
     process.exit(143);
   });
