@@ -8,7 +8,7 @@ import { f32, float32Data } from "../../mil/tensor.ts";
 import { createRng } from "../../random.ts";
 import { keptAfter, keptForConfig, keptOf } from "./kept.ts";
 import { neuronCount, selectLayers, selectNeurons } from "./neurons.ts";
-import { emptySelection, selectionByName } from "./selection.ts";
+import { emptySelection, selectHeads, selectionByName } from "./selection.ts";
 import { pruneModel } from "./slice.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
@@ -68,6 +68,23 @@ test("free selection drops the least chunks anywhere, keeps multiples and a quar
     ),
     { numRuns: 60 },
   );
+});
+
+test("balanced drops the nearest whole number of every group, and never a whole group", () => {
+  const nine = architectureOf({
+    ...tinyConfigs.llama,
+    num_attention_heads: 9,
+    num_key_value_heads: 3,
+    hidden_size: 36,
+  });
+  const scores = nine.layers.map((l) => Array.from({ length: l.queryHeads }, (_, h) => (h * 7) % 9));
+  const dropped = (share: number) => selectHeads(nine, scores, share, "balanced").map((d) => d.length);
+  expect(dropped(0.34)).toEqual([3, 3]);
+  expect(dropped(0.5)).toEqual([6, 6]);
+  expect(() => dropped(0.9)).toThrow(/leaves none/);
+  const uneven = { ...nine, layers: nine.layers.map((l) => ({ ...l, headToGroup: [0, 0, 0, 0, 1, 1, 1, 2, 2] })) };
+  expect(selectHeads(uneven, scores, 0.3, "balanced").map((d) => d.length)).toEqual([3, 3]);
+  expect(() => selectHeads(uneven, scores, 0.8, "balanced")).toThrow(/has 2 heads a group/);
 });
 
 test("standardised scores make layers comparable; even selection takes as many of each", () => {

@@ -116,7 +116,9 @@ export function headsOfGroup(arch: DecoderArchitecture, l: number, group: number
 
 function balanced(arch: DecoderArchitecture, scores: readonly (readonly number[])[], share: number): HeadSelection {
   return arch.layers.map((layer, l) => {
-    const perGroup = layer.queryHeads / layer.kvGroups;
+    const groups = Array.from({ length: layer.kvGroups }, (_, g) => readingHeads(layer, g));
+    // The smallest, where pruning before has left them uneven.
+    const perGroup = Math.min(...groups.map((heads) => heads.length));
     const count = Math.max(1, Math.round(share * perGroup));
     if (count >= perGroup) {
       throw new EspalierError(
@@ -127,12 +129,8 @@ function balanced(arch: DecoderArchitecture, scores: readonly (readonly number[]
         },
       );
     }
-    return Array.from({ length: layer.kvGroups }, (_, g) =>
-      readingHeads(layer, g)
-        .sort((a, b) => scoreOf(scores, l, a) - scoreOf(scores, l, b) || a - b)
-        .slice(0, count),
-    )
-      .flat()
+    return groups
+      .flatMap((heads) => heads.sort((a, b) => scoreOf(scores, l, a) - scoreOf(scores, l, b) || a - b).slice(0, count))
       .sort((a, b) => a - b);
   });
 }
