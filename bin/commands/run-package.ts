@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { generate } from "../../lib/decoder/generate.ts";
+import { overflowError } from "../../lib/decoder/overflow.ts";
 import type { PackageInterface } from "../../lib/decoder/package-interface.ts";
 import { openPackage } from "../../lib/decoder/package-model.ts";
 import { EspalierError } from "../../lib/errors.ts";
@@ -52,10 +53,14 @@ export function addRunPackage(program: Command, signal: AbortSignal): void {
       const encode: PromptCodec["encode"] = (text, options) => tokenizer.encode(text, options);
       const prompt = promptAfter({ encode, startId: drive.startId }, drive.begin, config.prompt);
       const started = session.clock.nowMs();
+      const said: number[] = [];
       const ids = await generate(model, prompt, {
         maxTokens: config.maxTokens,
         eosIds: config.ignoreEos ? [] : drive.stop,
         signal,
+        onToken: (id) => said.push(id),
+      }).catch(async (thrown: unknown) => {
+        throw await overflowError(thrown, session.engine, path, [...prompt, ...said], signal);
       });
       const tokensPerSecond = (prompt.length + ids.length) / ((session.clock.nowMs() - started) / 1000);
       const text = tokenizer.decode(ids);

@@ -114,8 +114,11 @@ export function logitValues(out: Tensor | undefined, position: number): Float32A
   const values = out.data instanceof Uint16Array ? float32FromFloat16(out.data) : out.data;
   if (!(values instanceof Float32Array))
     throw new EspalierError("engine/failed", `logits are ${out.dtype}, a float was expected`);
-  if (!Number.isFinite(values[0])) {
-    throw new EspalierError("numeric/non-finite", `the first logit at position ${position} is ${values[0]}`);
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isFinite(values[i])) continue;
+    throw new EspalierError("numeric/non-finite", `logit ${i} at position ${position} is ${values[i]}`, {
+      hint: "A value before it left the range of its type, or a weight is not finite.",
+    });
   }
   return values;
 }

@@ -7,8 +7,12 @@
 
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { deferredWeight, float16Rows, type RowCompression } from "../compress/quantize/row-compression.ts";
+import { FLOAT16_MAX } from "../decoder/neural-engine/scaling.ts";
 import { type RowTable, type WeightEntry, weightList } from "../decoder/weights.ts";
+import { EspalierError } from "../errors.ts";
 import { roundToFloat16 } from "../float16.ts";
+import { tensorUnit } from "../ids.ts";
+import { elementCount } from "../mil/types.ts";
 import type { CompressedWeight, DeferredWeight } from "../weights/weight.ts";
 import { rowsOf } from "../weights/weight-views.ts";
 
@@ -29,6 +33,24 @@ export async function withGains(
     for await (const piece of w.pieces()) held.set(name, piece);
   }
   return held;
+}
+
+/** Rows from `first` on, none of which becomes infinite in fp16. Throws `numeric/non-finite` with tensor, row and column. */
+function withinFloat16(name: string, first: number, values: Float32Array, shape: readonly number[]): Float32Array {
+  const columns = elementCount(shape.slice(1));
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i] as number;
+    if (Math.abs(v) <= FLOAT16_MAX) continue;
+    const [row, column] = [first + Math.floor(i / columns), i % columns];
+    throw new EspalierError(
+      "numeric/non-finite",
+      `${tensorUnit(name)}: the weight at row ${row}, column ${column} is ${v}, beyond fp16's largest number, ${FLOAT16_MAX}`,
+      {
+        hint: "Quantize it first: codes of 8 bits have a scale of their own (espalier quantize --scheme affine --bits 8).",
+      },
+    );
+  }
+  return values;
 }
 
 /** `compression` chooses for each dense matrix; the default, and that of norm gains, is fp16. */
@@ -57,7 +79,11 @@ export function streamedWeights(
     const rule = shape.length > 1 ? compression(entry) : float16Rows;
     weights.set(
       name,
-      deferredWeight(shape, (from, to) => checkpoint.rows(name, from, to), rule),
+      deferredWeight(
+        shape,
+        async (from, to) => withinFloat16(name, from, await checkpoint.rows(name, from, to), shape),
+        rule,
+      ),
     );
   }
   return weights;

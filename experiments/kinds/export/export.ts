@@ -11,6 +11,7 @@
 import { mkdir, rename, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type HostTables, openEmbedding, writeEmbedding } from "../../../lib/decoder/neural-engine/embedding.ts";
+import { overflowError } from "../../../lib/decoder/overflow.ts";
 import { loadPackage, loadStaged, type OpenedPackage, packageModel } from "../../../lib/decoder/package-model.ts";
 import { parameterCount } from "../../../lib/decoder/weights.ts";
 import { EspalierError } from "../../../lib/errors.ts";
@@ -229,7 +230,9 @@ async function runPackage(
     }
   };
   if (source.held) {
-    const found = await walk(await loadPackage(engine, path));
+    const found = await walk(await loadPackage(engine, path)).catch(async (thrown: unknown) => {
+      throw await overflowError(thrown, engine, path, text.sequences[0] ?? text.seed, signal);
+    });
     return { ...found, execution: { kind: "whole", explanation: "every function, in memory" } };
   }
   const unrun = (why: string): PackageRun => ({
