@@ -27,14 +27,13 @@ export async function packageAt(path: string): Promise<string> {
 /** What the card beside a package says of it: whether it computes what its model computes, and whether that model is good. */
 export type Readiness = Pick<ExportCard, "faithful" | "good">;
 
-const readiness = cardSchema.pick({ faithful: true, good: true });
-
 /** Null where no card lies beside the package. */
 export async function readinessBeside(path: string): Promise<Readiness | null> {
   const text = await readFile(join(path, "..", "card.json"), "utf8").catch(() => null);
   if (text === null) return null;
   try {
-    return readiness.parse(JSON.parse(text));
+    const { faithful, good } = cardSchema.parse(JSON.parse(text));
+    return { faithful, good };
   } catch {
     return null;
   }

@@ -2,6 +2,7 @@
 /** @file Phones that have reported, what failed on each, how to measure on another, and the cost model refitted to what came. */
 import { useQuery } from "@tanstack/react-query";
 import { Suspense } from "react";
+import { coremlOf } from "../packages/card.ts";
 import { Pairing } from "../packages/pairing.tsx";
 import { useTRPC } from "../parts/api.tsx";
 import { Picker } from "../parts/controls.tsx";
@@ -31,7 +32,7 @@ function Devices() {
   const packages = useQuery(trpc.packages.list.queryOptions());
   const device = devices.data?.find((d) => d.id === address.get("device")) ?? devices.data?.[0];
   // Packages from before there was a probe have none to run.
-  const testable = packages.data?.filter((p) => p.card.layout) ?? [];
+  const testable = packages.data?.filter((p) => coremlOf(p.card)?.layout) ?? [];
   const target = testable.find((p) => p.id === address.get("package")) ?? testable.find((p) => p.ready) ?? testable[0];
   return (
     <>

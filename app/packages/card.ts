@@ -1,5 +1,6 @@
 /** @file What the card of a package says, as lines: which check came out how, and lint findings brought together. */
 import type { inferRouterOutputs } from "@trpc/server";
+import { LOGIT_TOLERANCE } from "../../experiments/kinds/export/verdict.ts";
 import type { CallTime } from "../../lib/cost/model.ts";
 import type { ComputeUnits } from "../../lib/report/report.ts";
 import type { AppRouter } from "../../server/api/router.ts";
@@ -13,6 +14,13 @@ export type Placed = Outputs["packages"]["placement"][number];
 export type ReportDetail = Outputs["reports"]["get"];
 export type ReportRun = ReportDetail["body"]["runs"][number];
 type Card = PackageEntry["card"];
+/** Of a Core ML package. */
+export type CoremlCard = Exclude<Card, { to: "gguf" }>;
+
+export type GgufCard = Extract<Card, { to: "gguf" }>;
+
+/** The card of a Core ML package; null for another target's. */
+export const coremlOf = (card: Card): CoremlCard | null => (card.to === "gguf" ? null : card);
 
 export const unitWords: Record<ComputeUnits, string> = {
   cpuOnly: "CPU alone",
@@ -24,11 +32,18 @@ export const unitWords: Record<ComputeUnits, string> = {
 const systems: Readonly<Record<string, string>> = { CoreML7: "iOS 17", CoreML8: "iOS 18", CoreML9: "iOS 26" };
 export const systemOf = (opset: string): string => systems[opset] ?? opset;
 
-export const layoutWords = (layout: Card["layout"]): string =>
+export const layoutWords = (layout: CoremlCard["layout"]): string =>
   layout === "neural-engine" ? "Neural Engine layout" : "plain layout";
 
-/** What export holds every position to, relative to the largest logit. */
-const LOGIT_TOLERANCE = 0.02;
+/** What a package is for, in a few words. */
+export function targetWords({ card, contents }: Pick<PackageEntry, "card" | "contents">): string {
+  switch (card.to) {
+    case "gguf":
+      return `llama.cpp, GGUF ${card.architecture}`;
+    default:
+      return `${systemOf(contents.opset)}, ${layoutWords(card.layout)}`;
+  }
+}
 
 export interface CheckLine {
   /** `noted`: told, with no bound it is held to; or not checked. */
@@ -40,13 +55,16 @@ export interface CheckLine {
 }
 
 export function parityLines(card: Card, operations: number): CheckLine[] {
-  const { parity, headroom } = card;
-  const state = (passed: boolean): CheckLine["state"] => (passed ? "passed" : "failed");
+  const { parity } = card;
+  const headroom = coremlOf(card)?.headroom;
+  // What quantizing to another type changes is a loss, not a fault.
+  const isHeld = card.to !== "gguf" || !card.types.some((t) => t.fidelity === "quantized");
+  const state = (passed: boolean): CheckLine["state"] => (isHeld ? (passed ? "passed" : "failed") : "noted");
   const tolerance = LOGIT_TOLERANCE * parity.largestLogit;
   const lines: CheckLine[] = [
     ...qualityLine(card),
     // A package that cannot be read back is never kept.
-    { state: "passed", name: "Read back and type-checked", value: `${count(operations)} ops` },
+    readBackLine(card, operations),
     sizeLine(card),
     {
       state: state(parity.maxLogitDifference <= tolerance),
@@ -85,7 +103,17 @@ export function parityLines(card: Card, operations: number): CheckLine[] {
       more: `${where ? `largest inside: ${where.insideAt}; ` : ""}on ${count(headroom.positions)} positions`,
     });
   }
-  return [...lines, { state: "noted", name: "Apple’s parser", value: "not at hand", more: card.notChecked.join("; ") }];
+  const parser = card.to === "gguf" ? "llama.cpp" : "Apple’s parser";
+  return [...lines, { state: "noted", name: parser, value: "not at hand", more: card.notChecked.join("; ") }];
+}
+
+function readBackLine(card: Card, operations: number): CheckLine {
+  switch (card.to) {
+    case "gguf":
+      return { state: "passed", name: "Read back, bit for bit", value: `${count(card.tensorsCompared)} tensors` };
+    default:
+      return { state: "passed", name: "Read back and type-checked", value: `${count(operations)} ops` };
+  }
 }
 
 /** What its model lost against the original. */
@@ -127,7 +155,7 @@ export function scientific(v: number): string {
   return Number(exponent) === 0 ? mantissa : `${mantissa} · 10${Number(exponent) < 0 ? "⁻" : ""}${digits}`;
 }
 
-type Finding = NonNullable<Card["lint"]>["findings"][number];
+type Finding = NonNullable<CoremlCard["lint"]>["findings"][number];
 export interface LintGroup {
   readonly rule: string;
   readonly severity: Finding["severity"];

@@ -2,7 +2,15 @@
 
 import { Icon } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";
-import { type CheckLine, type LintGroup, lintGroups, type PackageDetail, parityLines } from "./card.ts";
+import {
+  type CheckLine,
+  type CoremlCard,
+  coremlOf,
+  type LintGroup,
+  lintGroups,
+  type PackageDetail,
+  parityLines,
+} from "./card.ts";
 
 const marks = {
   passed: { icon: "check", colour: "var(--ok)", word: "passed" },
@@ -12,6 +20,8 @@ const marks = {
 
 export function Checks({ detail }: { detail: PackageDetail }) {
   const { card, contents } = detail;
+  const coreml = coremlOf(card);
+  const lint = coreml?.lint;
   const operations = contents.functions.reduce((n, f) => n + Object.values(f.operations).reduce((a, b) => a + b, 0), 0);
   return (
     <section className="package-column" aria-labelledby="package-checks">
@@ -22,9 +32,8 @@ export function Checks({ detail }: { detail: PackageDetail }) {
           <Line key={line.name} line={line} />
         ))}
       </ul>
-      {card.lint ? (
-        <Lint lint={card.lint} />
-      ) : (
+      {lint ? <Lint lint={lint} /> : null}
+      {coreml && !lint ? (
         <>
           <h3>Lint</h3>
           <p className="soft">
@@ -33,7 +42,7 @@ export function Checks({ detail }: { detail: PackageDetail }) {
             them on its card.
           </p>
         </>
-      )}
+      ) : null}
     </section>
   );
 }
@@ -53,7 +62,7 @@ function Line({ line }: { line: CheckLine }) {
   );
 }
 
-function Lint({ lint }: { lint: NonNullable<PackageDetail["card"]["lint"]> }) {
+function Lint({ lint }: { lint: NonNullable<CoremlCard["lint"]> }) {
   const { counts, findings } = lint;
   const groups = lintGroups(findings);
   const of = (severity: LintGroup["severity"]): number => groups.filter((g) => g.severity === severity).length;

@@ -2,10 +2,11 @@
 
 import { bytes, count, fixed } from "../parts/format.ts";
 import { Link } from "../parts/link.tsx";
-import type { PackageDetail } from "./card.ts";
+import { coremlOf, type PackageDetail } from "./card.ts";
 
 export function Contents({ detail }: { detail: PackageDetail }) {
   const { card, contents } = detail;
+  const embeddingBytes = coremlOf(card)?.embeddingBytes;
   const histogram = new Map<string, number>();
   for (const f of contents.functions)
     for (const [type, n] of Object.entries(f.operations)) histogram.set(type, (histogram.get(type) ?? 0) + n);
@@ -44,10 +45,10 @@ export function Contents({ detail }: { detail: PackageDetail }) {
             <dd>{count(contents.modelBytes)} bytes</dd>
             <dt>Weight file</dt>
             <dd>{count(card.weightBytes)} bytes</dd>
-            {card.embeddingBytes ? (
+            {embeddingBytes ? (
               <>
                 <dt>Embedding beside it</dt>
-                <dd>{count(card.embeddingBytes)} bytes</dd>
+                <dd>{count(embeddingBytes)} bytes</dd>
               </>
             ) : null}
             <dt>Smaller than fp16</dt>
@@ -69,7 +70,7 @@ export function Contents({ detail }: { detail: PackageDetail }) {
           </dl>
         </div>
         <div>
-          <h3>Functions</h3>
+          {contents.functions.length > 0 ? <h3>Functions</h3> : null}
           {contents.functions.map((f) => (
             <details key={f.name} open={contents.functions.length === 1}>
               <summary>
@@ -95,7 +96,7 @@ export function Contents({ detail }: { detail: PackageDetail }) {
           <h3 style={{ marginTop: 16 }}>Says</h3>
           <p>{card.sample}</p>
         </div>
-        <div>
+        <div hidden={operations.length === 0}>
           <h3>Operations, all functions</h3>
           <table>
             <tbody>

@@ -6,7 +6,7 @@ import { bytes, count, fixed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 /** @file The head of a package: is it ready, what is it for, its few numbers, the zip and the way to Xcode. */
 import { Link } from "../parts/link.tsx";
-import { layoutWords, type Modelled, type PackageDetail, systemOf } from "./card.ts";
+import { coremlOf, type Modelled, type PackageDetail, targetWords } from "./card.ts";
 
 export interface HeadlineSpeed {
   readonly tokensPerSecond: number;
@@ -40,7 +40,7 @@ export function headlineSpeed(
 export const zipHref = (id: string): string => `/api/packages/${id}.zip`;
 
 export function Head({ detail, speed }: { detail: PackageDetail; speed: HeadlineSpeed | null }) {
-  const { card, contents } = detail;
+  const { card } = detail;
   const dialog = useRef<HTMLDialogElement>(null);
   return (
     <section className="package-head" aria-label={detail.name}>
@@ -52,7 +52,7 @@ export function Head({ detail, speed }: { detail: PackageDetail; speed: Headline
           </span>
         </h2>
         <p className="soft-2">
-          {systemOf(contents.opset)}, {layoutWords(card.layout)}, from{" "}
+          {targetWords(detail)}, from{" "}
           <Link className="mono" href={`/models?model=${detail.modelId}`}>
             {detail.modelId}
           </Link>{" "}
@@ -83,7 +83,7 @@ export function Head({ detail, speed }: { detail: PackageDetail; speed: Headline
         </div>
       ) : null}
       <div className="row">
-        {card.layout ? (
+        {coremlOf(card)?.layout ? (
           <button type="button" onClick={() => dialog.current?.showModal()}>
             <Icon name="upload" /> Xcode project
           </button>

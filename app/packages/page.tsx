@@ -8,7 +8,7 @@ import { Icon } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";
 import { TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
-import { layoutWords, lintGroups, type PackageEntry, systemOf } from "./card.ts";
+import { coremlOf, lintGroups, type PackageEntry, targetWords } from "./card.ts";
 import "./packages.css";
 
 const plural = (n: number, word: string): string => `${n} ${word}${n === 1 ? "" : "s"}`;
@@ -73,7 +73,8 @@ export default function Packages() {
                 {packages.data.map((p) => {
                   const speed = speedOf(p);
                   const own = reports.data?.filter((r) => r.packages.some((q) => q.id === p.id)) ?? [];
-                  const found = p.card.lint ? lintGroups(p.card.lint.findings) : null;
+                  const lint = coremlOf(p.card)?.lint;
+                  const found = lint ? lintGroups(lint.findings) : null;
                   const of = (severity: string): number => found?.filter((g) => g.severity === severity).length ?? 0;
                   return (
                     <tr key={p.id}>
@@ -92,9 +93,7 @@ export default function Packages() {
                       </td>
                       <td className="number">{bytes(p.card.sizeBytes)}</td>
                       <td className="number">{fixed(p.card.bitsPerWeight, 2)}</td>
-                      <td>
-                        {systemOf(p.contents.opset)}, {layoutWords(p.card.layout)}
-                      </td>
+                      <td>{targetWords(p)}</td>
                       <td>{p.card.contexts ? p.card.contexts.map(count).join(" · ") : "one"}</td>
                       <td className="number">
                         {speed ? (

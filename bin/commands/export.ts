@@ -1,6 +1,7 @@
 /** @file `espalier export`. */
 import type { Command } from "commander";
-import { type ExportCard, exportExperiment } from "../../experiments/kinds/export/export.ts";
+import type { CoremlCard, ExportCard, GgufCard } from "../../experiments/kinds/export/card.ts";
+import { exportExperiment } from "../../experiments/kinds/export/export.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { lintCounts, modelledLines } from "../device-text.ts";
 import { bytes, count, fixed, percent } from "../numbers.ts";
@@ -16,8 +17,6 @@ const tiesText = (ties: ExportCard["parity"]["greedyTies"]): string =>
   ties.length === 0 ? "" : `, ${ties.length === 1 ? "one tie" : `${ties.length} ties`} that fp16 cannot decide aside,`;
 
 export function cardText(card: ExportCard): string {
-  const several =
-    card.kind === "package" ? [] : card.parts.map((p) => `  ${p.file}: ${p.holds}, weights ${bytes(p.weightBytes)}`);
   return [
     `${verdicts[card.status]}: ${card.file}`,
     ...card.reasons.map((reason) => `why not          ${reason}`),
@@ -25,17 +24,61 @@ export function cardText(card: ExportCard): string {
     `size             ${bytes(card.sizeBytes)}, as predicted; weights ${bytes(card.weightBytes)}, ${fixed(card.bitsPerWeight, 3)} bits per weight`,
     `against fp16     ${fixed(card.timesSmallerThanFp16, 2)} times smaller (${count(card.parameters)} weights, ${bytes(card.fp16Bytes)})`,
     ...card.notes.map((note) => `stored           ${note}`),
-    `functions        ${card.functions.join(", ")}, ${card.layout} layout, ${card.target}`,
-    ...(several.length > 0 ? [`packages         ${several.length}`, ...several] : []),
+    ...targetText(card),
     `run here         ${{ whole: "yes", "by-parts": "yes, part by part", none: "NO" }[card.execution.kind]}: ${card.execution.explanation}`,
     ...(card.execution.kind === "none" ? [] : parityText(card)),
-    ...headroomText(card),
-    `read back        ${count(card.constantsCompared)} constants, bit for bit`,
-    `lint             ${lintCounts(card.lint)}; \`espalier inspect --lint\` names them`,
-    ...modelledLines(card.modelled),
+    ...checksText(card),
     `not checked here ${card.notChecked.join("; ")}`,
   ].join("\n");
 }
+
+function targetText(card: ExportCard): string[] {
+  switch (card.to) {
+    case "coreml":
+      return coremlText(card);
+    case "gguf":
+      return ggufText(card);
+  }
+}
+
+function checksText(card: ExportCard): string[] {
+  switch (card.to) {
+    case "coreml":
+      return [
+        ...headroomText(card),
+        `read back        ${count(card.constantsCompared)} constants, bit for bit`,
+        `lint             ${lintCounts(card.lint)}; \`espalier inspect --lint\` names them`,
+        ...modelledLines(card.modelled),
+      ];
+    case "gguf":
+      return [
+        `read back        ${count(card.tensorsCompared)} tensors, bit for bit; the token ids of ${count(card.textsCompared)} texts`,
+        `run it           llama-cli -m ${card.file}`,
+      ];
+  }
+}
+
+function coremlText(card: CoremlCard): string[] {
+  const several =
+    card.kind === "package" ? [] : card.parts.map((p) => `  ${p.file}: ${p.holds}, weights ${bytes(p.weightBytes)}`);
+  return [
+    `functions        ${card.functions.join(", ")}, ${card.layout} layout, ${card.target}`,
+    ...(several.length > 0 ? [`packages         ${several.length}`, ...several] : []),
+  ];
+}
+
+const fidelities: Readonly<Record<GgufCard["types"][number]["fidelity"], string>> = {
+  kept: "as they were",
+  rounded: "rounded",
+  quantized: "quantized",
+};
+
+const ggufText = (card: GgufCard): string[] => [
+  `architecture     ${card.architecture}`,
+  ...card.types.map(
+    (t) => `tensors          ${count(t.tensors)} in ${t.type}, ${fidelities[t.fidelity]}, ${bytes(t.sizeBytes)}`,
+  ),
+];
 
 /** The two checks that readiness needs. */
 export function readinessText({ faithful, good }: Pick<ExportCard, "faithful" | "good">): string[] {
@@ -54,7 +97,7 @@ function parityText({ parity: p }: ExportCard): string[] {
   ];
 }
 
-function headroomText({ headroom, scaling }: ExportCard): string[] {
+function headroomText({ headroom, scaling }: CoremlCard): string[] {
   if (!headroom) return [];
   const scaled = scaling
     ? `, stream scaled by ${scaling.stream} (without: ${fixed(scaling.worstWithout, 2)} times)`
@@ -65,7 +108,7 @@ function headroomText({ headroom, scaling }: ExportCard): string[] {
 export function addExport(program: Command, signal: AbortSignal): void {
   addExperimentCommand(program, signal, {
     verb: "export",
-    summary: "Write a Core ML package, read it back, execute it here and compare it with the model",
+    summary: "Write a Core ML package or a GGUF file, read it back, execute it here and compare it with the model",
     example: "espalier export small --to coreml --out package --text report.txt",
     positional: ["model"],
     experiment: exportExperiment,

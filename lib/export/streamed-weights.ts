@@ -6,7 +6,7 @@
  */
 
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { deferredWeight, float16Rows, type RowCompression } from "../compress/quantize/row-compression.ts";
+import { deferredWeight, float16Rows, float32Rows, type RowCompression } from "../compress/quantize/row-compression.ts";
 import { FLOAT16_MAX } from "../decoder/neural-engine/scaling.ts";
 import { type RowTable, type WeightEntry, weightList } from "../decoder/weights.ts";
 import { EspalierError } from "../errors.ts";
@@ -53,10 +53,15 @@ function withinFloat16(name: string, first: number, values: Float32Array, shape:
   return values;
 }
 
+/** The weights of a checkpoint as they are: dense ones in fp32. */
+export const decodedWeights = (checkpoint: Checkpoint): Map<string, DeferredWeight> =>
+  streamedWeights(checkpoint, () => float32Rows, float32Rows);
+
 /** `compression` chooses for each dense matrix; the default, and that of norm gains, is fp16. */
 export function streamedWeights(
   checkpoint: Checkpoint,
   compression: (entry: WeightEntry) => RowCompression = () => float16Rows,
+  vectors: RowCompression = float16Rows,
 ): Map<string, DeferredWeight> {
   const weights = new Map<string, DeferredWeight>();
   for (const entry of weightList(checkpoint.architecture)) {
@@ -76,12 +81,15 @@ export function streamedWeights(
       });
       continue;
     }
-    const rule = shape.length > 1 ? compression(entry) : float16Rows;
+    const rule = shape.length > 1 ? compression(entry) : vectors;
     weights.set(
       name,
       deferredWeight(
         shape,
-        async (from, to) => withinFloat16(name, from, await checkpoint.rows(name, from, to), shape),
+        async (from, to) => {
+          const values = await checkpoint.rows(name, from, to);
+          return rule === float32Rows ? values : withinFloat16(name, from, values, shape);
+        },
         rule,
       ),
     );

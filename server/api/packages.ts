@@ -1,6 +1,6 @@
 /** @file Packages over the API. */
 import { z } from "zod";
-import type { PackageSummary } from "../../lib/export/coreml/inspect.ts";
+import type { PackageContents } from "../../experiments/kinds/export/contents.ts";
 import { computeUnits } from "../../lib/report/report.ts";
 import { modelledPackage, packageSpeeds, placementOf } from "../packages/modelled.ts";
 import { getPackage, listPackages, packageFolder } from "../packages/packages.ts";
@@ -14,7 +14,7 @@ const id = z.object({ id: z.string().min(1).max(120) });
 const typedPackage = (row: Awaited<ReturnType<typeof getPackage>>) => ({
   ...row,
   card: row.card as KeptCard,
-  contents: row.contents as PackageSummary,
+  contents: row.contents as PackageContents,
 });
 
 export const packagesRouter = router({

@@ -46,8 +46,11 @@ const basisOf = (fit: ChipFit | undefined): ModelBasis =>
     ? { kind: "refitted", factor: fit.factor, calls: fit.points.length, fittedAt: fit.fittedAt }
     : { kind: "published", factor: heldOut, calls: null, fittedAt: null };
 
+/** No devices for a package of a target whose speed is not modelled. */
 export async function modelledPackage(core: Core, row: Package): Promise<ModelledPackage> {
-  const [profile, fits] = [await profileOf(core, row), await chipFits(core)];
+  const card = row.card as KeptCard;
+  if (card.to === "gguf") return { units: "all", devices: [] };
+  const [profile, fits] = [await profileOf(core, row, card), await chipFits(core)];
   const found = modelDevices(profile.functions, (chip) => fits.get(chip.id)?.parameters ?? publishedParameters);
   return { units: profile.units, devices: found.map((d) => ({ ...d, basis: basisOf(fits.get(d.device)) })) };
 }
@@ -68,7 +71,9 @@ export async function placementOf(
   row: Package,
   given: { readonly report?: string | undefined; readonly units?: ComputeUnits | undefined },
 ): Promise<PlacedFunction[]> {
-  const profile = await profileOf(core, row);
+  const card = row.card as KeptCard;
+  if (card.to === "gguf") return [];
+  const profile = await profileOf(core, row, card);
   const report = given.report === undefined ? null : await getReport(core, given.report);
   if (report && report.packageSha256 !== (await packageHashOf(core, row)))
     throw new EspalierError("input/invalid", `report ${report.id} is about another package than ${row.name}`);
@@ -110,7 +115,8 @@ export async function packageSpeeds(core: Core): Promise<PackageSpeeds[]> {
   const found: PackageSpeeds[] = [];
   for (const row of await listPackages(core)) {
     // What the card says holds until a fit moves it; then the package's profile is needed.
-    const kept = (row.card as KeptCard).modelled?.devices;
+    const card = row.card as KeptCard;
+    const kept = card.to === "gguf" ? [] : card.modelled?.devices;
     const devices = kept && fits.size === 0 ? kept : (await modelledPackage(core, row)).devices;
     found.push({
       packageId: row.id,

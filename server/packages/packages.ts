@@ -3,10 +3,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { desc, eq } from "drizzle-orm";
 import type { ExportCard } from "../../experiments/kinds/export/export.ts";
-import { readFiles } from "../../experiments/kinds/export/package-files.ts";
+import { exporterOf } from "../../experiments/kinds/export/exporters.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { summarizeFiles } from "../../lib/export/coreml/inspect.ts";
-import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import { materializeDirectory, putDirectory } from "../artifacts/directory.ts";
 import { type Core, materializedFolder } from "../core.ts";
 import { packages } from "../db/schema.ts";
@@ -22,8 +20,9 @@ export async function registerPackage(
   const card = JSON.parse(await readFile(join(folder, "card.json"), "utf8")) as ExportCard;
   const { file } = card;
   const { sha256: artifact, sizeBytes } = await putDirectory(core.artifacts, folder);
-  const { sha256: packageSha256 } = await hashPackage(join(folder, file));
-  const contents = summarizeFiles((await readFiles(join(folder, file))).map((f) => f.read));
+  const exporter = exporterOf(card.to);
+  const packageSha256 = await exporter.hash(join(folder, file));
+  const contents = await exporter.contents(join(folder, file));
   const kept = {
     name: card.package.replace(/\.\w+$/, ""),
     artifact,

@@ -1,7 +1,7 @@
 /** @file What the cost model reads of a package, kept in the database under the hash of its files, so that packages are opened once. */
 import { join } from "node:path";
 import { eq } from "drizzle-orm";
-import type { ExportCard } from "../../experiments/kinds/export/card.ts";
+import type { CoremlCard, GgufCard } from "../../experiments/kinds/export/card.ts";
 import { countedProgram, readFiles } from "../../experiments/kinds/export/package-files.ts";
 import { type PackageProfile, PROFILE_VERSION, profileProgram } from "../../lib/cost/profile.ts";
 import type { Core } from "../core.ts";
@@ -10,6 +10,7 @@ import { packageHashOf } from "../reports/reports.ts";
 import { type Package, packageFolder } from "./packages.ts";
 
 type Newer =
+  | "to"
   | "faithful"
   | "good"
   | "status"
@@ -31,17 +32,21 @@ type Newer =
   | "scaling"
   | "lint"
   | "modelled";
-/** A card as it was kept: those from before there was lint say nothing of these. */
-export type KeptCard = Omit<ExportCard, Newer> & Partial<Pick<ExportCard, Newer>>;
+/** A Core ML card as it was kept: those from before there was lint say nothing of these. */
+export type KeptCoremlCard = Omit<CoremlCard, Newer> & Partial<Pick<CoremlCard, Newer>>;
+export type KeptCard = KeptCoremlCard | GgufCard;
 
-export async function profileOf(core: Core, row: Package): Promise<PackageProfile> {
+/** What lies beside a card. */
+export const packageFile = (card: KeptCard): string =>
+  card.file ?? (card.ready ? card.package : `not-ready-${card.package}`);
+
+/** Of a Core ML package. */
+export async function profileOf(core: Core, row: Package, card: KeptCoremlCard): Promise<PackageProfile> {
   const packageSha256 = await packageHashOf(core, row);
   const [kept] = await core.db.select().from(packageProfiles).where(eq(packageProfiles.packageSha256, packageSha256));
   if (kept?.version === PROFILE_VERSION) return kept.profile as PackageProfile;
-  const card = row.card as KeptCard;
   const folder = await packageFolder(core, row.id);
-  const file = card.file ?? (card.ready ? card.package : `not-ready-${card.package}`);
-  const program = countedProgram(await readFiles(join(folder, file)));
+  const program = countedProgram(await readFiles(join(folder, packageFile(card))));
   const profile = profileProgram(program, card.modelled?.units ?? "all");
   const value = { version: PROFILE_VERSION, profile };
   await core.db

@@ -16,7 +16,7 @@ import { parityFailures } from "../../lib/report/report.ts";
 import { type FunctionTiming, functionTimings, whyNotTimed } from "../../lib/report/timings.ts";
 import type { Core } from "../core.ts";
 import { costFits, reports } from "../db/schema.ts";
-import { profileOf } from "../packages/profile.ts";
+import { type KeptCard, profileOf } from "../packages/profile.ts";
 import { packagesWith, type ReportRow, typedReport } from "./reports.ts";
 
 /** One measured call beside what is modelled of it, before and after. */
@@ -68,11 +68,12 @@ export async function timingsOfChip(core: Core, chip: string): Promise<ChipTimin
       continue;
     }
     const [known] = await packagesWith(core, row.packageSha256);
-    if (!known) {
+    const card = known?.card as KeptCard | undefined;
+    if (!known || !card || card.to === "gguf") {
       unused.push({ reportId: row.id, why: "its package is not here any more" });
       continue;
     }
-    const profile = await profileOf(core, known);
+    const profile = await profileOf(core, known, card);
     if (parityFailures(row.body).some((f) => f.computeUnits === profile.units))
       unused.push({ reportId: row.id, why: "its golden vectors failed" });
     for (const timing of timingsOf(row)) {

@@ -21,6 +21,12 @@ node --import tsx test/oracles/starter-vectors.ts > "$venv/starter-vectors.json"
 echo "-- gguf: a tensor of every type"
 "$venv/bin/python" test/oracles/make_gguf.py compare test/golden/gguf
 "$venv/bin/python" test/oracles/make_gguf_codes.py compare test/golden/gguf
+echo "-- gguf and llama.cpp: files of every architecture and type, as they are written here"
+ggufs=$(mktemp -d)
+node --import tsx test/oracles/write-ggufs.ts "$ggufs" 2> /dev/null
+"$venv/bin/python" test/oracles/check_gguf.py "$ggufs"
+bash test/oracles/llama-cpp.sh "$ggufs"
+rm -rf "$ggufs"
 echo "-- torch: GPTQ of a small matrix"
 "$venv/bin/python" test/oracles/gptq_golden.py compare test/golden/gptq/golden.json
 echo "-- coremltools: its own packages, made anew"

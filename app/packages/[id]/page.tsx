@@ -12,12 +12,14 @@ import { Link } from "../../parts/link.tsx";
 import { ShareButton, TopBar } from "../../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../../parts/states.tsx";
 import { useAddress } from "../../parts/url-state.ts";
+import { coremlOf } from "../card.ts";
 import { Checks } from "../checks.tsx";
 import { Contents } from "../contents.tsx";
 import { DeviceReport } from "../device-report.tsx";
 import { Head, headlineSpeed, zipHref } from "../head.tsx";
 import { Pairing } from "../pairing.tsx";
 import { Placement } from "../placement.tsx";
+import { RunGguf } from "../run-gguf.tsx";
 import { TimePerToken } from "../time-per-token.tsx";
 import "../packages.css";
 
@@ -98,37 +100,41 @@ function OnePackage() {
       {p ? (
         <div className="package-columns">
           <Checks detail={p} />
-          <section className="package-column" aria-label="Placement and time">
-            {(modelled.error ?? placement.error) ? <ErrorNote error={modelled.error ?? placement.error} /> : null}
-            {placed ? (
-              <Placement placed={placed} reportedBy={body ? deviceName(body.device.identifier) : null} />
-            ) : placement.isPending ? (
-              <Waiting>Reading the package</Waiting>
-            ) : null}
-            {placed && (placement.data?.length ?? 0) > 1 ? (
-              <div className="row package-pickers">
-                <Picker
-                  label="function"
-                  value={placed.function}
-                  options={(placement.data ?? []).map((f) => [f.function, f.function] as const)}
-                  onChange={set("function")}
+          {p.card.to === "gguf" ? (
+            <RunGguf card={p.card} />
+          ) : (
+            <section className="package-column" aria-label="Placement and time">
+              {(modelled.error ?? placement.error) ? <ErrorNote error={modelled.error ?? placement.error} /> : null}
+              {placed ? (
+                <Placement placed={placed} reportedBy={body ? deviceName(body.device.identifier) : null} />
+              ) : placement.isPending ? (
+                <Waiting>Reading the package</Waiting>
+              ) : null}
+              {placed && (placement.data?.length ?? 0) > 1 ? (
+                <div className="row package-pickers">
+                  <Picker
+                    label="function"
+                    value={placed.function}
+                    options={(placement.data ?? []).map((f) => [f.function, f.function] as const)}
+                    onChange={set("function")}
+                  />
+                </div>
+              ) : null}
+              {modelled.data ? (
+                <TimePerToken
+                  modelled={modelled.data}
+                  chip={chip}
+                  onChip={set("chip")}
+                  context={context}
+                  onContext={set("context")}
+                  run={run}
+                  isSimulated={body?.device.kind === "simulated"}
                 />
-              </div>
-            ) : null}
-            {modelled.data ? (
-              <TimePerToken
-                modelled={modelled.data}
-                chip={chip}
-                onChip={set("chip")}
-                context={context}
-                onContext={set("context")}
-                run={run}
-                isSimulated={body?.device.kind === "simulated"}
-              />
-            ) : null}
-            {reports.length > 0 ? <Pairing packageId={id} title="Test on another iPhone" atOnce={false} /> : null}
-          </section>
-          {report.data && run ? (
+              ) : null}
+              {reports.length > 0 ? <Pairing packageId={id} title="Test on another iPhone" atOnce={false} /> : null}
+            </section>
+          )}
+          {p.card.to === "gguf" ? null : report.data && run ? (
             <DeviceReport
               reports={reports}
               report={report.data}
@@ -145,7 +151,7 @@ function OnePackage() {
                 report.error ? null : (
                   <Waiting>Reading the report</Waiting>
                 )
-              ) : !p.card.layout ? (
+              ) : !coremlOf(p.card)?.layout ? (
                 <Empty title="This package has no probe">
                   It was exported before packages came with one. Export it again to test it on an iPhone.
                 </Empty>

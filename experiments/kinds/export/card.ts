@@ -23,7 +23,8 @@ const part = z.object({
   weightBytes: z.number(),
 });
 
-export const cardSchema = z.object({
+/** What the card of every target says. */
+const common = {
   /** Faithful and good. */
   ready: z.boolean(),
   status: z.enum(verdicts),
@@ -39,25 +40,58 @@ export const cardSchema = z.object({
   package: z.string(),
   /** What lies beside this card: `package`, with the verdict in front of it unless it is ready. */
   file: z.string(),
-  /** One package; packages that follow each other; or a package for each function. */
-  kind: z.enum(["package", "pipeline", "functions"]),
-  parts: z.array(part),
-  target: z.enum(targetNames),
-  layout: z.enum(["neural-engine", "plain"]),
   sizeBytes: z.number(),
   /** What the packages were to have, counted before they were written; null in cards from before it was. */
   predictedBytes: z.number().nullable().default(null),
   /** What they have, the same or nothing is kept; `sizeBytes` counts an embedding beside them too. */
   packageBytes: z.number().nullable().default(null),
   weightBytes: z.number(),
-  /** Of the tables beside the package, embedding and per-layer embeddings; null where there are none. */
-  embeddingBytes: z.number().nullable(),
   /** What the target does not store as the checkpoint has it, and what it gets instead. */
   notes: z.array(z.string()).default([]),
   parameters: z.number(),
   bitsPerWeight: z.number(),
   fp16Bytes: z.number(),
   timesSmallerThanFp16: z.number(),
+  execution: z.object({
+    /** `by-parts`: some weights at a time, model and package alike; `none`: type-checked, linted and compared, not run. */
+    kind: z.enum(["whole", "by-parts", "none"]),
+    /** Of the model in fp32, and up to which models are held in memory. */
+    modelBytes: z.number(),
+    heldUpToBytes: z.number(),
+    explanation: z.string(),
+  }),
+  parity: z.object({
+    positions: z.number(),
+    greedyTokens: z.number(),
+    /** Every token the one the fp32 model chose, ties aside. */
+    greedyIdentical: z.boolean(),
+    greedyFirstDifference: z.number().nullable(),
+    /** Tokens chosen otherwise where fp16 cannot choose: the fp32 logits lie within one of its steps. */
+    greedyTies: z.array(z.object({ token: z.number(), gap: z.number() })).default([]),
+    maxLogitDifference: z.number(),
+    largestLogit: z.number(),
+    meanKl: z.number(),
+    topAgreement: z.number(),
+    prefillMaxDifference: z.number().nullable(),
+    /** Every function against the fp32 model. */
+    functions: z.array(z.object({ name: z.string(), positions: z.number(), maxLogitDifference: z.number() })),
+  }),
+  sample: z.string(),
+  provenance: z.object({ model: z.string(), modelHash: z.string(), engine: z.string(), espalier: z.string() }),
+  notChecked: z.array(z.string()),
+};
+
+export const coremlCard = z.object({
+  /** Cards from before there were other targets do not say it. */
+  to: z.literal("coreml").default("coreml"),
+  ...common,
+  /** One package; packages that follow each other; or a package for each function. */
+  kind: z.enum(["package", "pipeline", "functions"]),
+  parts: z.array(part),
+  target: z.enum(targetNames),
+  layout: z.enum(["neural-engine", "plain"]),
+  /** Of the tables beside the package, embedding and per-layer embeddings; null where there are none. */
+  embeddingBytes: z.number().nullable(),
   functions: z.array(z.string()),
   contexts: z.array(z.number()),
   states: z.array(z.object({ function: z.string(), name: z.string(), shape: z.array(z.number()) })),
@@ -88,33 +122,35 @@ export const cardSchema = z.object({
     .nullable(),
   /** Which constants of the written files were compared, bit for bit, with what was to be written. */
   constantsCompared: z.number(),
-  execution: z.object({
-    /** `by-parts`: some weights at a time, model and package alike; `none`: type-checked, linted and compared, not run. */
-    kind: z.enum(["whole", "by-parts", "none"]),
-    /** Of the model in fp32, and up to which models are held in memory. */
-    modelBytes: z.number(),
-    heldUpToBytes: z.number(),
-    explanation: z.string(),
-  }),
-  parity: z.object({
-    positions: z.number(),
-    greedyTokens: z.number(),
-    /** Every token the one the fp32 model chose, ties aside. */
-    greedyIdentical: z.boolean(),
-    greedyFirstDifference: z.number().nullable(),
-    /** Tokens chosen otherwise where fp16 cannot choose: the fp32 logits lie within one of its steps. */
-    greedyTies: z.array(z.object({ token: z.number(), gap: z.number() })).default([]),
-    maxLogitDifference: z.number(),
-    largestLogit: z.number(),
-    meanKl: z.number(),
-    topAgreement: z.number(),
-    prefillMaxDifference: z.number().nullable(),
-    /** Every function against the fp32 model. */
-    functions: z.array(z.object({ name: z.string(), positions: z.number(), maxLogitDifference: z.number() })),
-  }),
   ...deviceChecksShape,
-  sample: z.string(),
-  provenance: z.object({ model: z.string(), modelHash: z.string(), engine: z.string(), espalier: z.string() }),
-  notChecked: z.array(z.string()),
 });
+export type CoremlCard = z.infer<typeof coremlCard>;
+
+export const ggufCard = z.object({
+  to: z.literal("gguf"),
+  ...common,
+  /** general.architecture */
+  architecture: z.string(),
+  /** Positions the model was made for. */
+  contexts: z.array(z.number()),
+  /** Tensors by type, and what became of their weights. */
+  types: z.array(
+    z.object({
+      type: z.string(),
+      fidelity: z.enum(["kept", "rounded", "quantized"]),
+      tensors: z.number(),
+      weights: z.number(),
+      sizeBytes: z.number(),
+    }),
+  ),
+  /** Weights that were added as zeros, where layers were uneven. */
+  paddedWeights: z.number(),
+  /** Tensors whose bytes were read back and are those that were written. */
+  tensorsCompared: z.number(),
+  /** Texts whose token ids were compared. */
+  textsCompared: z.number(),
+});
+export type GgufCard = z.infer<typeof ggufCard>;
+
+export const cardSchema = z.union([ggufCard, coremlCard]);
 export type ExportCard = z.infer<typeof cardSchema>;

@@ -5,17 +5,24 @@ import { LARGEST_HEAD_PART, neuralEngineGap, STATE_MULTIPLE } from "../../../lib
 import { EspalierError } from "../../../lib/errors.ts";
 import { PACKAGE_LIMIT_BYTES } from "../../../lib/formats/coreml/pipeline.ts";
 import { targetNames } from "../../../lib/formats/coreml/targets.ts";
+import { writtenTypes } from "../../../lib/formats/gguf/quantize.ts";
 import type { ModelShape } from "../../definition.ts";
 import { outputConfig } from "../../output.ts";
 import { bosConfig } from "../../text.ts";
 import { DEFAULT_MAX_KL } from "./quality.ts";
 
-export const targets = ["coreml"] as const;
+export const targets = ["coreml", "gguf"] as const;
 
 export const exportConfig = z.object({
   model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
   to: z.enum(targets).default("coreml").describe("What to write"),
   ...outputConfig("Folder for the package, its card and the tokenizer"),
+  type: z
+    .enum(writtenTypes)
+    .optional()
+    .describe(
+      "GGUF: what weights become whose codes no type holds; default: floats as they are stored, other codes Q8_0",
+    ),
   layout: z
     .enum(["neural-engine", "plain"])
     .optional()

@@ -13,7 +13,8 @@ import { type ExperimentContext, memoryStore, runExperiment } from "../../defini
 import { modelSession } from "../../models.ts";
 import { heldOutDocuments, SEPARATOR } from "../../starter/corpus.ts";
 import { quantize, quantizeConfig } from "../quantize/quantize.ts";
-import { type ExportCard, exportConfig, exportExperiment } from "./export.ts";
+import type { CoremlCard } from "./card.ts";
+import { exportConfig, exportExperiment } from "./export.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
 let now = 0;
@@ -39,7 +40,7 @@ beforeAll(async () => {
 async function exported(
   model: string,
   given: Record<string, unknown> = {},
-): Promise<{ card: ExportCard; out: string; path: string }> {
+): Promise<{ card: CoremlCard; out: string; path: string }> {
   const out = join(folder, `out-${outputs++}`);
   const config = exportConfig.parse({
     model: join(folder, model),
@@ -52,6 +53,7 @@ async function exported(
     ...given,
   });
   const { card } = await runExperiment(exportExperiment, config, context);
+  if (card.to !== "coreml") throw new Error(`a card for ${card.to}`);
   return { card, out, path: join(out, card.file) };
 }
 

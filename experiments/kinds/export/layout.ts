@@ -22,15 +22,15 @@ import { targets as coremlTargets } from "../../../lib/formats/coreml/targets.ts
 import type { Program } from "../../../lib/mil/program.ts";
 import { formOf, rowsTogether } from "../../../lib/weights/form.ts";
 import type { ExperimentContext } from "../../definition.ts";
-import type { ExportCard } from "./card.ts";
+import type { CoremlCard } from "./card.ts";
 import type { ExportConfig, ExportSizes } from "./config.ts";
 import { type ExportSource, weightOf } from "./source.ts";
 
 export interface Layout {
   readonly program: Program;
   readonly interface: PackageInterface;
-  readonly headroom: ExportCard["headroom"];
-  readonly scaling: ExportCard["scaling"];
+  readonly headroom: CoremlCard["headroom"];
+  readonly scaling: CoremlCard["scaling"];
 }
 
 export interface LayoutRequest {
@@ -143,7 +143,7 @@ async function measure(
 export const embeddingFile = (name: string): string => `${name}.embedding.safetensors`;
 export const perLayerFile = (name: string): string => `${name}.per-layer.safetensors`;
 
-function reported(headroom: Headroom): NonNullable<ExportCard["headroom"]> {
+function reported(headroom: Headroom): NonNullable<CoremlCard["headroom"]> {
   const { worst, embedding, perLayerContext, perLayerVectors, head, layers, positions } = headroom;
   return {
     worst,

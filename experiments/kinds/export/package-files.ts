@@ -22,14 +22,14 @@ import { partition } from "../../../lib/mil/passes/partition.ts";
 import type { MilFunction, Program } from "../../../lib/mil/program.ts";
 import { DeferredTensor, type Tensor } from "../../../lib/mil/tensor.ts";
 import { elementCount } from "../../../lib/mil/types.ts";
-import type { ExportCard } from "./card.ts";
+import type { CoremlCard } from "./card.ts";
 
 export interface WrittenFiles {
-  readonly kind: ExportCard["kind"];
+  readonly kind: CoremlCard["kind"];
   /** Of what was written: `Model.mlpackage`, `Model.pipeline` or `Model.functions`. */
   readonly name: string;
   readonly path: string;
-  readonly parts: ExportCard["parts"];
+  readonly parts: CoremlCard["parts"];
   readonly predictedBytes: number;
   readonly writtenBytes: number;
   readonly weightBytes: number;
@@ -102,7 +102,7 @@ export async function writeFiles(wanted: FilesToWrite): Promise<WrittenFiles> {
 
 /** Parts are written only with the bytes that were predicted for them. */
 function totals(
-  parts: ExportCard["parts"],
+  parts: CoremlCard["parts"],
 ): Pick<WrittenFiles, "parts" | "predictedBytes" | "writtenBytes" | "weightBytes"> {
   const writtenBytes = parts.reduce((n, p) => n + p.sizeBytes, 0);
   return {

@@ -10,7 +10,8 @@ import { type ExperimentContext, memoryStore, runExperiment } from "../../defini
 import { modelSession } from "../../models.ts";
 import { heldOutDocuments, SEPARATOR } from "../../starter/corpus.ts";
 import { quantize, quantizeConfig } from "../quantize/quantize.ts";
-import { type ExportCard, exportConfig, exportExperiment } from "./export.ts";
+import type { CoremlCard, ExportCard } from "./card.ts";
+import { exportConfig, exportExperiment } from "./export.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
 let now = 0;
@@ -59,7 +60,7 @@ async function quantized(model: Model, options: Record<string, unknown>): Promis
   return { path, notes: (await runExperiment(quantize, config, context)).notes };
 }
 
-async function exported(path: string, target: TargetName, layout: ExportCard["layout"]): Promise<ExportCard> {
+async function exported(path: string, target: TargetName, layout: CoremlCard["layout"]): Promise<ExportCard> {
   const out = join(folder, `out-${outputs++}`);
   const config = exportConfig.parse({ model: path, out, target, layout, contexts: [32], prefill: [], checkTokens: 4 });
   return (await runExperiment(exportExperiment, config, context)).card;

@@ -66,11 +66,11 @@ export async function exportSource(
   config: ExportConfig,
   sizes: ExportSizes,
   model: ModelFiles,
+  { weights, notes }: Pick<ExportSource, "weights" | "notes">,
   context: ExperimentContext,
 ): Promise<ExportSource> {
   const arch = model.checkpoint.architecture;
   const modelBytes = fp32Bytes(arch);
-  const { weights, notes } = await weightsFor(config, sizes, model);
   const held = modelBytes <= config.streamAboveBytes;
   const known = held
     ? await heldReference(config, sizes, model, weights, context)
@@ -78,8 +78,8 @@ export async function exportSource(
   return { model, arch, modelBytes, held, weights, notes, ...known };
 }
 
-/** Weights as the target stores them; tables that lie beside a package stay what they are. */
-async function weightsFor(
+/** Weights as a Core ML target stores them; tables that lie beside a package stay what they are. */
+export async function weightsFor(
   config: ExportConfig,
   { layout }: ExportSizes,
   { checkpoint }: ModelFiles,

@@ -3,15 +3,15 @@
  *
  * Ready is two things: faithful, it computes here what its model computes; and good, its model still says what the original says.
  */
-import type { ExportCard } from "./card.ts";
+import type { CoremlCard } from "./card.ts";
 import type { Quality } from "./quality.ts";
 
 /** Logits may differ by fp16 rounding: this share of the largest. */
 export const LOGIT_TOLERANCE = 0.02;
 
-export type Judged = Pick<ExportCard, "lint" | "parity" | "headroom" | "execution">;
+export type Judged = Pick<CoremlCard, "lint" | "parity" | "headroom" | "execution">;
 
-export type Verdict = Pick<ExportCard, "ready" | "status" | "reasons" | "faithful" | "good">;
+export type Verdict = Pick<CoremlCard, "ready" | "status" | "reasons" | "faithful" | "good">;
 
 export function verdictOf(card: Judged, good: Quality): Verdict {
   const unrun = card.execution.kind === "none";
@@ -37,7 +37,8 @@ function lintFaults({ lint }: Judged): string[] {
     .map((f) => `lint: ${f.title}${f.function ? ` (${f.function})` : ""}: ${f.message}. ${f.fix}`);
 }
 
-function parityFaults({ parity, headroom }: Judged): string[] {
+/** What speaks against a package that was run. */
+export function parityFaults({ parity, headroom }: Pick<Judged, "parity" | "headroom">): string[] {
   const faults: string[] = [];
   const allowed = LOGIT_TOLERANCE * parity.largestLogit;
   if (!parity.greedyIdentical)

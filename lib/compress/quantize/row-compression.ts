@@ -24,6 +24,13 @@ export const float16Rows: RowCompression = {
   compress: (values, shape) => ({ kind: "dense", dtype: "fp16", shape, values: values.map(roundToFloat16) }),
 };
 
+/** As they are. */
+export const float32Rows: RowCompression = {
+  form: (shape) => ({ kind: "dense", dtype: "fp32", shape }),
+  rowStep: 1,
+  compress: (values, shape) => ({ kind: "dense", dtype: "fp32", shape, values }),
+};
+
 /** One scale a row. */
 export const affineRows = (bits: 4 | 8, clipSearch = true): RowCompression => ({
   form: (shape) => ({ kind: "affine", bits, shape, scaleShape: [shape[0] ?? 1, 1], offsets: false }),

@@ -22,6 +22,8 @@ export interface GgufFile {
   readonly sizeBytes: number;
   /** The fp32 values of a tensor, or of its rows [from, to) along the outermost dimension. */
   readFloat32(name: string, rows?: { from: number; to: number }): Promise<Float32Array<ArrayBuffer>>;
+  /** The bytes of one tensor, in buffers that later pieces overwrite. */
+  tensorPieces(name: string): AsyncIterable<Uint8Array>;
   /** Every byte of the header, then of the tensors in the order of the file, in buffers that later pieces overwrite. */
   pieces(): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
@@ -32,6 +34,11 @@ export async function openGguf(path: string): Promise<GgufFile> {
   const file = await openByteRanges(path);
   try {
     const { version, metadata, tensors, dataStart } = await readHeader(file);
+    const info = (name: string): GgufTensor => {
+      const tensor = tensors.get(name);
+      if (!tensor) throw new EspalierError("model/missing-tensor", `${path} has no tensor "${name}"`);
+      return tensor;
+    };
     return {
       path,
       version,
@@ -39,9 +46,12 @@ export async function openGguf(path: string): Promise<GgufFile> {
       tensors,
       sizeBytes: file.sizeBytes,
       async readFloat32(name, rows) {
-        const tensor = tensors.get(name);
-        if (!tensor) throw new EspalierError("model/missing-tensor", `${path} has no tensor "${name}"`);
+        const tensor = info(name);
         return decoded(file, tensor, rows ?? { from: 0, to: tensor.shape[0] ?? 1 });
+      },
+      tensorPieces(name) {
+        const { offset, sizeBytes } = info(name);
+        return file.pieces(offset, sizeBytes);
       },
       async *pieces() {
         yield* file.pieces(0, Math.min(dataStart, file.sizeBytes));

@@ -1,0 +1,16 @@
+/** @file The targets that can be exported to, by the name that `--to` takes. */
+import type { ExportCard } from "./card.ts";
+import type { ExportConfig, targets } from "./config.ts";
+import { coremlExporter } from "./coreml-exporter.ts";
+import type { Exporter } from "./exporter.ts";
+import { ggufExporter } from "./gguf-exporter.ts";
+
+/** What can be asked of a target without a package of it at hand. */
+type AnyExporter = Pick<Exporter<{ path: string }, unknown, ExportCard>, "id" | "check" | "contents" | "hash">;
+
+const exporters: Readonly<Record<(typeof targets)[number], AnyExporter>> = {
+  coreml: coremlExporter,
+  gguf: ggufExporter,
+};
+
+export const exporterOf = (to: ExportConfig["to"]): AnyExporter => exporters[to];
