@@ -64,7 +64,7 @@ const questions = heldOutQuestions("select", 100).flatMap((q, i) =>
 const sharing =
   (await least(() => sequenceLosses(model.runner, questions), 2)) /
   (await least(() => sharedLosses(model.runner, questions), 2));
-const heads = unitsOf(model.weights.arch, ["heads"]).map((u) => u.gate);
+const heads = unitsOf(model.weights.arch, ["heads"]);
 const loo = await least(() => leaveOneOut(model.runner, sequences.slice(0, 8), heads), 1);
 /** Seconds of a program on one thread, fused and unfused, in turns; its inputs are noise. */
 async function oneThread(fn: MilFunction, rounds: number): Promise<{ fused: number; plain: number }> {

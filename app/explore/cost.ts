@@ -5,8 +5,10 @@
  * neuron is its rows of gate and up and its column of down; a layer is all of it. Keys and values of a layer with a window are
  * kept for the window only.
  */
+
+import { findUnit } from "../../lib/units.ts";
 import { neuronsOf, type Selection } from "./selection.ts";
-import { type Anatomy, parseUnitName } from "./units.ts";
+import type { Anatomy } from "./units.ts";
 
 export interface LayerParts {
   readonly head: number;
@@ -57,7 +59,7 @@ export function costOf(anatomy: Anatomy, selection: Selection, parts = layerPart
   const positions = Math.min(512, anatomy.maxPositions);
   const byLayer = new Map<number, string[]>();
   for (const name of selection) {
-    const layer = parseUnitName(name)?.layer ?? -1;
+    const layer = findUnit(name)?.layer ?? -1;
     byLayer.set(layer, [...(byLayer.get(layer) ?? []), name]);
   }
   const kept: Kept[] = [];

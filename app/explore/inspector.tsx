@@ -1,12 +1,13 @@
 "use client";
 /** @file One unit explained: its number and rank, where it looks on your sentence, what it attends to, what breaks without it. */
 import { useEffect, useRef } from "react";
+import { findUnit } from "../../lib/units.ts";
 import { IconButton, KeyLabels } from "../parts/controls.tsx";
 import { fixed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { short } from "./grid-cells.tsx";
 import { UnitExplained } from "./unit-explained.tsx";
-import { type GridUnit, parseUnitName, spokenUnit } from "./units.ts";
+import { type GridUnit, spokenUnit } from "./units.ts";
 import { isNoise, rankOf, type Scale, type Worth } from "./values.ts";
 
 export interface InspectorProps {
@@ -27,7 +28,7 @@ export function Inspector(props: InspectorProps) {
   const { unit, worth, scale } = props;
   const own = worth.get(unit.unit);
   const rank = rankOf(worth, unit.unit);
-  const kind = parseUnitName(unit.unit)?.kind;
+  const kind = findUnit(unit.unit)?.kind;
   const box = useRef<HTMLElement>(null);
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
@@ -44,7 +45,7 @@ export function Inspector(props: InspectorProps) {
         <span className="soft">
           {unit.group !== null
             ? `reads KV group ${unit.group}`
-            : kind === "group"
+            : kind === "groups"
               ? `${unit.atoms.length} heads read it`
               : ""}
           {props.dropped ? " · dropped" : ""}

@@ -7,14 +7,14 @@ import { useTRPC } from "../parts/api.tsx";
 import { duration } from "../parts/format.ts";
 import { Empty, ErrorNote, ProgressBar } from "../parts/states.tsx";
 import { type Offer, offers } from "./offers.ts";
-import { type Anatomy, kindNames, type UnitKind } from "./units.ts";
+import { type Anatomy, type GridKind, kindNames } from "./units.ts";
 import { measuredCount, metricNames, type Worth } from "./values.ts";
 
 export interface MeasureProps {
   readonly model: string;
   readonly anatomy: Anatomy;
   readonly text: { readonly id: string; readonly separator: string | null } | null;
-  readonly kind: UnitKind;
+  readonly kind: GridKind;
   readonly metric: SensitivityMetric;
   readonly neuronBlock: number;
   readonly worth: Worth;

@@ -3,7 +3,7 @@
  * leave-one-out of the units in doubt, then of all; of a small one all of it at once.
  */
 import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
-import { type Anatomy, kindNames, type UnitKind } from "./units.ts";
+import { type Anatomy, type GridKind, kindNames } from "./units.ts";
 
 export interface Offer {
   readonly label: string;
@@ -20,7 +20,7 @@ export interface Offer {
 
 export interface OffersFor {
   readonly anatomy: Anatomy;
-  readonly kind: UnitKind;
+  readonly kind: GridKind;
   readonly metric: SensitivityMetric;
   readonly units: number;
   /** Units with a value by this metric, and with an estimate in its place. */

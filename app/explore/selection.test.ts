@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { findUnit } from "../../lib/units.ts";
 import { smallAnatomy } from "./fixture.ts";
 import {
   askedUnits,
@@ -19,7 +20,7 @@ import {
   whyNotCut,
   within,
 } from "./selection.ts";
-import { type GridUnit, parseUnitName, spokenUnit, unitGrid } from "./units.ts";
+import { type GridUnit, spokenUnit, unitGrid } from "./units.ts";
 
 const anatomy = smallAnatomy();
 const heads = unitGrid(anatomy, "heads");
@@ -151,8 +152,8 @@ test("what cannot be cut can still be asked about", () => {
 });
 
 test("names are read and said", () => {
-  expect(parseUnitName("L3.N4-7")).toEqual({ layer: 3, kind: "neurons", from: 4, to: 7 });
-  expect(parseUnitName("L3.H4-7")).toBeNull();
+  expect(findUnit("L3.N4-7")).toEqual({ layer: 3, kind: "neurons", index: 4, count: 4 });
+  expect(findUnit("L3.H4-7")).toBeNull();
   expect(spokenUnit("L5.H2")).toBe("Layer 5, head 2");
   expect(spokenUnit("L5.N0-31")).toBe("Layer 5, neurons 0 to 31");
   expect(spokenUnit("L5.mlp")).toBe("Layer 5, MLP");

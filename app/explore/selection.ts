@@ -1,5 +1,6 @@
 /** @file What is dropped, as a set of atoms: what gestures do to it, how it stands in an address, what it consists of. */
-import { type Anatomy, type GridUnit, headsOfGroup, parseUnitName, type UnitGridModel } from "./units.ts";
+import { findUnit, type UnitKind } from "../../lib/units.ts";
+import { type Anatomy, type GridUnit, headsOfGroup, type UnitGridModel } from "./units.ts";
 
 export type Selection = ReadonlySet<string>;
 
@@ -7,8 +8,8 @@ export type Selection = ReadonlySet<string>;
 export function isDropped(selection: Selection, unit: GridUnit): boolean {
   if (unit.atoms.length > 0 && unit.atoms.every((a) => selection.has(a))) return true;
   if (selection.has(`L${unit.layer}`)) return true;
-  const kind = parseUnitName(unit.unit)?.kind;
-  if (kind === "head" || kind === "group") return selection.has(`L${unit.layer}.attn`);
+  const kind = findUnit(unit.unit)?.kind;
+  if (kind === "heads" || kind === "groups") return selection.has(`L${unit.layer}.attn`);
   return kind === "neurons" && selection.has(`L${unit.layer}.mlp`);
 }
 
@@ -75,9 +76,9 @@ export function moved(grid: UnitGridModel, at: Position, key: string): Position 
 }
 
 const order = (a: string, b: string): number => {
-  const [x, y] = [parseUnitName(a), parseUnitName(b)];
+  const [x, y] = [findUnit(a), findUnit(b)];
   if (!x || !y) return a < b ? -1 : 1;
-  return x.layer - y.layer || x.kind.localeCompare(y.kind) || x.from - y.from;
+  return x.layer - y.layer || x.kind.localeCompare(y.kind) || x.index - y.index;
 };
 
 /** By layer, then by index. */
@@ -106,8 +107,8 @@ export function formatSelection(selection: Selection): string {
   const heads = new Map<number, number[]>();
   const parts: { layer: number; text: string }[] = [];
   for (const name of unitNames(selection)) {
-    const unit = parseUnitName(name);
-    if (unit?.kind === "head") heads.set(unit.layer, [...(heads.get(unit.layer) ?? []), unit.from]);
+    const unit = findUnit(name);
+    if (unit?.kind === "heads") heads.set(unit.layer, [...(heads.get(unit.layer) ?? []), unit.index]);
     else parts.push({ layer: unit?.layer ?? 0, text: name });
   }
   for (const [layer, own] of heads) {
@@ -138,8 +139,8 @@ export function parseSelection(text: string | null): Set<string> {
         for (let h = Number(match[1]); h <= Number(match[2] ?? match[1]); h++) found.add(`L${Number(heads[1])}.H${h}`);
       }
     } else {
-      const unit = parseUnitName(part);
-      if (unit && unit.kind !== "group") found.add(part);
+      const unit = findUnit(part);
+      if (unit && unit.kind !== "groups") found.add(part);
     }
   }
   return found;
@@ -148,11 +149,11 @@ export function parseSelection(text: string | null): Set<string> {
 /** What of a selection this model has. */
 export function within(selection: Selection, anatomy: Anatomy): Set<string> {
   const fits = (name: string): boolean => {
-    const unit = parseUnitName(name);
+    const unit = findUnit(name);
     const layer = unit ? anatomy.layers[unit.layer] : undefined;
     if (!unit || !layer) return false;
-    if (unit.kind === "head") return unit.from < layer.queryHeads;
-    return unit.kind !== "neurons" || unit.to < layer.neurons;
+    if (unit.kind === "heads") return unit.index < layer.queryHeads;
+    return unit.kind !== "neurons" || unit.index + unit.count <= layer.neurons;
   };
   return new Set([...selection].filter(fits));
 }
@@ -174,8 +175,8 @@ export function pieces(selection: Selection, anatomy: Anatomy): Piece[] {
     for (const a of atoms) left.delete(a);
   };
   for (const name of unitNames(selection)) {
-    const kind = parseUnitName(name)?.kind;
-    if (kind === "layer") take(name, "the whole layer", [name]);
+    const kind = findUnit(name)?.kind;
+    if (kind === "layers") take(name, "the whole layer", [name]);
     if (kind === "attention" || kind === "mlp") take(name, kind === "mlp" ? "the whole MLP" : "all attention", [name]);
   }
   for (let l = anatomy.layers.length - 1; l >= 0; l--)
@@ -188,8 +189,8 @@ export function pieces(selection: Selection, anatomy: Anatomy): Piece[] {
     const own = [...left].filter((a) => a.startsWith(`L${l}.N`));
     if (own.length > 0) take(`L${l} MLP`, plural(neuronsOf(own), "neuron"), own);
   }
-  const single = unitNames(left).filter((a) => parseUnitName(a)?.kind === "head");
-  const layers = new Set(single.map((a) => parseUnitName(a)?.layer)).size;
+  const single = unitNames(left).filter((a) => findUnit(a)?.kind === "heads");
+  const layers = new Set(single.map((a) => findUnit(a)?.layer)).size;
   if (single.length === 1) take(single[0] ?? "", "one head", single);
   else if (single.length > 0) take(plural(single.length, "head"), `in ${plural(layers, "layer")}`, single);
   return found;
@@ -199,8 +200,8 @@ export function pieces(selection: Selection, anatomy: Anatomy): Piece[] {
 export function neuronsOf(names: Iterable<string>): number {
   let n = 0;
   for (const name of names) {
-    const unit = parseUnitName(name);
-    if (unit?.kind === "neurons") n += unit.to - unit.from + 1;
+    const unit = findUnit(name);
+    if (unit?.kind === "neurons") n += unit.count;
   }
   return n;
 }
@@ -208,15 +209,15 @@ export function neuronsOf(names: Iterable<string>): number {
 /** `20 heads, 2 KV groups, 96 neurons dropped`. */
 export function describeSelection(selection: Selection, anatomy: Anatomy): string {
   if (selection.size === 0) return "Nothing is dropped yet.";
-  const parts = [...selection].map((a) => parseUnitName(a)?.kind);
-  const of = (kind: string): number => parts.filter((k) => k === kind).length;
-  const groups = pieces(selection, anatomy).filter((p) => /\.G\d+$/.test(p.name)).length;
+  const parts = [...selection].map((a) => findUnit(a)?.kind);
+  const of = (kind: UnitKind): number => parts.filter((k) => k === kind).length;
+  const groups = pieces(selection, anatomy).filter((p) => findUnit(p.name)?.kind === "groups").length;
   const neurons = neuronsOf(selection);
   const words = [
-    of("layer") > 0 ? plural(of("layer"), "layer") : "",
+    of("layers") > 0 ? plural(of("layers"), "layer") : "",
     of("attention") > 0 ? `attention of ${plural(of("attention"), "layer")}` : "",
     of("mlp") > 0 ? `MLP of ${plural(of("mlp"), "layer")}` : "",
-    of("head") > 0 ? plural(of("head"), "head") : "",
+    of("heads") > 0 ? plural(of("heads"), "head") : "",
     groups > 0 ? plural(groups, "KV group") : "",
     neurons > 0 ? plural(neurons, "neuron") : "",
   ].filter((w) => w !== "");
@@ -226,7 +227,7 @@ export function describeSelection(selection: Selection, anatomy: Anatomy): strin
 /** A layer that would keep no head or no neuron cannot be cut; null when all is well. */
 export function whyNotCut(selection: Selection, anatomy: Anatomy): string | null {
   for (const name of selection) {
-    const kind = parseUnitName(name)?.kind;
+    const kind = findUnit(name)?.kind;
     if (kind === "attention" || kind === "mlp")
       return `${name} can be asked about, not cut out; drop its units instead`;
   }

@@ -6,7 +6,7 @@ import { Picker, Segments } from "../parts/controls.tsx";
 import { count, fixed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { ToolBar } from "../parts/shell.tsx";
-import { kindNames, type UnitGridModel, type UnitKind, unitKinds } from "./units.ts";
+import { type GridKind, gridKinds, kindNames, type UnitGridModel } from "./units.ts";
 import type { ExploreState } from "./use-explore.ts";
 import { metricNames, type Target, targetsOf } from "./values.ts";
 
@@ -79,10 +79,10 @@ export function Tools(props: ToolsProps) {
         />
       )}
       <span className="divider" aria-hidden="true" />
-      <Segments<UnitKind>
+      <Segments<GridKind>
         label="Kind of unit"
         value={state.kind}
-        options={unitKinds.map((k) => [k, kindNames[k].title])}
+        options={gridKinds.map((k) => [k, kindNames[k].title])}
         onChange={(kind) => state.set({ kind: kind === "heads" ? null : kind, at: null })}
       />
       {grid === null ? <span className="soft small">opening the model</span> : null}

@@ -3,12 +3,13 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import type { PatternName, PatternScore } from "../../lib/compress/importance/attention-patterns.ts";
+import { findUnit } from "../../lib/units.ts";
 import { tabName, useTRPC } from "../parts/api.tsx";
 import { fixed, signed } from "../parts/format.ts";
 import { ErrorNote, Waiting } from "../parts/states.tsx";
 import { useAddress } from "../parts/url-state.ts";
 import { AttentionMap } from "./attention-map.tsx";
-import { parseUnitName, spokenUnit } from "./units.ts";
+import { spokenUnit } from "./units.ts";
 import { useRested } from "./use-what-if.ts";
 
 export interface ExplainedProps {
@@ -26,7 +27,7 @@ const SHOWN = 3;
 export function UnitExplained(props: ExplainedProps) {
   const trpc = useTRPC();
   const unit = useRested(props.unit, REST_MS);
-  const isHead = parseUnitName(unit)?.kind === "head";
+  const isHead = findUnit(unit)?.kind === "heads";
   const explained = useQuery(
     trpc.whatIf.explain.queryOptions(
       { model: props.model, text: props.text, unit, client: tabName },

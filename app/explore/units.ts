@@ -4,8 +4,11 @@
  * A selection is a set of atoms: query heads `L3.H5`, blocks of neurons `L3.N0-31`, whole layers `L3` and, for questions only,
  * sub-blocks `L3.attn`, `L3.mlp`. A KV group is the heads that read it.
  */
-export const unitKinds = ["heads", "groups", "neurons", "layers"] as const;
-export type UnitKind = (typeof unitKinds)[number];
+import { findUnit, showUnit, type UnitKind } from "../../lib/units.ts";
+
+/** The kinds a grid is drawn of; attention and MLP stand beside their layer. */
+export const gridKinds = ["heads", "groups", "neurons", "layers"] as const satisfies readonly UnitKind[];
+export type GridKind = (typeof gridKinds)[number];
 
 export interface KindName {
   readonly title: string;
@@ -16,7 +19,7 @@ export interface KindName {
   readonly letter: string;
 }
 
-export const kindNames: Record<UnitKind, KindName> = {
+export const kindNames: Record<GridKind, KindName> = {
   heads: { title: "Heads", one: "head", many: "heads", share: "heads", letter: "H" },
   groups: { title: "KV groups", one: "KV group", many: "KV groups", share: "groups", letter: "G" },
   neurons: { title: "Neurons", one: "block of neurons", many: "blocks", share: "neurons", letter: "N" },
@@ -53,7 +56,7 @@ export interface GridUnit {
 }
 
 export interface UnitGridModel {
-  readonly kind: UnitKind;
+  readonly kind: GridKind;
   /** By layer, left to right. */
   readonly rows: readonly (readonly GridUnit[])[];
   /** Names over the columns. */
@@ -75,11 +78,11 @@ export const headsOfGroup = (anatomy: Anatomy, layer: number, group: number): st
 const blocks = (neurons: number, size: number, layer: number): string[] =>
   Array.from({ length: Math.ceil(neurons / size) }, (_, b) => {
     const last = Math.min(neurons, (b + 1) * size) - 1;
-    return b * size === last ? `L${layer}.N${last}` : `L${layer}.N${b * size}-${last}`;
+    return showUnit({ kind: "neurons", layer, index: b * size, count: last - b * size + 1 });
   });
 
 /** `neuronBlock` is the size measured, where one was. */
-export function unitGrid(anatomy: Anatomy, kind: UnitKind, neuronBlock = neuronBlockOf(anatomy)): UnitGridModel {
+export function unitGrid(anatomy: Anatomy, kind: GridKind, neuronBlock = neuronBlockOf(anatomy)): UnitGridModel {
   const rows = anatomy.layers.map((l, layer): GridUnit[] => {
     const unit = (name: string, column: number, atoms: readonly string[] = [name], group: string | null = null) => ({
       unit: name,
@@ -107,44 +110,15 @@ export function unitGrid(anatomy: Anatomy, kind: UnitKind, neuronBlock = neuronB
   return { kind, rows, columns, find: new Map(rows.flat().map((u) => [u.unit, u])) };
 }
 
-export interface ParsedUnit {
-  readonly layer: number;
-  readonly kind: "head" | "group" | "neurons" | "attention" | "mlp" | "layer";
-  readonly from: number;
-  readonly to: number;
-}
-
-/** Null for what is no unit. */
-export function parseUnitName(name: string): ParsedUnit | null {
-  const match = /^L(\d{1,4})(?:\.(?:([HGN])(\d{1,6})(?:-(\d{1,6}))?|(attn|mlp)))?$/.exec(name);
-  if (!match) return null;
-  const layer = Number(match[1]);
-  const from = Number(match[3] ?? 0);
-  const to = Number(match[4] ?? from);
-  if (to < from || (match[4] !== undefined && match[2] !== "N")) return null;
-  const kind =
-    match[2] === "H"
-      ? "head"
-      : match[2] === "G"
-        ? "group"
-        : match[2] === "N"
-          ? "neurons"
-          : match[5] === "attn"
-            ? "attention"
-            : match[5] === "mlp"
-              ? "mlp"
-              : "layer";
-  return { layer, kind, from, to };
-}
-
 /** As a person says it: `Layer 5, head 2`. */
 export function spokenUnit(name: string): string {
-  const unit = parseUnitName(name);
+  const unit = findUnit(name);
   if (!unit) return name;
   const layer = `Layer ${unit.layer}`;
-  if (unit.kind === "layer") return layer;
+  if (unit.kind === "layers") return layer;
   if (unit.kind === "attention" || unit.kind === "mlp") return `${layer}, ${unit.kind === "mlp" ? "MLP" : "attention"}`;
-  if (unit.kind === "neurons")
-    return unit.from === unit.to ? `${layer}, neuron ${unit.from}` : `${layer}, neurons ${unit.from} to ${unit.to}`;
-  return `${layer}, ${unit.kind === "head" ? "head" : "KV group"} ${unit.from}`;
+  if (unit.kind === "neurons" && unit.count > 1)
+    return `${layer}, neurons ${unit.index} to ${unit.index + unit.count - 1}`;
+  const one = unit.kind === "heads" ? "head" : unit.kind === "groups" ? "KV group" : "neuron";
+  return `${layer}, ${one} ${unit.index}`;
 }

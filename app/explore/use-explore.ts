@@ -7,7 +7,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
 import { useAddress } from "../parts/url-state.ts";
 import { formatSelection, parseSelection, type Selection } from "./selection.ts";
-import { type UnitKind, unitKinds } from "./units.ts";
+import { type GridKind, gridKinds } from "./units.ts";
 import { isMetric, type Target, targetsOf } from "./values.ts";
 
 /** Browsers refuse addresses that change many times a second. */
@@ -43,7 +43,7 @@ export interface ExploreState {
   readonly metric: SensitivityMetric;
   readonly target: Target;
   readonly overlay: SensitivityMetric | null;
-  readonly kind: UnitKind;
+  readonly kind: GridKind;
   readonly selection: Selection;
   readonly focus: string | null;
   readonly explaining: boolean;
@@ -123,7 +123,7 @@ export function useExplore(): ExploreState {
     metric,
     target,
     overlay: isMetric(overlayName) && overlayName !== metric ? overlayName : null,
-    kind: unitKinds.find((k) => k === get("kind")) ?? "heads",
+    kind: gridKinds.find((k) => k === get("kind")) ?? "heads",
     selection,
     focus: at === "" ? null : at,
     explaining: explain === null ? isRoomy && get("overlay") === null : explain !== "no",

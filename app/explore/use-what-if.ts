@@ -1,8 +1,9 @@
 "use client";
-/** @file Asks the warm engine what a selection costs: a newer question replaces the older, partial answers are shown as they come. */
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { z } from "zod";
+/** @file Asks the warm engine what a selection costs: a newer question replaces the older, partial answers are shown as they come. */
+import { findUnit } from "../../lib/units.ts";
 import type { WhatIfAnswers, WhatIfMeasured, WhatIfOpened } from "../../server/what-if/service.ts";
 import { tabName, useTopic, useTRPC } from "../parts/api.tsx";
 
@@ -98,7 +99,7 @@ export function useWhatIf({ model, text, tasks }: WhatIfOn, names: readonly stri
   );
   const isSettled = useRested(isDone, REFINE_AFTER_MS) && isDone;
   const { mutate: refine, data: refined, isPending: isRefining, isError: isUnrefined } = refining;
-  const pool = asked.every((u) => /\.[HG]\d+$/.test(u)) ? "heads" : "all";
+  const pool = asked.every((u) => ["heads", "groups"].includes(findUnit(u)?.kind ?? "")) ? "heads" : "all";
   const refinedTo = useRef({ heads: false, all: false });
   const lastPool = useRef<"heads" | "all">("heads");
   useEffect(() => {

@@ -1,8 +1,9 @@
 /** @file What units are worth by one metric, out of all that has been measured: the newest run that has it. */
 import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
 import { spearman } from "../../lib/stats/rank-agreement.ts";
+import { findUnit, type UnitKind } from "../../lib/units.ts";
 import type { Importance } from "../../server/what-if/importance.ts";
-import { type UnitKind, unitKinds } from "./units.ts";
+import { type GridKind, gridKinds } from "./units.ts";
 
 export interface UnitWorth {
   readonly value: number;
@@ -24,17 +25,11 @@ export interface Measured {
   readonly running: Importance | null;
 }
 
-export type MeasuredKind = UnitKind | "attention" | "mlp";
-
-const patterns: Record<MeasuredKind, RegExp> = {
-  heads: /^L\d+\.H\d+$/,
-  groups: /^L\d+\.G\d+$/,
-  neurons: /^L\d+\.N\d+(-\d+)?$/,
-  // With its halves, which stand beside it on the grid.
-  layers: /^L\d+(\.(attn|mlp))?$/,
-  attention: /^L\d+\.attn$/,
-  mlp: /^L\d+\.mlp$/,
-};
+/** Whether a unit stands on the grid of a kind: layers with their halves beside them. */
+function isOfKind(unit: string, kind: UnitKind): boolean {
+  const own = findUnit(unit)?.kind;
+  return own === kind || (kind === "layers" && (own === "attention" || own === "mlp"));
+}
 
 export const metricNames: Record<SensitivityMetric, string> = {
   "leave-one-out": "Leave-one-out, zeroed",
@@ -55,14 +50,13 @@ export const targetsOf = (metric: SensitivityMetric): Target[] =>
 export function measured(
   all: readonly Importance[],
   metric: SensitivityMetric,
-  kind: MeasuredKind,
+  kind: UnitKind,
   target: Target,
 ): Measured {
-  const pattern = patterns[kind];
   const of = (i: Importance): Map<string, UnitWorth> => {
     const found = new Map<string, UnitWorth>();
     for (const u of i.units) {
-      if (u.metric !== metric || !pattern.test(u.unit)) continue;
+      if (u.metric !== metric || !isOfKind(u.unit, kind)) continue;
       const isPredicted = target === "loss" && u.predicted !== undefined;
       found.set(u.unit, {
         value: isPredicted ? (u.predicted ?? u.value) : u.value,
@@ -112,13 +106,13 @@ function withEstimates(own: ReadonlyMap<string, UnitWorth>, estimates: Worth): W
 export const measuredCount = (worth: Worth): number => [...worth.values()].filter((w) => !w.isEstimate).length;
 
 /** Metrics measured for a kind, in the order of their table. */
-export const metricsMeasured = (all: readonly Importance[], kind: UnitKind): SensitivityMetric[] =>
+export const metricsMeasured = (all: readonly Importance[], kind: GridKind): SensitivityMetric[] =>
   (Object.keys(metricNames) as SensitivityMetric[]).filter((metric) =>
-    all.some((i) => i.units.some((u) => u.metric === metric && patterns[kind].test(u.unit))),
+    all.some((i) => i.units.some((u) => u.metric === metric && isOfKind(u.unit, kind))),
   );
 
-export const kindsMeasured = (all: readonly Importance[]): UnitKind[] =>
-  unitKinds.filter((k) => all.some((i) => i.units.some((u) => patterns[k].test(u.unit))));
+export const kindsMeasured = (all: readonly Importance[]): GridKind[] =>
+  gridKinds.filter((k) => all.some((i) => i.units.some((u) => isOfKind(u.unit, k))));
 
 /** Units that both were measured for. */
 const inBoth = (a: Worth, b: Worth): string[] =>

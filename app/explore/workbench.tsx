@@ -1,7 +1,8 @@
 "use client";
-/** @file The page once its data is there: bars, picture, what-if, dock, inspector, and the keys that go through them. */
 import { useQuery } from "@tanstack/react-query";
 import { type RefObject, useCallback, useMemo, useRef, useState } from "react";
+/** @file The page once its data is there: bars, picture, what-if, dock, inspector, and the keys that go through them. */
+import { findUnit } from "../../lib/units.ts";
 import type { Importance } from "../../server/what-if/importance.ts";
 import { useTRPC } from "../parts/api.tsx";
 import { IconButton } from "../parts/controls.tsx";
@@ -19,7 +20,7 @@ import { predict, singleEffects } from "./prediction.ts";
 import { askedUnits, formatSelection, isDropped, parseSelection, within } from "./selection.ts";
 import { modelledSpeed } from "./speed.ts";
 import { Tools } from "./tools.tsx";
-import { type Anatomy, neuronBlockOf, parseUnitName, unitGrid } from "./units.ts";
+import { type Anatomy, neuronBlockOf, unitGrid } from "./units.ts";
 import type { ExploreState } from "./use-explore.ts";
 import { useWhatIf } from "./use-what-if.ts";
 import { agreement, measured, metricNames, metricsMeasured, scaleOf, targetsOf, type Worth } from "./values.ts";
@@ -52,8 +53,8 @@ export function Workbench(props: WorkbenchProps) {
   const found = useMemo(() => measured(importance, metric, kind, target), [importance, metric, kind, target]);
   const { worth, source, running } = found;
   const neuronBlock = useMemo(() => {
-    const block = parseUnitName([...worth.keys()][0] ?? "");
-    return kind === "neurons" && block ? block.to - block.from + 1 : neuronBlockOf(anatomy);
+    const block = findUnit([...worth.keys()][0] ?? "");
+    return kind === "neurons" && block ? block.count : neuronBlockOf(anatomy);
   }, [anatomy, kind, worth]);
   const grid = useMemo(() => unitGrid(anatomy, kind, neuronBlock), [anatomy, kind, neuronBlock]);
   const scale = useMemo(() => scaleOf(worth, metric, target), [worth, metric, target]);

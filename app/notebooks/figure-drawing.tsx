@@ -1,8 +1,9 @@
 "use client";
-/** @file What a figure of a notebook draws, live or frozen: a map of heads, curves, a trade-off, numbers side by side. */
 import type { inferRouterOutputs } from "@trpc/server";
 import { cellStyle, divergingColour } from "../../experiments/studies/colour-scales.ts";
 import { headGrid } from "../../experiments/studies/head-grid.ts";
+/** @file What a figure of a notebook draws, live or frozen: a map of heads, curves, a trade-off, numbers side by side. */
+import { findUnit } from "../../lib/units.ts";
 import type { AppRouter } from "../../server/api/router.ts";
 import { Chart, type Series } from "../parts/chart.tsx";
 import { Figure, TableView } from "../parts/figure.tsx";
@@ -47,7 +48,7 @@ type Of<K extends FigureData["figure"]> = Extract<FigureData, { figure: K }>;
 
 export function Importance({ data, caption }: { data: Of<"importance">; caption: string }) {
   const grid = headGrid({ units: data.units }, "leave-one-out");
-  const known = data.units.filter((u) => u.metric === "leave-one-out" && /\.H\d+$/.test(u.unit));
+  const known = data.units.filter((u) => u.metric === "leave-one-out" && findUnit(u.unit)?.kind === "heads");
   const max = Math.max(1e-9, ...known.map((u) => Math.abs(u.value)));
   const largest = known.toSorted((a, b) => b.value - a.value).slice(0, 12);
   const noise = known.filter((u) => Math.abs(u.value) < 2 * u.standardError).length;

@@ -4,7 +4,7 @@ import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
 import type { SweepColumn } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
 import { allocateWidths } from "../../lib/compress/allocate/allocation.ts";
-import { tensorUnit } from "../../lib/ids.ts";
+import { tensorUnit } from "../../lib/units.ts";
 import type { RunState } from "../../server/db/schema.ts";
 import { useTRPC } from "../parts/api.tsx";
 import { fixed, percent } from "../parts/format.ts";

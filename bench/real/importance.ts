@@ -70,7 +70,7 @@ const first = await cpuSeconds(() =>
 say("first measured interval", first.seconds, interval);
 
 const { sequences } = await textSequences({ text, limit: SEQUENCES, context: CONTEXT }, model);
-const heads = unitsOf(arch, ["heads"]).map((u) => u.gate);
+const heads = unitsOf(arch, ["heads"]);
 say(
   `Taylor of ${heads.length} heads`,
   (await cpuSeconds(() => gateGradients(engine, model.weights, sequences, heads))).seconds,

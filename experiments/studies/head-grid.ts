@@ -1,4 +1,5 @@
 /** @file Importance of heads as a grid: layers × heads. */
+import { findUnit } from "../../lib/units.ts";
 import type { SensitivitySummary } from "../kinds/sensitivity/sensitivity.ts";
 
 export interface HeadCell {
@@ -12,9 +13,9 @@ export type HeadGrid = (HeadCell | null)[][];
 export function headGrid(summary: Pick<SensitivitySummary, "units">, metric: string): HeadGrid {
   const grid: HeadGrid = [];
   for (const u of summary.units) {
-    const match = /^L(\d+)\.H(\d+)$/.exec(u.unit);
-    if (!match || u.metric !== metric) continue;
-    const [layer, head] = [Number(match[1]), Number(match[2])];
+    const unit = findUnit(u.unit);
+    if (unit?.kind !== "heads" || u.metric !== metric) continue;
+    const { layer, index: head } = unit;
     while (grid.length <= layer) grid.push([]);
     const row = grid[layer];
     if (!row) continue;

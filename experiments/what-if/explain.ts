@@ -12,8 +12,8 @@ import { EspalierError } from "../../lib/errors.ts";
 import type { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
 import { type PaddedBatch, scoredRange, type TokenSequence } from "../../lib/eval/sequences.ts";
 import { promptIds } from "../../lib/eval/text-codec.ts";
-import { parseUnit } from "../../lib/ids.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
+import { parseUnit } from "../../lib/units.ts";
 import type { OpenModel } from "../models.ts";
 import { closedBy, gatesFor, isGone } from "./selection.ts";
 
@@ -43,7 +43,7 @@ export interface UnitExplanation {
 /** Throws `prune/unknown-unit` for what is no head of the model. */
 function headOf(model: OpenModel, unit: string): { layer: number; head: number } {
   const { kind, layer, index } = parseUnit(unit);
-  if (kind !== "head")
+  if (kind !== "heads")
     throw new EspalierError("prune/unknown-unit", `${unit} is no query head; only heads attend`, {
       hint: "Name a head, such as L3.H5.",
     });
@@ -83,7 +83,7 @@ export async function explainUnit(
   unit: string,
   signal?: AbortSignal,
 ): Promise<UnitExplanation> {
-  const isHead = parseUnit(unit).kind === "head";
+  const isHead = parseUnit(unit).kind === "heads";
   const attended = isHead ? await attendedSequences(model, prefix, unit, signal) : null;
   return {
     unit,

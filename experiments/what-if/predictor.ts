@@ -2,13 +2,12 @@
  * @file The predictions for one model on one text: gradients of all gates from one pass over a few sequences, at once; then,
  * step by step, more sequences and selections that are measured to correct them by.
  */
-import type { GateUnit } from "../../lib/compress/importance/leave-one-out.ts";
+import type { GateUnit } from "../../lib/compress/importance/gates.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import type { TokenSequence } from "../../lib/eval/sequences.ts";
-
-import { parseUnit } from "../../lib/ids.ts";
 import { createRng } from "../../lib/random.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
+import { parseUnit } from "../../lib/units.ts";
 import { NEURON_BLOCK, unitsOf } from "../kinds/sensitivity/units.ts";
 import {
   type Calibration,
@@ -135,7 +134,7 @@ export class Predictor {
         const neurons = own.neurons.filter((_, n) => c.mlp || c.neurons.has(n));
         for (const g of c.attention ? [own.attention] : heads) add(g);
         for (const g of c.mlp ? [own.mlp] : neurons) add(g);
-        if (c.layer && own.perLayer) add(own.perLayer);
+        if (c.perLayer && own.perLayer) add(own.perLayer);
         for (const g of [...heads, ...neurons]) sized(g);
       }
       perSequence.push(...sums);
@@ -204,7 +203,7 @@ export class Predictor {
     const { arch } = this.parts;
     const units = unitsOf(arch, pools[pool]);
     const names = units.map((u) => u.name);
-    const effects = units.map(({ gate: { layer, kind, index, count = 1 } }) => {
+    const effects = units.map(({ layer, kind, index, count }) => {
       const own = this.known[0]?.[layer];
       const gates = (kind === "heads" ? own?.heads : own?.neurons)?.slice(index, index + count) ?? [];
       return -gates.reduce((total, g) => total + g.reduce((t, v) => t + v, 0) / g.length, 0);
@@ -219,14 +218,14 @@ export class Predictor {
 }
 
 const poolOf = (selection: readonly string[]): Pool =>
-  selection.every((n) => ["head", "group"].includes(parseUnit(n).kind)) ? "heads" : "all";
+  selection.every((n) => ["heads", "groups"].includes(parseUnit(n).kind)) ? "heads" : "all";
 
 /** Draws may take all heads of a layer; its last one is left in. */
 function withoutEmptyLayers(heads: readonly number[], names: readonly string[]): string[] {
   const gone = heads.map(() => 0);
   return names.filter((name) => {
     const { kind, layer } = parseUnit(name);
-    if (kind !== "head") return true;
+    if (kind !== "heads") return true;
     if ((gone[layer] ?? 0) + 1 >= (heads[layer] ?? 0)) return false;
     gone[layer] = (gone[layer] ?? 0) + 1;
     return true;

@@ -1,20 +1,21 @@
 /** @file What a selection of units takes away, as closed gates by layer, and as weights of 0. */
+import { closedGates } from "../../lib/compress/importance/gates.ts";
 import { selectionByName } from "../../lib/compress/prune/selection.ts";
 import { type DecoderArchitecture, isKvSource } from "../../lib/decoder/architecture.ts";
 import { type GateKind, gateShape } from "../../lib/decoder/programs.ts";
 import type { Gates } from "../../lib/decoder/runner.ts";
 import { type DecoderWeights, weight } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import { parseUnit } from "../../lib/ids.ts";
 import { f32, float32Data, type Tensor } from "../../lib/mil/tensor.ts";
+import { parseUnit } from "../../lib/units.ts";
 
 export interface ClosedLayer {
   readonly heads: ReadonlySet<number>;
   readonly neurons: ReadonlySet<number>;
   readonly attention: boolean;
   readonly mlp: boolean;
-  /** All it adds to the stream, per-layer embeddings included. */
-  readonly layer: boolean;
+  /** What its per-layer embeddings add, where the model has them. */
+  readonly perLayer: boolean;
 }
 
 /** Gates of a layer of which only heads are closed, and of one of which more is: the two programs there are to compile. */
@@ -32,34 +33,33 @@ export const allGates = (arch: DecoderArchitecture): readonly GateKind[] => [
  * there, and for a layer left without heads though its attention is not named.
  */
 export function closedBy(arch: DecoderArchitecture, selection: readonly string[]): ClosedLayer[] {
-  const attention = new Set<number>();
-  const mlp = new Set<number>();
-  const layers = new Set<number>();
+  const whole = arch.layers.map(() => new Set<GateKind>());
   const units = selection.map((name) => ({ name, ...parseUnit(name) }));
-  for (const { name, kind, layer } of units) {
-    if (!arch.layers[layer]) {
-      throw new EspalierError("prune/unknown-unit", `${name}: there is no layer ${layer}`, {
+  for (const { name, ...unit } of units) {
+    const own = whole[unit.layer];
+    if (!own) {
+      throw new EspalierError("prune/unknown-unit", `${name}: there is no layer ${unit.layer}`, {
         hint: `Layers are L0 to L${arch.layers.length - 1}.`,
       });
     }
-    if (kind === "attention" || kind === "layer") attention.add(layer);
-    if (kind === "mlp" || kind === "layer") mlp.add(layer);
-    if (kind === "layer") layers.add(layer);
+    for (const { kind } of closedGates(unit, arch)) own.add(kind);
   }
-  const single = units.filter(
+  const isWhole = (layer: number, kind: GateKind): boolean => whole[layer]?.has(kind) === true;
+  const parts = units.filter(
     ({ kind, layer }) =>
-      ((kind === "head" || kind === "group") && !attention.has(layer)) || (kind === "neuron" && !mlp.has(layer)),
+      ((kind === "heads" || kind === "groups") && !isWhole(layer, "attention")) ||
+      (kind === "neurons" && !isWhole(layer, "mlp")),
   );
   const { heads, neurons } = selectionByName(
     arch,
-    single.map((u) => u.name),
+    parts.map((u) => u.name),
   );
   return arch.layers.map((_, l) => ({
     heads: new Set(heads[l]),
     neurons: new Set(neurons[l]),
-    attention: attention.has(l),
-    mlp: mlp.has(l),
-    layer: layers.has(l),
+    attention: isWhole(l, "attention"),
+    mlp: isWhole(l, "mlp"),
+    perLayer: isWhole(l, "perLayer"),
   }));
 }
 
@@ -91,7 +91,7 @@ export function gatesOf(
     if (kind === "heads") return closed.heads.has(index);
     if (kind === "neurons") return closed.neurons.has(index);
     if (kind === "attention") return closed.attention;
-    return kind === "mlp" ? closed.mlp : kind === "perLayer" && closed.layer;
+    return kind === "mlp" ? closed.mlp : kind === "perLayer" && closed.perLayer;
   };
   return Object.fromEntries(
     kinds.map((kind) => {
@@ -108,7 +108,7 @@ export const nothingClosed: ClosedLayer = {
   neurons: new Set(),
   attention: false,
   mlp: false,
-  layer: false,
+  perLayer: false,
 };
 
 /**
@@ -134,7 +134,7 @@ export function silenced(weights: DecoderWeights, closed: readonly ClosedLayer[]
     if (c.attention || c.heads.size > 0)
       zero(`L${l}_output`, (column) => c.attention || c.heads.has(Math.floor(column / layer.headDim)));
     if (c.mlp || c.neurons.size > 0) zero(`L${l}_down`, (column) => c.mlp || c.neurons.has(column));
-    if (c.layer && weights.arch.perLayer) zero(`L${l}_perLayerProjection`, () => true);
+    if (c.perLayer) zero(`L${l}_perLayerProjection`, () => true);
   }
   return { ...weights, tensors };
 }

@@ -163,7 +163,7 @@ test("leave-one-out and Taylor of a layer count its per-layer input, and agree w
     }
   }
   const closed: Gates = { attention: f32([1], [0]), mlp: f32([1], [0]), perLayer: f32([1], [0]) };
-  const [whole] = (await leaveOneOut(runner, sequences, [{ layer: 3, kind: "layer", index: 0 }])).units;
+  const [whole] = (await leaveOneOut(runner, sequences, [{ layer: 3, kind: "layers", index: 0 }])).units;
   for (const [s, seq] of sequences.entries()) {
     const difference = (await loss(seq, (l) => (l === 3 ? closed : {}))) - (await loss(seq, () => ({})));
     expect(whole?.perSequence[s]).toBeCloseTo(difference, 4);

@@ -3,6 +3,7 @@ import type { Summaries } from "../../../experiments/registry.ts";
 import { cellStyle, costColour, divergingColour } from "../../../experiments/studies/colour-scales.ts";
 import { headGrid } from "../../../experiments/studies/head-grid.ts";
 import { perplexityRatio } from "../../../lib/checkpoint/origin.ts";
+import { findUnit } from "../../../lib/units.ts";
 import { bytes, count, fixed, percent } from "../../parts/format.ts";
 /** @file What a run of its kind found: a head map, what was cut, where the bytes are, a table with intervals, the winner. */
 import { Link } from "../../parts/link.tsx";
@@ -91,7 +92,7 @@ function HeadMap({ run, summary }: { run: Run; summary: Summaries["sensitivity"]
       ) : (
         <p className="soft">
           It measured no heads, but{" "}
-          {[...new Set(summary.units.map((u) => u.unit.replace(/^L\d+\.?|\d+$/g, "") || "layers"))].join(", ")}.
+          {[...new Set(summary.units.map((u) => findUnit(u.unit)?.kind ?? u.unit))].join(", ")}.
         </p>
       )}
       <p style={{ margin: "10px 0 0" }}>

@@ -18,8 +18,8 @@ import { pruneModel } from "../../../lib/compress/prune/slice.ts";
 import { type DecoderArchitecture, type LayerTensor, layerTensorShapes } from "../../../lib/decoder/architecture.ts";
 import { type DecoderWeights, parameterCount } from "../../../lib/decoder/weights.ts";
 import { EspalierError } from "../../../lib/errors.ts";
-import { parseUnit, showRuns } from "../../../lib/ids.ts";
 import { elementCount } from "../../../lib/mil/types.ts";
+import { parseUnit, showRuns } from "../../../lib/units.ts";
 import {
   type ExperimentContext,
   type Maker,

@@ -15,10 +15,10 @@ import {
   weightList,
 } from "../../../lib/decoder/weights.ts";
 import { roundToFloat16 } from "../../../lib/float16.ts";
-import { tensorUnit } from "../../../lib/ids.ts";
 import { float32Data } from "../../../lib/mil/tensor.ts";
 import { elementCount } from "../../../lib/mil/types.ts";
 import { eventLoopTurn } from "../../../lib/turn.ts";
+import { tensorUnit } from "../../../lib/units.ts";
 import type { CompressedWeight } from "../../../lib/weights/weight.ts";
 
 export class MatrixStore {

@@ -8,7 +8,7 @@ import { quantizeLayerByLayer } from "../../../lib/compress/quantize/layer-by-la
 import { tune } from "../../../lib/compress/quantize/tune.ts";
 import type { Width } from "../../../lib/compress/quantize/width.ts";
 import { predictedTokens, type TokenSequence } from "../../../lib/eval/sequences.ts";
-import { tensorUnit } from "../../../lib/ids.ts";
+import { tensorUnit } from "../../../lib/units.ts";
 import type { CompressedWeight } from "../../../lib/weights/weight.ts";
 import type { ExperimentContext } from "../../definition.ts";
 import type { OpenModel } from "../../models.ts";

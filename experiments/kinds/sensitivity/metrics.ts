@@ -3,19 +3,18 @@ import { activationImportance, activationNorm } from "../../../lib/compress/impo
 import { type LayerInputStatistics, layerInputStatistics } from "../../../lib/compress/importance/activation-inputs.ts";
 import { blockInfluence, blockInfluenceScore } from "../../../lib/compress/importance/block-influence.ts";
 import { fisherImportance } from "../../../lib/compress/importance/fisher.ts";
+import { silencedColumns } from "../../../lib/compress/importance/gates.ts";
 import { leaveOneOut, sharedPrefix } from "../../../lib/compress/importance/leave-one-out.ts";
 import { gateGradients } from "../../../lib/compress/importance/taylor.ts";
 import { absoluteColumnSums, wandaScore } from "../../../lib/compress/importance/wanda.ts";
-import { headsOfGroup } from "../../../lib/compress/prune/selection.ts";
-import type { DecoderArchitecture } from "../../../lib/decoder/architecture.ts";
 import { weight } from "../../../lib/decoder/weights.ts";
 import type { Engine } from "../../../lib/engines/engine.ts";
 import type { PrefixStreams } from "../../../lib/eval/prefix-streams.ts";
 import type { TokenSequence } from "../../../lib/eval/sequences.ts";
 import { float32Data } from "../../../lib/mil/tensor.ts";
 import { meanAndError } from "../../../lib/stats/ratio.ts";
+import type { UnitId, UnitKind } from "../../../lib/units.ts";
 import type { OpenModel } from "../../models.ts";
-import type { GateUnitKind, NamedUnit } from "./units.ts";
 
 export const metrics = ["leave-one-out", "taylor", "fisher", "activation", "wanda", "block-influence"] as const;
 export type SensitivityMetric = (typeof metrics)[number];
@@ -30,10 +29,10 @@ export const metricMeaning: Record<SensitivityMetric, string> = {
   "block-influence": "1 − cos of the stream before and behind",
 };
 
-const channelKinds: readonly GateUnitKind[] = ["heads", "groups", "neurons", "attention", "mlp"];
+const channelKinds: readonly UnitKind[] = ["heads", "groups", "neurons", "attention", "mlp"];
 
 /** The kinds of units a metric is defined for. */
-export function kindsFor(metric: SensitivityMetric, kinds: readonly GateUnitKind[]): GateUnitKind[] {
+export function kindsFor(metric: SensitivityMetric, kinds: readonly UnitKind[]): UnitKind[] {
   if (metric === "block-influence") return kinds.filter((k) => k === "layers");
   if (metric === "activation" || metric === "wanda") return kinds.filter((k) => channelKinds.includes(k));
   return [...kinds];
@@ -50,24 +49,23 @@ export async function measureUnits(
   engine: Engine,
   model: OpenModel,
   sequences: readonly TokenSequence[],
-  units: readonly NamedUnit[],
+  units: readonly UnitId[],
   options: MetricOptions,
 ): Promise<number[][]> {
-  const gates = units.map((u) => u.gate);
   if (metric === "leave-one-out") {
-    const found = await leaveOneOut(model.runner, sequences, gates, {
+    const found = await leaveOneOut(model.runner, sequences, units, {
       ...options,
       prefix: prefixOf(model, sequences),
     });
     return found.units.map((u) => [...u.perSequence]);
   }
   if (metric === "taylor" || metric === "fisher") {
-    const found = await gateGradients(engine, model.weights, sequences, gates, options);
+    const found = await gateGradients(engine, model.weights, sequences, units, options);
     return found.map((u) => [...u.perSequence]);
   }
   const layers = await layerInputStatistics(model.runner, sequences, options);
   const of = (l: number): LayerInputStatistics => layers[l] as LayerInputStatistics;
-  if (metric === "block-influence") return gates.map((g) => blockInfluence(of(g.layer)));
+  if (metric === "block-influence") return units.map((u) => blockInfluence(of(u.layer)));
   const sums = new Map<string, Float64Array>();
   const columnSums = (name: string): Float64Array => {
     const w = weight(model.weights, name);
@@ -75,12 +73,12 @@ export async function measureUnits(
     sums.set(name, found);
     return found;
   };
-  return gates.map((gate) => {
-    const inside = gate.kind === "neurons" || gate.kind === "mlp";
-    const columns = metric === "wanda" ? columnSums(`L${gate.layer}_${inside ? "down" : "output"}`) : null;
-    const ranges = channelsOf(model.weights.arch, gate);
-    return of(gate.layer)[inside ? "inner" : "attended"].map((s) => {
-      const parts = ranges.map(([from, to]) =>
+  return units.map((unit) => {
+    const [silenced] = silencedColumns(unit, model.weights.arch);
+    if (!silenced) return [];
+    const columns = metric === "wanda" ? columnSums(`L${unit.layer}_${silenced.of}`) : null;
+    return of(unit.layer)[silenced.of === "down" ? "inner" : "attended"].map((s) => {
+      const parts = silenced.ranges.map(([from, to]) =>
         columns ? wandaScore(s, columns, from, to) : activationNorm(s, from, to),
       );
       return columns ? parts.reduce((t, v) => t + v, 0) : Math.hypot(...parts);
@@ -97,20 +95,6 @@ function prefixOf(model: OpenModel, sequences: readonly TokenSequence[]): Prefix
   const prefix = sharedPrefix(model.runner, sequences);
   last.set(model, { sequences, prefix });
   return prefix;
-}
-
-/** The channels of the output or down projection's input that belong to a unit. */
-function channelsOf(arch: DecoderArchitecture, gate: NamedUnit["gate"]): [number, number][] {
-  const layer = arch.layers[gate.layer];
-  if (!layer) return [];
-  const { headDim } = layer;
-  if (gate.kind === "heads") return [[gate.index * headDim, (gate.index + 1) * headDim]];
-  if (gate.kind === "groups")
-    return headsOfGroup(arch, gate.layer, gate.index)
-      .filter((p) => p.layer === gate.layer)
-      .flatMap((p) => p.heads.map((h): [number, number] => [h * headDim, (h + 1) * headDim]));
-  if (gate.kind === "neurons") return [[gate.index, gate.index + (gate.count ?? 1)]];
-  return [[0, gate.kind === "mlp" ? layer.neurons : layer.queryHeads * headDim]];
 }
 
 export interface UnitScore {

@@ -15,10 +15,10 @@ import { type WeightEntry, weightList } from "../../../lib/decoder/weights.ts";
 import type { Engine } from "../../../lib/engines/engine.ts";
 import { EspalierError } from "../../../lib/errors.ts";
 import type { TokenSequence } from "../../../lib/eval/sequences.ts";
-import { parseUnit, tensorUnit } from "../../../lib/ids.ts";
 import { elementCount } from "../../../lib/mil/types.ts";
 import { noiseCeiling, spearman } from "../../../lib/stats/rank-agreement.ts";
 import { meanAndError } from "../../../lib/stats/ratio.ts";
+import { parseUnit, tensorUnit, type UnitKind, unitKinds } from "../../../lib/units.ts";
 import type { Measurement, Unit } from "../../definition.ts";
 import type { OpenModel } from "../../models.ts";
 import { shards, textConfig, textSequences } from "../../text.ts";
@@ -34,26 +34,16 @@ import {
   tensorCell,
   widthList,
 } from "./tensor-sweep.ts";
-import {
-  type GateUnitKind,
-  gateKindOf,
-  gateUnitKinds,
-  type NamedUnit,
-  NEURON_BLOCK,
-  unitsByName,
-  unitsOf,
-} from "./units.ts";
+import { type NamedUnit, NEURON_BLOCK, unitsByName, unitsOf } from "./units.ts";
 
 export { metrics, type SensitivityMetric } from "./metrics.ts";
 export { type NamedUnit, unitsOf } from "./units.ts";
-
-export const unitKinds = [...gateUnitKinds, "tensors"] as const;
 
 export const sensitivityConfig = z.object({
   model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
   ...textConfig,
   units: z
-    .array(z.enum(unitKinds))
+    .array(z.enum([...unitKinds, "tensors"]))
     .min(1)
     .default(["heads"])
     .describe("What to take away, one at a time; tensors are stored in fewer bits instead"),
@@ -127,15 +117,15 @@ export interface SensitivitySummary {
 
 /** The units asked for that a metric speaks of. */
 function askedUnits(config: SensitivityConfig, arch: DecoderArchitecture, metric?: SensitivityMetric): NamedUnit[] {
-  const allowed = (kinds: readonly GateUnitKind[]): GateUnitKind[] => (metric ? kindsFor(metric, kinds) : [...kinds]);
-  if (config.only) return unitsByName(arch, config.only).filter((u) => allowed([u.of]).length > 0);
+  const allowed = (kinds: readonly UnitKind[]): UnitKind[] => (metric ? kindsFor(metric, kinds) : [...kinds]);
+  if (config.only) return unitsByName(arch, config.only).filter((u) => allowed([u.kind]).length > 0);
   const kinds = config.units.filter((k) => k !== "tensors");
   return unitsOf(arch, allowed(kinds), config.neuronBlock);
 }
 
 /** The kinds of what is asked for by name, or of what `units` says. Throws `prune/unknown-unit` for a name that is none. */
-const askedKinds = ({ only, units }: SensitivityConfig): GateUnitKind[] =>
-  only ? only.map((name) => gateKindOf(parseUnit(name).kind)) : units.filter((k) => k !== "tensors");
+const askedKinds = ({ only, units }: SensitivityConfig): UnitKind[] =>
+  only ? only.map((name) => parseUnit(name).kind) : units.filter((k) => k !== "tensors");
 
 /** Taylor and leave-one-out are what refining is. */
 const metricsOf = ({ metric, refine }: SensitivityConfig): SensitivityMetric[] =>
@@ -175,7 +165,7 @@ export function layerPieces(
   );
   const head = arch.vocab * arch.hidden;
   const tail = sizes.map((_, l) => head + sizes.slice(l).reduce((a, b) => a + b, 0));
-  const costs = tail.map((t, l) => tokens * t * units.filter((u) => u.gate.layer === l).length);
+  const costs = tail.map((t, l) => tokens * t * units.filter((u) => u.layer === l).length);
   if (costs.reduce((a, b) => a + b, 0) <= 2 * PIECE_MULTIPLICATIONS) return null;
   const pieces: (readonly [number, number])[] = [];
   for (let to = arch.layers.length; to > 0; ) {
@@ -265,7 +255,7 @@ export const sensitivity: Measurement<
     const all = askedUnits(config, model.weights.arch, metric);
     const chosen =
       refine === null ? all : await inDoubt(all, refine, unit.subject, config, model, options, context.engine);
-    const units = chosen.filter((u) => layers === null || (u.gate.layer >= layers[0] && u.gate.layer < layers[1]));
+    const units = chosen.filter((u) => layers === null || (u.layer >= layers[0] && u.layer < layers[1]));
     const found = await measureUnits(metric, context.engine, model, unit.sequences, units, options);
     return { of: "gates", metric, perSequence: Object.fromEntries(units.map((u, i) => [u.name, found[i] ?? []])) };
   },

@@ -1,84 +1,51 @@
-/** @file The units a sensitivity run takes away, by kind: their names and the gates that close them. */
-import type { GateUnit } from "../../../lib/compress/importance/leave-one-out.ts";
-import type { DecoderArchitecture } from "../../../lib/decoder/architecture.ts";
+/** @file The units of a model, by kind or by name. */
+import type { DecoderArchitecture, LayerArchitecture } from "../../../lib/decoder/architecture.ts";
 import { EspalierError } from "../../../lib/errors.ts";
-import { parseUnit, showUnit, type UnitKind } from "../../../lib/ids.ts";
+import { parseUnit, showUnit, type UnitId, type UnitKind } from "../../../lib/units.ts";
 
-export const gateUnitKinds = ["heads", "groups", "neurons", "attention", "mlp", "layers"] as const;
-export type GateUnitKind = (typeof gateUnitKinds)[number];
-
-export interface NamedUnit {
+export interface NamedUnit extends UnitId {
   readonly name: string;
-  readonly gate: GateUnit;
 }
 
 export const NEURON_BLOCK = 32;
 
-/** All gate units of the asked-for kinds; neurons in blocks, of which the last of a layer may be smaller. */
+const named = (unit: UnitId): NamedUnit => ({ ...unit, name: showUnit(unit) });
+
+/** How many of a kind a layer has; attention, MLP and the layer are one. */
+function countOf(kind: UnitKind, layer: LayerArchitecture): number {
+  if (kind === "heads") return layer.queryHeads;
+  if (kind === "groups") return layer.kvGroups;
+  return kind === "neurons" ? layer.neurons : 1;
+}
+
+/** All units of the asked-for kinds; neurons in blocks, of which the last of a layer may be smaller. */
 export function unitsOf(
   arch: DecoderArchitecture,
-  kinds: readonly GateUnitKind[],
+  kinds: readonly UnitKind[],
   neuronBlock: number = NEURON_BLOCK,
 ): NamedUnit[] {
   return arch.layers.flatMap((layer, l) =>
-    kinds.flatMap((kind): NamedUnit[] => {
-      const named = (unit: "head" | "group" | "neuron", gate: GateUnit): NamedUnit => ({
-        name: showUnit({ kind: unit, layer: l, index: gate.index, count: gate.count ?? 1 }),
-        gate,
-      });
-      if (kind === "heads" || kind === "groups") {
-        const count = kind === "heads" ? layer.queryHeads : layer.kvGroups;
-        return Array.from({ length: count }, (_, index) =>
-          named(kind === "heads" ? "head" : "group", { layer: l, kind, index }),
-        );
-      }
-      if (kind === "neurons") {
-        return Array.from({ length: Math.ceil(layer.neurons / neuronBlock) }, (_, b) => {
-          const index = b * neuronBlock;
-          const count = Math.min(neuronBlock, layer.neurons - index);
-          return named("neuron", { layer: l, kind, index, count });
-        });
-      }
-      if (kind === "layers") return [{ name: `L${l}`, gate: { layer: l, kind: "layer", index: 0 } }];
-      return [{ name: `L${l}.${kind === "attention" ? "attn" : "mlp"}`, gate: { layer: l, kind, index: 0 } }];
+    kinds.flatMap((kind) => {
+      const all = countOf(kind, layer);
+      const size = kind === "neurons" ? neuronBlock : 1;
+      return Array.from({ length: Math.ceil(all / size) }, (_, i) =>
+        named({ kind, layer: l, index: i * size, count: Math.min(size, all - i * size) }),
+      );
     }),
   );
 }
 
-const gateKinds: Record<UnitKind, GateUnitKind> = {
-  head: "heads",
-  group: "groups",
-  neuron: "neurons",
-  attention: "attention",
-  mlp: "mlp",
-  layer: "layers",
-};
-
-export const gateKindOf = (kind: UnitKind): GateUnitKind => gateKinds[kind];
-
-function widthOf(kind: UnitKind, layer: DecoderArchitecture["layers"][number]): number {
-  if (kind === "head") return layer.queryHeads;
-  if (kind === "group") return layer.kvGroups;
-  return kind === "neuron" ? layer.neurons : 1;
-}
-
 /** Units by name. Throws `prune/unknown-unit` for what is no unit of this model. */
-export function unitsByName(arch: DecoderArchitecture, names: readonly string[]): (NamedUnit & { of: GateUnitKind })[] {
+export function unitsByName(arch: DecoderArchitecture, names: readonly string[]): NamedUnit[] {
   return [...new Set(names)].map((text) => {
-    const { kind, layer: l, index, count } = parseUnit(text);
-    const layer = arch.layers[l];
-    const width = layer ? widthOf(kind, layer) : 0;
-    if (!layer || index + count > width)
+    const unit = parseUnit(text);
+    const layer = arch.layers[unit.layer];
+    if (!layer || unit.index + unit.count > countOf(unit.kind, layer))
       throw new EspalierError("prune/unknown-unit", `the model has no ${text}`, {
         hint: layer
-          ? `Layer ${l} has ${layer.queryHeads} heads, ${layer.kvGroups} KV groups and ${layer.neurons} neurons, counted from 0.`
+          ? `Layer ${unit.layer} has ${layer.queryHeads} heads, ${layer.kvGroups} KV groups and ${layer.neurons} neurons, counted from 0.`
           : `Layers are L0 to L${arch.layers.length - 1}.`,
       });
-    const of = gateKinds[kind];
-    return {
-      name: showUnit({ kind, layer: l, index, count }),
-      gate: { layer: l, kind: of === "layers" ? "layer" : of, index, ...(kind === "neuron" ? { count } : {}) },
-      of,
-    };
+    return named(unit);
   });
 }

@@ -8,8 +8,8 @@ import { matrices } from "../../../lib/compress/importance/tensor-sensitivity.ts
 import { keptOf } from "../../../lib/compress/prune/kept.ts";
 import type { DecoderArchitecture } from "../../../lib/decoder/architecture.ts";
 import { weightList } from "../../../lib/decoder/weights.ts";
-import { tensorUnit } from "../../../lib/ids.ts";
 import { elementCount } from "../../../lib/mil/types.ts";
+import { tensorUnit } from "../../../lib/units.ts";
 import { formSizeBytes } from "../../../lib/weights/form.ts";
 import type { WeightForm } from "../../../lib/weights/weight.ts";
 import type { EvaluateSummary } from "../evaluate/evaluate.ts";

@@ -13,7 +13,8 @@ import { storeAs } from "../quantize/width.ts";
 import { activationImportance, activationNorm } from "./activation.ts";
 import { layerInputMoments, layerInputStatistics } from "./activation-inputs.ts";
 import { asClusterWeights, diagonalFisher } from "./fisher-weights.ts";
-import { type GateUnit, kindsOf, leaveOneOut, sharedPrefix } from "./leave-one-out.ts";
+import { closedGates, type GateUnit } from "./gates.ts";
+import { leaveOneOut, sharedPrefix } from "./leave-one-out.ts";
 import { gateGradients } from "./taylor.ts";
 import { matrices, tensorSensitivity } from "./tensor-sensitivity.ts";
 import { absoluteColumnSums, wandaScore } from "./wanda.ts";
@@ -67,7 +68,7 @@ test.each(families)(
       { layer, kind: "neurons", index: 3, count: 5 },
       { layer, kind: "attention", index: 0 },
       { layer, kind: "mlp", index: 0 },
-      { layer, kind: "layer", index: 0 },
+      { layer, kind: "layers", index: 0 },
     ]);
     /** One sequence alone, unpadded, through every layer with one gate closed. */
     const naive = async (unit: GateUnit | null, s: TokenSequence): Promise<number> => {
@@ -75,11 +76,9 @@ test.each(families)(
       let x = await runner.embed(s.ids.slice(0, length), { batch: 1, length });
       for (const [l, layer] of arch.layers.entries()) {
         const gates: Gates = {};
-        for (const kind of unit?.layer === l ? kindsOf(unit, arch) : []) {
+        for (const { kind, from, to } of unit?.layer === l ? closedGates(unit, arch) : []) {
           const shape = gateShape(kind, layer, 1);
-          const closed = Float32Array.from({ length: shape[1] ?? 1 }, (_, i) =>
-            i >= (unit?.index ?? 0) && i < (unit?.index ?? 0) + (unit?.count ?? 1) ? 0 : 1,
-          );
+          const closed = Float32Array.from({ length: shape[1] ?? 1 }, (_, i) => (i >= from && i < to ? 0 : 1));
           gates[kind] = f32(shape, closed);
         }
         x = await runner.block(l, x, gates);

@@ -12,21 +12,13 @@
 
 import { throwIfCancelled } from "../../cancel.ts";
 import { type DecoderArchitecture, isKvSource } from "../../decoder/architecture.ts";
-import { type GateKind, gateShape } from "../../decoder/programs.ts";
+import { gateShape } from "../../decoder/programs.ts";
 import type { DecoderRunner, Gates } from "../../decoder/runner.ts";
 import { repeatStream, type Stream } from "../../decoder/stream.ts";
 import { PrefixStreams } from "../../eval/prefix-streams.ts";
 import { predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { f32 } from "../../mil/tensor.ts";
-
-/** One gate of one layer, or `count` neighbouring ones; `index` is 0 for attention and MLP. */
-export interface GateUnit {
-  readonly layer: number;
-  readonly kind: GateKind | "layer";
-  readonly index: number;
-  /** 1 when left out. */
-  readonly count?: number;
-}
+import { closedGates, type GateUnit, gateKindsOf } from "./gates.ts";
 
 export interface LeaveOneOutOptions {
   /** Streams of the untouched model on the same sequences, where several calls share them. */
@@ -41,13 +33,6 @@ export interface UnitDifferences {
   /** Nats per token, in the order of the sequences. */
   readonly perSequence: Float64Array; // (sequences)
 }
-
-/**
- * The gate kinds that taking a unit away turns off. A layer is all it adds to the stream; its keys and values stay for
- * the layers that read them, and its scalar, which a model without it would fold into the layer before.
- */
-export const kindsOf = (unit: GateUnit, arch: DecoderArchitecture): GateKind[] =>
-  unit.kind === "layer" ? ["attention", "mlp", ...(arch.perLayer ? (["perLayer"] as const) : [])] : [unit.kind];
 
 export async function leaveOneOut(
   runner: DecoderRunner,
@@ -164,7 +149,7 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
 function groupsOf<T extends { unit: GateUnit }>(items: readonly T[], size: number, arch: DecoderArchitecture): T[][] {
   const byGates = new Map<string, T[]>();
   for (const item of items) {
-    const key = kindsOf(item.unit, arch).join();
+    const key = gateKindsOf(item.unit, arch).join();
     const list = byGates.get(key);
     if (list) list.push(item);
     else byGates.set(key, [item]);
@@ -182,17 +167,14 @@ function gatesFor(units: readonly GateUnit[], runner: DecoderRunner, batch: numb
   const layer = arch.layers[units[0]?.layer ?? 0];
   if (!layer) return {};
   const gates: Gates = {};
-  for (const kind of new Set(units.flatMap((u) => kindsOf(u, arch)))) {
+  for (const kind of new Set(units.flatMap((u) => gateKindsOf(u, arch)))) {
     const shape = gateShape(kind, layer, units.length * batch);
     const width = shape.length === 2 ? (shape[1] as number) : 1;
     const values = new Float32Array(units.length * batch * width).fill(1);
-    for (const [c, unit] of units.entries()) {
-      if (!kindsOf(unit, arch).includes(kind)) continue;
-      const from = unit.index;
-      const to = from + (unit.count ?? 1);
-      for (let row = 0; row < batch; row++)
-        values.fill(0, (c * batch + row) * width + from, (c * batch + row) * width + to);
-    }
+    for (const [c, unit] of units.entries())
+      for (const closed of closedGates(unit, arch))
+        for (let row = c * batch; closed.kind === kind && row < (c + 1) * batch; row++)
+          values.fill(0, row * width + closed.from, row * width + closed.to);
     gates[kind] = f32(shape, values);
   }
   return gates;

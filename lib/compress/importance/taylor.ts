@@ -19,7 +19,7 @@ import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from
 import { float32Data, type Tensor } from "../../mil/tensor.ts";
 import { Backward } from "../../train/backward.ts";
 import { textObjective } from "../../train/training-program.ts";
-import { type GateUnit, kindsOf } from "./leave-one-out.ts";
+import { closedGates, type GateUnit, gateKindsOf } from "./gates.ts";
 
 export interface TaylorOptions {
   readonly tokensPerBatch?: number | undefined;
@@ -36,7 +36,7 @@ export async function gateGradients(
   options: TaylorOptions = {},
 ): Promise<{ unit: GateUnit; perSequence: Float64Array }[]> {
   const { arch } = weights;
-  const kinds = [...new Set(units.flatMap((u) => kindsOf(u, arch)))].sort();
+  const kinds = [...new Set(units.flatMap((u) => gateKindsOf(u, arch)))].sort();
   const result = units.map((unit) => ({ unit, perSequence: new Float64Array(sequences.length) }));
   const batches = padIntoBatches(sequences, options.tokensPerBatch ?? engine.tokensPerCall);
   const found = new Map<string, Tensor>();
@@ -76,14 +76,13 @@ function gradientOf(
   gradients: ReadonlyMap<string, Tensor>,
   row: number,
 ): number {
-  const at = (kind: GateKind): number => {
+  let total = 0;
+  for (const { kind, from, to } of closedGates(unit, arch)) {
     const t = gradients.get(gateName(unit.layer, kind));
     if (!t) return Number.NaN;
     const width = t.shape.length === 2 ? (t.shape[1] as number) : 1;
     const values = float32Data(t);
-    let total = 0;
-    for (let i = 0; i < (unit.count ?? 1); i++) total += values[row * width + unit.index + i] as number;
-    return total;
-  };
-  return kindsOf(unit, arch).reduce((total, kind) => total + at(kind), 0);
+    for (let i = from; i < to; i++) total += values[row * width + i] as number;
+  }
+  return total;
 }

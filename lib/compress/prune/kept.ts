@@ -7,7 +7,7 @@
 import { z } from "zod";
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
 import { EspalierError } from "../../errors.ts";
-import { parseRuns, showRuns } from "../../ids.ts";
+import { parseRuns, showRuns } from "../../units.ts";
 import type { PruneSelection } from "./selection.ts";
 
 const keptSchema = z.looseObject({

@@ -14,7 +14,7 @@
  */
 import { type DecoderArchitecture, kvReaders, type LayerArchitecture } from "../../decoder/architecture.ts";
 import { EspalierError } from "../../errors.ts";
-import { parseUnit } from "../../ids.ts";
+import { parseUnit } from "../../units.ts";
 
 export type SelectionMode = "free" | "balanced" | "groups";
 
@@ -170,17 +170,17 @@ export function selectionByName(arch: DecoderArchitecture, names: readonly strin
         hint: `Its ${what}s are ${letter}0 to ${letter}${count - 1}.`,
       });
     };
-    if (unit.kind === "head") {
+    if (unit.kind === "heads") {
       if (unit.index >= layer.queryHeads) refuse("head", "H", layer.queryHeads);
       heads[unit.layer]?.add(unit.index);
-    } else if (unit.kind === "group") {
+    } else if (unit.kind === "groups") {
       if (unit.index >= layer.kvGroups) refuse("group", "G", layer.kvGroups);
       for (const { layer: reader, heads: own } of headsOfGroup(arch, unit.layer, unit.index))
         for (const h of own) heads[reader]?.add(h);
-    } else if (unit.kind === "neuron") {
+    } else if (unit.kind === "neurons") {
       if (unit.index + unit.count > layer.neurons) refuse("neuron", "N", layer.neurons);
       for (let n = 0; n < unit.count; n++) neurons[unit.layer]?.add(unit.index + n);
-    } else if (unit.kind === "layer") layers.add(unit.layer);
+    } else if (unit.kind === "layers") layers.add(unit.layer);
     else {
       throw new EspalierError("prune/unknown-unit", `${name} cannot be cut out`, {
         hint: "Name heads L3.H5, groups L3.G1, neurons L3.N12 or L3.N0-31, and layers L3.",
@@ -225,7 +225,7 @@ export function refuseLayer(arch: DecoderArchitecture, l: number, gone: Readonly
 export function headsByName(arch: DecoderArchitecture, names: readonly string[]): HeadSelection {
   for (const name of names) {
     const { kind } = parseUnit(name);
-    if (kind !== "head" && kind !== "group") {
+    if (kind !== "heads" && kind !== "groups") {
       throw new EspalierError("prune/unknown-unit", `${name} is neither a head nor a KV group`, {
         hint: "Name heads L3.H5 and groups L3.G1.",
       });

@@ -12,7 +12,7 @@ import type { DecoderArchitecture } from "../../decoder/architecture.ts";
 import { partOfRole } from "../../decoder/programs.ts";
 import { type WeightEntry, weightList } from "../../decoder/weights.ts";
 import { EspalierError } from "../../errors.ts";
-import { tensorUnit } from "../../ids.ts";
+import { tensorUnit } from "../../units.ts";
 import { type Width, widths } from "./width.ts";
 
 const width = z.enum(widths);

@@ -6,7 +6,9 @@
  */
 import { EspalierError } from "./errors.ts";
 
-export type UnitKind = "head" | "group" | "neuron" | "attention" | "mlp" | "layer";
+/** Of everything but tensors. The same words in flags, configs, stored results and pages. */
+export const unitKinds = ["heads", "groups", "neurons", "attention", "mlp", "layers"] as const;
+export type UnitKind = (typeof unitKinds)[number];
 
 export interface UnitId {
   readonly kind: UnitKind;
@@ -17,32 +19,40 @@ export interface UnitId {
   readonly count: number;
 }
 
-const letters = { H: "head", G: "group", N: "neuron" } as const;
+const letters = { heads: "H", groups: "G", neurons: "N" } as const;
+const words = { attention: "attn", mlp: "mlp" } as const;
+
+/** Null when the text is not a unit's name. */
+export function findUnit(text: string): UnitId | null {
+  const match = /^L(\d{1,4})(?:\.(?:([HGN])(\d{1,6})(?:-(\d{1,6}))?|(attn|mlp)))?$/.exec(text.trim());
+  if (!match) return null;
+  const [, layer, letter, first, end, word] = match;
+  const index = Number(first ?? 0);
+  const last = Number(end ?? index);
+  if ((end !== undefined && letter !== "N") || last < index) return null;
+  const isNamed = (kind: UnitKind): boolean =>
+    kind === "layers"
+      ? letter === undefined && word === undefined
+      : kind === "attention" || kind === "mlp"
+        ? words[kind] === word
+        : letters[kind] === letter;
+  const kind = unitKinds.find(isNamed);
+  return kind ? { kind, layer: Number(layer), index, count: last - index + 1 } : null;
+}
 
 /** Throws `prune/unknown-unit` when the text is not a unit's name. */
 export function parseUnit(text: string): UnitId {
-  const match = /^L(\d{1,4})(?:\.(?:([HGN])(\d{1,6})(?:-(\d{1,6}))?|(attn|mlp)))?$/.exec(text.trim());
-  const layer = Number(match?.[1]);
-  const letter = match?.[2];
-  const index = Number(match?.[3] ?? 0);
-  const last = Number(match?.[4] ?? index);
-  if (!match || (match[4] !== undefined && letter !== "N") || last < index) {
-    throw new EspalierError("prune/unknown-unit", `"${text}" is no unit`, {
-      hint: "Units are named L3.H5 (head), L3.G1 (KV group), L3.N12 or L3.N0-31 (neurons), L3.attn, L3.mlp or L3 (layer), counted from 0.",
-    });
-  }
-  if (letter === "H" || letter === "G" || letter === "N")
-    return { kind: letters[letter], layer, index, count: last - index + 1 };
-  const kind = match[5] === "attn" ? "attention" : match[5] === "mlp" ? "mlp" : "layer";
-  return { kind, layer, index: 0, count: 1 };
+  const found = findUnit(text);
+  if (found) return found;
+  throw new EspalierError("prune/unknown-unit", `"${text}" is no unit`, {
+    hint: "Units are named L3.H5 (head), L3.G1 (KV group), L3.N12 or L3.N0-31 (neurons), L3.attn, L3.mlp or L3 (layer), counted from 0.",
+  });
 }
 
 export function showUnit({ kind, layer, index, count }: UnitId): string {
-  if (kind === "layer") return `L${layer}`;
-  if (kind === "attention") return `L${layer}.attn`;
-  if (kind === "mlp") return `L${layer}.mlp`;
-  const letter = kind === "head" ? "H" : kind === "group" ? "G" : "N";
-  return `L${layer}.${letter}${index}${count > 1 ? `-${index + count - 1}` : ""}`;
+  if (kind === "layers") return `L${layer}`;
+  if (kind === "attention" || kind === "mlp") return `L${layer}.${words[kind]}`;
+  return `L${layer}.${letters[kind]}${index}${count > 1 ? `-${index + count - 1}` : ""}`;
 }
 
 /** The name of a weight as a unit, from its flat name: `L3_query` is `L3.query`. */

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { parseRuns, parseUnit, showRuns, showUnit, tensorUnit } from "./ids.ts";
+import { parseRuns, parseUnit, showRuns, showUnit, tensorUnit } from "./units.ts";
 
 test.each(["L3.H5", "L0.G1", "L12.N7", "L12.N0-31", "L3.attn", "L3.mlp", "L3"])(
   "%s is read and written alike",
@@ -10,7 +10,7 @@ test.each(["L3.H5", "L0.G1", "L12.N7", "L12.N0-31", "L3.attn", "L3.mlp", "L3"])(
 );
 
 test("a block names its neurons, both ends included", () => {
-  expect(parseUnit("L2.N32-63")).toEqual({ kind: "neuron", layer: 2, index: 32, count: 32 });
+  expect(parseUnit("L2.N32-63")).toEqual({ kind: "neurons", layer: 2, index: 32, count: 32 });
 });
 
 test.each(["", "L", "L3.X1", "L3.H", "L3.H1-2", "L3.N5-2", "L3.attn1", "H3"])("%j is refused", (text) => {
