@@ -11,7 +11,7 @@ import { arrayFiles } from "../experiments/array-files.ts";
 import type { ExperimentContext, UnitStore } from "../experiments/definition.ts";
 import { modelSession } from "../experiments/models.ts";
 import { type UnitName, unitHash } from "../experiments/unit-name.ts";
-import { holdsCheckpoint } from "../lib/checkpoint/checkpoint.ts";
+import { holdsCheckpoint } from "../lib/checkpoint/place.ts";
 import { createEngine, type EngineName } from "../lib/engines/create.ts";
 import { elsewhereText } from "../lib/engines/engine.ts";
 import { EspalierError } from "../lib/errors.ts";

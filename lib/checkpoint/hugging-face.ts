@@ -10,6 +10,7 @@ import { architectureOf } from "../decoder/families/registry.ts";
 import { globalTensorName, storedPlaces } from "../decoder/families/stored-tensors.ts";
 import { distinctRows, type RowTable, weightList } from "../decoder/weights.ts";
 import { EspalierError, invariant } from "../errors.ts";
+import { parsedJson } from "../files/json-text.ts";
 import { folderFiles } from "../files/named-files.ts";
 import { isFloat, type SafetensorsFile, type TensorToWrite } from "../formats/safetensors.ts";
 import { elementCount, sameShape } from "../mil/types.ts";
@@ -31,12 +32,12 @@ const compressionMap = z.looseObject({ compression: z.record(z.string(), compres
 
 async function readConfig(directory: string): Promise<{ text: string; config: Record<string, unknown> }> {
   const path = join(directory, "config.json");
-  const text = await readFile(path, "utf8");
-  try {
-    return { text, config: z.record(z.string(), z.unknown()).parse(JSON.parse(text)) };
-  } catch (cause) {
-    throw new EspalierError("format/malformed", `${path} is not a JSON object`, { cause });
-  }
+  const bytes = await readFile(path);
+  const config = z.record(z.string(), z.unknown()).safeParse(parsedJson(bytes, path));
+  if (config.success) return { text: bytes.toString("utf8"), config: config.data };
+  throw new EspalierError("format/malformed", `${path} is not a JSON object`, {
+    hint: "Copy config.json again from the model it belongs to.",
+  });
 }
 
 /** Opens a folder that holds a config.json. Throws `model/…` and `format/…` errors naming file, tensor, expected and found. */
@@ -107,6 +108,15 @@ function variants(name: string): string[] {
 /** What transformers leaves unread without a word: tables that are computed. */
 const computed = /(^|\.)rotary_emb\.inv_freq$|(^|\.)position_ids$/;
 
+/** What GPTQ, AWQ, compressed-tensors, bitsandbytes and HQQ store in the place of a weight. */
+const packings = ["qweight", "weight_packed", "weight_scale", "W_q", "weight.quant_state", "weight.absmax", "SCB"];
+
+function packedInstead(name: string, byName: ReadonlyMap<string, unknown>): string | undefined {
+  const bare = name.replace(/\.weight$/, "");
+  const beside = variants(bare).flatMap((n) => packings.map((packing) => `${n}.${packing}`));
+  return beside.find((n) => byName.has(n));
+}
+
 /** Where a weight was found. */
 interface Held {
   readonly name: string;
@@ -142,8 +152,11 @@ function checkedCheckpoint(
         },
       );
     }
+    const packed = packedInstead(name, byName);
     throw new EspalierError("model/missing-tensor", `the tensor ${name} is missing from ${directory}`, {
-      hint: "The checkpoint is incomplete, or its config belongs to another model.",
+      hint: packed
+        ? `The weights are packed by another quantizer (${packed} is there); take the checkpoint in bf16, fp16 or fp32, or a GGUF file.`
+        : "The checkpoint is incomplete, or its config belongs to another model.",
     });
   };
   const present = (name: string): string | undefined =>

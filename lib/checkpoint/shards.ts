@@ -81,9 +81,14 @@ async function indexOf(directory: string): Promise<{ shards: string[]; assigned:
 function whatLiesThere(names: readonly string[]): string {
   const gguf = names.find((n) => n.endsWith(".gguf"));
   if (gguf !== undefined) return `Give the file itself: ${gguf}.`;
-  if (names.some((n) => /\.(bin|pt|pth)$/.test(n)))
+  const other = names.find((n) => n.endsWith(".safetensors") && !n.startsWith("adapter_"));
+  if (other !== undefined && !/^consolidated/.test(other))
+    return `${other} is there: name it model.safetensors if it holds the weights.`;
+  if (names.some((n) => /\.(bin|pt|pth)(\.index\.json)?$/.test(n)))
     return "Its weights are PyTorch pickles, which can run code and are not read; save it again with transformers (save_pretrained).";
   if (names.includes("adapter_config.json") || names.some((n) => n.startsWith("adapter_model.")))
     return "It holds an adapter (LoRA); merge it into the model it was trained on (peft: merge_and_unload) first.";
+  if (names.some((n) => /\.(onnx|h5|msgpack|tflite)$|^openvino/.test(n)))
+    return "Its weights are those of another framework; take the model's safetensors files.";
   return "Download the model.safetensors files into that folder.";
 }

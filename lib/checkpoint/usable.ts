@@ -23,6 +23,9 @@ export async function requireUsable(checkpoint: Checkpoint, signal?: AbortSignal
   const ends = tokenizer.eosIds.filter((id) => id >= vocab);
   return [
     ...unusedInWords(checkpoint.unused),
+    ...((await checkpoint.file("adapter_config.json"))
+      ? ["the adapter (LoRA) beside the weights is not applied; merge it first if it is part of the model"]
+      : []),
     ...(outside.length > 0
       ? [
           `${outside.length} tokens have no row among ${vocab} of the embedding, ${outside[0]?.[0]} (${outside[0]?.[1]}) first`,

@@ -1,7 +1,7 @@
 /** @file A few files by name, wherever they lie: in a folder, or made from something else when they are asked for. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { EspalierError } from "../errors.ts";
+import { parsedJson } from "./json-text.ts";
 
 export interface NamedFiles {
   /** What error messages call the place. */
@@ -27,9 +27,5 @@ export const folderFiles = (folder: string): NamedFiles => ({
 export async function jsonFile(files: NamedFiles, name: string): Promise<unknown> {
   const bytes = await files.file(name);
   if (!bytes) return undefined;
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes));
-  } catch (cause) {
-    throw new EspalierError("format/malformed", `${join(files.path, name)} is not JSON`, { cause });
-  }
+  return parsedJson(bytes, join(files.path, name));
 }

@@ -10,8 +10,9 @@ import { z } from "zod";
 import { EspalierError, invariant } from "../errors.ts";
 import { writeAtomically } from "../files/atomic.ts";
 import { type ByteRanges, openByteRanges } from "../files/byte-ranges.ts";
+import { parsedJson } from "../files/json-text.ts";
+import { refuseMistakenFile } from "../files/mistaken-file.ts";
 import { float32FromBfloat16, float32FromFloat16 } from "../float16.ts";
-import { refuseMistakenFile } from "./mistaken-file.ts";
 
 const elementBytes = {
   F64: 8,
@@ -310,15 +311,10 @@ const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
 
 /** The shard of every tensor from `model.safetensors.index.json`. Throws for names that leave the folder. */
 export function parseShardIndex(text: string, path: string): Map<string, string> {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch (cause) {
-    throw new EspalierError("format/malformed", `${path} is not JSON`, { cause });
-  }
-  const index = indexSchema.safeParse(parsed);
+  const index = indexSchema.safeParse(parsedJson(text, path));
   if (!index.success) throw new EspalierError("format/malformed", `${path} has no weight_map of strings`);
   const shards = new Map(Object.entries(index.data.weight_map));
+  if (shards.size === 0) throw new EspalierError("format/malformed", `${path} names no tensor`);
   for (const [tensor, shard] of shards) {
     if (!/^[\w.-]+\.safetensors$/.test(shard) || shard.startsWith(".")) {
       throw new EspalierError(

@@ -68,6 +68,8 @@ export async function registerModel(
 ): Promise<Model> {
   modelId(given.id);
   const checkpoint = await openCheckpoint(path);
+  // Of a cache, one snapshot; of a folder with a .gguf file, the file.
+  const place = checkpoint.path;
   let hash: string;
   let facts: ModelFacts;
   try {
@@ -76,7 +78,7 @@ export async function registerModel(
   } finally {
     await checkpoint.close();
   }
-  const { sha256: artifact, sizeBytes } = await putDirectory(core.artifacts, path);
+  const { sha256: artifact, sizeBytes } = await putDirectory(core.artifacts, place);
   const [existing] = await core.db.select().from(models).where(eq(models.id, given.id));
   if (existing) {
     if (existing.hash === hash && existing.artifact === artifact) return existing;

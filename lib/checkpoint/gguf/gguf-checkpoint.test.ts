@@ -9,7 +9,8 @@ import { ropeSpec } from "../../decoder/families/rope-config.ts";
 import { weightList } from "../../decoder/weights.ts";
 import { asBytes } from "../../formats/safetensors.ts";
 import { loadTokenizer } from "../../tokenizer/tokenizer.ts";
-import { holdsCheckpoint, openCheckpoint } from "../checkpoint.ts";
+import { openCheckpoint } from "../checkpoint.ts";
+import { holdsCheckpoint } from "../place.ts";
 import { writeCheckpoint } from "../write-checkpoint.ts";
 
 const folder = await temporaryFolder();
@@ -115,7 +116,7 @@ test("a folder is opened by what lies there", async () => {
   await writeFile(join(one, "config.json"), JSON.stringify(tinyGguf("llama").config));
   const thrown = await openCheckpoint(one).catch((e: unknown) => e);
   expect(thrown).toMatchObject({ code: "model/missing-file", hint: expect.stringContaining("a.gguf") });
-  await expect(openCheckpoint(join(one, "config.json"))).rejects.toThrow(/is no model/);
+  await expect(openCheckpoint(join(one, "config.json"))).rejects.toThrow(/is one file of a model/);
 });
 
 test("Llama 3's stretched frequencies are found again, and others refused", async () => {

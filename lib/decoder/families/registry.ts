@@ -29,6 +29,7 @@ const extension = z.looseObject({ version: z.literal(1), layers: z.array(layerEx
 /** The descriptor of a parsed `config.json`. Throws `model/unknown-architecture` or `model/config`. */
 export function architectureOf(config: Record<string, unknown>): DecoderArchitecture {
   refuseQuantized(config);
+  if (isWrapper(config)) refuseQuantized({ ...config.text_config });
   if (config.is_encoder_decoder === true)
     throw new EspalierError("model/config", "is_encoder_decoder true is not supported: this is no decoder alone");
   const family = familyOf(config);
@@ -58,7 +59,7 @@ const quantizedBy = z.looseObject({ quant_method: z.string().nullish(), bits: z.
 
 /** A checkpoint whose weights another tool has quantized keeps codes where this reader expects values. */
 function refuseQuantized(config: Record<string, unknown>): void {
-  for (const key of ["quantization_config", "quantization"]) {
+  for (const key of ["quantization_config", "quantization", "compression_config"]) {
     if (config[key] === undefined || config[key] === null) continue;
     const found = quantizedBy.safeParse(config[key]);
     const how = (found.success ? found.data.quant_method : null) ?? (key === "quantization" ? "mlx" : "unnamed");
@@ -77,7 +78,9 @@ function familyOf(config: Record<string, unknown>): Family {
   if (!family) {
     throw new EspalierError(
       "model/unknown-architecture",
-      `config.json: model_type ${JSON.stringify(type)} is not known`,
+      type === undefined
+        ? "config.json has no model_type"
+        : `config.json: model_type ${JSON.stringify(type)} is not known`,
       {
         hint: `Known are ${families.flatMap((f) => f.modelTypes).join(", ")}.`,
       },

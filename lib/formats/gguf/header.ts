@@ -9,9 +9,10 @@
  * to be long enough for it. Left out, with an error that says so: version 1, big-endian files, files split in several,
  * arrays of arrays.
  */
+
 import { EspalierError } from "../../errors.ts";
 import type { ByteRanges } from "../../files/byte-ranges.ts";
-import { refuseMistakenFile } from "../mistaken-file.ts";
+import { refuseMistakenFile } from "../../files/mistaken-file.ts";
 import type { GgufMetadata, GgufScalar, GgufValue } from "./metadata.ts";
 import { blockSizes, type GgufTensorType, isTensorType, typeName } from "./tensor-type.ts";
 

@@ -16,7 +16,7 @@ const pickle: Kind = {
   hint: "Pickles can run code when they are opened, so they are not read; take the model's safetensors files, or convert it with transformers (save_pretrained).",
 };
 
-function kindOf(bytes: Uint8Array, wanted: "safetensors" | "gguf" | null): Kind | null {
+function kindOf(bytes: Uint8Array, wanted: "safetensors" | "gguf" | "json" | null): Kind | null {
   if (startsWith(bytes, "version https://git-lfs"))
     return {
       is: "a Git LFS pointer of a few lines, not the weights themselves",
@@ -35,7 +35,11 @@ function kindOf(bytes: Uint8Array, wanted: "safetensors" | "gguf" | null): Kind 
 }
 
 /** Throws `format/unsupported` when a file that begins so is a known thing, yet not what was wanted. */
-export function refuseMistakenFile(path: string, firstBytes: Uint8Array, wanted: "safetensors" | "gguf" | null): void {
+export function refuseMistakenFile(
+  path: string,
+  firstBytes: Uint8Array,
+  wanted: "safetensors" | "gguf" | "json" | null,
+): void {
   const kind = kindOf(firstBytes, wanted);
   if (kind) throw new EspalierError("format/unsupported", `${path} is ${kind.is}`, { hint: kind.hint });
 }
