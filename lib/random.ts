@@ -31,7 +31,8 @@ function splitmix32(seed: number): () => number {
   };
 }
 
-function fnv1a(text: string): number {
+/** FNV-1a over UTF-16 code units, 32 bits: short names and seeds, where a collision does no harm. */
+export function fnv1a(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
   return h >>> 0;

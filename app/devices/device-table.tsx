@@ -1,7 +1,7 @@
 /** @file The devices, one line each: what it is, its system, when it was last seen, whether golden vectors came out on each unit. */
 import type { inferRouterOutputs } from "@trpc/server";
+import type { ComputeUnits } from "../../lib/formats/coreml/compute-units.ts";
 import { deviceName } from "../../lib/report/device-names.ts";
-import type { ComputeUnits } from "../../lib/report/report.ts";
 import type { AppRouter } from "../../server/api/router.ts";
 import { unitWords } from "../packages/card.ts";
 import { bytes, moment } from "../parts/format.ts";

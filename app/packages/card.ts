@@ -2,7 +2,7 @@
 import type { inferRouterOutputs } from "@trpc/server";
 import { LOGIT_TOLERANCE } from "../../experiments/kinds/export/verdict.ts";
 import type { CallTime } from "../../lib/cost/model.ts";
-import type { ComputeUnits } from "../../lib/report/report.ts";
+import type { ComputeUnits } from "../../lib/formats/coreml/compute-units.ts";
 import type { AppRouter } from "../../server/api/router.ts";
 import { count, fixed } from "../parts/format.ts";
 

@@ -10,7 +10,7 @@ import { parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError, toEspalierError } from "../../lib/errors.ts";
 import { summarizePackage } from "../../lib/export/coreml/inspect.ts";
 import { lintPackage } from "../../lib/export/coreml/lint/lint.ts";
-import { type ComputeUnits, computeUnits } from "../../lib/formats/coreml/compute-units.ts";
+import { type PackageUnits, packageUnits } from "../../lib/formats/coreml/compute-units.ts";
 import type { ReadPackage } from "../../lib/formats/coreml/package-reader.ts";
 import { isPipeline } from "../../lib/formats/coreml/pipeline.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf.ts";
@@ -32,11 +32,11 @@ interface InspectOptions {
   readonly units?: string;
 }
 
-function unitsOf(given: string | undefined): ComputeUnits {
-  const units = computeUnits.find((u) => u === (given ?? "cpuAndNeuralEngine"));
+function unitsOf(given: string | undefined): PackageUnits {
+  const units = packageUnits.find((u) => u === (given ?? "cpuAndNeuralEngine"));
   if (units) return units;
   throw new EspalierError("input/invalid", `--units: there is no ${given}`, {
-    hint: `One of ${computeUnits.join(", ")}.`,
+    hint: `One of ${packageUnits.join(", ")}.`,
   });
 }
 
@@ -53,7 +53,7 @@ export function addInspect(program: Command): void {
     .option("--modelled", "Print modelled speed and memory of a package on each device")
     .option(
       "--units <name>",
-      `Where the package is meant to run (${computeUnits.join(", ")}) [default: cpuAndNeuralEngine]`,
+      `Where the package is meant to run (${packageUnits.join(", ")}) [default: cpuAndNeuralEngine]`,
     )
     .description("Read a package, a checkpoint, a GGUF or a safetensors file, and say what is in it")
     .addHelpText("after", "\nExample:\n  espalier inspect package/Model.mlpackage --lint")
@@ -95,7 +95,7 @@ async function inspectPackages(path: string, readiness: Readiness | null, option
 async function inspected(
   path: string,
   read: ReadPackage,
-  units: ComputeUnits,
+  units: PackageUnits,
   options: InspectOptions,
 ): Promise<{ text: string; json: object }> {
   if (options.lint) {

@@ -4,7 +4,7 @@
  * Every number is modelled until a phone's report replaces it, and the result says so. Energy is given where the power of a
  * device's engine was published; a sustained speed for iPhones only, from the one published ten-minute run.
  */
-import type { ComputeUnits } from "../formats/coreml/compute-units.ts";
+import type { PackageUnits } from "../formats/coreml/compute-units.ts";
 import { attendedPositions, viewFunction } from "../mil/function-view.ts";
 import type { Program } from "../mil/program.ts";
 import { devices as allDevices, type Device } from "./devices.ts";
@@ -54,7 +54,7 @@ export interface ModelledFunction {
 export interface Modelled {
   /** Always; a report says `measured`. */
   readonly kind: "modelled";
-  readonly units: ComputeUnits;
+  readonly units: PackageUnits;
   readonly devices: readonly ModelledDevice[];
   readonly functions: readonly ModelledFunction[];
   /** Weights, states and the most activations alive, of the function that holds most. */
@@ -62,7 +62,7 @@ export interface Modelled {
 }
 
 export interface EstimateOptions {
-  readonly units?: ComputeUnits;
+  readonly units?: PackageUnits;
   readonly weightBytes: number;
   readonly parameters?: CostParameters;
   readonly devices?: readonly Device[];

@@ -6,7 +6,7 @@
  * CPU. Operations are then scheduled so that borders between units are crossed as rarely as data allows. Left out: the size
  * threshold below which whole programs are placed on the CPU.
  */
-import type { ComputeUnits } from "../formats/coreml/compute-units.ts";
+import type { PackageUnits } from "../formats/coreml/compute-units.ts";
 import {
   dtypeOf,
   type FunctionView,
@@ -36,7 +36,7 @@ const MOST_AXES = 5;
 const MOST_EXTENT = 65_536;
 
 /** Null for operations that cost nothing: index sums and views of states. */
-export function placeOperation(op: Operation, view: FunctionView, units: ComputeUnits): Unit | null {
+export function placeOperation(op: Operation, view: FunctionView, units: PackageUnits): Unit | null {
   if (isInteger(op) && onlyIndexes(op, view)) return null;
   if (units === "cpuAndGPU") return "GPU";
   const refused: Unit = units === "all" ? "GPU" : "CPU";

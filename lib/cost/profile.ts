@@ -4,7 +4,7 @@
  *
  * With it, modelled figures follow new parameters and a report's placement is compared without opening the package again.
  */
-import type { ComputeUnits } from "../formats/coreml/compute-units.ts";
+import type { PackageUnits } from "../formats/coreml/compute-units.ts";
 import { attendedPositions, viewFunction } from "../mil/function-view.ts";
 import type { Program } from "../mil/program.ts";
 import type { TimedFunction } from "./estimate.ts";
@@ -29,11 +29,11 @@ export interface FunctionProfile extends TimedFunction {
 }
 
 export interface PackageProfile {
-  readonly units: ComputeUnits;
+  readonly units: PackageUnits;
   readonly functions: readonly FunctionProfile[];
 }
 
-export function profileProgram(program: Program, units: ComputeUnits): PackageProfile {
+export function profileProgram(program: Program, units: PackageUnits): PackageProfile {
   const functions = [...program.functions]
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .map((fn): FunctionProfile => {

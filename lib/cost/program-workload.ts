@@ -1,5 +1,5 @@
 /** @file The workload of a function of a program: every operation placed, its weights, arithmetic and cache counted. */
-import type { ComputeUnits } from "../formats/coreml/compute-units.ts";
+import type { PackageUnits } from "../formats/coreml/compute-units.ts";
 import {
   bytesIn,
   type FunctionView,
@@ -21,7 +21,7 @@ export interface PlacedWorkload {
   readonly placement: ReadonlyMap<Operation, Unit>;
 }
 
-export function programWorkload(view: FunctionView, units: ComputeUnits, calls = 1): PlacedWorkload {
+export function programWorkload(view: FunctionView, units: PackageUnits, calls = 1): PlacedWorkload {
   const placement = new Map<Operation, Unit>();
   const products: Product[] = [];
   const streamed = new Set<Value>();

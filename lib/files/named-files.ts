@@ -8,6 +8,8 @@ export interface NamedFiles {
   readonly path: string;
   /** Null when there is no file of that name. */
   file(name: string): Promise<Uint8Array | null>;
+  /** The contents of a JSON file that is made here, without writing and parsing it again; undefined for every other one. */
+  json?(name: string): object | undefined;
 }
 
 export const folderFiles = (folder: string): NamedFiles => ({
@@ -25,6 +27,8 @@ export const folderFiles = (folder: string): NamedFiles => ({
 
 /** The JSON value in a file; undefined when there is none. Throws `format/malformed`. */
 export async function jsonFile(files: NamedFiles, name: string): Promise<unknown> {
+  const made = files.json?.(name);
+  if (made) return made;
   const bytes = await files.file(name);
   if (!bytes) return undefined;
   return parsedJson(bytes, join(files.path, name));

@@ -5,7 +5,8 @@
  * something else than the package was meant to compute, so its figures never replace a modelled one: they are given,
  * flagged. Simulated devices are kept apart in the same way: they prove the loop and say nothing of a phone.
  */
-import { type ComputeUnits, type Milliseconds, parityFailures, type Report } from "./report.ts";
+import type { ComputeUnits } from "../formats/coreml/compute-units.ts";
+import { type Milliseconds, parityFailures, type Report } from "./report.ts";
 
 export interface MeasuredFigures {
   readonly reportId: string;

@@ -6,15 +6,15 @@
  * placement. `computeUnits` is what Core ML was *permitted* to use, not what it used; placement says that. What was not
  * measured is named in `notMeasured`, never left to be guessed. Sizes are bounded: a report comes from a network.
  */
+
 import { z } from "zod";
 import { EspalierError } from "../errors.ts";
+import { type ComputeUnits, computeUnits } from "../formats/coreml/compute-units.ts";
 
 export const REPORT_FORMAT = "espalier-report/1";
 /** Of the JSON text. */
 export const MAX_REPORT_BYTES = 4_000_000;
 
-export const computeUnits = ["cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine", "all"] as const;
-export type ComputeUnits = (typeof computeUnits)[number];
 export const thermalStates = ["nominal", "fair", "serious", "critical", "unknown"] as const;
 export const placements = ["neuralEngine", "gpu", "cpu", "unknown"] as const;
 

@@ -6,8 +6,9 @@
  * system's and not the model's. Time of the host (tables, choice of the token) is taken off where the probe measured it.
  */
 
+import type { ComputeUnits } from "../formats/coreml/compute-units.ts";
 import type { ReceivedReport } from "./figures.ts";
-import { type ComputeUnits, parityFailures, type Report } from "./report.ts";
+import { parityFailures, type Report } from "./report.ts";
 
 export interface FunctionTiming {
   /** Of the report, the unit and the function: the same report gives the same ids. */

@@ -1,7 +1,7 @@
 /** @file Packages over the API. */
 import { z } from "zod";
 import type { PackageContents } from "../../experiments/kinds/export/contents.ts";
-import { computeUnits } from "../../lib/report/report.ts";
+import { computeUnits } from "../../lib/formats/coreml/compute-units.ts";
 import { modelledPackage, packageSpeeds, placementOf } from "../packages/modelled.ts";
 import { getPackage, listPackages, packageFolder } from "../packages/packages.ts";
 import type { KeptCard } from "../packages/profile.ts";

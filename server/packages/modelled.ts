@@ -9,10 +9,9 @@ import { publishedParameters } from "../../lib/cost/parameters.ts";
 import { publishedFigures } from "../../lib/cost/published.ts";
 import { typicalFactor } from "../../lib/cost/refit.ts";
 import { EspalierError } from "../../lib/errors.ts";
-import type { ComputeUnits as ModelledUnits } from "../../lib/formats/coreml/compute-units.ts";
+import type { ComputeUnits, PackageUnits } from "../../lib/formats/coreml/compute-units.ts";
 import type { MeasuredFigures } from "../../lib/report/figures.ts";
 import { comparePlacement, type PlacementRow } from "../../lib/report/placement.ts";
-import type { ComputeUnits } from "../../lib/report/report.ts";
 import type { Core } from "../core.ts";
 import { type ChipFit, chipFits } from "../reports/fits.ts";
 import { figuresOfPackage, getReport, packageHashOf } from "../reports/reports.ts";
@@ -30,7 +29,7 @@ export interface ModelBasis {
 }
 
 export interface ModelledPackage {
-  readonly units: ModelledUnits;
+  readonly units: PackageUnits;
   readonly devices: readonly (ModelledDevice & { readonly basis: ModelBasis })[];
 }
 

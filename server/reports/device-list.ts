@@ -1,7 +1,8 @@
 /** @file Phones that have reported: what came from each, what failed on it, and how far the cost model is fitted to its chip. */
 import { desc } from "drizzle-orm";
 import { deviceOfChip } from "../../lib/cost/devices.ts";
-import { type ComputeUnits, parityFailures } from "../../lib/report/report.ts";
+import type { ComputeUnits } from "../../lib/formats/coreml/compute-units.ts";
+import { parityFailures } from "../../lib/report/report.ts";
 import type { Core } from "../core.ts";
 import { devices, packages, reports } from "../db/schema.ts";
 import { type ChipFit, type ChipTimings, chipFits, timingsOfChip } from "./fits.ts";

@@ -1,5 +1,6 @@
 /** @file What a measurement beside a base was made on, as its config says it; equal ones share a board, and no others do. */
 import { z } from "zod";
+import { fnv1a } from "../../lib/random.ts";
 
 export const measuredOn = z.object({
   base: z.string(),
@@ -24,7 +25,5 @@ export function boardId({ base, text, separator, limit, context, maxTokens, bos,
     fuseUnknown ?? null,
     ...(bos === undefined || bos === "auto" ? [] : [bos]),
   ]);
-  let h = 0x811c9dc5;
-  for (const c of rest) h = Math.imul(h ^ (c.codePointAt(0) ?? 0), 0x01000193);
-  return `${base}:${text}:${(h >>> 0).toString(36)}`;
+  return `${base}:${text}:${fnv1a(rest).toString(36)}`;
 }

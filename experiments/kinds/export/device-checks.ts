@@ -11,11 +11,11 @@ import type { DecoderArchitecture } from "../../../lib/decoder/architecture.ts";
 import { invariant } from "../../../lib/errors.ts";
 import { type LintResult, lintPackage } from "../../../lib/export/coreml/lint/lint.ts";
 import { severities } from "../../../lib/export/coreml/lint/rule.ts";
-import { type ComputeUnits, computeUnits } from "../../../lib/formats/coreml/compute-units.ts";
+import { type PackageUnits, packageUnits } from "../../../lib/formats/coreml/compute-units.ts";
 import type { Program } from "../../../lib/mil/program.ts";
 
 export const lintSchema = z.object({
-  units: z.enum(computeUnits),
+  units: z.enum(packageUnits),
   counts: z.object({
     errors: z.number(),
     warnings: z.number(),
@@ -62,7 +62,7 @@ const unit = z.enum(["ANE", "GPU", "CPU"]) satisfies z.ZodType<Unit>;
 
 export const modelledSchema = z.object({
   kind: z.literal("modelled"),
-  units: z.enum(computeUnits),
+  units: z.enum(packageUnits),
   devices: z.array(z.object({ device: z.string(), name: z.string(), decode: z.array(call), prefill: z.array(call) })),
   functions: z.array(
     z.object({
@@ -89,7 +89,7 @@ export type DeviceChecks = z.infer<z.ZodObject<typeof deviceChecksShape>>;
 
 export interface DeviceCheckOptions {
   /** Where the package is meant to run. */
-  readonly units: ComputeUnits;
+  readonly units: PackageUnits;
   readonly architecture?: DecoderArchitecture;
   /** Refitted to measured reports; the published ones otherwise. */
   readonly parameters?: CostParameters;

@@ -112,14 +112,13 @@ async function checkpointOf(file: GgufFile): Promise<Checkpoint> {
   const rowCount = ({ entry }: Source): number => entry.shape[0] ?? 1;
   const read = async (from: Source): Promise<Float32Array<ArrayBuffer>> => valuesOf(file, from, 0, rowCount(from));
   let digest: Promise<string> | undefined;
-  const files = companions(file, config);
   return {
     path,
     architecture,
     config,
     unused: [],
     sizeBytes: [...file.tensors.values()].reduce((n, t) => n + t.sizeBytes, 0),
-    file: async (name) => files.get(name)?.() ?? null,
+    ...companions(file, config),
     globalTensor: (role) => read(source(role)),
     layerTensor: (layer, role) => read(source(`L${layer}_${role}`)),
     async weight(flat) {
@@ -143,27 +142,31 @@ async function checkpointOf(file: GgufFile): Promise<Checkpoint> {
 }
 
 /** The files of a Hugging Face folder that the metadata speak for, each made when it is asked for. */
-function companions(file: GgufFile, config: Readonly<Record<string, unknown>>): Map<string, () => Uint8Array | null> {
+function companions(file: GgufFile, config: Readonly<Record<string, unknown>>): Pick<Checkpoint, "file" | "json"> {
   let made: TokenizerFiles | undefined;
   const tokenizer = (): TokenizerFiles => {
     made ??= tokenizerFilesFromGguf(file.metadata);
     return made;
   };
-  const json = (value: object, indent = 2): Uint8Array =>
-    new TextEncoder().encode(`${JSON.stringify(value, null, indent)}\n`);
-  return new Map<string, () => Uint8Array | null>([
-    ["config.json", () => json(config)],
-    ["tokenizer.json", () => json(tokenizer().tokenizer, 0)],
-    ["tokenizer_config.json", () => json(tokenizer().config)],
-    ["generation_config.json", () => json(tokenizer().generation)],
-    [
-      "chat_template.jinja",
-      () => {
+  const contents = new Map<string, () => object>([
+    ["config.json", () => config],
+    ["tokenizer.json", () => tokenizer().tokenizer],
+    ["tokenizer_config.json", () => tokenizer().config],
+    ["generation_config.json", () => tokenizer().generation],
+  ]);
+  return {
+    json: (name) => contents.get(name)?.(),
+    async file(name) {
+      if (name === "chat_template.jinja") {
         const { chatTemplate } = tokenizer();
         return chatTemplate === null ? null : new TextEncoder().encode(chatTemplate);
-      },
-    ],
-  ]);
+      }
+      const value = contents.get(name)?.();
+      if (!value) return null;
+      const text = JSON.stringify(value, null, name === "tokenizer.json" ? 0 : 2);
+      return new TextEncoder().encode(`${text}\n`);
+    },
+  };
 }
 
 /** Rows [from, to) of a weight. */

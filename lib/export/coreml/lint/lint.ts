@@ -7,7 +7,7 @@
  */
 import type { DecoderArchitecture } from "../../../decoder/architecture.ts";
 import { toEspalierError } from "../../../errors.ts";
-import type { ComputeUnits } from "../../../formats/coreml/compute-units.ts";
+import type { PackageUnits } from "../../../formats/coreml/compute-units.ts";
 import {
   openPackageFiles,
   type PackageFiles,
@@ -33,7 +33,7 @@ export interface LintFinding {
 }
 
 export interface LintResult {
-  readonly units: ComputeUnits;
+  readonly units: PackageUnits;
   readonly counts: {
     readonly errors: number;
     readonly warnings: number;
@@ -47,7 +47,7 @@ export interface LintResult {
 
 export interface LintOptions {
   /** Where the package is meant to run. */
-  readonly units?: ComputeUnits;
+  readonly units?: PackageUnits;
   readonly architecture?: DecoderArchitecture;
 }
 
@@ -97,7 +97,7 @@ const programSubject = (program: Program, weightBytes: number | null, options: L
   architecture: options.architecture ?? null,
 });
 
-function run(units: ComputeUnits, check: (rule: LintRule) => Found[] | null): LintResult {
+function run(units: PackageUnits, check: (rule: LintRule) => Found[] | null): LintResult {
   const findings: LintFinding[] = [];
   let passed = 0;
   let notApplicable = 0;
@@ -110,7 +110,7 @@ function run(units: ComputeUnits, check: (rule: LintRule) => Found[] | null): Li
   return { units, counts: { ...countSeverities(findings), passed, notApplicable }, findings };
 }
 
-function findingOf(rule: LintRule, found: Found, units: ComputeUnits): LintFinding {
+function findingOf(rule: LintRule, found: Found, units: PackageUnits): LintFinding {
   const severity = found.severity ?? rule.severity;
   // A package that may run anywhere is not broken by what only the Neural Engine refuses.
   const milder = rule.units === "neural engine" && units === "all" && severity === "error";
@@ -134,7 +134,7 @@ const countSeverities = (findings: readonly LintFinding[]) => {
 /** What Core ML may well take and this reader does not know; anything else that it refuses is damage. */
 const notKnownHere: readonly string[] = ["format/unsupported", "program/unsupported-op"];
 
-function unreadable(thrown: unknown, units: ComputeUnits): LintResult {
+function unreadable(thrown: unknown, units: PackageUnits): LintResult {
   const { code, message, hint } = toEspalierError(thrown);
   const isUnknown = notKnownHere.includes(code);
   const finding: LintFinding = {
