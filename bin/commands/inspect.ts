@@ -11,6 +11,7 @@ import { EspalierError, toEspalierError } from "../../lib/errors.ts";
 import { summarizePackage } from "../../lib/export/coreml/inspect.ts";
 import { lintPackage } from "../../lib/export/coreml/lint/lint.ts";
 import { type PackageUnits, packageUnits } from "../../lib/formats/coreml/compute-units.ts";
+import { coremlRelative } from "../../lib/formats/coreml/mistaken-package.ts";
 import type { ReadPackage } from "../../lib/formats/coreml/package-reader.ts";
 import { isPipeline } from "../../lib/formats/coreml/pipeline.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf.ts";
@@ -62,6 +63,8 @@ export function addInspect(program: Command): void {
         throw new EspalierError("model/missing-file", `there is nothing at ${path}`, { cause });
       });
       const packaged = await packageAt(path);
+      const relative = await coremlRelative(packaged);
+      if (relative) throw relative;
       if (await isPackage(packaged)) await inspectPackages(packaged, await readinessBeside(packaged), options);
       else if (!found.isFile()) await inspectCheckpoint(path, options);
       else if (/\.gguf$/i.test(path)) await inspectGguf(path, options);

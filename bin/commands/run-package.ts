@@ -1,5 +1,5 @@
 /** @file `espalier run-package`: text from a package alone, executed here. */
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { generate } from "../../lib/decoder/generate.ts";
@@ -40,7 +40,8 @@ export function addRunPackage(program: Command, signal: AbortSignal): void {
     const path = await packageAt(named);
     const given: Record<string, unknown> = command.opts();
     const config = parseFlags(runPackageConfig, given);
-    const folder = config.tokenizer ?? (await tokenizerBeside(path));
+    const asked = config.tokenizer ?? (await tokenizerBeside(path));
+    const folder = basename(asked) === "tokenizer.json" ? dirname(asked) : asked;
     if (!(await exists(join(folder, "tokenizer.json")))) {
       throw new EspalierError("model/missing-file", `there is no tokenizer.json in ${folder}`, {
         hint: "Give the folder of the tokenizer as --tokenizer.",

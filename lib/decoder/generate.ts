@@ -65,7 +65,7 @@ export async function generate(
       "input/invalid",
       `the prompt has ${prompt.length} tokens, the context holds ${model.context}`,
       {
-        hint: "Shorten the prompt or raise --context.",
+        hint: "Shorten the prompt, or give it more room: --context for a model, --contexts where a package is exported.",
       },
     );
   }

@@ -11,8 +11,8 @@ import { FLOAT16_MAX } from "../decoder/neural-engine/scaling.ts";
 import { type RowTable, type WeightEntry, weightList } from "../decoder/weights.ts";
 import { EspalierError } from "../errors.ts";
 import { roundToFloat16 } from "../float16.ts";
-import { tensorUnit } from "../units.ts";
 import { elementCount } from "../mil/types.ts";
+import { tensorUnit } from "../units.ts";
 import type { CompressedWeight, DeferredWeight } from "../weights/weight.ts";
 import { rowsOf } from "../weights/weight-views.ts";
 

@@ -16,15 +16,23 @@ const pickle: Kind = {
   hint: "Pickles can run code when they are opened, so they are not read; take the model's safetensors files, or convert it with transformers (save_pretrained).",
 };
 
+const archive: Kind = { is: "a zip archive", hint: "Unpack it and give what is inside." };
+
+/** Whether the first file of a zip archive is that of torch.save, or its name is too long to tell. */
+function holdsPickle(bytes: Uint8Array): boolean {
+  const end = 30 + (bytes[26] ?? 0) + 256 * (bytes[27] ?? 0);
+  return end > bytes.length || String.fromCharCode(...bytes.subarray(30, end)).endsWith("data.pkl");
+}
+
 function kindOf(bytes: Uint8Array, wanted: "safetensors" | "gguf" | "json" | null): Kind | null {
   if (startsWith(bytes, "version https://git-lfs"))
     return {
       is: "a Git LFS pointer of a few lines, not the weights themselves",
       hint: "Run `git lfs pull` in that folder, or download the file from the model's page.",
     };
-  // torch.save writes a zip archive, older versions a bare pickle.
-  if (startsWith(bytes, "PK\u0003\u0004") || (bytes[0] === 0x80 && (bytes[1] ?? 0) >= 2 && (bytes[1] ?? 0) <= 5))
-    return pickle;
+  if (startsWith(bytes, "PK\u0003\u0004")) return holdsPickle(bytes) ? pickle : archive;
+  // Before it wrote archives, torch.save wrote bare pickles.
+  if (bytes[0] === 0x80 && (bytes[1] ?? 0) >= 2 && (bytes[1] ?? 0) <= 5) return pickle;
   if (/^\s*<(!doctype|html)/i.test(String.fromCharCode(...bytes.subarray(0, 64))))
     return { is: "a web page", hint: "The download was answered with a page, perhaps one that asks you to log in." };
   if (wanted !== "gguf" && startsWith(bytes, "GGUF"))

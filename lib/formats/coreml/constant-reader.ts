@@ -86,8 +86,12 @@ export class ConstantReader {
   private blob(reference: mil.Value_BlobFileValue, type: TensorType, where: string): Tensor {
     if (reference.fileName !== WEIGHT_FILE) throw bad(`${where} lies in ${reference.fileName}`);
     const { weights } = this;
-    const record = weights?.records.get(Number(reference.offset));
-    if (!weights || !record) throw bad(`${where}: no blob begins at byte ${reference.offset} of the weight file`);
+    if (!weights)
+      throw new EspalierError("model/missing-file", `${where}: the package has no weight file, weights/weight.bin`, {
+        hint: "Copy or export the package again.",
+      });
+    const record = weights.records.get(Number(reference.offset));
+    if (!record) throw bad(`${where}: no blob begins at byte ${reference.offset} of the weight file`);
     const count = elementCount(type.shape);
     if (record.dtype !== type.dtype || record.elements !== count) {
       throw bad(

@@ -21,6 +21,7 @@ import { FunctionReader } from "./function-reader.ts";
 import type * as features from "./generated/feature-types_pb.ts";
 import type * as mil from "./generated/mil_pb.ts";
 import { type FeatureDescription, type Model, ModelSchema } from "./generated/model_pb.ts";
+import { noPackage } from "./mistaken-package.ts";
 import { checkWire } from "./wire-limits.ts";
 
 export interface ReadPackage {
@@ -115,13 +116,14 @@ const manifestSchema = z.object({
   rootModelIdentifier: z.string(),
 });
 
+/** Nothing at that path, or a file where it has a folder. */
+const isMissing = (thrown: unknown): boolean =>
+  thrown instanceof Error && "code" in thrown && (thrown.code === "ENOENT" || thrown.code === "ENOTDIR");
+
 async function readManifest(path: string): Promise<{ modelPath: string; weightPath: string | null }> {
   const manifestPath = join(path, "Manifest.json");
-  const text = await readFile(manifestPath, "utf8").catch((cause: unknown) => {
-    throw new EspalierError("model/missing-file", `${path} has no Manifest.json`, {
-      hint: "Give the .mlpackage folder.",
-      cause,
-    });
+  const text = await readFile(manifestPath, "utf8").catch(async (cause: unknown) => {
+    throw isMissing(cause) ? await noPackage(path) : cause;
   });
   if (text.length > MAX_MANIFEST_BYTES) throw bad(`${manifestPath} has ${text.length} characters`);
   let json: unknown;

@@ -15,7 +15,9 @@ const MAX_DEPTH = 64;
 const MAX_NUMBER_BYTES = 32_000_000;
 
 const tooMuch = (what: string): EspalierError =>
-  new EspalierError("format/malformed", what, { hint: "No model Core ML runs needs as much; the file is damaged." });
+  new EspalierError("format/malformed", what, {
+    hint: "The file is damaged or was cut short; copy or export the package again.",
+  });
 
 type Fields = ReadonlyMap<number, DescField>;
 
