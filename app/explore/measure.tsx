@@ -8,7 +8,7 @@ import { duration } from "../parts/format.ts";
 import { Empty, ErrorNote, ProgressBar } from "../parts/states.tsx";
 import { type Offer, offers } from "./offers.ts";
 import { type Anatomy, type GridKind, kindNames } from "./units.ts";
-import { measuredCount, metricNames, type Worth } from "./values.ts";
+import { measuredCount, metricName, type Worth } from "./values.ts";
 
 export interface MeasureProps {
   readonly model: string;
@@ -101,7 +101,7 @@ export function Measure(props: MeasureProps) {
           {buttons}
         </div>
       ) : (
-        <Empty title={`${metricNames[metric]} of ${many} has not been measured on ${model}`} action={buttons}>
+        <Empty title={`${metricName(metric)} of ${many} has not been measured on ${model}`} action={buttons}>
           {list.length > 1 ? "Gradients say in one pass what each is about worth; after that " : ""}
           {list.length > 1 ? "one" : "One"} is taken away at a time and the change in loss measured
           {text ? ` on ${text.id}` : ""}. You can drop {many} all the same and see what it costs.

@@ -11,7 +11,7 @@ import { isDropped, type Selection, toggled } from "./selection.ts";
 import { UnitGrid } from "./unit-grid.tsx";
 import { type Anatomy, kindNames, type UnitGridModel, unitGrid } from "./units.ts";
 import type { ExploreState } from "./use-explore.ts";
-import { isNoise, measured, measuredCount, metricNames, type Scale, type Worth } from "./values.ts";
+import { isNoise, measured, measuredCount, metricName, type Scale, type Worth } from "./values.ts";
 import type { TextChoice } from "./workbench.tsx";
 
 export interface PictureProps {
@@ -142,8 +142,8 @@ function Sentence(props: PictureProps & { isPartial: boolean }) {
     state.metric === "leave-one-out"
       ? `Change in loss when one ${one} is zeroed`
       : state.target === "loss"
-        ? `Change in loss that ${metricNames[state.metric]} predicts for each ${one}`
-        : `${metricNames[state.metric]} of each ${one}`;
+        ? `Change in loss that ${metricName(state.metric)} predicts for each ${one}`
+        : `${metricName(state.metric)} of each ${one}`;
   const widest = Math.max(...unitGrid(anatomy, "heads").rows.map((r) => r.length));
   return (
     <>

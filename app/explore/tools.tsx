@@ -1,6 +1,6 @@
 "use client";
 /** @file The bar over the grid: what is shown at the left, what it was measured on at the right. */
-import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
+import { metricIds, type SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
 import type { Importance } from "../../server/what-if/importance.ts";
 import { Picker, Segments } from "../parts/controls.tsx";
 import { count, fixed } from "../parts/format.ts";
@@ -8,7 +8,7 @@ import { Icon } from "../parts/icons.tsx";
 import { ToolBar } from "../parts/shell.tsx";
 import { type GridKind, gridKinds, kindNames, type UnitGridModel } from "./units.ts";
 import type { ExploreState } from "./use-explore.ts";
-import { metricNames, type Target, targetsOf } from "./values.ts";
+import { metricName, type Target, targetsOf } from "./values.ts";
 
 export interface ToolsProps {
   readonly state: ExploreState;
@@ -25,7 +25,7 @@ const targetNames: Record<Target, string> = { loss: "Δloss", size: "size" };
 
 /** The metrics to choose from: those that are measured, and the one in the address. */
 export const choosable = (available: readonly SensitivityMetric[], current: SensitivityMetric): SensitivityMetric[] =>
-  (Object.keys(metricNames) as SensitivityMetric[]).filter((m) => available.includes(m) || m === current);
+  metricIds.filter((m) => available.includes(m) || m === current);
 
 export function Tools(props: ToolsProps) {
   const { state, available, grid } = props;
@@ -46,7 +46,7 @@ export function Tools(props: ToolsProps) {
       <Picker
         label="Metric"
         value={state.metric}
-        options={metrics.map((m) => [m, metricNames[m]])}
+        options={metrics.map((m) => [m, metricName(m)])}
         onChange={(metric) => state.set({ metric, target: null })}
       />
       <Picker
@@ -72,7 +72,7 @@ export function Tools(props: ToolsProps) {
           options={[
             ...choosable(available, state.overlay)
               .filter((m) => m !== state.metric)
-              .map((m) => [m, metricNames[m]] as const),
+              .map((m) => [m, metricName(m)] as const),
             ["", "nothing"],
           ]}
           onChange={(overlay) => state.set({ overlay: overlay === "" ? null : overlay })}

@@ -1,5 +1,5 @@
 /** @file What units are worth by one metric, out of all that has been measured: the newest run that has it. */
-import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
+import { metricIds, metricOf, type SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
 import { spearman } from "../../lib/stats/rank-agreement.ts";
 import { findUnit, type UnitKind } from "../../lib/units.ts";
 import type { Importance } from "../../server/what-if/importance.ts";
@@ -31,21 +31,11 @@ function isOfKind(unit: string, kind: UnitKind): boolean {
   return own === kind || (kind === "layers" && (own === "attention" || own === "mlp"));
 }
 
-export const metricNames: Record<SensitivityMetric, string> = {
-  "leave-one-out": "Leave-one-out, zeroed",
-  taylor: "Taylor",
-  fisher: "Fisher",
-  activation: "Activation",
-  wanda: "Wanda",
-  "block-influence": "Block influence",
-};
+export const metricName = (id: SensitivityMetric): string => metricOf(id).name;
 
-export const isMetric = (name: string | null): name is SensitivityMetric =>
-  name !== null && Object.hasOwn(metricNames, name);
+export const isMetric = (name: string | null): name is SensitivityMetric => metricIds.some((id) => id === name);
 
-/** Metrics that speak of a change in loss, in nats per token. */
-export const targetsOf = (metric: SensitivityMetric): Target[] =>
-  metric === "leave-one-out" ? ["loss"] : metric === "taylor" ? ["loss", "size"] : ["size"];
+export const targetsOf = (id: SensitivityMetric): readonly Target[] => metricOf(id).targets;
 
 export function measured(
   all: readonly Importance[],
@@ -107,9 +97,7 @@ export const measuredCount = (worth: Worth): number => [...worth.values()].filte
 
 /** Metrics measured for a kind, in the order of their table. */
 export const metricsMeasured = (all: readonly Importance[], kind: GridKind): SensitivityMetric[] =>
-  (Object.keys(metricNames) as SensitivityMetric[]).filter((metric) =>
-    all.some((i) => i.units.some((u) => u.metric === metric && isOfKind(u.unit, kind))),
-  );
+  metricIds.filter((metric) => all.some((i) => i.units.some((u) => u.metric === metric && isOfKind(u.unit, kind))));
 
 export const kindsMeasured = (all: readonly Importance[]): GridKind[] =>
   gridKinds.filter((k) => all.some((i) => i.units.some((u) => isOfKind(u.unit, k))));
@@ -175,15 +163,6 @@ const superscript = (n: number): string =>
     .replace("-", "⁻")
     .replace(/\d/g, (d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(d)] ?? d);
 
-const sizeUnits: Record<SensitivityMetric, string> = {
-  "leave-one-out": "nats per token",
-  taylor: "nats per token",
-  fisher: "nats² per token²",
-  activation: "mean size",
-  wanda: "activation × weight",
-  "block-influence": "1 − cosine",
-};
-
 /** Losses in 10⁻³ nats per token; whatever else in a power of a thousand that leaves one to three digits. */
 export function scaleOf(worth: Worth, metric: SensitivityMetric, target: Target): Scale {
   if (target === "loss") return { times: 1000, unit: "10⁻³ nats per token", isSigned: true };
@@ -191,7 +170,7 @@ export function scaleOf(worth: Worth, metric: SensitivityMetric, target: Target)
   const power = max > 0 ? 3 * Math.floor(Math.log10(max) / 3 + 1e-9) : 0;
   return {
     times: 10 ** -power,
-    unit: `${power === 0 ? "" : `10${superscript(power)} `}${sizeUnits[metric]}`,
+    unit: `${power === 0 ? "" : `10${superscript(power)} `}${metricOf(metric).unit}`,
     isSigned: false,
   };
 }

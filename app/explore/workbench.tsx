@@ -23,7 +23,7 @@ import { Tools } from "./tools.tsx";
 import { type Anatomy, neuronBlockOf, unitGrid } from "./units.ts";
 import type { ExploreState } from "./use-explore.ts";
 import { useWhatIf } from "./use-what-if.ts";
-import { agreement, measured, metricNames, metricsMeasured, scaleOf, targetsOf, type Worth } from "./values.ts";
+import { agreement, measured, metricName, metricsMeasured, scaleOf, targetsOf, type Worth } from "./values.ts";
 import { WhatIfPanel } from "./what-if-panel.tsx";
 
 export interface TextChoice {
@@ -147,7 +147,7 @@ export function Workbench(props: WorkbenchProps) {
         source={source}
         split={texts.find((t) => t.id === source?.text)?.split ?? null}
         measuredUnits={[...grid.find.keys()].filter((u) => worth.has(u) && !worth.get(u)?.isEstimate).length}
-        agreement={second?.agreement ? { rho: second.agreement.rho, with: metricNames[second.metric] } : null}
+        agreement={second?.agreement ? { rho: second.agreement.rho, with: metricName(second.metric) } : null}
       />
       <div className={!inspected ? "explore alone" : overlay === null ? "explore" : "explore alone drawer"}>
         <Picture
@@ -187,9 +187,9 @@ export function Workbench(props: WorkbenchProps) {
               {ofOverlay && second ? (
                 <Overlay
                   grid={grid}
-                  a={{ name: metricNames[metric], worth, scale, measured: metric === "leave-one-out" }}
+                  a={{ name: metricName(metric), worth, scale, measured: metric === "leave-one-out" }}
                   b={{
-                    name: metricNames[second.metric],
+                    name: metricName(second.metric),
                     worth: second.worth,
                     scale: second.scale,
                     measured: second.metric === "leave-one-out",
@@ -223,7 +223,7 @@ export function Workbench(props: WorkbenchProps) {
             dropped={isDropped(selection, inspected)}
             worth={worth}
             scale={scale}
-            others={second ? [{ name: metricNames[second.metric], worth: second.worth, scale: second.scale }] : []}
+            others={second ? [{ name: metricName(second.metric), worth: second.worth, scale: second.scale }] : []}
             isReady={whatIf.state === "measured"}
             onClose={close}
           />

@@ -1,9 +1,10 @@
 /** @file `espalier sensitivity`. */
 import type { Command } from "commander";
-import { metricMeaning } from "../../experiments/kinds/sensitivity/metrics.ts";
+import { metricOf } from "../../experiments/kinds/sensitivity/metrics.ts";
 import { sensitivity } from "../../experiments/kinds/sensitivity/sensitivity.ts";
 import type { TensorSweep } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
 import { headGrid } from "../../experiments/studies/head-grid.ts";
+import { findUnit } from "../../lib/units.ts";
 import { heatMap } from "../heat-map.ts";
 import { bytes, fixed, table, withError } from "../numbers.ts";
 import { addExperimentCommand } from "./experiment-command.ts";
@@ -35,13 +36,13 @@ export function addSensitivity(program: Command, signal: AbortSignal): void {
     print: (s) => {
       const parts = [s.protocol];
       for (const metric of new Set(s.units.map((u) => u.metric))) {
-        const what = metricMeaning[metric];
+        const what = metricOf(metric).meaning;
         const grid = headGrid(s, metric);
         if (grid.length > 0) {
           parts.push(`\n${metric}: ${what}, × 10⁻³, ≈ within two standard errors of 0`);
           parts.push(heatMap(grid, { colour: process.stdout.isTTY ?? false }));
         }
-        const others = s.units.filter((u) => u.metric === metric && !/\.H\d+$/.test(u.unit));
+        const others = s.units.filter((u) => u.metric === metric && findUnit(u.unit)?.kind !== "heads");
         if (others.length > 0) {
           parts.push(
             `\n${table(

@@ -1,6 +1,6 @@
 /** @file What has been measured of a model's units: of ended runs all of it, of running ones what is stored so far. */
 import { and, desc, eq, inArray, sql } from "drizzle-orm";
-import { metrics, type SensitivityMetric, scoreOf } from "../../experiments/kinds/sensitivity/metrics.ts";
+import { metrics, type SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
 import { gateResult, type SensitivitySummary } from "../../experiments/kinds/sensitivity/sensitivity.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
 import type { Core } from "../core.ts";
@@ -41,9 +41,9 @@ type PerSequence = Record<string, Record<string, number[]>>;
 
 /** `predicted` is −mean of the gradient, so its error is that of the mean. */
 function withErrors(perSequence: PerSequence): ImportanceUnit[] {
-  return metrics.flatMap((metric) =>
+  return metrics.flatMap(({ id: metric, score: scoreOf }) =>
     Object.entries(perSequence[metric] ?? {}).map(([unit, values]) => {
-      const score = scoreOf(metric, values);
+      const score = scoreOf(values);
       return metric === "taylor"
         ? { unit, metric, ...score, predictedError: meanAndError(values).standardError }
         : { unit, metric, ...score };

@@ -32,10 +32,9 @@ import { lossNumbers, originalOf, originRecordFor } from "../../original.ts";
 import { outputConfig } from "../../output.ts";
 import { calibrationText } from "../../splits.ts";
 import { textConfig } from "../../text.ts";
-import { metrics, type SensitivityMetric, sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
+import { metricOf, metricsFor, type SensitivityMetric } from "../sensitivity/metrics.ts";
+import { sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
 import { pruneToSize, type SizedReport } from "./to-size.ts";
-
-const unitMetric = z.enum(metrics).exclude(["block-influence"]);
 
 export const pruneConfig = z.object({
   model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
@@ -56,7 +55,7 @@ export const pruneConfig = z.object({
     .describe(
       "free: the least important anywhere; balanced: equally many of every KV group, the nearest whole number; groups: whole KV groups",
     ),
-  metric: unitMetric.default("leave-one-out").describe("What decides which heads are least important"),
+  metric: z.enum(metricsFor("heads")).default("leave-one-out").describe("What decides which heads are least important"),
   neurons: z
     .number()
     .gt(0)
@@ -67,7 +66,10 @@ export const pruneConfig = z.object({
     .enum(neuronModes)
     .default("free")
     .describe("free: the least important anywhere; even: equally many of every layer"),
-  neuronMetric: unitMetric.default("taylor").describe("What decides which neurons are least important"),
+  neuronMetric: z
+    .enum(metricsFor("neurons"))
+    .default("taylor")
+    .describe("What decides which neurons are least important"),
   neuronBlock: z
     .number()
     .int()
@@ -81,7 +83,10 @@ export const pruneConfig = z.object({
     .default(16)
     .describe("What is left of a layer's neurons is a multiple of this (16 or 32 suit the Neural Engine)"),
   layers: z.number().int().positive().optional().describe("How many whole layers to drop"),
-  layerMetric: z.enum(metrics).default("leave-one-out").describe("What decides which layers are least important"),
+  layerMetric: z
+    .enum(metricsFor("layers"))
+    .default("leave-one-out")
+    .describe("What decides which layers are least important"),
   parameters: z
     .number()
     .gt(0)
@@ -185,7 +190,7 @@ export async function selectionFor(config: PruneConfig, context: ExperimentConte
         mode: config.neuronMode,
         multiple: config.neuronMultiple,
         // Sizes of activations say nothing across layers; changes of the loss do.
-        standardize: config.neuronMetric === "activation" || config.neuronMetric === "wanda",
+        standardize: metricOf(config.neuronMetric).needs === "inputs",
       }),
     );
   }

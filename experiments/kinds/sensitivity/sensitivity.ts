@@ -23,7 +23,8 @@ import type { Measurement, Unit } from "../../definition.ts";
 import type { OpenModel } from "../../models.ts";
 import { shards, textConfig, textSequences } from "../../text.ts";
 import { shardName } from "../../unit-name.ts";
-import { kindsFor, measureUnits, metrics, type SensitivityMetric, scoreOf } from "./metrics.ts";
+import { measureUnits } from "./measure-units.ts";
+import { metricIds, metricOf, metrics, type SensitivityMetric } from "./metrics.ts";
 import {
   cellSubject,
   measureTensor,
@@ -36,7 +37,7 @@ import {
 } from "./tensor-sweep.ts";
 import { type NamedUnit, NEURON_BLOCK, unitsByName, unitsOf } from "./units.ts";
 
-export { metrics, type SensitivityMetric } from "./metrics.ts";
+export type { SensitivityMetric } from "./metrics.ts";
 export { type NamedUnit, unitsOf } from "./units.ts";
 
 export const sensitivityConfig = z.object({
@@ -47,7 +48,7 @@ export const sensitivityConfig = z.object({
     .min(1)
     .default(["heads"])
     .describe("What to take away, one at a time; tensors are stored in fewer bits instead"),
-  metric: z.array(z.enum(metrics)).min(1).default(["leave-one-out"]).describe("How to measure what a unit is worth"),
+  metric: z.array(z.enum(metricIds)).min(1).default(["leave-one-out"]).describe("How to measure what a unit is worth"),
   neuronBlock: z.number().int().positive().default(NEURON_BLOCK).describe("Neurons: how many are one unit"),
   widths: widthList
     .default(["palette8", "palette6", "palette4", "palette3", "palette2"])
@@ -86,7 +87,7 @@ interface SensitivityUnit extends Unit {
 
 export const gateResult = z.object({
   of: z.literal("gates"),
-  metric: z.enum(metrics),
+  metric: z.enum(metricIds),
   perSequence: z.record(z.string(), z.array(z.number())),
 });
 const unitResult = z.discriminatedUnion("of", [gateResult, tensorCell]);
@@ -94,7 +95,7 @@ const unitResult = z.discriminatedUnion("of", [gateResult, tensorCell]);
 export interface UnitValue {
   readonly unit: string;
   readonly metric: SensitivityMetric;
-  /** Leave-one-out: mean change of loss in nats per token. Others: see `metricMeaning`. */
+  /** Leave-one-out: mean change of loss in nats per token. Others: see `meaning` of the metric. */
   readonly value: number;
   readonly standardError: number;
   /** Taylor and Fisher: the predicted change of loss. */
@@ -114,6 +115,10 @@ export interface SensitivitySummary {
   /** Tensors × widths, when tensors were asked for. */
   readonly tensors: TensorSweep | null;
 }
+
+/** Of these kinds those that a metric is defined for. */
+const kindsFor = (metric: SensitivityMetric, kinds: readonly UnitKind[]): UnitKind[] =>
+  kinds.filter((k) => metricOf(metric).units.includes(k));
 
 /** The units asked for that a metric speaks of. */
 function askedUnits(config: SensitivityConfig, arch: DecoderArchitecture, metric?: SensitivityMetric): NamedUnit[] {
@@ -151,7 +156,7 @@ const PIECE_MULTIPLICATIONS = 2e12;
 function shardSize(arch: DecoderArchitecture, metric: SensitivityMetric, sequences: readonly TokenSequence[]): number {
   const tokens = sequences.slice(0, 8).reduce((n, s) => n + s.ids.length, 0);
   const weights = weightList(arch).reduce((n, w) => n + elementCount(w.shape), 0);
-  return metric !== "leave-one-out" && tokens * weights > PIECE_MULTIPLICATIONS / 10 ? 2 : 8;
+  return metricOf(metric).needs !== "losses" && tokens * weights > PIECE_MULTIPLICATIONS / 10 ? 2 : 8;
 }
 
 /** Layers to measure together, last and cheapest first, so that a picture of a large model fills in row by row. */
@@ -198,7 +203,7 @@ export const sensitivity: Measurement<
     throw new EspalierError(
       "input/invalid",
       `--metric ${config.metric.join(",")} says nothing of ${config.only ? "--only" : "--units"} ${(config.only ?? config.units).join(",")}`,
-      { hint: "block-influence is for layers; activation and wanda for heads, groups, neurons, attention and mlp." },
+      { hint: metrics.map((m) => `${m.id} is for ${m.units.join(", ")}`).join("; ") },
     );
   },
 
@@ -215,7 +220,7 @@ export const sensitivity: Measurement<
         refine === null ? "" : ` the ${refine} nearest to ${config.share} by Taylor on ${shardName(sequences)}`;
       return shards(sequences, shardSize(arch, metric, sequences)).flatMap((shard) => {
         const tokens = shard.sequences.reduce((n, s) => n + s.ids.length, 0);
-        const pieces = metric === "leave-one-out" && refine === null ? layerPieces(arch, units, tokens) : null;
+        const pieces = metricOf(metric).needs === "losses" && refine === null ? layerPieces(arch, units, tokens) : null;
         return (pieces ?? [null]).map((layers) => ({
           model: model.hash,
           subject: `${metric} ${asked}${chosen}${layers ? ` layers ${layers[0]}-${layers[1] - 1}` : ""}`,
@@ -256,7 +261,7 @@ export const sensitivity: Measurement<
     const chosen =
       refine === null ? all : await inDoubt(all, refine, unit.subject, config, model, options, context.engine);
     const units = chosen.filter((u) => layers === null || (u.layer >= layers[0] && u.layer < layers[1]));
-    const found = await measureUnits(metric, context.engine, model, unit.sequences, units, options);
+    const found = await measureUnits(metricOf(metric), context.engine, model, unit.sequences, units, options);
     return { of: "gates", metric, perSequence: Object.fromEntries(units.map((u, i) => [u.name, found[i] ?? []])) };
   },
 
@@ -277,7 +282,11 @@ export const sensitivity: Measurement<
       if (found.length > 0) perSequence[metric] = Object.fromEntries(found);
     }
     const units = metricsOf(config).flatMap((metric) =>
-      Object.entries(perSequence[metric] ?? {}).map(([unit, values]) => ({ unit, metric, ...scoreOf(metric, values) })),
+      Object.entries(perSequence[metric] ?? {}).map(([unit, values]) => ({
+        unit,
+        metric,
+        ...metricOf(metric).score(values),
+      })),
     );
     for (const u of units) {
       if (!Number.isFinite(u.value))
@@ -322,7 +331,9 @@ function inDoubt(
   if (!found) {
     found = (async () => {
       const { sequences } = await textSequences(config, model);
-      const gradients = await measureUnits("taylor", engine, model, sequences, units, { signal: options.signal });
+      const gradients = await measureUnits(metricOf("taylor"), engine, model, sequences, units, {
+        signal: options.signal,
+      });
       // In the order of the model, so that units of a layer run side by side.
       const chosen = new Set(mostInDoubt(gradients, config.share, count));
       return units.filter((_, i) => chosen.has(i));
@@ -357,7 +368,7 @@ function agreementOf(perSequence: Record<string, Record<string, number[]>>): Sen
 
 function agreementsOf(units: readonly UnitValue[]): SensitivitySummary["agreements"] {
   const truth = new Map(units.filter((u) => u.metric === "leave-one-out").map((u) => [u.unit, u.value]));
-  return metrics.flatMap((metric) => {
+  return metricIds.flatMap((metric) => {
     const both = units.filter((u) => u.metric === metric && metric !== "leave-one-out" && truth.has(u.unit));
     if (both.length < 3) return [];
     const rho = spearman(

@@ -1,0 +1,84 @@
+/** @file Makes what a metric needs, once for all units, and has it measure each of them. */
+import { layerInputStatistics } from "../../../lib/compress/importance/activation-inputs.ts";
+import { leaveOneOut, sharedPrefix } from "../../../lib/compress/importance/leave-one-out.ts";
+import { gateGradients } from "../../../lib/compress/importance/taylor.ts";
+import { absoluteColumnSums } from "../../../lib/compress/importance/wanda.ts";
+import { weight } from "../../../lib/decoder/weights.ts";
+import type { Engine } from "../../../lib/engines/engine.ts";
+import { invariant } from "../../../lib/errors.ts";
+import type { PrefixStreams } from "../../../lib/eval/prefix-streams.ts";
+import type { TokenSequence } from "../../../lib/eval/sequences.ts";
+import { float32Data } from "../../../lib/mil/tensor.ts";
+import type { UnitId } from "../../../lib/units.ts";
+import type { OpenModel } from "../../models.ts";
+import type { Materials, Metric } from "./metrics/metric.ts";
+
+export interface MeasureOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Raw values (units, sequences). */
+export async function measureUnits(
+  metric: Metric,
+  engine: Engine,
+  model: OpenModel,
+  sequences: readonly TokenSequence[],
+  units: readonly UnitId[],
+  options: MeasureOptions,
+): Promise<number[][]> {
+  if (metric.needs === "losses") {
+    const prefix = prefixOf(model, sequences);
+    const found = await leaveOneOut(model.runner, sequences, units, { ...options, prefix });
+    const changes = byUnit(units, found.units);
+    return units.map((u) => [...metric.measure(u, changes)]);
+  }
+  if (metric.needs === "gradients") {
+    const gradients = byUnit(units, await gateGradients(engine, model.weights, sequences, units, options));
+    return units.map((u) => [...metric.measure(u, gradients)]);
+  }
+  const inputs = await inputsOf(model, sequences, options);
+  return units.map((u) => [...metric.measure(u, inputs)]);
+}
+
+function byUnit(
+  units: readonly UnitId[],
+  found: readonly { readonly perSequence: Float64Array }[],
+): (unit: UnitId) => number[] {
+  const values = new Map(units.map((unit, i) => [unit, found[i]?.perSequence]));
+  return (unit) => [...(values.get(unit) ?? [])];
+}
+
+async function inputsOf(
+  model: OpenModel,
+  sequences: readonly TokenSequence[],
+  options: MeasureOptions,
+): Promise<Materials["inputs"]> {
+  const layers = await layerInputStatistics(model.runner, sequences, options);
+  const sums = new Map<string, Float64Array>();
+  return {
+    arch: model.weights.arch,
+    layer(index) {
+      const found = layers[index];
+      invariant(found, "every layer has statistics");
+      return found;
+    },
+    columnSums(name) {
+      const w = weight(model.weights, name);
+      const found = sums.get(name) ?? absoluteColumnSums(float32Data(w), w.shape[1] as number);
+      sums.set(name, found);
+      return found;
+    },
+  };
+}
+
+/** Streams of the sequences measured last; the pieces of a large model's layers are measured on the same ones in turn. */
+const last = new WeakMap<OpenModel, { sequences: readonly TokenSequence[]; prefix: PrefixStreams }>();
+
+function prefixOf(model: OpenModel, sequences: readonly TokenSequence[]): PrefixStreams {
+  const known = last.get(model);
+  if (known?.sequences === sequences) return known.prefix;
+  const prefix = sharedPrefix(model.runner, sequences);
+  last.set(model, { sequences, prefix });
+  return prefix;
+}
