@@ -53,8 +53,8 @@ function FirstStart() {
     <div className="home">
       <h2>See what a model can live without</h2>
       <p className="lead">
-        A small trained model came with Espalier. Run its study once and every page here has something real to show.
-        Nothing is downloaded.
+        Espalier comes with a small trained model. Run its study once and every page has real results to show. Nothing
+        is downloaded.
       </p>
       <div className="begin">
         <button ref={button} type="button" className="primary" disabled={isPending} onClick={start}>
@@ -104,8 +104,8 @@ function Starter() {
         <dd>{count(facts.parameters)}</dd>
         <dt>Weights, fp16</dt>
         <dd>{bytes(2 * facts.parameters)}</dd>
-        <dt>Reads</dt>
-        <dd>stories of its own world</dd>
+        <dt>Trained on</dt>
+        <dd>stories about a small invented world</dd>
       </dl>
     </section>
   );
@@ -130,7 +130,7 @@ function Machine() {
         <dt>Free disk</dt>
         <dd>{bytes(machine.freeDiskBytes)}</dd>
         <dt>Database</dt>
-        <dd>{database === "embedded" ? "embedded, of this server alone" : "a shared Postgres"}</dd>
+        <dd>{database === "embedded" ? "embedded, used by this server only" : "a shared Postgres"}</dd>
         <dt>Network</dt>
         <dd>not needed</dd>
       </dl>
@@ -210,7 +210,7 @@ function Later({ studyId }: { studyId: string }) {
           ) : null}
           {resume.error ? <ErrorNote error={resume.error} /> : null}
           <section>
-            <h2>Lately</h2>
+            <h2>Recent runs</h2>
             <table>
               <tbody>
                 {ended.slice(0, 12).map((r) => {

@@ -18,15 +18,15 @@ export function CostFit({ chips, error }: { chips: readonly ChipState[] | null; 
     <section className="region" aria-labelledby="devices-fit" style={{ borderBottom: 0 }}>
       <h2 id="devices-fit">The cost model</h2>
       <p className="soft">
-        Modelled figures rest on published measurements of a few phones. A refit moves the parameters to what phones of
-        one chip reported, and leaves those alone that the reports say nothing of; every modelled figure of that chip
-        then uses it. Export cards keep what they said.
+        Modelled figures rest on published measurements of a few phones. A refit adjusts the parameters to the reports
+        of phones with one chip, and leaves alone the parameters that the reports say nothing about. From then on every
+        modelled figure of that chip uses the fitted parameters. Cards of earlier exports stay as they are.
       </p>
       {error ? <ErrorNote error={error} /> : null}
       {chips?.length === 0 ? (
-        <Empty title="Nothing to refit to">
-          No phone with a chip that the model knows has reported. Simulated phones do not count: their times are this
-          machine’s.
+        <Empty title="No reports to fit to">
+          No phone with a chip that the cost model knows has sent a report. Simulated phones do not count: their times
+          come from this machine.
         </Empty>
       ) : null}
       {chips?.map((c) => (
@@ -54,13 +54,13 @@ function Chip({ state }: { state: ChipState }) {
         <span className="end row">
           {fit ? (
             <button type="button" className="quiet" disabled={forget.isPending} onClick={() => forget.mutate({ chip })}>
-              Back to the published ones
+              Use the published parameters
             </button>
           ) : null}
           <button
             type="button"
             disabled={calls === 0 || refit.isPending}
-            title={calls === 0 ? "no report of this chip counts" : undefined}
+            title={calls === 0 ? "no usable report of this chip" : undefined}
             onClick={() => refit.mutate({ chip })}
           >
             {refit.isPending ? "Fitting" : fit ? "Refit" : `Refit to ${calls} calls`}
@@ -94,7 +94,7 @@ function Fit({ fit, name }: { fit: NonNullable<ChipState["fit"]>; name: string }
     <div className="device-fit">
       <Chart
         title={`Modelled against measured, ${name}`}
-        sentence={`Milliseconds a call. Half of the calls lie within ×${fixed(fit.publishedFactor, 2)} of the published model, and within ×${fixed(fit.factor, 2)} of the fitted one. On the line they agree.`}
+        sentence={`Milliseconds per call. Half of the calls lie within ×${fixed(fit.publishedFactor, 2)} of the published model, and within ×${fixed(fit.factor, 2)} of the fitted one. Points on the line agree.`}
         level={3}
         height={280}
         series={[

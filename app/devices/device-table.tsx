@@ -58,7 +58,11 @@ export function DeviceTable({ devices, current, onPick }: DeviceTableProps) {
                 )}
               </td>
               <td>
-                {d.kind === "simulated" ? <span className="soft">none: an engine here</span> : (d.chip ?? "unknown")}
+                {d.kind === "simulated" ? (
+                  <span className="soft">no phone: an engine here</span>
+                ) : (
+                  (d.chip ?? "unknown")
+                )}
                 {d.memoryBytes > 0 ? <span className="soft">, {bytes(d.memoryBytes)}</span> : null}
               </td>
               <td>{d.system}</td>

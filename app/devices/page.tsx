@@ -47,8 +47,8 @@ function Devices() {
             {devices.isPending ? <Waiting>Reading the reports</Waiting> : null}
             {devices.data?.length === 0 ? (
               <Empty title="No device has reported yet">
-                Speed, memory and placement are modelled until one has. Pair an iPhone with a package at the right, or
-                import the file that the probe wrote.
+                Until a device reports, speed, memory and placement are modelled. Pair an iPhone with a package on the
+                right, or import the report file that the probe wrote.
               </Empty>
             ) : null}
             {devices.data && device ? (
@@ -66,8 +66,8 @@ function Devices() {
           <section className="region">
             <h2>Measure on an iPhone</h2>
             <p className="soft">
-              Every export comes with an Xcode project of the probe: it runs the golden vectors, times every context,
-              watches heat and battery, and reads where each operation would run.
+              Every export comes with an Xcode project for the probe app. The app runs the golden vectors, times every
+              context length, records heat and battery, and reports where each operation would run.
             </p>
             {packages.error ? <ErrorNote error={packages.error} /> : null}
             {target ? (
@@ -82,11 +82,11 @@ function Devices() {
                 </div>
                 <Pairing key={target.id} packageId={target.id} title={`Pair for ${target.name}`} atOnce={false} />
                 <p className="soft small" style={{ marginTop: 12 }}>
-                  The probe of this package lies in <code>Probe/</code> of{" "}
+                  The probe for this package is in <code>Probe/</code> of{" "}
                   <a href={`/api/packages/${target.id}.zip`} download>
                     its zip
                   </a>
-                  . A report belongs to the very files it measured.
+                  . A report is valid only for the files it measured.
                 </p>
               </>
             ) : packages.data ? (
@@ -94,19 +94,19 @@ function Devices() {
                 title="No package with a probe yet"
                 action={
                   <Link className="button" href="/tradeoff">
-                    To the trade-off
+                    Open the trade-off
                   </Link>
                 }
               >
-                Export a winner on the trade-off; the probe is written beside the package.
+                Export a winner from the trade-off page; the probe is written next to the package.
               </Empty>
             ) : null}
           </section>
           <section className="region" style={{ borderBottom: 0 }}>
             <h3>Without a phone</h3>
             <p className="soft">
-              The simulated phone executes an exported folder on this machine and reports as the probe does. It proves
-              the loop and that the package computes what it should; it says nothing of a phone’s speed.
+              The simulated phone executes an exported folder on this machine and reports as the probe does. It tests
+              the whole path, and that the package computes the right values. It says nothing about a phone’s speed.
             </p>
             <pre>espalier report simulate FOLDER --pair LINK</pre>
           </section>

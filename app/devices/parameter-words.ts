@@ -7,7 +7,7 @@ export const parameterWords: Record<keyof CostParameters, string> = {
   paletteEfficiency: "palettes, share of the bandwidth",
   gpuEfficiency: "GPU, share of the bandwidth",
   cpuEfficiency: "CPU, share of the bandwidth",
-  macBandwidthShare: "the engine of a Mac, share of the bandwidth",
+  macBandwidthShare: "Mac engine, share of the bandwidth",
   iphoneTflops: "iPhone engine, TFLOP/s",
   macTflops: "Mac engine, TFLOP/s",
   tableUs: "a palette table, µs",

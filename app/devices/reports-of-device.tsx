@@ -14,7 +14,7 @@ export function ReportsOfDevice({ device }: { device: ListedDevice }) {
       {device.kind === "simulated" ? (
         <p className="soft">
           Simulated, no phone: packages executed by {device.chip} on this machine. Nothing here replaces a modelled
-          figure or moves the cost model.
+          figure or changes the cost model.
         </p>
       ) : null}
       <div className="scrolls">
@@ -40,7 +40,7 @@ export function ReportsOfDevice({ device }: { device: ListedDevice }) {
                       {i > 0 ? null : r.package ? (
                         <Link href={`/packages/${r.package.id}?report=${r.id}`}>{r.package.name}</Link>
                       ) : (
-                        <span className="soft">not here any more</span>
+                        <span className="soft">no longer here</span>
                       )}
                     </td>
                     <td>{i === 0 ? r.system : null}</td>

@@ -93,7 +93,7 @@ export function Actions(props: ActionsProps) {
       </div>
       {why !== null && selection.size > 0 ? (
         <p className="soft small" style={{ margin: "6px 0 0" }}>
-          Not to be cut: {why}.
+          Cannot be cut: {why}.
         </p>
       ) : null}
     </>
@@ -185,7 +185,7 @@ function PruneSheet(
         Name
         <input value={name} required maxLength={100} onChange={(e) => setName(e.target.value)} />
       </label>
-      <Check label="Distill what is left from the model" checked={isTaught} onChange={setTaught} />
+      <Check label="Then distill the pruned model from the original" checked={isTaught} onChange={setTaught} />
       {isTaught ? (
         <>
           <label>
@@ -201,7 +201,7 @@ function PruneSheet(
           {picker("Train on", train, setTrain)}
           {picker("Held out", heldOut, setHeldOut)}
           {train === heldOut ? (
-            <span className="warn small">Held-out text must be no part of what is trained on.</span>
+            <span className="warn small">Held-out text must not be part of the training text.</span>
           ) : null}
         </>
       ) : null}
@@ -253,7 +253,7 @@ function SaveSheet(props: ActionsProps & { close: () => void }) {
       </div>
       {own.length > 0 ? (
         <div>
-          <h3>Saved before</h3>
+          <h3>Saved earlier</h3>
           {own.map((s) => (
             <button
               key={s.id}

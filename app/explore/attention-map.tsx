@@ -2,7 +2,7 @@
 import { useState } from "react";
 import { cellStyle, sequentialColour } from "../../experiments/studies/colour-scales.ts";
 import { fixed } from "../parts/format.ts";
-/** @file Where one head looks: each token of a sentence against those before it. Hover or arrows read the weights. */
+/** @file Where one head looks: each token of a sentence against those before it. Hover or use the arrow keys to read the weights. */
 import { decorative } from "./decorative.ts";
 
 export interface AttentionMapProps {
@@ -59,7 +59,7 @@ export function AttentionMap({ label, tokens, weights }: AttentionMapProps) {
         height={height}
         role="application"
         aria-roledescription="heat map"
-        aria-label={`${label}. ${n} tokens; arrows read the weights. ${reading}`}
+        aria-label={`${label}. ${n} tokens; use the arrow keys to read the weights. ${reading}`}
         tabIndex={0}
         onKeyDown={onKey}
         onPointerLeave={() => setAt(null)}

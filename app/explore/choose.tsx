@@ -234,7 +234,7 @@ function Distribution(props: {
           ))}
         </g>
         <PictureSlider
-          label="Threshold: what is worth less is dropped"
+          label="Threshold: units worth less are dropped"
           value={count}
           text={text}
           min={0}

@@ -52,7 +52,7 @@ export function Dock(props: {
           onBlur={() => set({ prompt: prompt === FIRST_PROMPT ? null : prompt }, { quietly: true })}
         />
         <span className="soft small" role="status">
-          {said.data && !isStale ? verdict(said.data) : prompt.trim() === "" ? "write how a text begins" : "writing"}
+          {said.data && !isStale ? verdict(said.data) : prompt.trim() === "" ? "write the start of a text" : "writing"}
         </span>
       </div>
       {said.error && props.isReady ? <ErrorNote error={said.error} /> : null}
@@ -82,7 +82,7 @@ export function verdict({ base, pruned, firstDifference }: WhatIfGenerated): str
 
 function Tokens(props: { tokens: readonly string[]; first: number | null; className?: string }) {
   const { tokens, first } = props;
-  if (tokens.length === 0) return <p className="soft">nothing: the model ends here</p>;
+  if (tokens.length === 0) return <p className="soft">nothing: the model ends the text here</p>;
   return (
     <p>
       {tokens.map((t, i) => {

@@ -81,7 +81,7 @@ export function Inspector(props: InspectorProps) {
         })}
       </div>
       {props.text === null ? (
-        <p className="soft">There is no text to explain it on.</p>
+        <p className="soft">There is no text to take examples from.</p>
       ) : (
         <UnitExplained model={props.model} text={props.text} unit={unit.unit} isReady={props.isReady} />
       )}

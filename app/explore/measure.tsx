@@ -96,15 +96,15 @@ export function Measure(props: MeasureProps) {
             {measured > 0
               ? `${measured} of ${units} ${many} are measured`
               : `No ${kindNames[kind].one} is measured yet`}
-            ; the others are estimated by Taylor, and dotted.
+            ; the others are Taylor estimates, marked with dots.
           </p>
           {buttons}
         </div>
       ) : (
         <Empty title={`${metricName(metric)} of ${many} has not been measured on ${model}`} action={buttons}>
-          {list.length > 1 ? "Gradients say in one pass what each is about worth; after that " : ""}
-          {list.length > 1 ? "one" : "One"} is taken away at a time and the change in loss measured
-          {text ? ` on ${text.id}` : ""}. You can drop {many} all the same and see what it costs.
+          {list.length > 1 ? "One pass of gradients estimates what each is worth; then " : ""}
+          {list.length > 1 ? "one" : "One"} at a time is removed and the change in loss is measured
+          {text ? ` on ${text.id}` : ""}. You can drop {many} now and see what that costs.
         </Empty>
       )}
       {submit.error ? <ErrorNote error={submit.error} /> : null}

@@ -35,7 +35,7 @@ export function Overlay(props: OverlayProps) {
   if (units.length === 0)
     return (
       <p className="soft explore-overlay">
-        {b.name} has not been measured on these units, so there is nothing to set against {a.name}.
+        {b.name} has not been measured on these units, so it cannot be compared with {a.name}.
       </p>
     );
   const of = (side: "a" | "b", unit: string): number => {
@@ -89,7 +89,7 @@ export function Overlay(props: OverlayProps) {
           height={HEIGHT}
           role="img"
           tabIndex={0}
-          aria-label={`${a.name} against ${b.name}. Arrows walk the units${hover ? `: ${hover}` : ""}.`}
+          aria-label={`${a.name} against ${b.name}. Arrow keys move between units${hover ? `: ${hover}` : ""}.`}
           onKeyDown={onKey}
         >
           {ticksApart(x, 30).map((t) => (
@@ -184,7 +184,7 @@ export function Overlay(props: OverlayProps) {
             <th className="number">{a.name}</th>
             <th className="number">{b.name}</th>
             <th className="number">ranks apart</th>
-            <th className="number">who is right?</th>
+            <th className="number">which is right?</th>
           </tr>
         </thead>
         <tbody>

@@ -62,7 +62,7 @@ function Explore() {
           />
         ) : models.data?.length === 0 ? (
           <Empty title="There is no model yet">
-            Import one, and its heads, groups, neurons and layers are drawn here.
+            Import a model to see its heads, KV groups, neurons and layers here.
           </Empty>
         ) : (
           <Waiting>Opening {model}</Waiting>

@@ -133,9 +133,7 @@ function Sentence(props: PictureProps & { isPartial: boolean }) {
   const { grid, worth, scale, source, running, state, anatomy } = props;
   const { one } = kindNames[grid.kind];
   if (worth.size === 0)
-    return (
-      <>{running ? "Values appear as they are measured." : "Not measured yet; the cells are hatched until they are."}</>
-    );
+    return <>{running ? "Values appear as they are measured." : "Not measured yet: hatched cells have no value."}</>;
   const noise = [...worth.values()].filter(isNoise).length;
   const estimated = worth.size - measuredCount(worth);
   const what =

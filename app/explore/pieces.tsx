@@ -17,7 +17,7 @@ export function Pieces(props: {
   if (list.length === 0)
     return (
       <p className="soft" style={{ marginTop: 14 }}>
-        Drop heads on the grid, drag the threshold, or ask for a share: what it costs is measured at once.
+        Drop heads on the grid, drag the threshold, or ask for a share: the cost is measured at once.
       </p>
     );
   return (

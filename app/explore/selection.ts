@@ -229,7 +229,7 @@ export function whyNotCut(selection: Selection, anatomy: Anatomy): string | null
   for (const name of selection) {
     const kind = findUnit(name)?.kind;
     if (kind === "attention" || kind === "mlp")
-      return `${name} can be asked about, not cut out; drop its units instead`;
+      return `${name} can be measured but not cut out; drop its units instead`;
   }
   const gone = anatomy.layers.filter((_, l) => selection.has(`L${l}`)).length;
   if (gone >= anatomy.layers.length) return "no layer would be left";

@@ -97,7 +97,7 @@ function OnYourSentence(props: ExplainedProps) {
           />
         </div>
       ) : sentence.trim() === "" ? (
-        <p className="soft">Write a sentence, and its attention is drawn.</p>
+        <p className="soft">Write a sentence to see where this head attends.</p>
       ) : null}
     </>
   );
@@ -124,7 +124,8 @@ function Patterns({ patterns }: { patterns: readonly PatternScore[] }) {
         ))}
       </div>
       <p className="soft small" style={{ margin: "4px 0 0" }}>
-        Share of its attention, over {rows[0]?.positions ?? 0} positions or more; the tick is attention spread evenly.
+        Share of its attention, over {rows[0]?.positions ?? 0} positions or more. The tick marks attention spread
+        evenly.
       </p>
     </>
   );
@@ -152,7 +153,7 @@ const tail = (tokens: readonly string[]): string =>
 function Breaks(props: {
   breaks: readonly { before: readonly string[]; token: string; baseNll: number; nll: number }[];
 }) {
-  if (props.breaks.length === 0) return <p className="soft">No token of the text costs more without it.</p>;
+  if (props.breaks.length === 0) return <p className="soft">Without it, no token of the text costs more.</p>;
   return (
     <div className="explore-examples">
       {props.breaks.slice(0, SHOWN).map((b) => (

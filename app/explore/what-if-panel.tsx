@@ -155,8 +155,8 @@ export function WhatIfPanel(props: WhatIfPanelProps) {
 function basis({ engine }: Prediction): string {
   if (!engine) return "";
   if (engine.selections === 0)
-    return "The prediction is from gradients alone (Taylor), so how far it is off is not known yet.";
-  return `The prediction is from gradients (Taylor), corrected by ${engine.selections} measured selections.`;
+    return "The prediction comes from gradients alone (Taylor), so its error is not known yet.";
+  return `The prediction comes from gradients (Taylor), corrected by ${engine.selections} measured selections.`;
 }
 
 function interaction({ additive }: Prediction, now: WhatIf["now"]): string {
@@ -164,7 +164,7 @@ function interaction({ additive }: Prediction, now: WhatIf["now"]): string {
   if (!now) return "";
   const more = now.difference - additive.value;
   if (additive.units < 2) return "";
-  if (Math.abs(more) < 2 * now.standardError) return "Together they cost what they cost one by one, within noise.";
+  if (Math.abs(more) < 2 * now.standardError) return "Together they cost the same as one by one, within noise.";
   return `Together they cost ${fixed(Math.abs(more) * 1000, 1)} ${more > 0 ? "more" : "less"} than one by one.`;
 }
 

@@ -171,7 +171,7 @@ export function Workbench(props: WorkbenchProps) {
         />
         <section className="explore-what" aria-label="What if">
           {text === null ? (
-            <Empty title="There is no text to measure on">Add one, and every selection is measured on it.</Empty>
+            <Empty title="There is no text to measure on">Add a text, and every selection is measured on it.</Empty>
           ) : (
             <WhatIfPanel
               anatomy={anatomy}

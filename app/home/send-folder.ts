@@ -13,10 +13,10 @@ export function checkpointFiles(all: readonly File[]): { name: string; files: Fo
   const name = parts[0]?.path[0] ?? "model";
   if (top.some((f) => f.name === "config.json")) return { name, files: top.filter((f) => isCheckpointFile(f.name)) };
   const ggufs = top.filter((f) => isGguf(f.name));
-  if (ggufs.length > 1) throw new Error(`${name} holds ${ggufs.length} .gguf files; choose the one that is meant`);
+  if (ggufs.length > 1) throw new Error(`${name} holds ${ggufs.length} .gguf files; choose one of them`);
   if (ggufs[0]) return { name, files: [ggufFile(ggufs[0].file)] };
   throw new Error(
-    `${name} holds neither config.json nor a .gguf file; choose the folder the checkpoint’s files lie in`,
+    `${name} holds neither config.json nor a .gguf file; choose the folder that holds the checkpoint’s files`,
   );
 }
 
@@ -24,7 +24,7 @@ const isGguf = (name: string): boolean => /\.gguf$/i.test(name);
 
 /** A .gguf file under a name that can be sent. Throws for another file. */
 export function ggufFile(file: File): FolderFile {
-  if (!isGguf(file.name)) throw new Error(`${file.name} is no .gguf file`);
+  if (!isGguf(file.name)) throw new Error(`${file.name} is not a .gguf file`);
   return {
     name: file.name
       .replaceAll(/[^\w.-]+/g, "-")

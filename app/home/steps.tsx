@@ -8,7 +8,7 @@ export type StepKind = (typeof stepKinds)[number];
 export const stepWords: Record<StepKind, { name: string; what: string }> = {
   sensitivity: { name: "Measure", what: "What is each head worth?" },
   prune: { name: "Prune", what: "Drop what costs least." },
-  distill: { name: "Distil", what: "Win the loss back." },
+  distill: { name: "Distill", what: "Win back the lost accuracy." },
   quantize: { name: "Quantize", what: "Spend bits where they count." },
   export: { name: "Package", what: "Check it, then try a phone." },
 };

@@ -24,9 +24,9 @@ export function ArchitecturePicture({ anatomy }: { anatomy: Anatomy }) {
   return (
     <Figure
       title="What it is made of"
-      sentence={`${layers.length} layers of width ${count(anatomy.hidden)}; query heads side by side, those of one KV group together; the bar at the right is the MLP.${isSliding ? " A bold name is a layer that sees everything." : ""}`}
+      sentence={`${layers.length} layers of width ${count(anatomy.hidden)}; query heads side by side, those of one KV group together; the bar at the right is the MLP.${isSliding ? " Bold names are layers with full attention." : ""}`}
       table={() => ({
-        columns: ["layer", "query heads", "KV groups", "channels a head", "neurons", "window"],
+        columns: ["layer", "query heads", "KV groups", "channels per head", "neurons", "window"],
         rows: layers.map((l, i) => [`L${i}`, l.queryHeads, l.kvGroups, l.headDim, l.neurons, l.window ?? "all"]),
       })}
     >

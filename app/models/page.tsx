@@ -76,7 +76,7 @@ function Detail({ id }: { id: string }) {
       {
         onSuccess: () => {
           router.push("/models");
-          toast({ text: `${id} was put away`, undo: () => update.mutate({ id, archived: false }) });
+          toast({ text: `${id} was archived`, undo: () => update.mutate({ id, archived: false }) });
         },
       },
     );
@@ -97,7 +97,7 @@ function Detail({ id }: { id: string }) {
             </Link>
             {id === "starter" ? null : (
               <button type="button" onClick={archive}>
-                Put away
+                Archive
               </button>
             )}
           </span>

@@ -65,12 +65,12 @@ test("several numbers or choices make an axis, two ends a range; what is no numb
 });
 
 test("a field says what is wrong with it", () => {
-  expect(fieldIssue("four", schemas.bits)).toBe("“four” is no number");
-  expect(fieldIssue("2.5", schemas.bits)).toBe("2.5 is no whole number");
+  expect(fieldIssue("four", schemas.bits)).toBe("“four” is not a number");
+  expect(fieldIssue("2.5", schemas.bits)).toBe("2.5 is not a whole number");
   expect(fieldIssue("0", schemas.rate)).toBe("greater than 0, not 0");
   expect(fieldIssue("0, 0.5, 1", schemas.share)).toBeNull();
   expect(fieldIssue("0.5..2", schemas.share)).toBe("at most 1, not 2");
-  expect(fieldIssue("palette, gptq", schemas.scheme)).toBe("“gptq” is none of palette, affine");
+  expect(fieldIssue("palette, gptq", schemas.scheme)).toBe("“gptq” is not one of palette, affine");
   expect(fieldIssue("", schemas.rate)).toBeNull();
 });
 

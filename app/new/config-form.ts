@@ -92,8 +92,8 @@ export function fieldIssue(text: string, schema: FieldSchema): string | null {
     const stretch = range(text, schema);
     const values = stretch && "from" in stretch ? [stretch.from, stretch.to] : pieces(text).map(Number);
     for (const [i, v] of values.entries()) {
-      if (Number.isNaN(v)) return `“${pieces(text)[i] ?? text}” is no number`;
-      if (schema.type === "integer" && !Number.isInteger(v)) return `${v} is no whole number`;
+      if (Number.isNaN(v)) return `“${pieces(text)[i] ?? text}” is not a number`;
+      if (schema.type === "integer" && !Number.isInteger(v)) return `${v} is not a whole number`;
       const { minimum, maximum, exclusiveMinimum, exclusiveMaximum } = schema;
       if (minimum !== undefined && minimum > -1e15 && v < minimum) return `at least ${minimum}, not ${v}`;
       if (maximum !== undefined && maximum < 1e15 && v > maximum) return `at most ${maximum}, not ${v}`;
@@ -104,7 +104,7 @@ export function fieldIssue(text: string, schema: FieldSchema): string | null {
   }
   const choices = choicesOf(schema);
   const odd = choices.length > 0 ? pieces(text).find((t) => !choices.includes(t)) : undefined;
-  return odd === undefined ? null : `“${odd}” is none of ${choices.join(", ")}`;
+  return odd === undefined ? null : `“${odd}” is not one of ${choices.join(", ")}`;
 }
 
 /** A value of a config as the form's text; what is the default is left empty. */

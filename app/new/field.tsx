@@ -51,7 +51,7 @@ export function Field(props: FieldProps) {
       {choices.length > 0 && role === undefined ? (
         <span className="new-label" id={`${id}-label`}>
           {fieldTitle(name)}
-          {isRequired ? <span className="soft small"> needed</span> : null}
+          {isRequired ? <span className="soft small"> required</span> : null}
         </span>
       ) : (
         <label className="new-label" htmlFor={id}>
@@ -195,7 +195,7 @@ function Models(props: FieldProps & { id: string; described: string }) {
             key={id}
             type="button"
             className="chip"
-            aria-label={`Take ${id} out`}
+            aria-label={`Remove ${id}`}
             onClick={() => props.onChange(chosen.filter((o) => o !== id).join(", "))}
           >
             {id} <span aria-hidden="true">×</span>

@@ -82,7 +82,7 @@ function New() {
     const text = values[field] ?? "";
     const own = fieldIssue(text, schema);
     if (own) return own;
-    if (text === "") return isTried && required.includes(field) ? "this is needed" : null;
+    if (text === "") return isTried && required.includes(field) ? "this field is required" : null;
     return check.data?.find((i) => i.field === field || i.field.startsWith(`${field}.`))?.message ?? null;
   };
   // What no filled-in field shows.
@@ -146,7 +146,7 @@ function New() {
       ) : null}
       {!experiment || (clone !== null && !origin.data) ? (
         <div className="region">
-          <Waiting>Reading what there is to set</Waiting>
+          <Waiting>Reading the fields</Waiting>
         </div>
       ) : (
         <form
@@ -166,13 +166,13 @@ function New() {
                 <input
                   id="field-name"
                   value={name}
-                  placeholder={isSweep ? title : "named by its kind"}
+                  placeholder={isSweep ? title : "default: the kind of experiment"}
                   maxLength={120}
                   autoComplete="off"
                   onChange={(e) => setName(e.target.value)}
                 />
               </span>
-              <div className="soft small new-help">For people; a model it makes is called by it</div>
+              <div className="soft small new-help">Shown in lists; a model that the run makes gets this name</div>
             </div>
             {fields.map(([field, schema]) => (
               <Field
@@ -214,7 +214,7 @@ function New() {
             </div>
             {isTried && isWrong ? (
               <p className="bad" role="alert" style={{ margin: 0 }}>
-                Some fields need another look; nothing was started.
+                Some fields are not valid; nothing was started.
               </p>
             ) : null}
             {general ? (

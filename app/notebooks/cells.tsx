@@ -275,7 +275,7 @@ export function FigureCell({ cell, cells, onChange, number }: CellProps<"figure"
           <LiveFigure figure={cell.figure} runs={runs} caption={cell.caption} />
         ) : (
           <p className="soft" style={{ margin: 0 }}>
-            Nothing to draw yet: name a run, or run the cell it names.
+            Nothing to draw yet: choose a run, or run the cell that the figure draws.
           </p>
         )}
       </div>
@@ -313,7 +313,7 @@ export function ComparisonCell({ cell, cells, onChange }: CellProps<"comparison"
           <TableView caption="Comparison" table={{ columns: ["", ...runs.map((r) => r.name)], rows }} />
         ) : (
           <p className="soft" style={{ margin: 0 }}>
-            Name two runs or more.
+            Choose two or more runs.
           </p>
         )}
       </div>
@@ -345,7 +345,7 @@ function RunsPicker(props: {
           {name(r)}
           <IconButton
             icon="cross"
-            label={`Take out ${name(r)}`}
+            label={`Remove ${name(r)}`}
             onClick={() => {
               const rest = given.filter((g) => g !== r);
               props.onChange(rest.length > 0 ? rest : [""]);

@@ -112,7 +112,7 @@ export function ConfigFields(props: {
           </datalist>
           <IconButton
             icon="cross"
-            label={`Leave ${name} to its default`}
+            label={`Reset ${name} to its default`}
             onClick={() => onChange(Object.fromEntries(Object.entries(config).filter(([k]) => k !== name)))}
           />
         </div>

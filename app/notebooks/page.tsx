@@ -32,7 +32,7 @@ export default function Notebooks() {
         {create.error ? <ErrorNote error={create.error} /> : null}
         {all.data?.length === 0 ? (
           <Empty title="No notebooks yet" action={button}>
-            A notebook is text, experiments and figures in one column; what is measured in it stays with it.
+            A notebook holds text, experiments and figures in one column, and keeps what was measured in it.
           </Empty>
         ) : (
           <table>
@@ -63,14 +63,14 @@ export default function Notebooks() {
                   <td className="number">
                     <IconButton
                       icon="trash"
-                      label={`Put “${n.title}” away`}
+                      label={`Archive “${n.title}”`}
                       onClick={() =>
                         archive.mutate(
                           { id: n.id },
                           {
                             onSuccess: () =>
                               toast({
-                                text: `“${n.title}” was put away`,
+                                text: `“${n.title}” was archived`,
                                 undo: () => archive.mutate({ id: n.id, archived: false }),
                               }),
                           },

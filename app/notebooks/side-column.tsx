@@ -20,7 +20,7 @@ export function SideColumn({
     <aside className="notebook-side">
       <section>
         <h3>Outline</h3>
-        {headings.length === 0 ? <p className="soft">Headings of the text stand here.</p> : null}
+        {headings.length === 0 ? <p className="soft">Headings of the text appear here.</p> : null}
         {headings.map((h) => (
           <a key={`${h.cell} ${h.text}`} href={`#${h.cell}`} className="plain" style={{ paddingLeft: 12 * h.level }}>
             {h.text}
@@ -55,7 +55,7 @@ function Behind({ cells }: { cells: readonly NotebookCell[] }) {
     <section>
       <h3>Behind the numbers</h3>
       {ids.length === 0 ? (
-        <p className="soft">Runs that are shown here say what they were computed from.</p>
+        <p className="soft">When the notebook shows runs, this lists what they were computed from.</p>
       ) : (
         <dl className="facts">
           <dt>Runs</dt>

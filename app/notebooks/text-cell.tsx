@@ -37,7 +37,7 @@ export function TextCell(props: {
         onClick={(e) => !(e.target instanceof Element && e.target.closest("a")) && onEdit(true)}
       >
         {cell.text.trim() === "" ? (
-          <p className="soft">An empty text. Write Markdown, with maths between $ signs.</p>
+          <p className="soft">Empty text. Write Markdown, with maths between $ signs.</p>
         ) : null}
         <Prose text={cell.text} />
       </div>

@@ -37,7 +37,7 @@ test("a check that failed says so with what was found; an older card has no head
     ["failed", "0.5000"],
     ["noted", "3.2 · 10⁻⁶"],
     ["failed", "differs at 26"],
-    ["noted", "not at hand"],
+    ["noted", "not available here"],
   ]);
 });
 
@@ -50,7 +50,7 @@ test("bytes that were predicted have to be the ones that were written", () => {
 test("what the model lost stands first: nothing for an original, its KL, or that nobody knows", () => {
   const line = (good: object) =>
     parityLines({ ...card, good: { maxKl: 0.2, reason: "why", origin: null, ...good } as never }, 1)[0];
-  expect(line({ ok: true })).toMatchObject({ state: "passed", name: "Good: an original", value: "nothing lost" });
+  expect(line({ ok: true })).toMatchObject({ state: "passed", name: "Good: an original model", value: "nothing lost" });
   const origin = { name: "base", hash: "h", note: null, loss: { against: "original", kl: { mean: 1.9 } } };
   expect(line({ ok: false, origin })).toMatchObject({
     state: "failed",

@@ -23,7 +23,7 @@ export type GgufCard = Extract<Card, { to: "gguf" }>;
 export const coremlOf = (card: Card): CoremlCard | null => (card.to === "gguf" ? null : card);
 
 export const unitWords: Record<ComputeUnits, string> = {
-  cpuOnly: "CPU alone",
+  cpuOnly: "CPU only",
   cpuAndGPU: "CPU and GPU",
   cpuAndNeuralEngine: "CPU and Neural Engine",
   all: "all units",
@@ -104,7 +104,7 @@ export function parityLines(card: Card, operations: number): CheckLine[] {
     });
   }
   const parser = card.to === "gguf" ? "llama.cpp" : "Apple’s parser";
-  return [...lines, { state: "noted", name: parser, value: "not at hand", more: card.notChecked.join("; ") }];
+  return [...lines, { state: "noted", name: parser, value: "not available here", more: card.notChecked.join("; ") }];
 }
 
 function readBackLine(card: Card, operations: number): CheckLine {
@@ -123,7 +123,7 @@ function qualityLine({ good }: Card): CheckLine[] {
   return [
     {
       state: good.ok === true ? "passed" : "failed",
-      name: good.origin ? `Good: KL to ${good.origin.name}, nats` : "Good: an original",
+      name: good.origin ? `Good: KL to ${good.origin.name}, nats` : "Good: an original model",
       value: kl === null ? (good.ok === null ? "not known" : "nothing lost") : fixed(kl, 3),
       more: good.reason,
     },
@@ -136,7 +136,7 @@ function sizeLine({ predictedBytes, packageBytes, weightBytes }: Card): CheckLin
       state: "noted",
       name: "Bytes of the weight file",
       value: count(weightBytes),
-      more: "not predicted before",
+      more: "no prediction was made",
     };
   const isEqual = predictedBytes === packageBytes;
   return {

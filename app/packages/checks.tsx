@@ -25,7 +25,7 @@ export function Checks({ detail }: { detail: PackageDetail }) {
   const operations = contents.functions.reduce((n, f) => n + Object.values(f.operations).reduce((a, b) => a + b, 0), 0);
   return (
     <section className="package-column" aria-labelledby="package-checks">
-      <h2 id="package-checks">Checked before it left</h2>
+      <h2 id="package-checks">Checked at export</h2>
       <h3>Parity, {card.parity.positions} positions</h3>
       <ul className="package-lines">
         {parityLines(card, operations).map((line) => (
@@ -37,9 +37,9 @@ export function Checks({ detail }: { detail: PackageDetail }) {
         <>
           <h3>Lint</h3>
           <p className="soft">
-            This package was exported before there was lint, headroom and modelled speed.{" "}
-            <Link href={`/new?kind=export&model=${encodeURIComponent(detail.modelId)}`}>Export it again</Link> to have
-            them on its card.
+            This package was exported before Espalier checked lint and headroom and modelled the speed.{" "}
+            <Link href={`/new?kind=export&model=${encodeURIComponent(detail.modelId)}`}>Export it again</Link> to add
+            them to its card.
           </p>
         </>
       ) : null}

@@ -47,7 +47,7 @@ export function Contents({ detail }: { detail: PackageDetail }) {
             <dd>{count(card.weightBytes)} bytes</dd>
             {embeddingBytes ? (
               <>
-                <dt>Embedding beside it</dt>
+                <dt>Embedding file beside it</dt>
                 <dd>{count(embeddingBytes)} bytes</dd>
               </>
             ) : null}
@@ -61,7 +61,7 @@ export function Contents({ detail }: { detail: PackageDetail }) {
             </dd>
             {card.notes?.length ? (
               <>
-                <dt>Stored otherwise</dt>
+                <dt>Stored differently</dt>
                 <dd>{card.notes.join("; ")}</dd>
               </>
             ) : null}
@@ -93,7 +93,7 @@ export function Contents({ detail }: { detail: PackageDetail }) {
               </ul>
             </details>
           ))}
-          <h3 style={{ marginTop: 16 }}>Says</h3>
+          <h3 style={{ marginTop: 16 }}>Sample of its text</h3>
           <p>{card.sample}</p>
         </div>
         <div hidden={operations.length === 0}>

@@ -65,8 +65,8 @@ export function DeviceReport({ reports, report, run, onReport, onUnits, device }
             <Icon name="info" size={14} /> Simulated, no phone
           </strong>
           <p>
-            The package was executed by {body.device.chip} here. It shows that the package computes what it should; its
-            times are this machine’s, and replace nothing that is modelled.
+            The package was executed by {body.device.chip} on this machine. This shows that the package computes the
+            right values. Its times come from this machine and do not replace modelled figures.
           </p>
         </div>
       ) : null}
@@ -82,7 +82,7 @@ function Failures({ run }: { run: ReportRun }) {
   return (
     <div className="note error package-finding">
       <strong className="bad">
-        <Icon name="cross" size={14} /> Not what the package should compute, on {unitWords[run.computeUnits]}
+        <Icon name="cross" size={14} /> Wrong results on {unitWords[run.computeUnits]}
       </strong>
       {run.parity
         .filter((p) => !p.passed)
@@ -98,7 +98,7 @@ function Failures({ run }: { run: ReportRun }) {
           {f.stage}: {f.message}
         </p>
       ))}
-      <p className="soft">Its figures replace nothing that is modelled.</p>
+      <p className="soft">Modelled figures stay: this report does not replace them.</p>
     </div>
   );
 }
@@ -144,7 +144,7 @@ function Decode({
       title="Decode, tokens per second"
       sentence={
         largest
-          ? `${count(largest.median)} at ${largest.context} positions; bars are single tokens, p5 to p95${device ? `; the band holds half of ${device.basis.kind === "refitted" ? "the calls the model is fitted to" : "what the model was checked on"}` : ""}.${run.decode.some((d) => d.hostPerToken) ? " Reported counts the host’s part, modelled does not." : ""}`
+          ? `${count(largest.median)} at ${largest.context} positions; bars are single tokens, p5 to p95${device ? `; the band holds half of ${device.basis.kind === "refitted" ? "the calls the model is fitted to" : "what the model was checked on"}` : ""}.${run.decode.some((d) => d.hostPerToken) ? " Reported speeds include the host’s part, modelled speeds do not." : ""}`
           : "Decoding was not timed."
       }
       level={3}
@@ -179,7 +179,7 @@ function Sustained({ report, run }: { report: ReportDetail; run: ReportRun }) {
         sentence={
           kept === null
             ? "One window only."
-            : `${percent(kept, 0)} of its first speed is left after ${duration(last?.atSeconds ?? 0)}.`
+            : `${percent(kept, 0)} of its first speed remains after ${duration(last?.atSeconds ?? 0)}.`
         }
         level={3}
         height={170}
@@ -243,7 +243,7 @@ function AlsoMeasured({ report, run }: { report: ReportDetail; run: ReportRun })
         <FactRow name={battery ? `Battery over ${duration(battery.overSeconds)}` : "Battery"}>
           {battery
             ? battery.charging
-              ? "on a charger, says nothing"
+              ? "not meaningful on a charger"
               : `${signed(battery.endPercent - battery.startPercent, 0)} %`
             : null}
         </FactRow>

@@ -105,8 +105,8 @@ export function Head({ detail, speed }: { detail: PackageDetail; speed: Headline
           </li>
         </ol>
         <p className="soft">
-          The project has never met Xcode or a phone here: its Swift is type-checked against stubs of Apple’s
-          frameworks.
+          Espalier has not built this project with Xcode or run it on a phone; it type-checked the Swift against stubs
+          of Apple’s frameworks.
         </p>
         <form method="dialog">
           <button type="submit">Close</button>

@@ -41,11 +41,12 @@ export default function Packages() {
             title="No package yet"
             action={
               <Link className="button" href="/tradeoff">
-                To the trade-off
+                Open the trade-off
               </Link>
             }
           >
-            Pick a winner on the trade-off and export it; it is read back and executed before it is called ready.
+            Pick a winner on the trade-off page and export it. Espalier reads the package back and executes it before
+            calling it ready.
           </Empty>
         ) : null}
         {packages.data && packages.data.length > 0 ? (

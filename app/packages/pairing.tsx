@@ -40,7 +40,7 @@ export function Pairing({ packageId, title, atOnce }: PairingProps) {
           src={`data:image/svg+xml;utf8,${encodeURIComponent(data.svg)}`}
           width={104}
           height={104}
-          alt={isOver ? "A QR code that has run out" : "QR code that pairs the probe with this package"}
+          alt={isOver ? "An expired QR code" : "QR code that pairs the probe with this package"}
         />
       ) : null}
       <div>
@@ -51,7 +51,7 @@ export function Pairing({ packageId, title, atOnce }: PairingProps) {
           <p>
             Scan from the probe app on this network.{" "}
             {isOver ? (
-              "This code has run out."
+              "This code has expired."
             ) : (
               <>
                 One use, <span data-testid="pairing-left">{clock(left)}</span> left.
@@ -59,7 +59,7 @@ export function Pairing({ packageId, title, atOnce }: PairingProps) {
             )}
           </p>
         ) : isPending ? null : (
-          <p className="soft">A code for one report, good for five minutes.</p>
+          <p className="soft">A code for one report, valid for five minutes.</p>
         )}
         <div className="row">
           {data && !isOver ? (
@@ -86,13 +86,13 @@ export function Pairing({ packageId, title, atOnce }: PairingProps) {
       <details className="package-script">
         <summary>Unattended, from a Mac with Xcode</summary>
         <p>
-          <code>probe.sh</code> in <code>Probe/</code> of the zip finds the phone, builds, runs the golden vectors,
-          times every context, watches heat and battery, pulls the report and posts it here.
+          <code>probe.sh</code>, in <code>Probe/</code> in the zip, finds the phone, builds the app, runs the golden
+          vectors, times every context length, records heat and battery, fetches the report and sends it here.
         </p>
         <pre>{`TEAM=ABCDE12345 bash probe.sh --minutes 10${data && !isOver ? ` \\\n  --link '${data.url}'` : ""}`}</pre>
         <p className="soft">
-          TEAM is your development team, as Xcode shows it under Signing. Without <code>--link</code> it leaves{" "}
-          <code>report.json</code>, to be imported here.
+          TEAM is your development team, as Xcode shows it under Signing. Without <code>--link</code> it writes{" "}
+          <code>report.json</code> for you to import here.
         </p>
       </details>
     </section>
@@ -130,7 +130,7 @@ export function ImportReport() {
         if (file.size > MAX_REPORT_BYTES)
           throw new Error(`${file.name} has ${bytes(file.size)}; a report has at most ${bytes(MAX_REPORT_BYTES)}`);
         const { isNew, packages } = await mutateAsync({ content: await file.text() });
-        setTaken(`${isNew ? "Taken in" : "Known already"}, for ${packages.map((p) => p.name).join(", ")}.`);
+        setTaken(`${isNew ? "Imported" : "Already imported"}, for ${packages.map((p) => p.name).join(", ")}.`);
         for (const topic of ["packages", "reports", "devices"]) void queries.invalidateQueries({ queryKey: [[topic]] });
       } catch (thrown) {
         setRefused(thrown);

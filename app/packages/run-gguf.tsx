@@ -3,7 +3,7 @@ import { bytes, count } from "../parts/format.ts";
 import type { GgufCard } from "./card.ts";
 
 const fidelities: Readonly<Record<GgufCard["types"][number]["fidelity"], string>> = {
-  kept: "as they were",
+  kept: "unchanged",
   rounded: "rounded to shorter floats",
   quantized: "quantized to this type",
 };

@@ -66,7 +66,7 @@ export function TimePerToken({ modelled, chip, onChip, context, onContext, run, 
       <p className="soft small package-basis">
         {device ? <Basis basis={device.basis} /> : null}
         {measured && !isSimulated
-          ? " A probe tells the host’s part from the prediction, and nothing inside it."
+          ? " A probe measures the host’s part and the whole prediction, but nothing inside the prediction."
           : " The host’s part is not modelled."}
       </p>
     </section>

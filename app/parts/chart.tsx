@@ -424,7 +424,7 @@ export function Chart(props: ChartProps) {
         className="chart"
         role="img"
         tabIndex={0}
-        aria-label={`${title}. Arrows read its points; “view as table” has all numbers.`}
+        aria-label={`${title}. Arrow keys step through the points; “View as table” lists all numbers.`}
         style={{ height }}
         onKeyDown={onKey}
       >

@@ -127,7 +127,7 @@ export function TableView({ table, caption }: { table: FigureTable; caption: str
       </table>
       {table.rows.length > ROWS_SHOWN ? (
         <p className="soft">
-          The first {ROWS_SHOWN} of {table.rows.length} rows; the CSV has all.
+          The first {ROWS_SHOWN} of {table.rows.length} rows; the CSV has all of them.
         </p>
       ) : null}
     </section>

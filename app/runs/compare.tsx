@@ -43,7 +43,7 @@ export function Compare(props: { groups: readonly RunGroup[]; names: RunNames; v
         <span className="soft small" style={{ marginLeft: "auto" }}>
           {fields.length} of {all.length} fields
         </span>
-        <IconButton icon="cross" label="Let go of what is picked" onClick={clear} />
+        <IconButton icon="cross" label="Clear the picked runs" onClick={clear} />
       </div>
       <div className="runs-compare-body" role="region" tabIndex={0} aria-label="Comparison">
         <table>
@@ -92,10 +92,10 @@ export function Compare(props: { groups: readonly RunGroup[]; names: RunNames; v
             ))}
           </tbody>
         </table>
-        {fields.length === 0 ? <p className="soft">They differ in nothing that was kept.</p> : null}
+        {fields.length === 0 ? <p className="soft">No recorded field differs between them.</p> : null}
         {groups.length > MOST ? (
           <p className="soft">
-            The first {MOST} of {groups.length} picked are compared.
+            The first {MOST} of {groups.length} picked runs are compared.
           </p>
         ) : null}
         <Paired groups={shown} />
@@ -123,7 +123,7 @@ function Paired({ groups }: { groups: readonly RunGroup[] }) {
   if (ids.length < 2 || !tests.data) return null;
   const ordinal = ["first", "second", "third", "fourth", "fifth", "sixth"];
   if (tests.data.length === 0)
-    return <p className="soft">No paired test: no sequences on which two of them were measured.</p>;
+    return <p className="soft">No paired test: no two of these runs were measured on the same sequences.</p>;
   return (
     <>
       {tests.data.map((t) => {

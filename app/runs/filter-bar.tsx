@@ -201,7 +201,7 @@ function ColumnChooser({ columns, view }: { columns: readonly Column[]; view: Ru
           })}
           <div className="row" style={{ padding: 6, justifyContent: "space-between" }}>
             <button type="button" className="quiet" onClick={() => view.set({ columns: defaultColumns })}>
-              As it was
+              Reset columns
             </button>
             <Check
               label="Archived runs"

@@ -118,7 +118,7 @@ function Runs() {
           >
             {view.isArchive
               ? "Archived runs keep everything they measured and come back with Restore."
-              : "Every experiment is a run: its config, its curves, what it made. The starter study on Home makes the first."}
+              : "Every experiment is a run: its config, its curves, what it made. The starter study on Home makes the first runs."}
           </Empty>
         </div>
       ) : runs.data ? (

@@ -187,7 +187,7 @@ export function ParallelAxisMark(props: {
               className="brush-handle"
               role="slider"
               tabIndex={0}
-              aria-label={`${props.title}, ${which === "low" ? "least" : "greatest"} that is let through; Delete clears`}
+              aria-label={`${props.title}, ${which === "low" ? "lower" : "upper"} limit; Delete clears it`}
               aria-orientation="vertical"
               aria-valuemin={axis.domain[0]}
               aria-valuemax={axis.domain[1]}
@@ -237,7 +237,7 @@ function AxisName(props: {
       role="button"
       tabIndex={0}
       className="axis-name"
-      aria-label={`Axis ${title}. Left and right reorder, Enter brushes, Delete takes it out`}
+      aria-label={`Axis ${title}. Left and right arrows reorder it, Enter brushes it, Delete removes it`}
       style={{ touchAction: "none" }}
       onPointerDown={(e) => {
         from.current = e.clientX;

@@ -117,7 +117,7 @@ export function Parallel(props: {
           <h2>What the good ones share</h2>
           {props.tools}
         </div>
-        <p className="soft">Nothing varies among the runs that are shown; two fields that differ make a picture.</p>
+        <p className="soft">The runs shown do not vary; the picture needs two fields that differ.</p>
       </div>
     );
   return (

@@ -65,7 +65,7 @@ export function PickedCurves({ compared, tools }: { compared: readonly RunGroup[
   return (
     <Chart
       title={`${shown.charAt(0).toUpperCase()}${shown.slice(1)} of what is picked`}
-      sentence={`${isFew || smoothing === 0 ? "As measured." : `Moving average of ${smoothing.toFixed(2)} over all points, debiased; the raw lines stay behind.`}${without > 0 ? ` ${without} of the picked have no such curve.` : ""}`}
+      sentence={`${isFew || smoothing === 0 ? "As measured." : `Moving average of ${smoothing.toFixed(2)} over all points, debiased; the raw lines stay behind.`}${without > 0 ? ` ${without} of the picked runs have no such curve.` : ""}`}
       series={series}
       x={{ title: "Step" }}
       y={{ title: shown, logarithmic: isLog }}

@@ -218,7 +218,7 @@ function Editor(props: RowProps & { run: RunRow; what: "name" | "tags" | "note" 
       <InlineField
         label={editedIds.length > 1 ? `Tags of ${editedIds.length} runs` : "Tags"}
         value={editedIds.length > 1 ? "" : run.tags.join(", ")}
-        hint="separated by commas; a minus takes one off"
+        hint="separated by commas; a minus removes one"
         onCancel={done}
         onSave={(text) => {
           const given = text

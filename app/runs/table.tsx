@@ -252,7 +252,7 @@ export function RunsTable(props: {
       </div>
       {entries.length === 0 ? (
         <p className="soft" style={{ padding: "12px 20px" }}>
-          No run fits the search. <span className="mono">state:lost</span>, <span className="mono">kl&lt;0.05</span>,{" "}
+          No run matches the search. <span className="mono">state:lost</span>, <span className="mono">kl&lt;0.05</span>,{" "}
           <span className="mono">tag:paper</span> and words are understood.
         </p>
       ) : null}

@@ -28,7 +28,7 @@ export function Layers(props: {
         <h2>What was done, layer by layer</h2>
         <span className="soft">
           {heads[0]} of {heads[1]} heads, {count(neurons[0])} of {count(neurons[1])} neurons
-          {dropped > 0 ? `, ${dropped} of ${left[1]} layers taken out` : ""}
+          {dropped > 0 ? `, ${dropped} of ${left[1]} layers removed` : ""}
         </span>
         <span className="end row">
           {(["YAML", "JSON"] as const).map((as) => (
@@ -76,7 +76,7 @@ function LayerColumn({ layer }: { layer: LayerMade }) {
   const own = layer.bits.filter((b) => attention.includes(b.role));
   const inner = layer.bits.filter((b) => !attention.includes(b.role));
   const said = layer.isGone
-    ? `${name}: taken out`
+    ? `${name}: removed`
     : `${name}: ${kept} of ${layer.heads.length} heads${dropped.length > 0 ? `, without ${dropped.join(", ")}` : ""}; bits ${bits(layer.bits)}; ${layer.neurons} of ${layer.neuronsOfBase} neurons`;
   return (
     <div className="tradeoff-layer" role="img" aria-label={said} title={said}>

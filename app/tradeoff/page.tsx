@@ -50,19 +50,19 @@ function Tradeoff() {
     boards.data?.find((b) => b.points.length > 3) ??
     boards.data?.[0];
   if (boards.error) return <Frame>{<ErrorNote error={boards.error} />}</Frame>;
-  if (!boards.data) return <Frame>{<Waiting>Gathering what has been evaluated</Waiting>}</Frame>;
+  if (!boards.data) return <Frame>{<Waiting>Reading the evaluated models</Waiting>}</Frame>;
   if (!board || board.points.length === 0)
     return (
       <Frame>
         <Empty
-          title="Nothing has been evaluated beside a base yet"
+          title="No model has been compared with its base yet"
           action={
             <Link className="button" href="/">
-              To the starter study
+              Open the starter study
             </Link>
           }
         >
-          Points appear here once models have been evaluated beside the one they were made from: by a trade-off run, by
+          Points appear here once models have been compared with the model they were made from: by a trade-off run, by
           an evaluation with a base, or by the starter study.
         </Empty>
       </Frame>
@@ -230,7 +230,7 @@ function Board(props: { board: EvaluatedBoard; boards: readonly EvaluatedBoard[]
             <section className="region">
               <h2>What was done, layer by layer</h2>
               <p className="soft">
-                {selected.model} was measured before its layers were kept beside the numbers; “Measure again” fills this
+                {selected.model} was measured before Espalier stored layers with the numbers; “Measure again” fills this
                 in.
               </p>
             </section>

@@ -102,7 +102,9 @@ export function PointPanel(props: PointPanelProps) {
             <Fact
               name={`KV cache at ${CACHE_CONTEXT}`}
               value={bytes(kvCacheBytes(anatomy.data.layers, Math.min(CACHE_CONTEXT, anatomy.data.maxPositions)))}
-              error={anatomy.data.maxPositions < CACHE_CONTEXT ? `at ${anatomy.data.maxPositions}, its most` : "exact"}
+              error={
+                anatomy.data.maxPositions < CACHE_CONTEXT ? `at ${anatomy.data.maxPositions}, its maximum` : "exact"
+              }
             />
           ) : null}
           {point.reported.flatMap((r) =>
@@ -147,7 +149,7 @@ export function PointPanel(props: PointPanelProps) {
       />
       {!canPair && board.tradeoffRun ? (
         <p className="note warning">
-          This was measured before losses were kept by sequence, so differences cannot be tested.{" "}
+          This was measured before Espalier stored losses per sequence, so differences cannot be tested.{" "}
           <button
             type="button"
             disabled={again.isPending || again.isSuccess}

@@ -68,7 +68,7 @@ function coremlText(card: CoremlCard): string[] {
 }
 
 const fidelities: Readonly<Record<GgufCard["types"][number]["fidelity"], string>> = {
-  kept: "as they were",
+  kept: "unchanged",
   rounded: "rounded",
   quantized: "quantized",
 };

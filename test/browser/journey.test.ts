@@ -54,7 +54,7 @@ test("heads are dropped, restored and pruned with the keyboard alone, and the ch
     .toMatch(/measured in \d+ ms/);
   await shot("explore");
   await page.keyboard.press("Control+Enter");
-  await page.getByLabel("Distill what is left from the model").uncheck();
+  await page.getByLabel("Then distill the pruned model from the original").uncheck();
   await page.getByRole("button", { name: "Start pruning" }).click();
   await page.getByRole("link", { name: "starter-minus-4" }).waitFor();
 });
@@ -96,7 +96,7 @@ test("the study ends with a winner on the trade-off and a package that can be do
   await shot("run");
   await page.goto(`${url}/packages`);
   await page.locator(".package-list a").first().click();
-  await page.getByRole("heading", { name: "Checked before it left" }).waitFor();
+  await page.getByRole("heading", { name: "Checked at export" }).waitFor();
   const [download] = await Promise.all([
     page.waitForEvent("download"),
     page.getByRole("link", { name: /Download zip/ }).click(),

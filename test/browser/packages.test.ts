@@ -43,7 +43,7 @@ test("the list leads to the package, which shows what was checked and what is mo
   await row.getByText("modelled").waitFor({ timeout: 30_000 });
   expect(await row.textContent()).toMatch(/ready.*Neural Engine layout.*64 · 128.*none/);
   await row.getByRole("link", { name: "Small" }).click();
-  await page.getByRole("heading", { name: "Checked before it left" }).waitFor();
+  await page.getByRole("heading", { name: "Checked at export" }).waitFor();
   const lines = await page.locator(".package-lines").first().textContent();
   expect(lines).toMatch(/passed: Read back and type-checked\d\s?\d+ ops/);
   expect(lines).toMatch(/passed: Greedy text, 16 tokensidentical/);
@@ -114,8 +114,8 @@ test("a phone's file fills the right halves, rings what differs and replaces the
   expect(await page.locator(".package-number .tag").textContent()).toContain("reported");
   await page.getByRole("list", { name: "Thermal state over time" }).getByText("serious").waitFor();
   await bench.shot("package");
-  await page.getByRole("button", { name: "CPU alone" }).click();
-  await page.getByText(/Not what the package should compute, on CPU alone/).waitFor();
+  await page.getByRole("button", { name: "CPU only" }).click();
+  await page.getByText(/Wrong results on CPU only/).waitFor();
   // A file that is no report is refused with the field at fault.
   await writeFile(file, JSON.stringify({ ...report, runs: [] }));
   await page.getByLabel("A report of the probe").setInputFiles(file);
@@ -131,7 +131,7 @@ test("Devices lists what reported, flags the unit that failed, and refits the co
   await page.goto(`${url}/devices`);
   await page
     .getByRole("row", { name: /iPhone 15 Pro iPhone16,1/ })
-    .getByText("CPU alone: 1 of 1 wrong")
+    .getByText("CPU only: 1 of 1 wrong")
     .waitFor();
   await page.getByRole("button", { name: "Simulated phone" }).click();
   await page.getByText(/Nothing here replaces a modelled figure/).waitFor();
@@ -147,7 +147,7 @@ test("Devices lists what reported, flags the unit that failed, and refits the co
 test("the zip comes by its key, and has the package and the probe in it", async () => {
   const { page, url } = bench;
   await page.goto(`${url}/packages/${packageId}`);
-  await page.getByRole("heading", { name: "Checked before it left" }).waitFor();
+  await page.getByRole("heading", { name: "Checked at export" }).waitFor();
   await page.getByRole("button", { name: "Xcode project" }).click();
   await page.getByRole("heading", { name: "The Xcode project comes with the zip" }).waitFor();
   await page.keyboard.press("Escape");

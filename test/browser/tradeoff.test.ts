@@ -38,7 +38,7 @@ test("before anything is measured the map waits, and says what would fill it", a
   await expect.poll(() => page.getByRole("gridcell").count(), { timeout: 30_000 }).toBe(57 * 5);
   expect(await page.locator("[data-measured]").count()).toBe(0);
   await page.goto(`${url}/tradeoff`);
-  await page.getByText("Nothing has been evaluated beside a base yet").waitFor();
+  await page.getByText("No model has been compared with its base yet").waitFor();
 });
 
 test("a sweep is started, its cells fill in while it runs, and the line follows", async () => {

@@ -72,7 +72,7 @@ function Notebook({ id }: { id: string }) {
     const where = cells.indexOf(gone);
     change((c) => removed(c, gone.id));
     focusCell((cells[where + 1] ?? cells[where - 1])?.id);
-    toast({ text: "A cell was taken out", undo: () => change((c) => inserted(c, gone, where)) });
+    toast({ text: "The cell was removed", undo: () => change((c) => inserted(c, gone, where)) });
   };
   const run = async (which: NotebookCell): Promise<void> => {
     if (which.type !== "experiment") return;
@@ -241,7 +241,7 @@ function Notebook({ id }: { id: string }) {
                   <ComparisonCell cell={c} cells={cells} onChange={onChange} />
                 )}
                 <span className="notebook-tools">
-                  <IconButton icon="cross" label={`Take out cell ${i + 1}`} onClick={() => remove(c)} />
+                  <IconButton icon="cross" label={`Remove cell ${i + 1}`} onClick={() => remove(c)} />
                 </span>
               </section>
             );

@@ -43,7 +43,7 @@ export function RunHeader({ run, isLive }: { run: Run; isLive: boolean }) {
           <div className="row">
             {isEditing ? (
               <InlineField
-                label={isEditing === "name" ? "Name" : isEditing === "tags" ? "Tags, by commas" : "Note"}
+                label={isEditing === "name" ? "Name" : isEditing === "tags" ? "Tags, separated by commas" : "Note"}
                 value={isEditing === "name" ? run.name : isEditing === "tags" ? run.tags.join(", ") : run.note}
                 onCancel={() => setEditing(null)}
                 onSave={(text) => {
@@ -131,7 +131,7 @@ export function RunHeader({ run, isLive }: { run: Run; isLive: boolean }) {
               type="button"
               disabled={stop.isPending}
               onClick={() => stop.mutate({ id })}
-              title="Finish the step at hand, keep everything"
+              title="Finish the current step and keep everything"
             >
               <Icon name="square" /> Stop <Keys of="run.stop" />
             </button>
@@ -151,7 +151,7 @@ export function RunHeader({ run, isLive }: { run: Run; isLive: boolean }) {
               type="button"
               disabled={resume.isPending}
               onClick={() => resume.mutate({ id })}
-              title="Go on from the last finished unit"
+              title="Continue from the last finished unit"
             >
               <Icon name="play" /> Resume
             </button>
@@ -161,7 +161,7 @@ export function RunHeader({ run, isLive }: { run: Run; isLive: boolean }) {
               type="button"
               disabled={retry.isPending}
               onClick={() => retry.mutate({ id })}
-              title="The same config, measured anew"
+              title="Measure the same config again"
             >
               <Icon name="undo" /> Retry
             </button>

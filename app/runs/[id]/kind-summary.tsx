@@ -15,7 +15,7 @@ export function KindSummary({ run, hasCurves }: { run: Run; hasCurves: boolean }
   if (summary === null || typeof summary !== "object" || run.state !== "succeeded")
     return hasCurves ? null : (
       <div className="region soft">
-        {run.state === "succeeded" ? "It left no summary." : "What it found stands here once it has ended."}
+        {run.state === "succeeded" ? "This run left no summary." : "Its results appear here when it ends."}
       </div>
     );
   // Written by the experiment of this kind, whose type it has.
@@ -118,7 +118,7 @@ function Cut({ summary }: { summary: Summaries["prune"] }) {
   return (
     <section className="region">
       <h2>What was cut</h2>
-      <p className="soft">Exact counts; nothing else of the checkpoint changed.</p>
+      <p className="soft">Exact counts; nothing else in the checkpoint changed.</p>
       <table style={{ maxWidth: 520 }}>
         <thead>
           <tr>
@@ -160,8 +160,8 @@ function Bytes({ summary }: { summary: Summaries["quantize"] }) {
     <section className="region">
       <h2>Where the bits are, and what they cost</h2>
       <p className="soft">
-        {bytes(summary.sizeBytes)} of codes, scales, tables and fp16 norms: {fixed(summary.bitsPerWeight, 3)} bits a
-        weight, all counted. Matrices: {[...byWidth].map(([w, n]) => `${count(n)} as ${w}`).join(", ")}.
+        {bytes(summary.sizeBytes)} of codes, scales, tables and fp16 norms: {fixed(summary.bitsPerWeight, 3)} bits per
+        weight, everything counted. Matrices: {[...byWidth].map(([w, n]) => `${count(n)} as ${w}`).join(", ")}.
         {summary.notes.length > 0 ? ` ${summary.notes.join(". ")}.` : ""}
       </p>
       <Lost origin={summary.origin} />
@@ -326,7 +326,7 @@ function Card({ packageId, summary }: { packageId: string | null; summary: Summa
       ))}
       {card.good ? <p className="soft">{`Good: ${card.good.reason}.`}</p> : null}
       <p className="soft">
-        {card.package}, {bytes(card.sizeBytes)}, {fixed(card.bitsPerWeight, 2)} bits a weight,{" "}
+        {card.package}, {bytes(card.sizeBytes)}, {fixed(card.bitsPerWeight, 2)} bits per weight,{" "}
         {fixed(card.timesSmallerThanFp16, 1)} times smaller than fp16. KL {significant(parity.meanKl)} nats per token on{" "}
         {count(parity.positions)} positions;{" "}
         {parity.greedyIdentical
@@ -334,7 +334,7 @@ function Card({ packageId, summary }: { packageId: string | null; summary: Summa
           : `greedy tokens differ from number ${count((parity.greedyFirstDifference ?? 0) + 1)} on`}
         .
       </p>
-      {card.notes?.length ? <p className="soft">Stored otherwise: {card.notes.join("; ")}.</p> : null}
+      {card.notes?.length ? <p className="soft">Stored differently: {card.notes.join("; ")}.</p> : null}
       {card.notChecked.length > 0 ? <p className="soft">Not checked here: {card.notChecked.join("; ")}.</p> : null}
       <Link className="button" href={packageId ? `/packages/${packageId}` : "/packages"}>
         Open the package

@@ -53,7 +53,7 @@ export function LogView(props: {
       </div>
       {lines.length === 0 ? (
         <p className="soft" style={{ margin: "8px 0" }}>
-          {props.isComplete ? (level === "all" ? "Nothing was said." : "No warnings.") : "Reading the log"}
+          {props.isComplete ? (level === "all" ? "The log is empty." : "No warnings.") : "Reading the log"}
         </p>
       ) : (
         <div

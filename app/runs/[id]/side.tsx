@@ -53,7 +53,7 @@ export function SidePanel({ run, curves }: { run: Run; curves: readonly Curve[] 
       <ProvenanceFacts run={run} />
       <Facts title="Artifacts">
         {run.artifacts.length === 0 ? (
-          <Fact name="None">{run.state === "succeeded" ? "it measures only" : "not yet"}</Fact>
+          <Fact name="None">{run.state === "succeeded" ? "this run only measures" : "not yet"}</Fact>
         ) : (
           run.artifacts.map((a) => (
             <Fact
@@ -112,7 +112,7 @@ function Now({ run, curves }: { run: Run; curves: readonly Curve[] }) {
           : `${text}${se ? ` ± ${se}` : ""}`,
     ]);
   }
-  if (run.computeSeconds > 0) rows.push(["Computed for", duration(run.computeSeconds)]);
+  if (run.computeSeconds > 0) rows.push(["Compute time", duration(run.computeSeconds)]);
   if (rows.length === 0) rows.push(["Nothing yet", run.state]);
   return (
     <Facts title={isOver ? "Result" : "Now"}>
@@ -176,7 +176,7 @@ function ProvenanceFacts({ run }: { run: Run }) {
         {p?.node ?? unknown}
       </Fact>
       <Fact name="Energy">{unknown}</Fact>
-      <Fact name="Begun">{run.startedAt ? new Date(run.startedAt).toLocaleString("en-GB") : "not yet"}</Fact>
+      <Fact name="Started">{run.startedAt ? new Date(run.startedAt).toLocaleString("en-GB") : "not yet"}</Fact>
     </Facts>
   );
 }
