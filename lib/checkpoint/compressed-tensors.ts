@@ -6,12 +6,12 @@
  */
 import { z } from "zod";
 import { EspalierError } from "../errors.ts";
-import { float16FromFloat32 } from "../float16.ts";
 import { packBits, packedSizeBytes, unpackBits } from "../formats/bit-packing.ts";
 import { asBytes, type SafetensorsFile, type TensorToWrite, toFloat32 } from "../formats/safetensors.ts";
 import { elementCount } from "../mil/types.ts";
 import { decodeWeight } from "../weights/decode.ts";
 import type { CompressedWeight, PaletteWeight, WeightForm } from "../weights/weight.ts";
+import { finiteFloat16 } from "./finite-float16.ts";
 
 const shape = z.array(z.number().int().positive());
 
@@ -54,7 +54,7 @@ export function compressedTensors(
     name: `${name}.${part}`,
     dtype: "F16",
     shape: dims,
-    bytes: () => asBytes(float16FromFloat32(values)),
+    bytes: () => asBytes(finiteFloat16(values, `${name}.${part}`)),
   });
   if (weight.kind === "affine") {
     const offsets = weight.offsets ? [bytes("offsets", packBits(weight.offsets, weight.bits))] : [];

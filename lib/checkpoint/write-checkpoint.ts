@@ -12,13 +12,14 @@ import { withOutputDirectory } from "../files/atomic.ts";
 import { jsonLike, numberLiterals } from "../files/json-numbers.ts";
 import type { NamedFiles } from "../files/named-files.ts";
 import { utf8Text } from "../files/utf8-text.ts";
-import { bfloat16FromFloat32, float16FromFloat32 } from "../float16.ts";
+import { bfloat16FromFloat32 } from "../float16.ts";
 import { asBytes, type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
 import { elementCount, sameShape } from "../mil/types.ts";
 import type { CompressedWeight } from "../weights/weight.ts";
 import type { StoredFloat, StoredWeight } from "./checkpoint.ts";
 import { companionFiles } from "./checkpoint-files.ts";
 import { type CompressionScheme, compressedTensors } from "./compressed-tensors.ts";
+import { finiteFloat16 } from "./finite-float16.ts";
 
 /**
  * Keys that the configs of transformers 5 take only as a float: a config made here would say 30 where it means 30.0. The oracles
@@ -168,7 +169,7 @@ function denseTensor(
     if (v.length !== elementCount(shape))
       throw new EspalierError("internal/invariant", `internal: ${name} has ${v.length} values`);
     if (dtype === "f32") return asBytes(v);
-    return asBytes(dtype === "bf16" ? bfloat16FromFloat32(v) : float16FromFloat32(v));
+    return asBytes(dtype === "bf16" ? bfloat16FromFloat32(v) : finiteFloat16(v, name));
   };
   return { name, shape, dtype: dtype === "bf16" ? "BF16" : dtype === "f16" ? "F16" : "F32", bytes: encode };
 }

@@ -2,6 +2,7 @@
  * @file Quantize: write the checkpoint again with palettes or affine codes for its matrices, alike or each as a recipe says.
  */
 import { z } from "zod";
+import { requireFloat16 } from "../../../lib/checkpoint/finite-float16.ts";
 import type { OriginRecord } from "../../../lib/checkpoint/origin.ts";
 import { writeCheckpoint } from "../../../lib/checkpoint/write-checkpoint.ts";
 import { type Allocation, allocateWidths } from "../../../lib/compress/allocate/allocation.ts";
@@ -16,6 +17,7 @@ import { EspalierError, invariant } from "../../../lib/errors.ts";
 import { predictedTokens, type TokenSequence } from "../../../lib/eval/sequences.ts";
 import { isStorable } from "../../../lib/export/coreml/storable-widths.ts";
 import { targets } from "../../../lib/formats/coreml/targets.ts";
+import { float32Data } from "../../../lib/mil/tensor.ts";
 import { elementCount } from "../../../lib/mil/types.ts";
 import { tensorUnit } from "../../../lib/units.ts";
 import { weightSizeBytes } from "../../../lib/weights/decode.ts";
@@ -314,6 +316,7 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
     if (budget) checkBudget(config, arch, budget.flag, budget.maxBytes);
     const measuredSweep = budget !== null && config.search === "measured";
     const isQuick = !measuredSweep && (budget !== null || chosenBy(config).widths.length === 0);
+    for (const [name, t] of weights.tensors) requireFloat16(float32Data(t), name);
     const original = await originalOf(model, context, { given: config.original });
     // A model that must write the text itself takes about a tenth of the whole for it.
     const written = config.text === undefined ? 0.1 : 0;
