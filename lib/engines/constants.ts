@@ -8,7 +8,7 @@
 import { EspalierError } from "../errors.ts";
 import { float16Table, float32FromFloat16 } from "../float16.ts";
 import { codesOperand, constexprDecoder, decodeConstexpr } from "../mil/constexpr.ts";
-import { argumentsOf } from "../mil/op.ts";
+import { argumentsOf, isConstantOperation } from "../mil/op.ts";
 import { type MilFunction, type Operation, operandValues, type Value } from "../mil/program.ts";
 import { DeferredTensor, newData, type Tensor, type TensorData } from "../mil/tensor.ts";
 import { type DType, elementCount, isFloat, type TensorType } from "../mil/types.ts";
@@ -40,7 +40,8 @@ interface SharedValue {
 /** What tells two constants apart: deferred ones by what makes them, whatever their shape. */
 const identityOf = (t: Tensor): object => (t instanceof DeferredTensor ? t.pieces : t);
 
-const isConstexpr = (op: Operation): boolean => op.type.startsWith("constexpr_");
+/** Made of constants, not one that is given. */
+const isConstexpr = (op: Operation): boolean => isConstantOperation(op) && !op.constant;
 
 /** One for an engine. */
 export class ConstantPool {

@@ -4,6 +4,7 @@
  *
  * Left out: scores that go into a softmax, where minus infinity is what a mask means.
  */
+import { isConstantOperation, opSpec } from "../mil/op.ts";
 import { observePeaks } from "../mil/passes/observe-peaks.ts";
 import type { MilFunction, Operation } from "../mil/program.ts";
 import type { Engine } from "./engine.ts";
@@ -41,8 +42,5 @@ export function watchedEngine(engine: Engine, onCall: (peaks: readonly Peak[]) =
 function watchedIn(fn: MilFunction): (op: Operation) => boolean {
   const masked = new Set(fn.operations.filter((op) => op.type === "softmax").flatMap((op) => Object.values(op.inputs)));
   return (op) =>
-    op.type !== "const" &&
-    !op.type.startsWith("constexpr_") &&
-    !op.type.endsWith("_state") &&
-    !op.outputs.some((o) => masked.has(o));
+    !isConstantOperation(op) && opSpec(op.type).stateful === undefined && !op.outputs.some((o) => masked.has(o));
 }

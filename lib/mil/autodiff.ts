@@ -9,6 +9,7 @@ import { EspalierError } from "../errors.ts";
 import { Builder } from "./builder.ts";
 import { argumentsOf, opSpec } from "./op.ts";
 import { type MilFunction, type Operation, operandValues, type Value } from "./program.ts";
+import { Rewriter } from "./rewrite.ts";
 import { elementCount, isFloat, sameType, showType } from "./types.ts";
 
 /** Operations that `from` depends on, in topological order. */
@@ -97,7 +98,7 @@ function zerosLike(b: Builder, v: Value): Value {
 
 /** Copies a function's operations into `b` with its inputs bound by name; gives back its outputs by name. */
 export function inline(b: Builder, fn: MilFunction, bindings: Record<string, Value>): Record<string, Value> {
-  const map = new Map<Value, Value>();
+  const into = new Rewriter(b);
   for (const input of fn.inputs) {
     const bound = bindings[input.name];
     if (!bound) throw new EspalierError("program/structure", `${fn.name}: input ${input.name} is not bound`);
@@ -107,27 +108,10 @@ export function inline(b: Builder, fn: MilFunction, bindings: Record<string, Val
         `${fn.name}: input ${input.name} is ${showType(input.type)}, found ${showType(bound.type)}`,
       );
     }
-    map.set(input, bound);
+    into.set(input, bound);
   }
-  const get = (v: Value): Value => {
-    const copy = map.get(v);
-    if (!copy) throw new EspalierError("program/structure", `${fn.name}: ${v.name} is used before it is made`);
-    return copy;
-  };
-  for (const op of fn.operations) {
-    if (op.constant) {
-      map.set(op.outputs[0] as Value, b.constant(op.constant, op.name));
-      continue;
-    }
-    const inputs = Object.fromEntries(
-      Object.entries(op.inputs).map(([k, v]) => [k, Array.isArray(v) ? v.map(get) : get(v as Value)]),
-    );
-    const outputs = b.op(op.type, inputs, { ...op.params }, op.name);
-    op.outputs.forEach((o, i) => {
-      map.set(o, outputs[i] as Value);
-    });
-  }
-  return Object.fromEntries(fn.outputs.map((o) => [o.name, get(o)]));
+  for (const op of fn.operations) into.copy(op);
+  return Object.fromEntries(fn.outputs.map((o) => [o.name, into.get(o)]));
 }
 
 /**

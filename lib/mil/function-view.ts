@@ -1,6 +1,7 @@
 /**
  * @file A function of a program as rules and cost models look at it: who reads what, which values are constants, what is computed.
  */
+import { isConstantOperation, opTable } from "./op.ts";
 import { type MilFunction, type Operation, operandValues, type Value } from "./program.ts";
 import { type DType, dtypeBits, elementCount, type Shape } from "./types.ts";
 
@@ -25,7 +26,7 @@ export function viewFunction(fn: MilFunction): FunctionView {
   }
   return {
     fn,
-    computed: fn.operations.filter((op) => op.type !== "const" && !op.type.startsWith("constexpr_")),
+    computed: fn.operations.filter((op) => !isConstantOperation(op)),
     position,
     consumers: (v) => consumers.get(v) ?? [],
   };
@@ -36,8 +37,7 @@ export const shapeOf = (v: Value | undefined): Shape =>
 export const dtypeOf = (v: Value): DType => (v.type.kind === "tensor" ? v.type.dtype : v.type.wrapped.dtype);
 export const elementsIn = (v: Value): number => elementCount(shapeOf(v));
 export const bytesIn = (v: Value): number => (elementsIn(v) * dtypeBits[dtypeOf(v)]) / 8;
-export const isConstant = (v: Value): boolean =>
-  v.producer !== null && (v.producer.type === "const" || v.producer.type.startsWith("constexpr_"));
+export const isConstant = (v: Value): boolean => v.producer !== null && isConstantOperation(v.producer);
 
 /** The single value bound to an argument. */
 export function operand(op: Operation, name: string): Value | undefined {
@@ -105,18 +105,9 @@ export function attendedPositions(view: FunctionView): number {
   }, 0);
 }
 
-/** The value an operation's value comes from through operations that only move data. */
-const moves = new Set([
-  "reshape",
-  "transpose",
-  "expand_dims",
-  "squeeze",
-  "identity",
-  "slice_by_index",
-  "slice_by_size",
-]);
-export const isMove = (op: Operation): boolean => moves.has(op.type);
+export const isMove = (op: Operation): boolean => opTable.get(op.type)?.moves === true;
 
+/** The value an operation's value comes from through operations that only move data. */
 export function throughMoves(v: Value): Value {
   let at = v;
   while (at.producer && isMove(at.producer)) {

@@ -39,6 +39,13 @@ export interface OpSpec {
   readonly type: string;
   readonly inputs: Readonly<Record<string, InputSpec>>;
   readonly params: Readonly<Record<string, ParamSpec>>;
+  /** Every element of the result is an element of an operand, a bound that all types hold, or a whole number: nothing to round. */
+  readonly exact?: true;
+  /** The result is the operand `x` in another order, shape or selection. */
+  readonly moves?: true;
+  /** Made of constants alone, before the program runs. */
+  readonly constant?: true;
+  readonly stateful?: "read" | "write";
   infer(op: OpArguments): ValueType[];
   gradient?(context: GradientContext): InputGradients;
   /** Floating point operations; defaults to one per output element. */
@@ -150,6 +157,9 @@ export function opSpec(type: string): OpSpec {
   if (!spec) throw new EspalierError("program/unsupported-op", `there is no op "${type}" in the table`);
   return spec;
 }
+
+/** Whether an operation is a constant, or makes one of constants. */
+export const isConstantOperation = ({ type }: Operation): boolean => table.get(type)?.constant === true;
 
 /** The arguments of an existing operation. */
 export const argumentsOf = (op: Operation): OpArguments => new OpArguments(op.type, op.inputs, op.params);

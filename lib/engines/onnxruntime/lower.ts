@@ -10,7 +10,7 @@
  */
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
-import { argumentsOf, type OpArguments } from "../../mil/op.ts";
+import { argumentsOf, isConstantOperation, type OpArguments, opSpec } from "../../mil/op.ts";
 import type { MilFunction, Operation, Value } from "../../mil/program.ts";
 import { elementCount, showType, type TensorType } from "../../mil/types.ts";
 import type { HostConstant } from "../constants.ts";
@@ -38,13 +38,6 @@ const lowerings: Record<string, Lowering> = {
 };
 
 const fusions: readonly Fusion[] = [causalAttention, negativeLogLikelihood, rmsNorm, rotaryEmbedding];
-
-/** Ops whose every result element is an operand element, a representable bound, or an integer. */
-const exact = new Set([
-  ...Object.keys(shapes),
-  ...["gather", "gather_along_axis", "gather_nd", "identity", "abs", "sign", "floor", "ceil", "round", "relu"],
-  ...["maximum", "minimum", "clip", "select", "reduce_max", "reduce_min", "topk", "band_part"],
-]);
 
 /** Constants smaller than this are always in the model's bytes. */
 const smallConstantBytes = 4096;
@@ -150,7 +143,7 @@ export function lowerFunction(
       names.set(result, match.emit(g, nameOf));
     } else if (covered.has(op)) {
       // The last operation of the match stands for it.
-    } else if (op.constant || op.type.startsWith("constexpr_")) {
+    } else if (isConstantOperation(op)) {
       // Its value is among the decoded ones if anything reads it.
     } else if (op.type === "read_state" && result) {
       names.set(result, stateOf(op).current);
@@ -252,6 +245,6 @@ function lowerOperation(
     },
   };
   const made = [rule(context)].flat();
-  if (float16 === "widen" || exact.has(op.type)) return made;
+  if (float16 === "widen" || opSpec(op.type).exact) return made;
   return made.map((name, i) => (results[i]?.dtype === "fp16" ? g.cast(g.cast(name, "float16"), "float") : name));
 }

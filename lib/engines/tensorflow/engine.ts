@@ -8,7 +8,7 @@
  */
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
-import { argumentsOf, type OpArguments } from "../../mil/op.ts";
+import { argumentsOf, isConstantOperation, type OpArguments, opSpec, opTable } from "../../mil/op.ts";
 import { type MilFunction, type Operation, operandValues, type Value } from "../../mil/program.ts";
 import type { Tensor } from "../../mil/tensor.ts";
 import { elementCount, sameShape, sameType, showType, type TensorType } from "../../mil/types.ts";
@@ -38,13 +38,6 @@ const kernels: Readonly<Record<string, Kernel>> = {
   ...gatherScatter,
   ...quantization,
 };
-
-/** Ops whose every result element is an operand element, a representable bound, or an integer. */
-const exact = new Set([
-  ...Object.keys(shapes),
-  ...["gather", "gather_along_axis", "gather_nd", "identity", "abs", "sign", "floor", "ceil", "round", "relu"],
-  ...["maximum", "minimum", "clip", "select", "reduce_max", "reduce_min", "topk", "band_part"],
-]);
 
 /** Throws `engine/unavailable` when the backend cannot be loaded; see `TensorFlowOptions` for what is chosen. */
 export async function createTensorFlowEngine(options: TensorFlowOptions = {}): Promise<Engine> {
@@ -88,9 +81,9 @@ function planFunction(fn: MilFunction, constants: ReadonlyMap<Value, HostConstan
     }
     for (const o of op.outputs) made.add(o);
     // Constants are decoded already.
-    if (!op.constant && !op.type.startsWith("constexpr_")) {
+    if (!isConstantOperation(op)) {
       const results = op.outputs.map((o) => tensorTypeOf(op.type, o));
-      const stateful = op.type === "read_state" || op.type === "write_state";
+      const stateful = opTable.get(op.type)?.stateful;
       const kernel = kernels[op.type] ?? null;
       if (!kernel && !stateful) {
         throw new EspalierError("program/unsupported-op", `${op.type} (at ${op.name}) does not run on tensorflow`);
@@ -307,7 +300,7 @@ class TensorFlowExecutable implements Executable {
         `TensorFlow.js gave ${op.name} in ${this.fn.name} as ${t.dtype}[${t.shape.join(", ")}], not ${showType(type)}`,
       );
     }
-    if (!this.round || type.dtype !== "fp16" || exact.has(op.type)) return t;
+    if (!this.round || type.dtype !== "fp16" || opSpec(op.type).exact) return t;
     const rounded = Float32Array.from(t.dataSync(), roundToFloat16);
     t.dispose();
     return hostTensor(this.tf, rounded, type.shape, type.dtype);

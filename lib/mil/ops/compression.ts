@@ -4,19 +4,20 @@
  * All arguments of a constexpr are constants or other constexprs. Left out: sparse compositions
  * (`constexpr_lut_to_sparse`, `constexpr_sparse_blockwise_shift_scale`).
  */
-import { defineOp, type OpArguments } from "../op.ts";
+import { defineOp, isConstantOperation, type OpArguments } from "../op.ts";
 import { elementCount, showType, tensorType } from "../types.ts";
 import { floats } from "./common.ts";
 
 function requireConstant(op: OpArguments, name: string): void {
   const producer = op.value(name).producer;
-  if (producer && producer.type !== "const" && !producer.type.startsWith("constexpr_")) {
+  if (producer && !isConstantOperation(producer)) {
     op.fail(name, "a constant", `the output of ${producer.type}`);
   }
 }
 
 defineOp({
   type: "constexpr_blockwise_shift_scale",
+  constant: true,
   inputs: {
     data: { dtypes: ["int4", "uint4", "int8", "uint8", "fp16", "fp32"] },
     scale: { dtypes: floats },
@@ -44,6 +45,7 @@ const entryBits = { uint1: 1, uint2: 2, uint3: 3, uint4: 4, uint6: 6, uint8: 8 }
 
 defineOp({
   type: "constexpr_lut_to_dense",
+  constant: true,
   inputs: {
     indices: { dtypes: ["uint1", "uint2", "uint3", "uint4", "uint6", "uint8"] },
     lut: { dtypes: ["int8", "uint8", "fp16", "fp32"] },
@@ -76,6 +78,7 @@ defineOp({
 
 defineOp({
   type: "constexpr_sparse_to_dense",
+  constant: true,
   inputs: {
     nonzero_data: { dtypes: ["int4", "uint4", "int8", "uint8", "fp16", "fp32"] },
     mask: { dtypes: ["uint1"] },
@@ -95,6 +98,7 @@ defineOp({
 
 defineOp({
   type: "constexpr_cast",
+  constant: true,
   inputs: { source_val: { dtypes: ["fp16"] } },
   params: { output_dtype: { kind: "string", default: "fp32", choices: ["fp32"] } },
   infer: (op) => {

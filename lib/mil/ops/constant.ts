@@ -4,7 +4,7 @@ import { elementCount, fp32, int32, showType, tensorType } from "../types.ts";
 import { basic, numbers } from "./common.ts";
 
 // A `const` carries its data outside the parameters; the builder makes it without asking for a type.
-defineOp({ type: "const", inputs: {}, params: {}, infer: () => [], flops: () => 0 });
+defineOp({ type: "const", constant: true, inputs: {}, params: {}, infer: () => [], flops: () => 0 });
 
 defineOp({
   type: "fill",
@@ -60,6 +60,7 @@ defineOp({
 
 defineOp({
   type: "band_part",
+  exact: true,
   inputs: { x: { dtypes: numbers } },
   params: { lower: { kind: "int", default: -1 }, upper: { kind: "int", default: -1 } },
   infer: (op) => {

@@ -1,15 +1,18 @@
 /** @file Elementwise arithmetic and activations, with their derivatives. */
 import type { Builder } from "../builder.ts";
-import { defineOp, type GradientContext, type InputGradients } from "../op.ts";
+import { defineOp, type GradientContext, type InputGradients, type OpSpec } from "../op.ts";
 import type { Value } from "../program.ts";
 import { type DType, tensorType } from "../types.ts";
 import { broadcastType, floats, numbers, sumToShape } from "./common.ts";
 
 type BinaryRule = (b: Builder, x: Value, y: Value, out: Value, dy: Value) => { x: () => Value; y: () => Value };
 
-function binary(type: string, rule?: BinaryRule, dtypes: readonly DType[] = numbers): void {
+type Facts = Pick<OpSpec, "exact" | "moves">;
+
+function binary(type: string, rule?: BinaryRule, dtypes: readonly DType[] = numbers, facts: Facts = {}): void {
   defineOp({
     type,
+    ...facts,
     inputs: { x: { dtypes }, y: { dtypes } },
     params: {},
     infer: (op) => [broadcastType(op)],
@@ -26,6 +29,8 @@ function binary(type: string, rule?: BinaryRule, dtypes: readonly DType[] = numb
       : {}),
   });
 }
+
+const exact = { exact: true } as const;
 
 /** 1 where the condition holds, else 0, in the type of `like`. */
 const indicator = (b: Builder, condition: Value, like: Value): Value =>
@@ -48,22 +53,38 @@ binary(
   floats,
 );
 // At a tie the whole gradient goes to x, as one subgradient among many.
-binary("maximum", (b, x, y, _out, dy) => ({
-  x: () => b.mul(dy, indicator(b, b.greaterEqual(x, y), dy)),
-  y: () => b.mul(dy, indicator(b, b.greater(y, x), dy)),
-}));
-binary("minimum", (b, x, y, _out, dy) => ({
-  x: () => b.mul(dy, indicator(b, b.lessEqual(x, y), dy)),
-  y: () => b.mul(dy, indicator(b, b.less(y, x), dy)),
-}));
+binary(
+  "maximum",
+  (b, x, y, _out, dy) => ({
+    x: () => b.mul(dy, indicator(b, b.greaterEqual(x, y), dy)),
+    y: () => b.mul(dy, indicator(b, b.greater(y, x), dy)),
+  }),
+  numbers,
+  exact,
+);
+binary(
+  "minimum",
+  (b, x, y, _out, dy) => ({
+    x: () => b.mul(dy, indicator(b, b.lessEqual(x, y), dy)),
+    y: () => b.mul(dy, indicator(b, b.less(y, x), dy)),
+  }),
+  numbers,
+  exact,
+);
 binary("floor_div");
 binary("mod");
 
 type UnaryRule = (b: Builder, x: Value, out: Value, dy: Value) => Value;
 
-function unary(type: string, rule?: UnaryRule, dtypes: readonly DType[] = floats, flopsPerElement = 1): void {
+function unary(
+  type: string,
+  rule?: UnaryRule,
+  dtypes: readonly DType[] = floats,
+  { flopsPerElement = 1, ...facts }: Facts & { readonly flopsPerElement?: number } = {},
+): void {
   defineOp({
     type,
+    ...facts,
     inputs: { x: { dtypes } },
     params: {},
     infer: (op) => [op.tensor("x")],
@@ -80,12 +101,15 @@ function unary(type: string, rule?: UnaryRule, dtypes: readonly DType[] = floats
 
 const twoOverRootPi = 2 / Math.sqrt(Math.PI);
 
-unary("identity", (_b, _x, _out, dy) => dy, ["fp16", "fp32", "int32", "bool", "int8", "uint8", "int16", "uint16"]);
-unary("abs", (b, x, _out, dy) => b.mul(dy, b.sign(x)), numbers);
-unary("sign", undefined, numbers);
-unary("floor");
-unary("ceil");
-unary("round");
+unary("identity", (_b, _x, _out, dy) => dy, ["fp16", "fp32", "int32", "bool", "int8", "uint8", "int16", "uint16"], {
+  ...exact,
+  moves: true,
+});
+unary("abs", (b, x, _out, dy) => b.mul(dy, b.sign(x)), numbers, exact);
+unary("sign", undefined, numbers, exact);
+unary("floor", undefined, floats, exact);
+unary("ceil", undefined, floats, exact);
+unary("round", undefined, floats, exact);
 unary("exp", (b, _x, out, dy) => b.mul(dy, out));
 unary("exp2", (b, _x, out, dy) => b.mul(dy, b.mul(out, Math.LN2)));
 unary("erf", (b, x, _out, dy) => b.mul(dy, b.mul(b.exp(b.neg(b.square(x))), twoOverRootPi)));
@@ -95,7 +119,7 @@ unary("sin", (b, x, _out, dy) => b.mul(dy, b.cos(x)));
 unary("cos", (b, x, _out, dy) => b.neg(b.mul(dy, b.sin(x))));
 unary("tanh", (b, _x, out, dy) => b.mul(dy, b.sub(1, b.square(out))));
 unary("sigmoid", (b, _x, out, dy) => b.mul(dy, b.mul(out, b.sub(1, out))));
-unary("relu", (b, x, _out, dy) => b.mul(dy, indicator(b, b.greater(x, 0), dy)));
+unary("relu", (b, x, _out, dy) => b.mul(dy, indicator(b, b.greater(x, 0), dy)), floats, exact);
 // d(x σ(x)) = σ(x) + out · (1 − σ(x))
 unary(
   "silu",
@@ -104,7 +128,7 @@ unary(
     return b.mul(dy, b.add(s, b.mul(out, b.sub(1, s))));
   },
   floats,
-  4,
+  { flopsPerElement: 4 },
 );
 
 /** Ops of x + epsilon, whose default underflows in fp16 and is therefore always written out. */
@@ -130,6 +154,7 @@ withEpsilon("log", 1e-45, (b, shifted, _out, dy) => b.div(dy, shifted()));
 
 defineOp({
   type: "clip",
+  exact: true,
   inputs: { x: { dtypes: floats } },
   params: { alpha: { kind: "float" }, beta: { kind: "float" } },
   infer: (op) => {

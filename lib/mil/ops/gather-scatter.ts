@@ -16,6 +16,7 @@ const zerosLike = (b: Builder, x: Value): Value => {
 
 defineOp({
   type: "gather",
+  exact: true,
   inputs: { x: { dtypes: gatherable }, indices: { dtypes: indexTypes } },
   params: {
     axis: { kind: "int", default: 0 },
@@ -44,6 +45,7 @@ defineOp({
 
 defineOp({
   type: "gather_along_axis",
+  exact: true,
   inputs: { x: { dtypes: gatherable }, indices: { dtypes: indexTypes } },
   params: { axis: { kind: "int", default: 0 }, validate_indices: { kind: "bool", default: false } },
   infer: (op) => {
@@ -67,6 +69,7 @@ defineOp({
 
 defineOp({
   type: "gather_nd",
+  exact: true,
   inputs: { x: { dtypes: gatherable }, indices: { dtypes: indexTypes } },
   params: { batch_dims: { kind: "int", default: 0 }, validate_indices: { kind: "bool", default: false } },
   infer: (op) => {

@@ -27,6 +27,7 @@ const selectable = ["fp16", "fp32", "int32", "bool"] as const;
 
 defineOp({
   type: "select",
+  exact: true,
   inputs: { cond: { dtypes: ["bool"] }, a: { dtypes: selectable }, b: { dtypes: selectable } },
   params: {},
   infer: (op) => {

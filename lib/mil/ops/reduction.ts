@@ -1,6 +1,6 @@
 /** @file Reductions over axes, arg-reductions, sorting and running sums. */
 import type { Builder } from "../builder.ts";
-import { defineOp, type OpArguments } from "../op.ts";
+import { defineOp, type OpArguments, type OpSpec } from "../op.ts";
 import type { Value } from "../program.ts";
 import { elementCount, type Shape, tensorType, type ValueType } from "../types.ts";
 import { floats, numbers } from "./common.ts";
@@ -11,11 +11,12 @@ export function reducedShape(shape: Shape, axes: readonly number[], keepDims: bo
 
 type Rule = (b: Builder, x: Value, out: Value, dy: Value, count: number) => Value;
 
-function reduction(type: string, rule?: Rule, dtypes = numbers): void {
+function reduction(type: string, rule?: Rule, dtypes = numbers, facts: Pick<OpSpec, "exact"> = {}): void {
   const keptShape = (op: OpArguments): number[] =>
     reducedShape(op.shape("x"), op.axes("axes", op.shape("x").length), true);
   defineOp({
     type,
+    ...facts,
     inputs: { x: { dtypes } },
     params: { axes: { kind: "ints" }, keep_dims: { kind: "bool", default: false } },
     infer: (op) => {
@@ -58,8 +59,8 @@ const extreme: Rule = (b, x, out, dy) => {
 
 reduction("reduce_sum", (b, x, _out, dy) => spread(b, dy, x));
 reduction("reduce_mean", (b, x, _out, dy, count) => spread(b, b.mul(dy, 1 / count), x), floats);
-reduction("reduce_max", extreme);
-reduction("reduce_min", extreme);
+reduction("reduce_max", extreme, numbers, { exact: true });
+reduction("reduce_min", extreme, numbers, { exact: true });
 reduction("reduce_prod", (b, x, out, dy) => b.div(b.mul(dy, out), x), floats);
 reduction("reduce_sum_square", (b, x, _out, dy) => b.mul(b.mul(x, 2), dy), floats);
 reduction("reduce_l2_norm", (b, x, out, dy) => b.mul(b.div(x, out), dy), floats);
@@ -86,6 +87,7 @@ for (const type of ["reduce_argmax", "reduce_argmin"]) {
 
 defineOp({
   type: "topk",
+  exact: true,
   inputs: { x: { dtypes: numbers } },
   params: {
     k: { kind: "int", default: 1 },

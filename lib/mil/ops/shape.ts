@@ -26,6 +26,8 @@ function resolvedShape(op: OpArguments): number[] {
 
 defineOp({
   type: "reshape",
+  exact: true,
+  moves: true,
   inputs: { x: { dtypes: movable } },
   params: { shape: { kind: "ints" } },
   infer: (op) => [tensorType(op.tensor("x").dtype, resolvedShape(op))],
@@ -35,6 +37,8 @@ defineOp({
 
 defineOp({
   type: "transpose",
+  exact: true,
+  moves: true,
   inputs: { x: { dtypes: movable } },
   params: { perm: { kind: "ints" } },
   infer: (op) => {
@@ -59,6 +63,8 @@ defineOp({
 
 defineOp({
   type: "expand_dims",
+  exact: true,
+  moves: true,
   inputs: { x: { dtypes: movable } },
   params: { axes: { kind: "ints" } },
   infer: (op) => {
@@ -79,6 +85,8 @@ defineOp({
 
 defineOp({
   type: "squeeze",
+  exact: true,
+  moves: true,
   inputs: { x: { dtypes: movable } },
   params: { axes: { kind: "ints" } },
   infer: (op) => {
@@ -109,6 +117,7 @@ function variadicTensors(op: OpArguments): { dtype: (typeof movable)[number]; sh
 
 defineOp({
   type: "concat",
+  exact: true,
   inputs: { values: { dtypes: movable, variadic: true } },
   params: { axis: { kind: "int" }, interleave: { kind: "bool", default: false } },
   infer: (op) => {
@@ -150,6 +159,7 @@ defineOp({
 
 defineOp({
   type: "stack",
+  exact: true,
   inputs: { values: { dtypes: movable, variadic: true } },
   params: { axis: { kind: "int" } },
   infer: (op) => {
@@ -184,6 +194,7 @@ defineOp({
 
 defineOp({
   type: "split",
+  exact: true,
   inputs: { x: { dtypes: basic } },
   params: {
     num_splits: { kind: "int", default: null },
@@ -227,6 +238,7 @@ export function splitSizes(op: OpArguments): number[] {
 
 defineOp({
   type: "tile",
+  exact: true,
   inputs: { x: { dtypes: basic } },
   params: { reps: { kind: "ints" } },
   infer: (op) => {
@@ -291,6 +303,8 @@ const sliceParams = {
 
 defineOp({
   type: "slice_by_index",
+  exact: true,
+  moves: true,
   inputs: { x: { dtypes: movable } },
   params: sliceParams,
   infer: (op) => {
@@ -320,6 +334,8 @@ defineOp({
 
 defineOp({
   type: "slice_by_size",
+  exact: true,
+  moves: true,
   inputs: { x: { dtypes: movable }, begin: { dtypes: ["int32"], optional: true } },
   params: { begin: { kind: "ints", default: null }, size: { kind: "ints" } },
   infer: (op) => {
@@ -337,6 +353,7 @@ defineOp({
 
 defineOp({
   type: "slice_update",
+  exact: true,
   inputs: {
     x: { dtypes: movable },
     update: { dtypes: movable },
@@ -365,6 +382,7 @@ defineOp({
 
 defineOp({
   type: "pad",
+  exact: true,
   inputs: { x: { dtypes: ["fp16", "fp32"] } },
   params: {
     pad: { kind: "ints" },

@@ -5,6 +5,7 @@ import { floats } from "./common.ts";
 
 defineOp({
   type: "read_state",
+  stateful: "read",
   inputs: { input: { dtypes: "state" } },
   params: {},
   infer: (op) => {
@@ -16,6 +17,7 @@ defineOp({
 
 defineOp({
   type: "write_state",
+  stateful: "write",
   inputs: { input: { dtypes: "state" }, data: { dtypes: floats } },
   params: {},
   infer: (op) => {

@@ -9,6 +9,7 @@
  */
 import { EspalierError } from "../../errors.ts";
 import { Builder, typeOf } from "../builder.ts";
+import { isConstantOperation } from "../op.ts";
 import {
   type MilFunction,
   type Operation,
@@ -17,6 +18,7 @@ import {
   type Program,
   type Value,
 } from "../program.ts";
+import { Rewriter } from "../rewrite.ts";
 import { DeferredTensor, i32, type Tensor } from "../tensor.ts";
 import { elementCount, showType, stateType, tensorType } from "../types.ts";
 import { removeDeadCode } from "./dead-code.ts";
@@ -34,8 +36,6 @@ const RECORD_BYTES = 128;
 /** What tells two constants apart. */
 type Identity = Tensor | DeferredTensor["pieces"];
 const identityOf = (t: Tensor): Identity => (t instanceof DeferredTensor ? t.pieces : t);
-
-const isConstant = (op: Operation): boolean => op.type === "const" || op.type.startsWith("constexpr_");
 
 /** Programs in the order they run. One, the program itself, when it fits. Throws `export/unsupported`. */
 export function partition(program: Program, limitBytes: number): Program[] {
@@ -59,7 +59,7 @@ export function partition(program: Program, limitBytes: number): Program[] {
 }
 
 /** The operations that compute, in order. */
-const computing = (fn: MilFunction): Operation[] => fn.operations.filter((op) => !isConstant(op));
+const computing = (fn: MilFunction): Operation[] => fn.operations.filter((op) => !isConstantOperation(op));
 
 const weightsRead = (op: Operation): Tensor[] => operandValues(op).flatMap((v) => constantsOf(v) ?? []);
 
@@ -316,48 +316,39 @@ class FunctionCutter {
 
   private build(operations: readonly Operation[], part: number, leaving: readonly Value[]): MilFunction {
     const b = new Builder(this.fn.name);
-    const map = new Map<Value, Value>();
+    // What another part has made already is made again where it is cheap.
+    const into: Rewriter = new Rewriter(b, (v) => {
+      if (!v.producer)
+        throw new EspalierError("internal/invariant", `internal: part ${part} lacks the input ${v.name}`);
+      copy(v.producer);
+      return into.get(v);
+    });
     const own = new Set(operations);
     const outputs = this.fn.outputs.filter((o) => o.producer && own.has(o.producer));
-    this.declareInputs(b, map, operations, part);
+    this.declareInputs(into, operations, part);
     const shifts = new Map<Value, { axis: number; by: number }>();
-    const get = (v: Value): Value => {
-      const known = map.get(v);
-      if (known) return known;
-      const op = v.producer;
-      if (!op) throw new EspalierError("internal/invariant", `internal: part ${part} lacks the input ${v.name}`);
-      copy(op);
-      return map.get(v) as Value;
-    };
     const copy = (op: Operation): void => {
-      const [result] = op.outputs;
-      if (op.constant && result) {
-        map.set(result, b.constant(op.constant, op.name));
-        return;
-      }
-      const moved = this.moved(b, op, shifts, get);
-      b.op(op.type, moved.inputs, moved.params, op.name).forEach((o, i) => {
-        map.set(op.outputs[i] as Value, o);
-      });
+      const moved = op.constant ? null : this.moved(into, op, shifts);
+      into.copy(op, moved?.inputs, moved?.params);
     };
     for (const op of operations) {
       const state = this.states.find((s) => s.value === op.inputs.input);
       if (state && op.type === "read_state" && op.outputs[0])
         shifts.set(op.outputs[0], { axis: state.axis, by: state.rows[part]?.from ?? 0 });
-      if (op.outputs.length > 0 && op.outputs.every((o) => map.has(o))) continue;
+      if (op.outputs.length > 0 && op.outputs.every((o) => into.has(o))) continue;
       copy(op);
     }
-    const named = [...leaving.map((v) => [v.name, get(v)] as const), ...outputs.map((v) => [v.name, get(v)] as const)];
+    const named = [...leaving, ...outputs].map((v) => [v.name, into.get(v)] as const);
     return removeDeadCode(b.build(Object.fromEntries(named)));
   }
 
-  private declareInputs(b: Builder, map: Map<Value, Value>, operations: readonly Operation[], part: number): void {
+  private declareInputs(into: Rewriter, operations: readonly Operation[], part: number): void {
     const own = new Set(operations);
     const used = new Set<Value>();
     const visit = (v: Value): void => {
       if (used.has(v)) return;
       used.add(v);
-      if (v.producer && !own.has(v.producer) && (this.cheap(v) || isConstant(v.producer)))
+      if (v.producer && !own.has(v.producer) && (this.cheap(v) || isConstantOperation(v.producer)))
         operandValues(v.producer).forEach(visit);
     };
     for (const op of operations) operandValues(op).forEach(visit);
@@ -368,21 +359,20 @@ class FunctionCutter {
       if (state && rows && input.type.kind === "state") {
         const { dtype, shape } = input.type.wrapped;
         const kept = shape.map((d, axis) => (axis === state.axis ? rows.to - rows.from : d));
-        map.set(input, b.input(input.name, stateType(tensorType(dtype, kept))));
-      } else map.set(input, b.input(input.name, input.type));
+        into.set(input, into.b.input(input.name, stateType(tensorType(dtype, kept))));
+      } else into.set(input, into.b.input(input.name, input.type));
     }
     for (const v of used) {
-      const foreign = v.producer && !own.has(v.producer) && !this.cheap(v) && !isConstant(v.producer);
-      if (foreign) map.set(v, b.input(v.name, typeOf(v)));
+      const foreign = v.producer && !own.has(v.producer) && !this.cheap(v) && !isConstantOperation(v.producer);
+      if (foreign) into.set(v, into.b.input(v.name, typeOf(v)));
     }
   }
 
   /** The arguments of an operation in the part, bounds of slices of a divided state moved to its rows. */
   private moved(
-    b: Builder,
+    { b, get }: Rewriter,
     op: Operation,
     shifts: Map<Value, { axis: number; by: number }>,
-    get: (v: Value) => Value,
   ): { inputs: Record<string, Value | readonly Value[]>; params: Record<string, ParamValue> } {
     const inputs: Record<string, Value | readonly Value[]> = {};
     const params: Record<string, ParamValue> = { ...op.params };

@@ -8,10 +8,11 @@
  * one multiplication of the output is cheap, exact and legal everywhere.
  */
 import { EspalierError } from "../../errors.ts";
-import { Builder, typeOf } from "../builder.ts";
+import { typeOf } from "../builder.ts";
+import { isConstantOperation } from "../op.ts";
 import type { MilFunction, Operation, ParamValue, Value } from "../program.ts";
+import { type Rewriter, rewrite } from "../rewrite.ts";
 import { type Tensor, withShape } from "../tensor.ts";
-import { removeDeadCode } from "./dead-code.ts";
 
 interface ScaledConstant {
   readonly codes: Value;
@@ -22,7 +23,7 @@ function scaledConstant(op: Operation): ScaledConstant | null {
   if (op.type !== "mul") return null;
   const [x, y] = [op.inputs.x as Value, op.inputs.y as Value];
   const scale = y.producer?.constant;
-  if (!x.producer?.type.startsWith("constexpr_") || !scale) return null;
+  if (!x.producer || x.producer.constant || !isConstantOperation(x.producer) || !scale) return null;
   const rows = typeOf(x).shape[0];
   return scale.shape[0] === rows && scale.shape.slice(1).every((d) => d === 1) ? { codes: x, scale } : null;
 }
@@ -36,46 +37,22 @@ export function scaleOutputs(fn: MilFunction): MilFunction {
   }
   if (scaled.size === 0) return fn;
 
-  const b = new Builder(fn.name);
-  const map = new Map<Value, Value>();
-  for (const input of fn.inputs) map.set(input, b.input(input.name, input.type));
-  const get = (v: Value): Value => map.get(v) ?? v;
-  for (const op of fn.operations) {
+  return rewrite(fn, (op, into) => {
     const [result] = op.outputs;
-    if (result && scaled.has(result)) continue;
-    if (op.constant && result) {
-      map.set(result, b.constant(op.constant, op.name));
-      continue;
-    }
+    // Whatever reads the product reads the codes instead.
+    const own = result && scaled.get(result);
+    if (own) return into.get(own.codes);
     const entry = Object.entries(op.inputs).find(([, v]) => !Array.isArray(v) && scaled.has(v as Value));
     const weight = entry && scaled.get(entry[1] as Value);
-    if (entry && weight && result) {
-      map.set(result, scaledOperation(b, op, entry[0], weight, get));
-      continue;
-    }
-    const inputs = Object.fromEntries(
-      Object.entries(op.inputs).map(([k, v]) => [k, Array.isArray(v) ? v.map(get) : get(v as Value)]),
-    );
-    const outputs = b.op(op.type, inputs, { ...op.params }, op.name);
-    op.outputs.forEach((o, i) => {
-      map.set(o, outputs[i] as Value);
-    });
-  }
-  return removeDeadCode(b.build(Object.fromEntries(fn.outputs.map((o) => [o.name, get(o)]))));
+    return entry && weight ? scaledOperation(into, op, entry[0], weight) : null;
+  });
 }
 
-function scaledOperation(
-  b: Builder,
-  op: Operation,
-  operand: string,
-  { codes, scale }: ScaledConstant,
-  get: (v: Value) => Value,
-): Value {
+function scaledOperation(into: Rewriter, op: Operation, operand: string, { codes, scale }: ScaledConstant): Value {
+  const { b, get } = into;
   const rows = scale.shape[0] as number;
   const { bias, ...others } = op.inputs;
-  const rest = Object.fromEntries(
-    Object.entries(others).map(([k, v]) => [k, Array.isArray(v) ? v.map(get) : get(v as Value)]),
-  );
+  const rest = into.inputs(others);
   const plain = (inputs: Record<string, Value | readonly Value[]>, params: Record<string, ParamValue>): Value =>
     b.op(op.type, inputs, params, `${op.name}_unscaled`)[0] as Value;
   const times = (x: Value, y: Value, name: string): Value => b.op("mul", { x, y }, {}, name)[0] as Value;

@@ -8,11 +8,12 @@
  * sparse weights, whose values do not lie at rows, and weights that other operations read.
  */
 import { EspalierError } from "../../errors.ts";
-import { Builder, typeOf } from "../builder.ts";
+import { type Builder, typeOf } from "../builder.ts";
+import { isConstantOperation } from "../op.ts";
 import type { MilFunction, Operation, Value } from "../program.ts";
+import { type Rewriter, rewrite } from "../rewrite.ts";
 import { DeferredTensor, i32, type Tensor, type TensorData } from "../tensor.ts";
 import { dtypeBits, elementCount } from "../types.ts";
-import { removeDeadCode } from "./dead-code.ts";
 
 /** Bytes a constant takes in a file. */
 export const storedBytesOf = (t: Tensor): number => Math.ceil((elementCount(t.shape) * dtypeBits[t.dtype]) / 8);
@@ -21,7 +22,7 @@ export const storedBytesOf = (t: Tensor): number => Math.ceil((elementCount(t.sh
 export function constantsOf(v: Value): Tensor[] | null {
   const op = v.producer;
   if (op?.constant) return [op.constant];
-  if (!op?.type.startsWith("constexpr_")) return null;
+  if (!op || !isConstantOperation(op)) return null;
   return Object.values(op.inputs)
     .flat()
     .flatMap((part) => constantsOf(part) ?? []);
@@ -99,32 +100,14 @@ export function splitWeights(fn: MilFunction, limitBytes: number): MilFunction {
     return v && !Array.isArray(v) && sizeOf(v as Value) > limitBytes ? (v as Value) : null;
   };
   if (!fn.operations.some(large)) return fn;
-  const b = new Builder(fn.name);
-  const map = new Map<Value, Value>();
-  for (const input of fn.inputs) map.set(input, b.input(input.name, input.type));
-  const get = (v: Value): Value => map.get(v) ?? v;
-  for (const op of fn.operations) {
-    const [result] = op.outputs;
-    if (op.constant && result) {
-      map.set(result, b.constant(op.constant, op.name));
-      continue;
-    }
-    const weight = op.type.startsWith("constexpr_") ? null : large(op);
-    if (weight && result) {
-      map.set(result, splitOperation(b, op, weight, limitBytes, get));
-      continue;
-    }
-    const inputs = Object.fromEntries(
-      Object.entries(op.inputs).map(([k, v]) => [k, Array.isArray(v) ? v.map(get) : get(v as Value)]),
-    );
-    b.op(op.type, inputs, { ...op.params }, op.name).forEach((o, i) => {
-      map.set(op.outputs[i] as Value, o);
-    });
-  }
-  return removeDeadCode(b.build(Object.fromEntries(fn.outputs.map((o) => [o.name, get(o)]))));
+  return rewrite(fn, (op, into) => {
+    const weight = isConstantOperation(op) ? null : large(op);
+    return weight ? splitOperation(into, op, weight, limitBytes) : null;
+  });
 }
 
-function splitOperation(b: Builder, op: Operation, weight: Value, limitBytes: number, get: (v: Value) => Value): Value {
+function splitOperation(into: Rewriter, op: Operation, weight: Value, limitBytes: number): Value {
+  const { b, get } = into;
   const [rows = 1] = typeOf(weight).shape;
   const sparse = weight.producer?.type === "constexpr_sparse_to_dense";
   const step = rowStep(weight);
@@ -142,9 +125,7 @@ function splitOperation(b: Builder, op: Operation, weight: Value, limitBytes: nu
     return splitGather(b, op, weight, starts, rows, perPart, get);
   }
   const { bias, ...others } = op.inputs;
-  const rest = Object.fromEntries(
-    Object.entries(others).map(([k, v]) => [k, Array.isArray(v) ? v.map(get) : get(v as Value)]),
-  );
+  const rest = into.inputs(others);
   const parts = starts.map((from, i) => {
     const to = Math.min(rows, from + perPart);
     const name = `${op.name}_part${i}`;
