@@ -1,7 +1,7 @@
 /**
  * @file Statistics of a model on a text (input moments, Fisher information), kept as one safetensors file each.
  *
- * They are gathered once and shared by quantize, sensitivity, sweeps and what-if. A file is named as a unit is, by the model,
+ * They are gathered once and shared by quantize, sensitivity and what-if. A file is named as a unit is, by the model,
  * the statistic and the very tokens; what cannot be read is gathered again.
  */
 import { mkdir, rename, rm, stat } from "node:fs/promises";

@@ -10,7 +10,7 @@ import type { Core } from "../server/core.ts";
 import { databaseFailure, failureOf } from "../server/db/failures.ts";
 import { hosts } from "../server/db/schema.ts";
 import { newId } from "../server/ids.ts";
-import { claimRun, enqueueAllDue, sweepLost } from "../server/runs/lifecycle.ts";
+import { claimRun, enqueueAllDue, loseSilent } from "../server/runs/lifecycle.ts";
 import { watchRuns } from "../server/runs/watch.ts";
 import { attempt } from "./attempt.ts";
 import { removeLeftovers } from "./leftovers.ts";
@@ -60,7 +60,7 @@ export async function startHost(core: Core, options: HostOptions = {}): Promise<
   });
   const startedAt = now();
   await core.db.insert(hosts).values(row());
-  await sweepLost(core, { hostsKnownDead: options.alone ?? false });
+  await loseSilent(core, { hostsKnownDead: options.alone ?? false });
   await enqueueAllDue(core);
   await removeLeftovers(core);
   await core.events.publish("hosts", { id });

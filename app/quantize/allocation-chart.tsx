@@ -4,16 +4,16 @@ import { useMemo } from "react";
 import { allocationPoints, uniformAllocation } from "../../lib/compress/allocate/allocation.ts";
 import type { Finalist } from "../../lib/compress/allocate/prediction.ts";
 import { z95 } from "../../lib/stats/proportion.ts";
-import type { SweepMatrix } from "../../server/runs/sweep-matrix.ts";
+import type { RunWidthMap } from "../../server/runs/width-map.ts";
 import { stepBudget } from "../parts/budget.ts";
 import { Chart, type Series } from "../parts/chart.tsx";
 import { bytes, small } from "../parts/format.ts";
 import { PictureSlider } from "../parts/picture-slider.tsx";
-import type { PlacedFinalist } from "./sweep-model.ts";
-import { showWidth } from "./sweep-model.ts";
+import type { PlacedFinalist } from "./width-map-model.ts";
+import { showWidth } from "./width-map-model.ts";
 
 export function AllocationChart(props: {
-  readonly sweep: SweepMatrix;
+  readonly map: RunWidthMap;
   readonly finalists: readonly Finalist[];
   readonly placed: readonly PlacedFinalist[];
   readonly budget: number;
@@ -21,8 +21,8 @@ export function AllocationChart(props: {
   readonly solved: string;
   readonly onBudget: (bytes: number) => void;
 }) {
-  const { sweep, finalists, placed, budget, range, onBudget } = props;
-  const series = useMemo(() => seriesOf(sweep, finalists, placed), [sweep, finalists, placed]);
+  const { map, finalists, placed, budget, range, onBudget } = props;
+  const series = useMemo(() => seriesOf(map, finalists, placed), [map, finalists, placed]);
   const x = useMemo((): [number, number] => {
     const [low, high] = [range[0] / 1e6, range[1] / 1e6];
     // Until two widths are known there is one size.
@@ -73,10 +73,10 @@ export function AllocationChart(props: {
 /** Below this a log axis would be stretched by rounding alone, nats per token. */
 const LEAST = 1e-7;
 
-function seriesOf(sweep: SweepMatrix, finalists: readonly Finalist[], placed: readonly PlacedFinalist[]): Series[] {
-  const curve = allocationPoints(sweep, finalists).filter((p) => p.prediction.value > LEAST);
-  const uniform = sweep.widths.flatMap((width) => {
-    const found = uniformAllocation(sweep, width);
+function seriesOf(map: RunWidthMap, finalists: readonly Finalist[], placed: readonly PlacedFinalist[]): Series[] {
+  const curve = allocationPoints(map, finalists).filter((p) => p.prediction.value > LEAST);
+  const uniform = map.widths.flatMap((width) => {
+    const found = uniformAllocation(map, width);
     return found && found.prediction.value > LEAST ? [{ width, ...found }] : [];
   });
   const ours = placed.filter((f) => !f.isUniform && f.kl > 0);

@@ -12,7 +12,7 @@ import { Icon } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";
 import { ErrorNote } from "../parts/states.tsx";
 import { type Settings, storageFor, textFor } from "./settings.ts";
-import { type PlacedFinalist, showWidth } from "./sweep-model.ts";
+import { type PlacedFinalist, showWidth } from "./width-map-model.ts";
 
 export function AllocationPanel(props: {
   readonly allocation: Allocation<Width>;
@@ -45,7 +45,7 @@ export function AllocationPanel(props: {
           {
             key: "measure",
             kind: "evaluate",
-            name: `${name}, on the sweep's text`,
+            name: `${name}, on the map's text`,
             config: { model: "step:quantize", base: model, ...onText },
           },
         ],

@@ -1,9 +1,9 @@
 "use client";
-import type { SweepCell, SweepColumn } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
+import type { WidthMapCell, WidthMapColumn } from "../../experiments/kinds/sensitivity/width-map.ts";
 /** @file Below the map: the bytes each tensor keeps, and what colours and lines mean. */
 import { cellStyle, costColour } from "../../experiments/studies/colour-scales.ts";
 import { bytes } from "../parts/format.ts";
-import { type Box, cellKey, type Target, targets } from "./sweep-model.ts";
+import { type Box, cellKey, type Target, targets } from "./width-map-model.ts";
 
 /** Left of the columns. */
 export const MARGIN = 62;
@@ -12,8 +12,8 @@ export const BARS = 46;
 
 /** Bytes each tensor keeps under the allocation; what is out of all proportion is broken and carries its number. */
 export function Kept(props: {
-  readonly columns: readonly SweepColumn[];
-  readonly byKey: ReadonlyMap<string, SweepCell>;
+  readonly columns: readonly WidthMapColumn[];
+  readonly byKey: ReadonlyMap<string, WidthMapCell>;
   readonly chosen: Readonly<Record<string, string>> | null;
   readonly boxes: ReadonlyMap<string, Box>;
   readonly top: number;

@@ -1,7 +1,7 @@
 "use client";
 /** @file The map: what each tensor loses at each width, the line of the allocation through it, the bytes it keeps below. */
 import { memo, useEffect, useMemo, useRef, useState } from "react";
-import type { SweepCell, SweepColumn } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
+import type { WidthMapCell, WidthMapColumn } from "../../experiments/kinds/sensitivity/width-map.ts";
 import { cellStyle, costColour } from "../../experiments/studies/colour-scales.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
 import { Figure } from "../parts/figure.tsx";
@@ -21,15 +21,15 @@ import {
   showCost,
   showWidth,
   type Target,
-} from "./sweep-model.ts";
+} from "./width-map-model.ts";
 
 const TOP = 30;
 const ROW = 40;
 
 export interface MatrixProps {
-  readonly columns: readonly SweepColumn[];
+  readonly columns: readonly WidthMapColumn[];
   readonly widths: readonly Width[];
-  readonly cells: readonly SweepCell[];
+  readonly cells: readonly WidthMapCell[];
   readonly target: Target;
   /** `L4.value palette3`, or null. */
   readonly measuring: string | null;
@@ -165,9 +165,9 @@ function Heads({
 }
 
 interface CellsProps {
-  readonly columns: readonly SweepColumn[];
+  readonly columns: readonly WidthMapColumn[];
   readonly widths: readonly Width[];
-  readonly byKey: ReadonlyMap<string, SweepCell>;
+  readonly byKey: ReadonlyMap<string, WidthMapCell>;
   readonly boxes: ReadonlyMap<string, Box>;
   readonly target: Target;
   readonly measuring: string | null;
@@ -246,7 +246,7 @@ const Cells = memo(function Cells(props: CellsProps) {
   );
 });
 
-const detail = (text: string, cell: SweepCell | undefined, target: Target): string => {
+const detail = (text: string, cell: WidthMapCell | undefined, target: Target): string => {
   if (!cell) return text;
   const { mean, standardError } = cell[target];
   const error = Number.isFinite(standardError) ? ` ± ${fixed(standardError * 1e3, Math.abs(mean) < 1e-4 ? 4 : 2)}` : "";

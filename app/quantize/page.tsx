@@ -7,11 +7,19 @@ import { Link } from "../parts/link.tsx";
 import { ShareButton, ToolBar, TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
 import { useAddress } from "../parts/url-state.ts";
-import { SweepProgress } from "./progress.tsx";
+import { WidthMapProgress } from "./progress.tsx";
 import "./quantize.css";
-import { groupChoices, isStoredAlike, type Settings, schemeIds, schemes, settingsOf, sweepConfig } from "./settings.ts";
-import { isAtWork, LIVE_MS, Sweep, Unmeasured } from "./sweep.tsx";
-import { type Target, targets } from "./sweep-model.ts";
+import {
+  groupChoices,
+  isStoredAlike,
+  type Settings,
+  schemeIds,
+  schemes,
+  settingsOf,
+  widthMapConfig,
+} from "./settings.ts";
+import { isAtWork, LIVE_MS, Unmeasured, WidthMapView } from "./width-map.tsx";
+import { type Target, targets } from "./width-map-model.ts";
 
 export default function QuantizePage() {
   return (
@@ -38,7 +46,7 @@ function Quantize() {
       },
     ),
   );
-  const sweeps = useMemo(() => {
+  const maps = useMemo(() => {
     // A study names a model by the run that makes it.
     const idOf = (reference: string): string =>
       models.data?.find((m) => m.runId !== null && reference === `run:${m.runId}`)?.id ?? reference;
@@ -48,14 +56,14 @@ function Quantize() {
     });
   }, [list.data, models.data]);
   const isKnown = (id: string): boolean => models.data?.some((m) => m.id === id) ?? false;
-  const named = sweeps.find((s) => s.run.id === get("run"));
+  const named = maps.find((s) => s.run.id === get("run"));
   const model =
     get("model") ??
     named?.settings.model ??
-    sweeps.find((s) => isKnown(s.settings.model))?.settings.model ??
+    maps.find((s) => isKnown(s.settings.model))?.settings.model ??
     models.data?.at(-1)?.id ??
     null;
-  const newest = named ?? sweeps.find((s) => s.settings.model === model);
+  const newest = named ?? maps.find((s) => s.settings.model === model);
   const scheme = schemeIds.find((s) => s === get("scheme")) ?? newest?.settings.scheme ?? "palette";
   const groups = groupChoices(scheme);
   const askedGroup = get("group");
@@ -75,7 +83,7 @@ function Quantize() {
   const shown = settings
     ? named && isStoredAlike(named.settings, settings)
       ? named
-      : sweeps.find((s) => isStoredAlike(s.settings, settings))
+      : maps.find((s) => isStoredAlike(s.settings, settings))
     : undefined;
   const isAsked =
     shown !== undefined &&
@@ -122,7 +130,7 @@ function Quantize() {
             />
             {shown ? (
               <Link className="chip" href={`/runs/${shown.run.id}`}>
-                sweep {shown.run.id.slice(-4)}
+                map {shown.run.id.slice(-4)}
               </Link>
             ) : null}
           </>
@@ -130,7 +138,7 @@ function Quantize() {
       >
         <ShareButton />
       </TopBar>
-      <ToolBar provenance={shown ? <SweepProgress run={shown.run} /> : null}>
+      <ToolBar provenance={shown ? <WidthMapProgress run={shown.run} /> : null}>
         <span className="quantize-scheme">
           <Picker
             label="Scheme"
@@ -177,7 +185,7 @@ function Quantize() {
                 start.mutate({
                   kind: "sensitivity",
                   name: `what each tensor of ${settings.model} loses`.slice(0, 120),
-                  config: sweepConfig(settings),
+                  config: widthMapConfig(settings),
                 })
               }
             >
@@ -188,7 +196,7 @@ function Quantize() {
       </ToolBar>
       {error ? <ErrorNote error={error} /> : null}
       {shown && settings ? (
-        <Sweep key={shown.run.id} run={shown.run} settings={shown.settings} target={target} />
+        <WidthMapView key={shown.run.id} run={shown.run} settings={shown.settings} target={target} />
       ) : settings ? (
         <Unmeasured settings={settings} target={target} />
       ) : (

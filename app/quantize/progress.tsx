@@ -1,5 +1,5 @@
 "use client";
-/** @file A sweep at work, in one line: how far, how fast, how long still, and to stop it. */
+/** @file A width map at work, in one line: how far, how fast, how long still, and to stop it. */
 import { useMutation } from "@tanstack/react-query";
 import type { RunState } from "../../server/db/schema.ts";
 import { useTRPC } from "../parts/api.tsx";
@@ -7,7 +7,7 @@ import { IconButton } from "../parts/controls.tsx";
 import { fixed } from "../parts/format.ts";
 import { ErrorNote, type ProgressData, RunStateMark, timeLeft } from "../parts/states.tsx";
 
-export interface SweepRun {
+export interface WidthMapRun {
   readonly id: string;
   readonly state: RunState;
   readonly reason: string | null;
@@ -20,7 +20,7 @@ export const rateOf = (left: number, seconds: ProgressData["left"]): number | nu
   return mean > 0 && left > 0 ? left / mean : null;
 };
 
-export function SweepProgress({ run }: { run: SweepRun }) {
+export function WidthMapProgress({ run }: { run: WidthMapRun }) {
   const trpc = useTRPC();
   const stop = useMutation(trpc.runs.stop.mutationOptions());
   const resume = useMutation(trpc.runs.resume.mutationOptions());
@@ -60,7 +60,7 @@ export function SweepProgress({ run }: { run: SweepRun }) {
       {run.state === "running" || run.state === "queued" ? (
         <IconButton
           icon="square"
-          label="Stop the sweep; what is measured is kept"
+          label="Stop measuring; what is measured is kept"
           disabled={stop.isPending}
           onClick={() => stop.mutate({ id: run.id })}
         />

@@ -1,4 +1,4 @@
-/** @file What a sweep is asked for: how tensors are stored, on which text; as a page's address and as a run's config. Pure. */
+/** @file What a width map is asked for: how tensors are stored, on which text; as a page's address and as a run's config. Pure. */
 import type { Weighting } from "../../experiments/statistics.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
 
@@ -31,7 +31,7 @@ const affineWidths: readonly Width[] = ["affine8", "affine4"];
 export const widthsOf = (scheme: SchemeId): readonly Width[] =>
   schemes[scheme].isPalette ? paletteWidths : affineWidths;
 
-/** How tensors are stored, for the sweep and for the checkpoint that is made from it. */
+/** How tensors are stored, for the width map and for the checkpoint that is made from it. */
 export const storageFor = ({ scheme, group }: Pick<Settings, "scheme" | "group">): Record<string, unknown> => ({
   weighting: schemes[scheme].weighting,
   ...(schemes[scheme].isPalette ? { rowsPerTable: group } : group > 0 ? { groupSize: group } : {}),
@@ -47,7 +47,7 @@ export const textFor = ({
   limit,
 });
 
-export const sweepConfig = (settings: Settings): Record<string, unknown> => ({
+export const widthMapConfig = (settings: Settings): Record<string, unknown> => ({
   model: settings.model,
   units: ["tensors"],
   widths: [...widthsOf(settings.scheme)],

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { metricOf } from "../../experiments/kinds/sensitivity/metrics.ts";
 import { sensitivity } from "../../experiments/kinds/sensitivity/sensitivity.ts";
-import type { TensorSweep } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
+import type { WidthMap } from "../../experiments/kinds/sensitivity/width-map.ts";
 import { headGrid } from "../../experiments/studies/head-grid.ts";
 import { findUnit } from "../../lib/units.ts";
 import { heatMap } from "../heat-map.ts";
@@ -13,7 +13,7 @@ import { addExperimentCommand } from "./experiment-command.ts";
 const MOST_ROWS = 120;
 
 /** ΔKL of each tensor by width, 10⁻³ nats per token. */
-function sweepTable({ columns, widths, cells }: TensorSweep): string {
+function widthMapTable({ columns, widths, cells }: WidthMap): string {
   const rows = columns.map(({ tensor, fp16Bytes }) => [
     tensor,
     bytes(fp16Bytes),
@@ -55,7 +55,7 @@ export function addSensitivity(program: Command, signal: AbortSignal): void {
       }
       if (s.tensors) {
         parts.push("\ndivergence from the base with one tensor stored in fewer bits, 10⁻³ nats per token");
-        parts.push(sweepTable(s.tensors));
+        parts.push(widthMapTable(s.tensors));
       }
       if (s.agreement) {
         parts.push(

@@ -8,7 +8,7 @@ import { readLog } from "../runs/journal.ts";
 import { cancelRun, resumeRun, stopRun, submission, updateRuns } from "../runs/lifecycle.ts";
 import { listRuns, runInFull, runsById } from "../runs/listing.ts";
 import { pairedTests } from "../runs/paired.ts";
-import { sweepMatrix, sweepMatrixInput } from "../runs/sweep-matrix.ts";
+import { runWidthMap, widthMapInput } from "../runs/width-map.ts";
 import { procedure, router } from "./trpc.ts";
 
 const id = z.object({ id: z.string().min(1).max(60).describe("Id of the run") });
@@ -59,8 +59,8 @@ export const runsRouter = router({
     )
     .query(({ ctx, input: { id: runId, ...options } }) => readCurves(ctx.core, runId, options)),
 
-  /** What each tensor loses at each width, as far as it is measured; asked again while a sweep runs. */
-  tensors: procedure.input(sweepMatrixInput).query(({ ctx, input }) => sweepMatrix(ctx.core, input.id)),
+  /** What each tensor loses at each width, as far as it is measured; asked again while it is at work. */
+  tensors: procedure.input(widthMapInput).query(({ ctx, input }) => runWidthMap(ctx.core, input.id)),
 
   log: procedure
     .input(

@@ -284,7 +284,7 @@ export async function finishRun(
 }
 
 /** Runs whose hosts fell silent become lost, and are taken up again while they have attempts left. */
-export async function sweepLost(core: Core, options: { hostsKnownDead?: boolean } = {}): Promise<number> {
+export async function loseSilent(core: Core, options: { hostsKnownDead?: boolean } = {}): Promise<number> {
   const now = new Date(core.clock.nowMs());
   const isSilent = options.hostsKnownDead ? sql`true` : and(leaseIsOver(now), databaseWasThere(core, now));
   const end = { endedAt: now, leaseUntil: null };

@@ -5,7 +5,7 @@
 import { setInterval } from "node:timers";
 import type { Core } from "../core.ts";
 import { failureOf } from "../db/failures.ts";
-import { enqueueAllDue, sweepLost } from "./lifecycle.ts";
+import { enqueueAllDue, loseSilent } from "./lifecycle.ts";
 
 const WATCH_MS = 3_000;
 /** Offering again costs a look at every queued run. */
@@ -26,7 +26,7 @@ export function watchRuns(
     try {
       await core.clock.synchronize();
       await options.also?.();
-      await sweepLost(core);
+      await loseSilent(core);
       if (++rounds % OFFER_EVERY === 0 || isAway) await enqueueAllDue(core);
       if (isAway) options.log?.("the database answers again");
       isAway = false;

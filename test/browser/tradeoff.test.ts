@@ -1,4 +1,4 @@
-/** Quantize and Trade-off in a real browser: a sweep fills its map, a budget moves the allocation, the front is walked, a point exported. */
+/** Quantize and Trade-off in a real browser: a width map fills, a budget moves the allocation, the front is walked, a point exported. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startWorkbench, type Workbench } from "./workbench.ts";
 
@@ -41,7 +41,7 @@ test("before anything is measured the map waits, and says what would fill it", a
   await page.getByText("No model has been compared with its base yet").waitFor();
 });
 
-test("a sweep is started, its cells fill in while it runs, and the line follows", async () => {
+test("a width map is started, its cells fill in while it runs, and the line follows", async () => {
   const { page, url } = bench;
   await page.goto(`${url}/quantize?limit=4`);
   await page.getByRole("button", { name: "Measure every tensor" }).click();

@@ -24,12 +24,12 @@ import {
   finishRun,
   getRun,
   LEASE_MS,
+  loseSilent,
   type Run,
   renewLease,
   resumeRun,
   stopRun,
   submitRun,
-  sweepLost,
 } from "../../server/runs/lifecycle.ts";
 import { pairedTests } from "../../server/runs/paired.ts";
 import { getUnit, putUnit, unitValues } from "../../server/runs/units.ts";
@@ -90,9 +90,9 @@ describe.each(databases)("on %s", (kind) => {
   test("a silent host loses its run, which is taken up again; what the old host says no longer counts", async () => {
     const run = await claimed();
     expect(await renewLease(core, "host_a", run)).toBe("running");
-    expect(await sweepLost(core)).toBe(0);
+    expect(await loseSilent(core)).toBe(0);
     clock.advance(LEASE_MS + 1000);
-    expect(await sweepLost(core)).toBeGreaterThanOrEqual(1);
+    expect(await loseSilent(core)).toBeGreaterThanOrEqual(1);
     const again = await getRun(core, run.id);
     expect([again.state, again.attempt]).toEqual(["queued", 2]);
     expect(await renewLease(core, "host_a", run)).toBeNull();
@@ -107,7 +107,7 @@ describe.each(databases)("on %s", (kind) => {
     const run = await claimed();
     expect((await stopRun(core, run.id)).state).toBe("stopping");
     clock.advance(LEASE_MS + 1000);
-    await sweepLost(core);
+    await loseSilent(core);
     expect((await getRun(core, run.id)).state).toBe("cancelled");
   });
 

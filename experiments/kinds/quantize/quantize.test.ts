@@ -44,8 +44,8 @@ const on = { model: starter, text, separator: SEPARATOR, limit: 2, context: 64 }
 const asked = sensitivityConfig.parse({ ...on, units: ["tensors"], widths: ["palette3", "palette6"] });
 const model = await models.open(starter);
 const measured = await runExperiment(sensitivity, asked, context);
-const sweep = measured.tensors;
-if (!sweep) throw new Error("no sweep");
+const map = measured.tensors;
+if (!map) throw new Error("no width map");
 
 vi.setConfig({ testTimeout: 240_000 });
 afterAll(() => models.close());
@@ -57,15 +57,15 @@ const divergence = async (directory: string): Promise<number> => {
   return losses.reduce((t, l) => t + (l.kl ?? Number.NaN) / l.tokens, 0) / losses.length;
 };
 
-test("a sweep has every tensor at every width, widest first, and is found again by its name", async () => {
-  expect(sweep.columns.map((c) => c.tensor).slice(0, 4)).toEqual(["embedding", "L0.query", "L0.key", "L0.value"]);
-  expect(sweep.widths).toEqual(["palette6", "palette3"]);
-  expect(sweep.cells).toHaveLength(57 * 2);
-  expect(sweep.cells[0]).toMatchObject({ tensor: "embedding", width: "palette6" });
-  for (const cell of sweep.cells) {
+test("a width map has every tensor at every width, widest first, and is found again by content", async () => {
+  expect(map.columns.map((c) => c.tensor).slice(0, 4)).toEqual(["embedding", "L0.query", "L0.key", "L0.value"]);
+  expect(map.widths).toEqual(["palette6", "palette3"]);
+  expect(map.cells).toHaveLength(57 * 2);
+  expect(map.cells[0]).toMatchObject({ tensor: "embedding", width: "palette6" });
+  for (const cell of map.cells) {
     expect(cell.kl.mean).toBeGreaterThanOrEqual(0);
     const bits = cell.width === "palette6" ? 6 : 3;
-    const column = sweep.columns.find((c) => c.tensor === cell.tensor);
+    const column = map.columns.find((c) => c.tensor === cell.tensor);
     const rows = { embedding: 1024 }[cell.tensor] ?? null;
     if (rows && column) expect(cell.sizeBytes).toBe((column.elements * bits) / 8 + (rows / 16) * 2 ** bits * 2);
   }
@@ -83,7 +83,7 @@ test("a sweep has every tensor at every width, widest first, and is found again 
 
 test("the checkpoint of an allocation has the bytes it was promised, and about the divergence", async () => {
   const budget = 1_000_000;
-  const found = allocateWidths(sweep, budget);
+  const found = allocateWidths(map, budget);
   expect(found.sizeBytes).toBeLessThanOrEqual(budget);
   expect(found).toMatchObject({ unmeasured: [], optimal: true, gap: 0 });
   const out = join(folder, "mixed");
@@ -98,7 +98,7 @@ test("the checkpoint of an allocation has the bytes it was promised, and about t
   const kept = JSON.parse(await readFile(join(out, "config.json"), "utf8")) as { espalier: { recipe: object } };
   expect(kept.espalier.recipe).toMatchObject({ method: "nearest", rowsPerTable: 16, tensors: found.tensors });
 
-  // Under a budget a measured search comes to the same, from the stored sweep.
+  // Under a budget a measured search comes to the same, from the stored width map.
   const under = { search: "measured", widths: ["palette3", "palette6"] };
   const again = await runExperiment(
     quantize,
@@ -118,19 +118,19 @@ test("the checkpoint of an allocation has the bytes it was promised, and about t
 });
 
 test("less is never predicted to cost less; uniform widths are among what is worse", () => {
-  const points = allocationPoints(sweep);
+  const points = allocationPoints(map);
   for (const [i, p] of points.slice(1).entries())
     expect(p.prediction.value).toBeLessThanOrEqual((points[i]?.prediction.value ?? 0) + 1e-15);
-  const uniform = uniformAllocation(sweep, "palette3");
-  const same = allocateWidths(sweep, uniform?.sizeBytes ?? 0);
+  const uniform = uniformAllocation(map, "palette3");
+  const same = allocateWidths(map, uniform?.sizeBytes ?? 0);
   expect(same.prediction.value).toBeLessThanOrEqual((uniform?.prediction.value ?? 0) + 1e-15);
-  expect(uniformAllocation(sweep, "affine4" as "palette3")).toBeNull();
+  expect(uniformAllocation(map, "affine4" as "palette3")).toBeNull();
   // Half measured: what is not stays fp16 and is named.
-  const half = { ...sweep, cells: sweep.cells.filter((c) => c.tensor !== "L7.down") };
+  const half = { ...map, cells: map.cells.filter((c) => c.tensor !== "L7.down") };
   const partial = allocateWidths(half, 2_000_000);
   expect(partial.unmeasured).toEqual(["L7.down"]);
   expect(partial.tensors?.["L7.down"]).toBe("fp16");
-  expect(allocateWidths(sweep, 1000).tensors).toBeNull();
+  expect(allocateWidths(map, 1000).tensors).toBeNull();
 });
 
 test("shorthands and recipes set widths from the general to the particular", async () => {

@@ -33,7 +33,7 @@ import { calibrationText } from "../../splits.ts";
 import { errorWeightsOf } from "../../statistics.ts";
 import { textConfig } from "../../text.ts";
 import { sensitivity, sensitivityConfig } from "../sensitivity/sensitivity.ts";
-import { columnsOf, granularityOf, storageConfig, storageOf, widthList } from "../sensitivity/tensor-sweep.ts";
+import { columnsOf, granularityOf, storageConfig, storageOf, widthList } from "../sensitivity/width-map.ts";
 import { MatrixStore } from "./matrix-store.ts";
 import { bestWithin, type MixtureTask, quickSensitivities, smallestUnder, type Trial, trialParts } from "./mixture.ts";
 import { methods, type Storing, storeRecipe, storingTokens } from "./store-recipe.ts";
@@ -240,7 +240,7 @@ function checkBudget(config: QuantizeConfig, arch: DecoderArchitecture, flag: st
 }
 
 /**
- * Widths under a budget, from a sweep over tensors and widths, whose units are stored like any others. Throws `input/invalid`
+ * Widths under a budget, from a width map, whose units are stored like any others. Throws `input/invalid`
  * with what the smallest widths take when the budget is out of reach.
  */
 async function allocationFor(
@@ -314,8 +314,8 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
     const { arch } = weights;
     const budget = budgetOf(config, arch);
     if (budget) checkBudget(config, arch, budget.flag, budget.maxBytes);
-    const measuredSweep = budget !== null && config.search === "measured";
-    const isQuick = !measuredSweep && (budget !== null || chosenBy(config).widths.length === 0);
+    const isMeasured = budget !== null && config.search === "measured";
+    const isQuick = !isMeasured && (budget !== null || chosenBy(config).widths.length === 0);
     for (const [name, t] of weights.tensors) requireFloat16(float32Data(t), name);
     const original = await originalOf(model, context, { given: config.original });
     // A model that must write the text itself takes about a tenth of the whole for it.
@@ -343,7 +343,7 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
     let predicted: Prediction | null = null;
     let search: QuantizeSummary["search"] = null;
     let compressed: ReadonlyMap<string, CompressedWeight> | undefined;
-    if (measuredSweep) {
+    if (isMeasured) {
       const { tensors, prediction } = await allocationFor(config, context, budget.flag, budget.maxBytes);
       recipe = { ...tableWidths(weights, "fp16"), ...tensors };
       predicted = prediction;

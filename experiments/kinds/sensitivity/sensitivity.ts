@@ -25,17 +25,17 @@ import { shards, textConfig, textSequences } from "../../text.ts";
 import { shardName } from "../../unit-name.ts";
 import { measureUnits } from "./measure-units.ts";
 import { metricIds, metricOf, metrics, type SensitivityMetric } from "./metrics.ts";
+import { type NamedUnit, NEURON_BLOCK, unitsByName, unitsOf } from "./units.ts";
 import {
   cellSubject,
   measureTensor,
   orderedWidths,
   storageConfig,
-  sweepOf,
-  type TensorSweep,
   tensorCell,
+  type WidthMap,
   widthList,
-} from "./tensor-sweep.ts";
-import { type NamedUnit, NEURON_BLOCK, unitsByName, unitsOf } from "./units.ts";
+  widthMapOf,
+} from "./width-map.ts";
 
 export type { SensitivityMetric } from "./metrics.ts";
 export { type NamedUnit, unitsOf } from "./units.ts";
@@ -113,7 +113,7 @@ export interface SensitivitySummary {
   /** Raw values: metric → unit → per sequence. */
   readonly perSequence: Record<string, Record<string, number[]>>;
   /** Tensors × widths, when tensors were asked for. */
-  readonly tensors: TensorSweep | null;
+  readonly tensors: WidthMap | null;
 }
 
 /** Of these kinds those that a metric is defined for. */
@@ -301,7 +301,9 @@ export const sensitivity: Measurement<
       agreements: agreementsOf(units),
       perSequence,
       tensors:
-        cells.length > 0 ? sweepOf(model.weights.arch, fixedBytesOf(model.weights.arch), config.widths, cells) : null,
+        cells.length > 0
+          ? widthMapOf(model.weights.arch, fixedBytesOf(model.weights.arch), config.widths, cells)
+          : null,
     };
   },
 
@@ -344,7 +346,7 @@ function inDoubt(
   return found;
 }
 
-/** Bytes of what no sweep measures and fp16 keeps: norms, and tables of which only rows are read. */
+/** Bytes of what no width map measures and fp16 keeps: norms, and tables of which only rows are read. */
 export const fixedBytesOf = (arch: Parameters<typeof weightList>[0]): number =>
   weightList(arch).reduce((n, w) => n + (w.shape.length < 2 || isRowTable(w.role) ? 2 * elementCount(w.shape) : 0), 0);
 

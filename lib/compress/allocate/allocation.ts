@@ -3,12 +3,12 @@
  * is dragged.
  *
  * Only measured widths are chosen. A tensor of which nothing is measured yet stays fp16 and is counted as such. Costs are the
- * mean ΔKL of the sweep; the budget counts matrices and norms, as a package's weights do.
+ * mean ΔKL of the width map; the budget counts matrices and norms, as a package's weights do.
  */
 import { allocate, allocationCurve, type Choice, type CurvePoint, type Solution } from "./knapsack.ts";
 import { additiveEffect, type Finalist, type Prediction, predictDivergence } from "./prediction.ts";
 
-/** What is needed of a sweep (`TensorSweep` of the sensitivity experiment is one). */
+/** What is needed of a width map (`WidthMap` of the sensitivity experiment is one). */
 export interface MeasuredWidths<Width extends string = string> {
   readonly columns: readonly { readonly tensor: string; readonly elements: number; readonly fp16Bytes: number }[];
   readonly cells: readonly {
@@ -45,13 +45,13 @@ interface Problem<Width extends string> {
   readonly unmeasured: string[];
 }
 
-function problemOf<Width extends string>(sweep: MeasuredWidths<Width>): Problem<Width> {
+function problemOf<Width extends string>(map: MeasuredWidths<Width>): Problem<Width> {
   const byTensor = new Map<string, MeasuredWidths<Width>["cells"][number][]>();
-  for (const cell of sweep.cells) byTensor.set(cell.tensor, [...(byTensor.get(cell.tensor) ?? []), cell]);
+  for (const cell of map.cells) byTensor.set(cell.tensor, [...(byTensor.get(cell.tensor) ?? []), cell]);
   const unmeasured: string[] = [];
   const units: Choice[][] = [];
   const names: (Width | "fp16")[][] = [];
-  for (const { tensor, fp16Bytes } of sweep.columns) {
+  for (const { tensor, fp16Bytes } of map.columns) {
     const cells = byTensor.get(tensor);
     if (!cells) unmeasured.push(tensor);
     units.push(cells?.map((c) => ({ sizeBytes: c.sizeBytes, cost: c.kl.mean })) ?? [{ sizeBytes: fp16Bytes, cost: 0 }]);
@@ -61,7 +61,7 @@ function problemOf<Width extends string>(sweep: MeasuredWidths<Width>): Problem<
 }
 
 function described<Width extends string>(
-  sweep: MeasuredWidths<Width>,
+  map: MeasuredWidths<Width>,
   problem: Problem<Width>,
   found: Pick<Solution, "choices" | "sizeBytes">,
   finalists: readonly Finalist[],
@@ -69,18 +69,18 @@ function described<Width extends string>(
   const tensors: Record<string, Width | "fp16"> = {};
   const counts: Record<string, number> = {};
   const raw: (readonly number[])[] = [];
-  for (const [u, { tensor }] of sweep.columns.entries()) {
+  for (const [u, { tensor }] of map.columns.entries()) {
     const width = problem.names[u]?.[found.choices?.[u] ?? -1];
     if (width === undefined) continue;
     tensors[tensor] = width;
     counts[width] = (counts[width] ?? 0) + 1;
-    const kl = sweep.perSequence[tensor]?.[width]?.kl;
+    const kl = map.perSequence[tensor]?.[width]?.kl;
     if (kl) raw.push(kl);
   }
   const { value, standardError } = additiveEffect(raw);
-  const sizeBytes = found.sizeBytes + sweep.fixedBytes;
+  const sizeBytes = found.sizeBytes + map.fixedBytes;
   // Norms are two bytes a weight.
-  const weights = sweep.columns.reduce((n, c) => n + c.elements, 0) + sweep.fixedBytes / 2;
+  const weights = map.columns.reduce((n, c) => n + c.elements, 0) + map.fixedBytes / 2;
   return {
     tensors: found.choices ? tensors : null,
     sizeBytes,
@@ -92,14 +92,14 @@ function described<Width extends string>(
 
 /** The least predicted ΔKL in `budgetBytes`, norms included. */
 export function allocateWidths<Width extends string>(
-  sweep: MeasuredWidths<Width>,
+  map: MeasuredWidths<Width>,
   budgetBytes: number,
   finalists: readonly Finalist[] = [],
 ): Allocation<Width> {
-  const problem = problemOf(sweep);
-  const found = allocate(problem.units, budgetBytes - sweep.fixedBytes);
+  const problem = problemOf(map);
+  const found = allocate(problem.units, budgetBytes - map.fixedBytes);
   return {
-    ...described(sweep, problem, found, finalists),
+    ...described(map, problem, found, finalists),
     unmeasured: problem.unmeasured,
     optimal: found.optimal,
     gap: found.optimal || !(found.cost > 0) ? 0 : (found.cost - found.lowerBound) / found.cost,
@@ -109,26 +109,26 @@ export function allocateWidths<Width extends string>(
 
 /** Points of the best predicted ΔKL over size, smallest first, for the curve under the budget. */
 export function allocationPoints<Width extends string>(
-  sweep: MeasuredWidths<Width>,
+  map: MeasuredWidths<Width>,
   finalists: readonly Finalist[] = [],
 ): { sizeBytes: number; bitsPerWeight: number; prediction: Prediction }[] {
-  const problem = problemOf(sweep);
+  const problem = problemOf(map);
   return allocationCurve(problem.units).map((point: CurvePoint) => {
-    const { sizeBytes, bitsPerWeight, prediction } = described(sweep, problem, point, finalists);
+    const { sizeBytes, bitsPerWeight, prediction } = described(map, problem, point, finalists);
     return { sizeBytes, bitsPerWeight, prediction };
   });
 }
 
 /** Every tensor at one width, for comparison; null while some tensor has not been measured at it. */
 export function uniformAllocation<Width extends string>(
-  sweep: MeasuredWidths<Width>,
+  map: MeasuredWidths<Width>,
   width: Width,
 ): { sizeBytes: number; prediction: Prediction } | null {
-  const cells = sweep.cells.filter((c) => c.width === width);
-  if (cells.length < sweep.columns.length) return null;
-  const { value, standardError } = additiveEffect(cells.map((c) => sweep.perSequence[c.tensor]?.[width]?.kl ?? []));
+  const cells = map.cells.filter((c) => c.width === width);
+  if (cells.length < map.columns.length) return null;
+  const { value, standardError } = additiveEffect(cells.map((c) => map.perSequence[c.tensor]?.[width]?.kl ?? []));
   return {
-    sizeBytes: sweep.fixedBytes + cells.reduce((n, c) => n + c.sizeBytes, 0),
+    sizeBytes: map.fixedBytes + cells.reduce((n, c) => n + c.sizeBytes, 0),
     prediction: predictDivergence(value, standardError),
   };
 }

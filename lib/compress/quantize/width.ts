@@ -2,7 +2,7 @@
  * @file Widths: what a tensor can be stored as, by name, and the one function that stores it so.
  *
  * `palette4` is a table of 2⁴ values a group of rows, `affine8` codes of 8 bits times a scale, `fp16` the tensor itself.
- * How finely tables and scales are laid out, and what errors are weighted by, holds for all widths of a recipe or sweep.
+ * How finely tables and scales are laid out, and what errors are weighted by, holds for all widths of a recipe or a width map.
  */
 import { roundToFloat16 } from "../../float16.ts";
 import type { CompressedWeight, PaletteWeight } from "../../weights/weight.ts";

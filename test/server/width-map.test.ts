@@ -1,4 +1,4 @@
-/** A sweep over tensors and widths as a page sees it: cell by cell while a real task measures them, and afterwards. */
+/** A width map as a page sees it: cell by cell while a real task measures them, and afterwards. */
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { heldOutDocuments, heldOutQuestions, SEPARATOR } from "../../experiments/starter/corpus.ts";
@@ -6,7 +6,7 @@ import { allocateWidths } from "../../lib/compress/allocate/allocation.ts";
 import type { Core } from "../../server/core.ts";
 import { registerModel } from "../../server/models/models.ts";
 import { getRun, submitRun } from "../../server/runs/lifecycle.ts";
-import { sweepMatrix } from "../../server/runs/sweep-matrix.ts";
+import { runWidthMap } from "../../server/runs/width-map.ts";
 import { addText } from "../../server/texts/texts.ts";
 import { type Host, startHost } from "../../workers/host.ts";
 import { whatIfService } from "../../workers/what-if-service.ts";
@@ -53,7 +53,7 @@ test("the matrix fills in while the run works, and an allocation follows from it
   const seen = [0];
   for (;;) {
     const { state } = await getRun(core, run.id);
-    const matrix = await sweepMatrix(core, run.id);
+    const matrix = await runWidthMap(core, run.id);
     expect(matrix.done).toBeGreaterThanOrEqual(seen.at(-1) ?? 0);
     expect(matrix.cells).toHaveLength(matrix.done);
     if (matrix.done > (seen.at(-1) ?? 0)) seen.push(matrix.done);
@@ -62,7 +62,7 @@ test("the matrix fills in while the run works, and an allocation follows from it
     await new Promise((go) => setTimeout(go, 150));
   }
   expect((await getRun(core, run.id)).state).toBe("succeeded");
-  const matrix = await sweepMatrix(core, run.id);
+  const matrix = await runWidthMap(core, run.id);
   expect(matrix).toMatchObject({ done: 114, total: 114, widths: ["palette4", "palette3"], measuring: null });
   expect(matrix.columns).toHaveLength(57);
   // It was there in parts before it was there whole.
@@ -72,7 +72,7 @@ test("the matrix fills in while the run works, and an allocation follows from it
   expect(found.sizeBytes).toBeLessThanOrEqual(900_000);
 
   const other = await submitRun(core, { kind: "prune", config: { model: "starter", drop: ["L0.H0"] } });
-  await expect(sweepMatrix(core, other.id)).rejects.toMatchObject({ code: "input/invalid" });
+  await expect(runWidthMap(core, other.id)).rejects.toMatchObject({ code: "input/invalid" });
 });
 
 test("the what-if process answers every kind of question", { timeout: 300_000 }, async () => {

@@ -1,5 +1,5 @@
 /**
- * @file Tensors × widths: what each matrix costs at each width, all others untouched.
+ * @file A width map, tensors × widths: what each matrix costs at each width, all others untouched.
  *
  * A unit is one tensor at one width on all sequences, so that a picture fills in cell by cell, widest row first.
  */
@@ -24,7 +24,7 @@ import type { ExperimentContext } from "../../definition.ts";
 import type { OpenModel } from "../../models.ts";
 import { errorWeightsOf, onceFor, weightings } from "../../statistics.ts";
 
-/** How tensors are stored and what errors are weighted by; shared by the sweep and by quantize. */
+/** How tensors are stored and what errors are weighted by; shared by width maps and by quantize. */
 export const storageConfig = {
   rowsPerTable: z
     .number()
@@ -80,7 +80,7 @@ export function granularityOf({
 
 export const widthList = z.array(z.enum(widths)).min(1);
 
-export interface SweepConfig extends StorageConfig {
+export interface WidthMapConfig extends StorageConfig {
   readonly text: string;
   readonly separator?: string | undefined;
   readonly limit?: number | undefined;
@@ -108,7 +108,7 @@ export const tensorCell = z.object({
 });
 export type TensorCell = z.infer<typeof tensorCell>;
 
-export interface SweepColumn {
+export interface WidthMapColumn {
   /** `embedding`, `head`, `L3.query`. */
   readonly tensor: string;
   /** Null for embedding and head. */
@@ -118,7 +118,7 @@ export interface SweepColumn {
   readonly fp16Bytes: number;
 }
 
-export interface SweepCell {
+export interface WidthMapCell {
   readonly tensor: string;
   readonly width: Width;
   readonly sizeBytes: number;
@@ -129,11 +129,11 @@ export interface SweepCell {
 }
 
 /** The matrix a page draws: columns × widths, cells where something is measured. */
-export interface TensorSweep {
-  readonly columns: SweepColumn[];
+export interface WidthMap {
+  readonly columns: WidthMapColumn[];
   /** Most bits first. */
   readonly widths: Width[];
-  readonly cells: SweepCell[];
+  readonly cells: WidthMapCell[];
   /** Bytes of what is never quantized: norms, in fp16. */
   readonly fixedBytes: number;
   /** tensor → width → by sequence, nats per token. */
@@ -143,7 +143,7 @@ export interface TensorSweep {
 export const orderedWidths = (chosen: readonly Width[]): Width[] =>
   [...new Set(chosen)].sort((a, b) => bitsOf(b) - bitsOf(a) || a.localeCompare(b));
 
-export const columnsOf = (arch: DecoderArchitecture): SweepColumn[] =>
+export const columnsOf = (arch: DecoderArchitecture): WidthMapColumn[] =>
   matrices(arch).map(({ name, layer, role, shape }) => ({
     tensor: tensorUnit(name),
     layer,
@@ -155,7 +155,7 @@ export const columnsOf = (arch: DecoderArchitecture): SweepColumn[] =>
 export async function measureTensor(
   entry: WeightEntry,
   width: Width,
-  config: SweepConfig,
+  config: WidthMapConfig,
   model: OpenModel,
   sequences: readonly TokenSequence[],
   shard: string,
@@ -188,12 +188,12 @@ export async function measureTensor(
 }
 
 /** The matrix from the cells there are. */
-export function sweepOf(
+export function widthMapOf(
   arch: DecoderArchitecture,
   fixedBytes: number,
   chosen: readonly Width[],
   cells: readonly TensorCell[],
-): TensorSweep {
+): WidthMap {
   const columns = columnsOf(arch);
   const elements = new Map(columns.map((c) => [c.tensor, c.elements]));
   const perSequence: Record<string, Record<string, { kl: number[]; loss: number[] }>> = {};

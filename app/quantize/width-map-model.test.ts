@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import type { SweepCell, SweepColumn } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
+import type { WidthMapCell, WidthMapColumn } from "../../experiments/kinds/sensitivity/width-map.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
-import { isStoredAlike, type Settings, settingsOf, sweepConfig } from "./settings.ts";
+import { isStoredAlike, type Settings, settingsOf, widthMapConfig } from "./settings.ts";
 import {
   allocationPath,
   announce,
@@ -13,9 +13,9 @@ import {
   measuringNow,
   movedCell,
   placeFinalists,
-} from "./sweep-model.ts";
+} from "./width-map-model.ts";
 
-const column = (layer: number | null, role: SweepColumn["role"]): SweepColumn => ({
+const column = (layer: number | null, role: WidthMapColumn["role"]): WidthMapColumn => ({
   tensor: layer === null ? role : `L${layer}.${role}`,
   layer,
   role,
@@ -24,7 +24,7 @@ const column = (layer: number | null, role: SweepColumn["role"]): SweepColumn =>
 });
 const columns = [column(null, "embedding"), column(0, "query"), column(0, "down"), column(1, "query")];
 const widths: Width[] = ["palette8", "palette4", "palette2"];
-const cell = (tensor: string, width: Width, kl: number, sizeBytes: number): SweepCell => ({
+const cell = (tensor: string, width: Width, kl: number, sizeBytes: number): WidthMapCell => ({
   tensor,
   width,
   sizeBytes,
@@ -66,7 +66,7 @@ test("a cell is read out with its unit, its width and its cost", () => {
   expect(announce(query, "palette4", at(0.0041), "loss", false)).toMatch(/minus 0.0041 nats/);
   expect(announce(query, "affine8", undefined, "kl", false)).toBe("L3 query, int8, not measured yet");
   expect(announce(query, "palette2", undefined, "kl", true)).toBe("L3 query, 2 bit, measuring now");
-  expect(announce(columns[0] as SweepColumn, "fp16", undefined, "kl", false)).toMatch(/^embedding, fp16/);
+  expect(announce(columns[0] as WidthMapColumn, "fp16", undefined, "kl", false)).toMatch(/^embedding, fp16/);
 });
 
 test("the cell at work is the first that is missing, most bits first", () => {
@@ -94,9 +94,9 @@ test("colours span six decades below the largest cost, and hold still when there
 
 test("what was measured whole corrects the prediction only when it was stored alike, to the byte", () => {
   const cells = columns.flatMap((c) => [cell(c.tensor, "palette4", 0.01, 60), cell(c.tensor, "palette2", 0.1, 30)]);
-  const sweep = { cells, columns, fixedBytes: 10 };
-  expect(budgetRange(sweep)).toEqual([130, 250]);
-  expect(budgetRange({ ...sweep, cells: cells.slice(0, 2) })).toEqual([640, 670]);
+  const map = { cells, columns, fixedBytes: 10 };
+  expect(budgetRange(map)).toEqual([130, 250]);
+  expect(budgetRange({ ...map, cells: cells.slice(0, 2) })).toEqual([640, 670]);
   const recipe = Object.fromEntries(columns.map((c) => [c.tensor, "palette4"]));
   const finalist = { model: "m", recipe, kl: 0.05, standardError: 0.001 };
   const placed = placeFinalists(
@@ -104,7 +104,7 @@ test("what was measured whole corrects the prediction only when it was stored al
       { ...finalist, sizeBytes: 250 },
       { ...finalist, sizeBytes: 260 },
     ],
-    sweep,
+    map,
   );
   expect(placed.map((f) => f.isUniform)).toEqual([true, true]);
   expect(placed[0]?.predicted).toBeCloseTo(0.04, 12);
@@ -112,13 +112,13 @@ test("what was measured whole corrects the prediction only when it was stored al
   expect(calibration(placed)).toHaveLength(1);
 });
 
-test("a sweep's config and its pickers say the same", () => {
+test("a width map's config and its pickers say the same", () => {
   for (const settings of [
     { model: "starter", scheme: "palette-fisher", group: 8, text: "t", separator: "|", limit: 4 },
     { model: "starter", scheme: "affine", group: 0, text: "t", separator: null, limit: 16 },
     { model: "starter", scheme: "affine-activation", group: 32, text: "t", separator: null, limit: 16 },
   ] satisfies Settings[])
-    expect(settingsOf(sweepConfig(settings))).toEqual(settings);
+    expect(settingsOf(widthMapConfig(settings))).toEqual(settings);
   expect(settingsOf({ model: "m", text: "t", units: ["heads"], widths: ["palette8"] })).toBeNull();
   const one: Settings = { model: "m", scheme: "palette", group: 16, text: "t", separator: null, limit: 4 };
   expect(isStoredAlike(one, { ...one, text: "u", limit: 8 })).toBe(true);

@@ -1,5 +1,5 @@
 /** @file The map of tensors × widths as a page draws it: columns by layer, a state for every cell, the line of an allocation. Pure. */
-import type { SweepCell, SweepColumn } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
+import type { WidthMapCell, WidthMapColumn } from "../../experiments/kinds/sensitivity/width-map.ts";
 import type { Finalist } from "../../lib/compress/allocate/prediction.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
 import { signed } from "../parts/format.ts";
@@ -19,12 +19,12 @@ const letters: Readonly<Record<string, string>> = {
 
 export interface Group {
   readonly name: string;
-  readonly columns: readonly SweepColumn[];
+  readonly columns: readonly WidthMapColumn[];
 }
 
 /** Columns in their order, those of one layer together. */
-export function groupsOf(columns: readonly SweepColumn[]): Group[] {
-  const groups: { name: string; columns: SweepColumn[] }[] = [];
+export function groupsOf(columns: readonly WidthMapColumn[]): Group[] {
+  const groups: { name: string; columns: WidthMapColumn[] }[] = [];
   for (const column of columns) {
     const name = column.layer === null ? (column.role === "embedding" ? "embed" : column.role) : `L${column.layer}`;
     const last = groups.at(-1);
@@ -34,7 +34,7 @@ export function groupsOf(columns: readonly SweepColumn[]): Group[] {
   return groups;
 }
 
-export const letterOf = (column: SweepColumn): string =>
+export const letterOf = (column: WidthMapColumn): string =>
   column.layer === null ? "" : (letters[column.role] ?? column.role);
 
 /** `4-bit`, `int4`, `fp16`. */
@@ -45,9 +45,9 @@ const said = (width: string): string => showWidth(width).replace("-bit", " bit")
 
 /** `L3 query, 3 bit, plus 0.0041 nats`. */
 export function announce(
-  column: SweepColumn,
+  column: WidthMapColumn,
   width: Width,
-  cell: SweepCell | undefined,
+  cell: WidthMapCell | undefined,
   target: Target,
   isMeasuring: boolean,
 ): string {
@@ -62,9 +62,9 @@ export function announce(
 
 /** The cell at work: cells are measured row by row, most bits first, so it is the first that is missing. */
 export function measuringNow(
-  columns: readonly SweepColumn[],
+  columns: readonly WidthMapColumn[],
   widths: readonly Width[],
-  cells: readonly SweepCell[],
+  cells: readonly WidthMapCell[],
 ): string | null {
   const known = new Set(cells.map((c) => cellKey(c.tensor, c.width)));
   for (const width of widths)
@@ -75,7 +75,7 @@ export function measuringNow(
 export const cellKey = (tensor: string, width: string): string => `${tensor} ${width}`;
 
 /** Six decades up to the largest there is, so that colours hold still while cells come in. */
-export function costDomain(cells: readonly SweepCell[], target: Target): readonly [number, number] {
+export function costDomain(cells: readonly WidthMapCell[], target: Target): readonly [number, number] {
   const most = Math.max(...cells.map((c) => c[target].mean), 1e-3);
   const high = 10 ** Math.ceil(Math.log10(most) - 1e-9);
   return [high / 1e6, high];
@@ -140,7 +140,7 @@ export function allocationPath(
 
 /** The next cell by an arrow, Home or End, or a page of four layers; null for other keys. */
 export function movedCell(
-  columns: readonly SweepColumn[],
+  columns: readonly WidthMapColumn[],
   rows: number,
   at: { column: number; row: number },
   key: string,
@@ -185,23 +185,23 @@ export interface MeasuredRecipe {
 export interface PlacedFinalist extends MeasuredRecipe {
   /** All tensors alike. */
   readonly isUniform: boolean;
-  /** The sum of single effects; null when it was stored otherwise than the sweep, or some cell is missing. */
+  /** The sum of single effects; null when it was stored otherwise than the map, or some cell is missing. */
   readonly predicted: number | null;
 }
 
-/** Finalists beside what the sweep predicts of them. Sizes that agree to the byte say that tensors were stored alike. */
+/** Finalists beside what the map predicts of them. Sizes that agree to the byte say that tensors were stored alike. */
 export function placeFinalists(
   finalists: readonly MeasuredRecipe[],
-  sweep: {
-    readonly cells: readonly SweepCell[];
-    readonly columns: readonly SweepColumn[];
+  map: {
+    readonly cells: readonly WidthMapCell[];
+    readonly columns: readonly WidthMapColumn[];
     readonly fixedBytes: number;
   },
 ): PlacedFinalist[] {
-  const cells = new Map(sweep.cells.map((c) => [cellKey(c.tensor, c.width), c]));
+  const cells = new Map(map.cells.map((c) => [cellKey(c.tensor, c.width), c]));
   return finalists.map((f) => {
-    const own = sweep.columns.map((c) => cells.get(cellKey(c.tensor, f.recipe[c.tensor] ?? "")));
-    const sizeBytes = own.reduce((n, c) => n + (c?.sizeBytes ?? 0), sweep.fixedBytes);
+    const own = map.columns.map((c) => cells.get(cellKey(c.tensor, f.recipe[c.tensor] ?? "")));
+    const sizeBytes = own.reduce((n, c) => n + (c?.sizeBytes ?? 0), map.fixedBytes);
     const isAlike = own.every((c) => c !== undefined) && sizeBytes === f.sizeBytes;
     return {
       ...f,
@@ -215,14 +215,14 @@ export const calibration = (placed: readonly PlacedFinalist[]): Finalist[] =>
   placed.flatMap((f) => (f.predicted === null ? [] : [{ predicted: f.predicted, measured: f.kl }]));
 
 /** The least and the most bytes the measured widths can take. */
-export function budgetRange(sweep: {
-  readonly cells: readonly SweepCell[];
-  readonly columns: readonly SweepColumn[];
+export function budgetRange(map: {
+  readonly cells: readonly WidthMapCell[];
+  readonly columns: readonly WidthMapColumn[];
   readonly fixedBytes: number;
 }): readonly [number, number] {
-  let [low, high] = [sweep.fixedBytes, sweep.fixedBytes];
-  for (const column of sweep.columns) {
-    const own = sweep.cells.filter((c) => c.tensor === column.tensor).map((c) => c.sizeBytes);
+  let [low, high] = [map.fixedBytes, map.fixedBytes];
+  for (const column of map.columns) {
+    const own = map.cells.filter((c) => c.tensor === column.tensor).map((c) => c.sizeBytes);
     low += own.length > 0 ? Math.min(...own) : column.fp16Bytes;
     high += own.length > 0 ? Math.max(...own) : column.fp16Bytes;
   }

@@ -12,7 +12,7 @@ import {
   type SensitivitySummary,
   sensitivityConfig,
 } from "../../experiments/kinds/sensitivity/sensitivity.ts";
-import { sweepOf, type TensorSweep, tensorCell } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
+import { tensorCell, type WidthMap, widthMapOf } from "../../experiments/kinds/sensitivity/width-map.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
@@ -22,11 +22,11 @@ import { getRun, type Run } from "./lifecycle.ts";
 import { resolveModelReference } from "./references.ts";
 import { unitValues } from "./units.ts";
 
-export const sweepMatrixInput = z.object({
+export const widthMapInput = z.object({
   id: z.string().min(1).max(60).describe("Id of a sensitivity run of tensors"),
 });
 
-export interface SweepMatrix extends TensorSweep {
+export interface RunWidthMap extends WidthMap {
   readonly runId: string;
   readonly state: string;
   /** The cell at work, as `L4.value palette3`; null when none is. */
@@ -46,8 +46,8 @@ export interface SweepMatrix extends TensorSweep {
 const withRecipe = z.object({ sizeBytes: z.number(), recipe: z.record(z.string(), z.string()) });
 const withKl = z.object({ text: z.object({ kl: z.object({ mean: z.number(), standardError: z.number() }) }) });
 
-/** Throws `input/invalid` for a run that is no such sweep. */
-export async function sweepMatrix(core: Core, id: string): Promise<SweepMatrix> {
+/** Throws `input/invalid` for a run that makes no width map. */
+export async function runWidthMap(core: Core, id: string): Promise<RunWidthMap> {
   const run = await getRun(core, id);
   const parsed = sensitivityConfig.safeParse(run.config);
   if (run.kind !== "sensitivity" || !parsed.success || !parsed.data.units.includes("tensors")) {
@@ -69,7 +69,7 @@ export async function sweepMatrix(core: Core, id: string): Promise<SweepMatrix> 
   };
 }
 
-async function measuredSoFar(core: Core, run: Run, config: SensitivityConfig, modelId: string): Promise<TensorSweep> {
+async function measuredSoFar(core: Core, run: Run, config: SensitivityConfig, modelId: string): Promise<WidthMap> {
   // The summary is what the experiment of this kind wrote.
   const { tensors } = (run.summary as SensitivitySummary | null) ?? {};
   if (tensors) return tensors;
@@ -80,11 +80,11 @@ async function measuredSoFar(core: Core, run: Run, config: SensitivityConfig, mo
     const cell = tensorCell.safeParse(value);
     return cell.success ? [cell.data] : [];
   });
-  return sweepOf(arch, fixedBytesOf(arch), config.widths, cells);
+  return widthMapOf(arch, fixedBytesOf(arch), config.widths, cells);
 }
 
 /** Quantized from this very model, and evaluated beside it on the same text. */
-async function finalistsOf(core: Core, modelId: string, text: string): Promise<SweepMatrix["finalists"]> {
+async function finalistsOf(core: Core, modelId: string, text: string): Promise<RunWidthMap["finalists"]> {
   const made = await core.db
     .select()
     .from(runs)

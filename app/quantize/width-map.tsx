@@ -1,8 +1,8 @@
 "use client";
-/** @file The map and what a budget buys of it: one sweep, at work or done; or none yet. */
+/** @file A width map, at work or done, and what a budget buys of it; or none yet. */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
-import type { SweepColumn } from "../../experiments/kinds/sensitivity/tensor-sweep.ts";
+import type { WidthMapColumn } from "../../experiments/kinds/sensitivity/width-map.ts";
 import { allocateWidths } from "../../lib/compress/allocate/allocation.ts";
 import { tensorUnit } from "../../lib/units.ts";
 import type { RunState } from "../../server/db/schema.ts";
@@ -13,9 +13,9 @@ import { useAddress } from "../parts/url-state.ts";
 import { AllocationChart } from "./allocation-chart.tsx";
 import { AllocationPanel } from "./allocation-panel.tsx";
 import { Matrix } from "./matrix.tsx";
-import type { SweepRun } from "./progress.tsx";
+import type { WidthMapRun } from "./progress.tsx";
 import { type Settings, widthsOf } from "./settings.ts";
-import { budgetRange, calibration, measuringNow, placeFinalists, type Target } from "./sweep-model.ts";
+import { budgetRange, calibration, measuringNow, placeFinalists, type Target } from "./width-map-model.ts";
 
 /** How often a map at work is asked for its news. */
 export const LIVE_MS = 700;
@@ -28,13 +28,13 @@ export function Unmeasured({ settings, target }: { settings: Settings; target: T
     trpc.models.anatomy.queryOptions({ id: settings.model }, { staleTime: Number.POSITIVE_INFINITY }),
   );
   const columns = useMemo(
-    (): SweepColumn[] =>
+    (): WidthMapColumn[] =>
       (anatomy.data?.tensors ?? [])
         .filter((t) => t.shape.length > 1)
         .map((t) => ({
           tensor: tensorUnit(t.name),
           layer: t.layer,
-          role: t.role as SweepColumn["role"],
+          role: t.role as WidthMapColumn["role"],
           elements: t.elements,
           fp16Bytes: 2 * t.elements,
         })),
@@ -61,10 +61,10 @@ export function Unmeasured({ settings, target }: { settings: Settings; target: T
   );
 }
 
-export function Sweep({ run, settings, target }: { run: SweepRun; settings: Settings; target: Target }) {
+export function WidthMapView({ run, settings, target }: { run: WidthMapRun; settings: Settings; target: Target }) {
   const trpc = useTRPC();
   const { get, set } = useAddress();
-  const sweep = useQuery(
+  const map = useQuery(
     trpc.runs.tensors.queryOptions(
       { id: run.id },
       { placeholderData: keepPreviousData, refetchInterval: isAtWork(run.state) ? LIVE_MS : false },
@@ -73,7 +73,7 @@ export function Sweep({ run, settings, target }: { run: SweepRun; settings: Sett
   const anatomy = useQuery(
     trpc.models.anatomy.queryOptions({ id: settings.model }, { staleTime: Number.POSITIVE_INFINITY }),
   );
-  const { data } = sweep;
+  const { data } = map;
   const placed = useMemo(() => (data ? placeFinalists(data.finalists, data) : []), [data]);
   const finalists = useMemo(() => calibration(placed), [placed]);
   const range = useMemo((): readonly [number, number] => (data ? budgetRange(data) : [0, 1]), [data]);
@@ -103,7 +103,7 @@ export function Sweep({ run, settings, target }: { run: SweepRun; settings: Sett
       ),
     [anatomy.data],
   );
-  if (sweep.error) return <ErrorNote error={sweep.error} />;
+  if (map.error) return <ErrorNote error={map.error} />;
   if (!data)
     return (
       <div className="region">
@@ -134,7 +134,7 @@ export function Sweep({ run, settings, target }: { run: SweepRun; settings: Sett
         <div className="quantize-below">
           <section className="region">
             <AllocationChart
-              sweep={data}
+              map={data}
               finalists={finalists}
               placed={placed}
               budget={budget}
