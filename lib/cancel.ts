@@ -1,4 +1,4 @@
-/** @file Cancellation: long work asks between its steps whether it is still wanted. */
+/** @file Cancellation: long work checks between its steps whether it was cancelled. */
 import { EspalierError } from "./errors.ts";
 
 /** Throws `run/cancelled` once the signal is aborted. */

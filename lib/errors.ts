@@ -62,7 +62,7 @@ export function invariant(condition: unknown, message: string): asserts conditio
   if (!condition) throw new EspalierError("internal/invariant", `internal: ${message}`);
 }
 
-/** What the operating system says no with, as a code, in words, and what to do. */
+/** The codes with which the operating system refuses, each in words and with what to do. */
 const systemErrors: Readonly<Record<string, { code: ErrorCode; says: string; hint: string }>> = {
   ENOSPC: { code: "store/disk-full", says: "the disk is full", hint: "Free some space, or choose another folder." },
   EDQUOT: {
@@ -102,7 +102,7 @@ const systemErrors: Readonly<Record<string, { code: ErrorCode; says: string; hin
   ENOMEM: { code: "run/memory", says: "memory is used up", hint: "Close other programs, or use a smaller model." },
 };
 
-/** The path an error of the file system is about, as Node keeps it or names it. */
+/** The path that a file system error is about, from its field or its message. */
 function pathOf(error: Error): string {
   const path = "path" in error && typeof error.path === "string" ? error.path : null;
   return path ?? /'([^']+)'/.exec(error.message)?.[1] ?? "a file";

@@ -1,6 +1,7 @@
 /**
- * @file One turn of the event loop, for long loops: signals, timers, progress and heartbeats get their turn in between.
+ * @file One turn of the event loop, so that signals, timers, progress and heartbeats are handled
+ * during long loops.
  */
 
-/** Resolves after the callbacks that wait now. */
+/** Resolves once the callbacks now waiting have run. */
 export const eventLoopTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

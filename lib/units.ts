@@ -6,7 +6,7 @@
  */
 import { EspalierError } from "./errors.ts";
 
-/** Of everything but tensors. The same words in flags, configs, stored results and pages. */
+/** All kinds except tensors. Flags, configs, stored results and pages use the same words. */
 export const unitKinds = ["heads", "groups", "neurons", "attention", "mlp", "layers"] as const;
 export type UnitKind = (typeof unitKinds)[number];
 
@@ -15,7 +15,7 @@ export interface UnitId {
   readonly layer: number;
   /** 0 for attention, MLP and layer; the first of a block of neurons. */
   readonly index: number;
-  /** Neurons of a block; 1 for all else. */
+  /** Neurons of a block; 1 for every other kind. */
   readonly count: number;
 }
 
@@ -77,7 +77,8 @@ export function parseRuns(text: string): number[] {
     const match = /^(\d{1,7})(?:-(\d{1,7}))?$/.exec(run);
     const from = Number(match?.[1]);
     const to = Number(match?.[2] ?? from);
-    if (!match || to < from) throw new EspalierError("format/malformed", `"${text.slice(0, 60)}" is no list of runs`);
+    if (!match || to < from)
+      throw new EspalierError("format/malformed", `"${text.slice(0, 60)}" is not a list of runs`);
     return Array.from({ length: to - from + 1 }, (_, i) => from + i);
   });
 }

@@ -1,9 +1,10 @@
 /**
- * @file The workload of a decoder that was not built: from its architecture, bits per weight and context, in no time.
+ * @file The workload of a decoder without building it: from its architecture, bits per weight and
+ * context.
  *
  * For what-ifs in a browser: the counts of `programWorkload` on the Neural Engine layout, without a program. Rows of embeddings
- * come from the host; norms, rotations and masks weigh nothing; layers that share a cache each read it. Left out: weights
- * the engine refuses.
+ * come from the host; norms, rotations and masks count as 0; layers that share a cache each read
+ * it. Not included: weights the engine refuses.
  */
 import type { LayerArchitecture, PerLayerInput } from "../decoder/architecture.ts";
 import type { Device } from "./devices.ts";
@@ -11,7 +12,7 @@ import { type CostParameters, callTime, tokensPerSecond } from "./model.ts";
 import { publishedParameters } from "./parameters.ts";
 import type { Product, Scheme, Workload } from "./workload.ts";
 
-/** What of an architecture its workload comes from. */
+/** The parts of an architecture that decide its workload. */
 export interface WorkloadShape {
   readonly hidden: number;
   readonly vocab: number;
@@ -37,7 +38,7 @@ export interface ArchitectureChoice {
   readonly calls?: number;
 }
 
-/** Of one layer in the Neural Engine layout, counted on a built program. */
+/** Operations of one layer in the Neural Engine layout, counted on a built program. */
 const OPERATIONS_PER_LAYER = 70;
 
 /** (out, in) of every matrix of a layer. */
@@ -81,7 +82,7 @@ export function architectureWorkload(arch: WorkloadShape, choice: ArchitectureCh
     products.push({ scheme: "fp16", weightBytes: 0, flops: 4 * positions * seen * l.queryHeads * l.headDim });
     cacheBytes += 2 * 2 * seen * l.kvGroups * l.headDim;
   }
-  // The projection to per-layer vectors; the rows beside it are the host's.
+  // The projection to per-layer vectors; the host looks up the embedding rows added to it.
   if (arch.perLayer) weight([arch.layers.length * arch.perLayer.width, arch.hidden], positions);
   // Prefill returns the last position's logits at most.
   weight([arch.vocab, arch.hidden], 1);

@@ -1,19 +1,20 @@
 /**
- * @file The devices the cost model knows: what is published of their memory and Neural Engine.
+ * @file The devices the cost model knows: published figures of their memory and Neural Engine.
  *
- * Bandwidth is the chip's memory bandwidth. On Macs with wide memory the Neural Engine's own streaming rate is far below it, so
- * there a published streaming rate stands in its place. `engineScale` is the engine's arithmetic relative to the family's
- * reference device. Left out: chips nobody has published a language model on.
+ * Bandwidth is the chip's memory bandwidth. On Macs with wide memory the Neural Engine's own
+ * streaming rate is far below it, so a published streaming rate replaces it there. `engineScale` is
+ * the engine's arithmetic relative to the family's reference device. Not included: chips without
+ * published results for a language model.
  */
 export interface Device {
   readonly id: string;
   readonly name: string;
   readonly family: "iPhone" | "Mac";
   readonly memoryGb: number;
-  /** What the Neural Engine can read at most, GB/s. */
+  /** The highest rate at which the Neural Engine can read, GB/s. */
   readonly bandwidthGbps: number;
   readonly engineScale: number;
-  /** Of the engine while it decodes, W; null where nobody published it. */
+  /** Power of the engine while it decodes, W; null where not published. */
   readonly engineW: number | null;
   readonly source: string;
 }
@@ -115,7 +116,8 @@ const m1MaxGpu: Device = {
 
 export const deviceById = (id: string): Device | undefined => [...devices, m1MaxGpu].find((d) => d.id === id);
 
-/** The device of the table with the chip a report names, as `A17 Pro` or `Apple M3 Max`; undefined for one nobody published on. */
+/** The device of the table with the chip a report names, as `A17 Pro` or `Apple M3 Max`; undefined
+ * for a chip without published results. */
 export function deviceOfChip(chip: string | null): Device | undefined {
   const name = (chip ?? "").toLowerCase().replace(/^apple /, "");
   const family = /^m\d+/.exec(name)?.[0];

@@ -1,8 +1,10 @@
 /**
- * @file What a package is modelled to do on each device: speed over contexts, where the time goes, memory, placement.
+ * @file Modelled behaviour of a package on each device: speed over contexts, where the time goes,
+ * memory, placement.
  *
  * Every number is modelled until a phone's report replaces it, and the result says so. Energy is given where the power of a
- * device's engine was published; a sustained speed for iPhones only, from the one published ten-minute run.
+ * device's engine was published; a sustained speed only for iPhones, from the one published
+ * ten-minute run.
  */
 import type { PackageUnits } from "../formats/coreml/compute-units.ts";
 import { attendedPositions, viewFunction } from "../mil/function-view.ts";
@@ -57,7 +59,7 @@ export interface Modelled {
   readonly units: PackageUnits;
   readonly devices: readonly ModelledDevice[];
   readonly functions: readonly ModelledFunction[];
-  /** Weights, states and the most activations alive, of the function that holds most. */
+  /** Weights, states and peak activations of the function that needs the most memory. */
   readonly peakMemoryBytes: number;
 }
 
@@ -96,7 +98,7 @@ export function estimateProgram(program: Program, options: EstimateOptions): Mod
   };
 }
 
-/** A function as far as its speed goes. */
+/** The parts of a function that decide its speed. */
 export interface TimedFunction {
   readonly function: string;
   readonly context: number;

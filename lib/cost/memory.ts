@@ -1,8 +1,9 @@
 /**
  * @file Memory a function holds: weights as stored, states, and the most activations alive at once.
  *
- * The order of the program decides what is alive; a value dies after its last reader. Modelled: Core ML reuses buffers its own
- * way, and on some chips weights were reported to be expanded in the engine's memory. Left out: the runtime, the host's buffers.
+ * The order of the program decides what is alive; a value dies after its last reader. This is a
+ * model: Core ML reuses buffers in its own way, and on some chips weights are reported to be
+ * expanded in the engine's memory. Not included: the runtime, the host's buffers.
  */
 import { bytesIn, type FunctionView, isConstant } from "../mil/function-view.ts";
 import { operandValues, type Value } from "../mil/program.ts";

@@ -7,7 +7,8 @@
  *     + hand-overs · h  +  operations · o  +  calls · c_family
  *
  * BW from the device table; η, R, κ, C, h, o, c are `CostParameters`, fitted to published figures or to a phone's reports.
- * Every figure is modelled until a report replaces it. Left out: throttling within a call, overlap of host and engine.
+ * Every figure is modelled until a report replaces it. Not included: throttling within a call,
+ * overlap of host and engine.
  */
 import type { Device } from "./devices.ts";
 import type { Scheme, Workload } from "./workload.ts";
@@ -26,7 +27,7 @@ export interface CostParameters {
   /** TFLOP/s of the reference iPhone's engine (A17 Pro), of the reference Mac's (M3, M4). */
   readonly iphoneTflops: number;
   readonly macTflops: number;
-  /** µs a palette table costs, and what each beyond one per four channels costs more. */
+  /** µs a palette table costs, and the extra cost of each table above one per four channels. */
   readonly tableUs: number;
   readonly crowdedTableUs: number;
   /** GB/s at which attention reads a cache kept as state, on an M4; on other chips in proportion to their memory bandwidth. */

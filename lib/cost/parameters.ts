@@ -1,9 +1,11 @@
 /**
  * @file The parameters fitted to the published figures, and where the fit starts.
  *
- * `test`ed to be what `refit` gives on the figures marked `fit` in `published.ts`, from these starting values: no number here was
- * chosen by hand after looking at the figures held out. Two parameters no published figure reaches keep their starting value,
- * which is an assumption: `cpuEfficiency` and `operationUs` (bounded by FunctionGemma's 252 tokens/s to some µs).
+ * A test checks that `refit` gives these values from the figures marked `fit` in `published.ts` and
+ * these starting values: no number here was chosen by hand after looking at the held-out figures.
+ * No published figure depends on two parameters, so they keep their starting value, which is an
+ * assumption: `cpuEfficiency` and `operationUs` (bounded by FunctionGemma's 252 tokens/s to some
+ * µs).
  */
 import type { CostParameters } from "./model.ts";
 
@@ -27,7 +29,7 @@ export const startingParameters: CostParameters = {
   macCallMs: 2,
 };
 
-/** How the published figures are fitted: each believed to 5 %, starting values hardly at all. */
+/** How the published figures are fitted: 5 % error assumed for each, and very loose priors. */
 export const publishedFit = { prior: startingParameters, sigma: 0.05, tau: 3 } as const;
 
 export const publishedParameters: CostParameters = {
@@ -49,5 +51,6 @@ export const publishedParameters: CostParameters = {
   macCallMs: 0.168,
 };
 
-/** What was left of an iPhone 17 Pro's decode speed after ten minutes (33 to 22 tokens/s, Gemma 4 E2B, 4 bit). */
+/** Share of an iPhone 17 Pro's decode speed that remained after ten minutes (33 to 22 tokens/s,
+ * Gemma 4 E2B, 4 bit). */
 export const SUSTAINED_SHARE = 22 / 33;

@@ -1,10 +1,11 @@
 /**
  * @file Where each operation is expected to run, and the row of a decoder it belongs to.
  *
- * From published placements, not from a device: fp16 operations with weights the Neural Engine decodes are its own; run-time
- * lookups, comparisons, sorting and argmax are the CPU's; what the engine refuses goes to the GPU where one is allowed, else to the
- * CPU. Operations are then scheduled so that borders between units are crossed as rarely as data allows. Left out: the size
- * threshold below which whole programs are placed on the CPU.
+ * Based on published placements, not on a device: fp16 operations with weights that the Neural
+ * Engine decodes run there; run-time lookups, comparisons, sorting and argmax run on the CPU;
+ * operations that the engine refuses go to the GPU where allowed, else to the CPU. Operations are
+ * then scheduled so that they cross borders between units as rarely as the data allows. Not
+ * included: the size threshold below which whole programs are placed on the CPU.
  */
 import type { PackageUnits } from "../formats/coreml/compute-units.ts";
 import {
@@ -53,7 +54,7 @@ export function placeOperation(op: Operation, view: FunctionView, units: Package
   return "ANE";
 }
 
-/** Borders crossed when every unit does all it can before handing over. */
+/** Borders crossed when every unit does as much as it can before handing over. */
 export function countHandOvers(view: FunctionView, units: ReadonlyMap<Operation, Unit>): number {
   const waiting = new Map<Operation, number>();
   const users = new Map<Operation, Operation[]>();
@@ -129,7 +130,8 @@ const roleRows: readonly (readonly [RegExp, Row])[] = [
   [/head|embedding/i, "head"],
 ];
 
-/** Which row of a decoder an operation belongs to, from its weight's name, its kind, and what it sits between. */
+/** The row of a decoder that an operation belongs to, from its weight's name, its kind, and its
+ * neighbours. */
 export function rowOf(op: Operation, view: FunctionView): Row {
   const weight = weightOperand(op);
   if (weight) return roleRows.find(([pattern]) => pattern.test(weight.name))?.[1] ?? "other";

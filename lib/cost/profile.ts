@@ -1,8 +1,9 @@
 /**
- * @file What the cost model reads of a program, small enough to keep: the workload of every function, and of every operation the row
- * and layer it belongs to and the unit it is expected on.
+ * @file The facts about a program that the cost model needs, small enough to store: the workload of
+ * every function, and for every operation its row, its layer and its expected unit.
  *
- * With it, modelled figures follow new parameters and a report's placement is compared without opening the package again.
+ * With it, modelled figures can be updated for new parameters, and a report's placement compared,
+ * without opening the package again.
  */
 import type { PackageUnits } from "../formats/coreml/compute-units.ts";
 import { attendedPositions, viewFunction } from "../mil/function-view.ts";
@@ -11,7 +12,7 @@ import type { TimedFunction } from "./estimate.ts";
 import { layerOf, type Row, rowOf, type Unit } from "./placement.ts";
 import { programWorkload } from "./program-workload.ts";
 
-/** Raised when the cost model counts or places anything otherwise. */
+/** Raised when the cost model changes how it counts or places anything. */
 export const PROFILE_VERSION = 1;
 
 export interface PlacedOperation {

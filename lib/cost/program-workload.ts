@@ -34,7 +34,7 @@ export function programWorkload(view: FunctionView, units: PackageUnits, calls =
     if (!isProduct(op) && op.type !== "scaled_dot_product_attention") continue;
     const weight = weightOperand(op);
     const stored = weight ? storedWeight(weight) : null;
-    // Two products with one weight stream it once.
+    // Two products that share a weight stream it once.
     const first = weight !== null && !streamed.has(weight);
     const sizeBytes = stored && first ? stored.sizeBytes : 0;
     if (weight) streamed.add(weight);

@@ -1,9 +1,10 @@
 /**
  * @file The published figures the cost model is fitted to, and those it is checked on.
  *
- * Each says what was streamed, on what, how fast, and who published it. `fit` figures decide parameters; `check` figures are held
- * out and only compared with. Sizes that the source does not give are derived from the model's architecture, and the note says
- * so. A figure whose weight format is not published is left out.
+ * Each says what was streamed, on what, how fast, and who published it. `fit` figures decide
+ * parameters; `check` figures are held out and used only for comparison. Sizes that the source does
+ * not give are derived from the model's architecture, and the note says so. Figures with an
+ * unpublished weight format are not included.
  */
 import type { Report } from "./refit.ts";
 import { emptyWorkload, type Product, type Workload } from "./workload.ts";
@@ -22,7 +23,7 @@ const product = (scheme: Product["scheme"], weightBytes: number, flops = 0): Pro
 });
 const workload = (parts: Partial<Workload>): Workload => ({ ...emptyWorkload, ...parts });
 
-/** OPT-1.3B's 24 layers of 12 · 2048² weights; the tied table is left out, see the note. */
+/** OPT-1.3B's 24 layers of 12 · 2048² weights; the tied table is not counted, see the note. */
 const OPT_WEIGHTS = 24 * 12 * 2048 ** 2;
 /** Output channels of its linears: 9 · 2048 a layer (four attention projections, 8192 and 2048 of the MLP). */
 const OPT_CHANNELS = 24 * (4 * 2048 + 8192 + 2048);

@@ -1,16 +1,18 @@
 /**
- * @file How far a modelled speed may be off: what the figures held out say of the same chip, or of all chips where it has few.
+ * @file How far a modelled speed may be off, from the held-out figures of the same chip, or of all
+ * chips if it has few.
  *
  *   r_i = modelled ms / published ms of a held-out figure;   speed · min r … speed · max r
  *
- * A range of what was seen, not an interval of confidence: no chip has more than a handful of published figures.
+ * It is the range of errors seen so far, not a confidence interval: no chip has more than a handful
+ * of published figures.
  */
 import { deviceById } from "./devices.ts";
 import { callTime } from "./model.ts";
 import { publishedParameters } from "./parameters.ts";
 import { publishedFigures } from "./published.ts";
 
-/** Fewer figures of a chip than this say too little of it alone. */
+/** With fewer figures than this, a chip's own say too little. */
 export const ENOUGH_FIGURES = 3;
 
 export interface HeldOut {
@@ -43,6 +45,6 @@ export function speedRange(device: string): SpeedRange {
   const isOfChip = own.length >= ENOUGH_FIGURES;
   const used = isOfChip ? own : heldOutFigures;
   const ratios = used.map((f) => f.ratio);
-  // A model that is right on every figure still promises nothing: the range always holds what was modelled.
+  // The range always includes the modelled value, however the held-out figures fall.
   return { low: Math.min(1, ...ratios), high: Math.max(1, ...ratios), figures: used.length, isOfChip };
 }

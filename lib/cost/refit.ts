@@ -1,11 +1,13 @@
 /**
- * @file Fits the parameters of the cost model to measured times, staying near what is known already where they say little.
+ * @file Fits the parameters of the cost model to measured times, staying near the known values
+ * where the times say little.
  *
  *   min_θ Σ_i ( log t(w_i; θ) − log m_i )² / σ²  +  Σ_k ( log θ_k − log θ⁰_k )² / τ_k²
  *
- * by Levenberg and Marquardt's damped Gauss–Newton steps on log θ, derivatives by differences. σ is the relative error a report
- * is believed to, τ how far (in e-folds) a parameter may wander from its prior. Parameters no report touches keep their prior.
- * Deterministic: reports in any order give the same numbers.
+ * by Levenberg and Marquardt's damped Gauss–Newton steps on log θ, derivatives by differences. σ is
+ * the relative error assumed for a report, τ how far (in e-folds) a parameter may move from its
+ * prior. Parameters that no report depends on keep their prior. Deterministic: reports in any order
+ * give the same numbers.
  */
 import { EspalierError } from "../errors.ts";
 import { type Device, deviceById } from "./devices.ts";
@@ -36,7 +38,8 @@ export interface Fit {
   readonly steps: number;
 }
 
-/** Half of the figures lie within this factor of what is modelled, either way: the median of max(r, 1 / r). */
+/** Half of the figures lie within this factor of the modelled value, either way: the median of
+ * max(r, 1 / r). */
 export function typicalFactor(ratios: readonly number[]): number {
   const errors = ratios.map((r) => Math.abs(Math.log(r))).sort((a, b) => a - b);
   return Math.exp(errors[Math.floor(errors.length / 2)] ?? 0);
@@ -45,13 +48,13 @@ export function typicalFactor(ratios: readonly number[]): number {
 const STEP = 1e-5;
 const MAX_STEPS = 200;
 
-/** Throws `input/invalid` for a time that is not positive or a device nobody knows. */
+/** Throws `input/invalid` for a time that is not positive or an unknown device. */
 export function refit(reports: readonly Report[], options: RefitOptions): Fit {
   const { prior, tau = Math.LN2, sigma = 0.1 } = options;
   const known = reports
     .map((r) => ({ ...r, on: options.device?.(r.device) ?? deviceById(r.device) }))
     .map(({ on, ...r }) => {
-      if (!on) throw new EspalierError("input/invalid", `report ${r.id} is of the unknown device ${r.device}`);
+      if (!on) throw new EspalierError("input/invalid", `report ${r.id} names the unknown device ${r.device}`);
       if (!(r.measuredMs > 0 && Number.isFinite(r.measuredMs)))
         throw new EspalierError("input/invalid", `report ${r.id} says ${r.measuredMs} ms`, {
           hint: "A time is a positive number.",

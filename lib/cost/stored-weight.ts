@@ -1,4 +1,5 @@
-/** @file How a weight of a program is stored: scheme, bytes, palette tables. Names the schemes of `CompressedWeight` by their rate. */
+/** @file How a weight of a program is stored: scheme, bytes, palette tables. Groups the schemes of
+ * `CompressedWeight` by streaming rate. */
 import { operand, shapeOf } from "../mil/function-view.ts";
 import type { Value } from "../mil/program.ts";
 import { dtypeBits, elementCount } from "../mil/types.ts";
@@ -13,7 +14,7 @@ export interface StoredWeight {
   readonly crowdedTables: number;
 }
 
-/** What a constant takes in the weight file, with all it is decoded from. */
+/** The size of a constant in the weight file, including the tables and scales that decode it. */
 export function storedBytes(v: Value): number {
   const op = v.producer;
   if (op?.type.startsWith("constexpr_"))
@@ -32,7 +33,7 @@ export function storedWeight(v: Value): StoredWeight {
     const tables = elementCount(lut.slice(0, -2));
     const channels = shapeOf(v)[0] ?? 0;
     if (elementCount(lut.slice(1, -2)) > 1) return { ...none, scheme: "blocks" };
-    // One table for the whole weight is the base the streaming rate was measured at.
+    // The streaming rate was measured with one table for the whole weight.
     const counted = tables > 1 ? tables : 0;
     return { scheme: "palette", sizeBytes, tables: counted, crowdedTables: Math.max(0, counted - channels / 4) };
   }

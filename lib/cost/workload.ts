@@ -1,10 +1,13 @@
 /**
- * @file What one call of a model asks of a device, whatever the device: weights to stream by scheme, arithmetic, cache, hand-overs.
+ * @file The work of one call of a model, on any device: weights to stream by scheme, arithmetic,
+ * cache, hand-overs.
  *
- * A token of decoding may take several calls (a model cut into packages). Sums over operations, so two halves of a model add.
+ * A token of decoding may take several calls (a model cut into packages). Counts are sums over
+ * operations, so those of two halves of a model add up.
  */
 export const schemes = ["fp16", "int8", "palette", "sparse"] as const;
-/** How a weight is stored, as far as its streaming rate goes. `int8` is any integer with a scale per channel. */
+/** How a weight is stored, as far as that decides its streaming rate. `int8` is any integer with a
+ * scale per channel. */
 export type Scheme = (typeof schemes)[number];
 
 export interface Product {
@@ -19,7 +22,7 @@ export interface Workload {
   readonly positions: number;
   /** On the Neural Engine. */
   readonly products: readonly Product[];
-  /** Palette tables, and those beyond one per four channels. */
+  /** Palette tables, and the number of them above one per four channels. */
   readonly tables: number;
   readonly crowdedTables: number;
   /** fp16 weight bytes whose share per core is a whole number of MiB. */

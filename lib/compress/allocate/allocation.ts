@@ -1,9 +1,10 @@
 /**
- * @file From what each tensor loses at each width to a width for every tensor: what a page solves again while its budget
- * is dragged.
+ * @file Chooses a width for every tensor from the loss of each tensor at each width, fast enough to
+ * solve again while a budget is dragged.
  *
- * Only measured widths are chosen. A tensor of which nothing is measured yet stays fp16 and is counted as such. Costs are the
- * mean ΔKL of the width map; the budget counts matrices and norms, as a package's weights do.
+ * Only measured widths are chosen. A tensor without measurements stays fp16 and is counted as such.
+ * Costs are the mean ΔKL of the width map; the budget counts matrices and norms, as in a package's
+ * weight file.
  */
 import { allocate, allocationCurve, type Choice, type CurvePoint, type Solution } from "./knapsack.ts";
 import { additiveEffect, type Finalist, type Prediction, predictDivergence } from "./prediction.ts";
@@ -22,7 +23,8 @@ export interface MeasuredWidths<Width extends string = string> {
 }
 
 export interface Allocation<Width extends string = string> {
-  /** tensor → width; null when even the smallest widths do not fit, and `sizeBytes` says what they take. */
+  /** tensor → width; null when even the smallest widths do not fit; then `sizeBytes` is the size
+   * they need. */
   readonly tensors: Readonly<Record<string, Width | "fp16">> | null;
   /** Norms included. */
   readonly sizeBytes: number;
@@ -33,9 +35,9 @@ export interface Allocation<Width extends string = string> {
   /** Of which nothing is measured. */
   readonly unmeasured: readonly string[];
   readonly optimal: boolean;
-  /** Share by which the optimum may be better; 0 when it is proven. */
+  /** Share by which the optimum may be better; 0 when this one is proven optimal. */
   readonly gap: number;
-  /** ΔKL that a byte more would save. */
+  /** ΔKL that one more byte would save. */
   readonly klPerByte: number;
 }
 

@@ -13,7 +13,8 @@
  *      at λ and the least the rest can cost come to more than the best solution known.
  *
  * Should the lists outgrow a limit, the best found is returned with the gap to the bound, and said not to be proven optimal.
- * Pure arithmetic, so that a page can solve again while a budget is dragged. Costs may be negative. Left out: a second budget.
+ * Pure arithmetic, so that a page can solve again while a budget is dragged. Costs may be negative.
+ * Not included: a second budget.
  */
 
 export interface Choice {
@@ -31,7 +32,7 @@ export interface Solution {
   readonly lowerBound: number;
   /** Nothing better exists; else `cost − lowerBound` is what may be missing. */
   readonly optimal: boolean;
-  /** What one byte more would save here, cost per byte (λ). */
+  /** What one more byte would save here, cost per byte (λ). */
   readonly costPerByte: number;
 }
 
@@ -121,7 +122,7 @@ export function allocate(units: readonly (readonly Choice[])[], budgetBytes: num
   const reduced = (o: Option): number => o.cost + lambda * o.sizeBytes;
   const leastReduced = options.map((list) => Math.min(...list.map(reduced)));
   const bound = leastReduced.reduce((t, v) => t + v, 0) - lambda * budgetBytes;
-  // Sums of costs are rounded; below this nothing is told apart.
+  // Sums of costs are rounded; differences below this are ignored.
   const scale = options.reduce((t, list) => t + Math.max(...list.map((o) => Math.abs(o.cost))), 0);
   const epsilon = 1e-13 * (scale + Math.abs(bound));
   const answer = (optimal: boolean): Solution => ({
@@ -151,7 +152,7 @@ export function allocate(units: readonly (readonly Choice[])[], budgetBytes: num
       return s + restSize <= budgetBytes && c + lambda * s + least < best.cost;
     });
     if (next.length > MOST_STATES) {
-      // Keeps those that promise most; what is cut may have held the optimum.
+      // Keeps the most promising states; a discarded one may have led to the optimum.
       complete = false;
       states = next
         .sort((a, b) => a.cost + lambda * a.sizeBytes - (b.cost + lambda * b.sizeBytes))

@@ -1,5 +1,6 @@
 /**
- * @file A table of parts from its row and column sums: what each tensor costs, from what whole layers and whole roles cost.
+ * @file A table from its row and column sums: the cost of each tensor, from the costs of whole
+ * layers and whole roles.
  *
  * Reference: Deming and Stephan, "On a least squares adjustment of a sampled frequency table when the expected marginal totals
  * are known" (1940); iterative proportional fitting. From a first guess g (rows, columns) the rows are scaled to their sums, then
@@ -7,8 +8,9 @@
  *
  *   k_rc = g_rc · a_r · b_c,  Σ_c k_rc = rows_r,  Σ_r k_rc = columns_c
  *
- * which is the table nearest to g (in KL) with these sums. Measured sums of divergences do not add up to the same total, because
- * effects interact: both are brought to the geometric mean of their totals. Cells that g gives nothing stay nothing.
+ * which is the table nearest to g (in KL) with these sums. Measured row and column sums of
+ * divergences have different totals, because effects interact: both are scaled to the geometric
+ * mean of the totals. Cells that are 0 in g stay 0.
  */
 
 const ROUNDS = 200;

@@ -1,12 +1,14 @@
 /**
- * @file What an allocation will cost, predicted from the cost of each tensor alone, and corrected by what was measured.
+ * @file Predicts the cost of an allocation from the cost of each tensor alone, corrected by
+ * measured allocations.
  *
  *   S = Σ_u ΔKL_u;   log K = a + b · log S + ε, fitted on finalists whose K was measured whole
  *
- * Errors of different tensors add up in KL to second order (references in docs/methods), but not exactly: finalists tell by
- * how much. With fewer than four of them, or none far apart, b is 1 and a their mean log ratio. The interval is that of a new
- * observation (Student's t), with the sampling error of S; below two finalists it holds sampling error and nothing else, and
- * says so. Pure arithmetic, for pages.
+ * Errors of different tensors add up in KL to second order (references in docs/methods), but not
+ * exactly: finalists show by how much. With fewer than four, or with none far apart, b is 1 and a
+ * is their mean log ratio. The interval is that of a new observation (Student's t), with the
+ * sampling error of S; with fewer than two finalists it holds only the sampling error, and says so.
+ * Pure arithmetic, for pages.
  */
 import { studentQuantile } from "../../stats/student-t.ts";
 
@@ -38,7 +40,8 @@ export function additiveEffect(perSequence: readonly (readonly number[])[]): { v
 
 const LEAST_SPREAD = Math.log(4);
 
-/** `sum` ± `standardError`, nats per token; finalists of which either number is not above 0 say nothing. */
+/** `sum` ± `standardError`, nats per token; finalists with a number that is not above 0 are
+ * ignored. */
 export function predictDivergence(sum: number, standardError: number, finalists: readonly Finalist[] = []): Prediction {
   const sampling = Number.isFinite(standardError) ? standardError : 0;
   const points = finalists

@@ -1,9 +1,10 @@
 /**
- * @file What the output projection and the down projection are fed, channel by channel: the statistics that
- * activation-based metrics share.
+ * @file Per-channel statistics of the inputs of the output and down projections, shared by the
+ * activation-based metrics.
  *
- * One forward pass. For channel c of an input and sequence s with n predicted tokens, kept are the mean of |x_c| and the
- * root of the mean of x_c². Padding and the position of the last token, which predicts nothing, do not count.
+ * One forward pass. For channel c of an input and sequence s with n predicted tokens, it keeps the
+ * mean of |x_c| and the root of the mean of x_c². Padding and the last token's position, which
+ * predicts nothing, are ignored.
  */
 
 import { throwIfCancelled } from "../../cancel.ts";

@@ -1,13 +1,15 @@
 /**
- * @file Activation importance: how large what a head or a neuron gives is, from a forward pass alone.
+ * @file Activation importance: the size of the output of a head or neuron, from a forward pass
+ * alone.
  *
  * Reference: Muralidharan et al., "Compact Language Models via Pruning and Knowledge Distillation" (Minitron, 2024).
  *
  *   a_c,s = mean_t |x_t,c|;   score_u = √( mean_s Σ_{c ∈ u} a_c,s² )
  *
  * x is the input of the output projection (the channels of a head) or of the down projection (neurons): the mean over
- * the sequence, the L2 norm over channels and sequences. Here the mean over sequences stands for the sum, so that the
- * score does not grow with their number. It does not see what the projection makes of an activation (Wanda does).
+ * the sequence, the L2 norm over channels and sequences. The mean over sequences replaces the sum,
+ * so that the score does not grow with their number. The score ignores the weights of the
+ * projection (Wanda uses them).
  */
 import { meanAndError } from "../../stats/ratio.ts";
 import type { ChannelStatistics } from "./activation-inputs.ts";

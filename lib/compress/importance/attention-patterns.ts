@@ -10,8 +10,8 @@
  *   duplicate  mean over t whose token came before: Σ_{j<t, x_j = x_t} p(t, j)
  *   induction  the same with p(t, j+1): what followed then
  *
- * Beside each stands what attention spread evenly over the visible keys would give. Position 0 is left out, since it has one
- * key only.
+ * Each comes with its value for attention spread evenly over the visible keys. Position 0 is
+ * excluded, because it has only one key.
  */
 
 export const patternNames = ["previous", "first", "self", "delimiter", "duplicate", "induction"] as const;
@@ -33,7 +33,8 @@ export interface AttendedSequence {
   readonly positions: number;
 }
 
-/** Scores over sequences; `window` is how many keys a query sees, itself included, null for all. */
+/** Scores over sequences; `window` is the number of keys a query sees, itself included, or null for
+ * all. */
 export function attentionPatterns(
   sequences: Iterable<AttendedSequence>,
   isDelimiter: (id: number) => boolean,

@@ -5,8 +5,9 @@
  *
  *   BI_ℓ = mean_s mean_t 1 − cos(x_ℓ,t , x_ℓ+1,t)
  *
- * x_ℓ is the stream entering layer ℓ. From a forward pass alone; a pre-filter, since a small turn can matter and a large
- * one may not. Removing the layer is the truth (`leave-one-out.ts`).
+ * x_ℓ is the stream entering layer ℓ. Needs only a forward pass. It is a pre-filter: a small turn
+ * can matter and a large one may not. The exact answer comes from removing the layer
+ * (`leave-one-out.ts`).
  */
 import { meanAndError } from "../../stats/ratio.ts";
 import type { LayerInputStatistics } from "./activation-inputs.ts";

@@ -1,18 +1,21 @@
 /**
- * @file Which units to measure first: those of which a cheap estimate says least whether they may go.
+ * @file Which units to measure first: those for which a cheap estimate is least certain whether
+ * they may be removed.
  *
- * Reference: Kalyanakrishnan et al., "PAC Subset Selection in Stochastic Multi-armed Bandits" (2012): samples go to the arms next to
- * the border of the subset that is sought.
+ * Reference: Kalyanakrishnan et al., "PAC Subset Selection in Stochastic Multi-armed Bandits"
+ * (2012): samples go to the arms nearest the border of the subset.
  *
  *   p_u = −mean_s g_u,s;   τ between the m-th and the next p in ascending order;   doubt_u = √(se_u² + (mean_s |g_u,s|)²) / |p_u − τ|
  *
- * g is the gradient of the loss with respect to the unit's gate. The second part of the error stands for what first order
- * leaves out: taking a unit away is a step of the size of its own effect. A unit far from the border on either side is
- * decided and not measured. Left out: rounds, in which what was measured moves the border.
+ * g is the gradient of the loss with respect to the unit's gate. The second part of the error
+ * covers higher orders: removing a unit is a step as large as its own effect. A unit far from the
+ * border on either side is decided without measuring it. Not included: rounds in which measurements
+ * move the border.
  */
 import { meanAndError } from "../../stats/ratio.ts";
 
-/** Indices of at most `count` units, most in doubt first; `share` of the units may go. `gradients` by unit and sequence. */
+/** Indices of at most `count` units, the most uncertain first; `share` of the units may be removed.
+ * `gradients` by unit and sequence. */
 export function mostInDoubt(gradients: readonly (readonly number[])[], share: number, count: number): number[] {
   const estimates = gradients.map((values) => {
     const { mean, standardError } = meanAndError(values);

@@ -1,12 +1,13 @@
 /**
- * @file The diagonal Fisher information of every weight: how much the loss minds an error in it.
+ * @file The diagonal Fisher information of every weight: how much an error in it raises the loss.
  *
  * Reference: Kim et al., "SqueezeLLM: Dense-and-Sparse Quantization" (2023), which weights k-means by it.
  *
  *   F_w = mean_s (∂NLL_s / ∂w)²,  NLL_s in nats per token
  *
- * One forward and backward pass a sequence, since gradients are squared before they are averaged. Left out: gradients
- * of single tokens, which would be sharper and as many times dearer.
+ * One forward and backward pass per sequence, because gradients are squared before they are
+ * averaged. Not included: gradients of single tokens, which would be sharper but cost one pass per
+ * token.
  */
 
 import { throwIfCancelled } from "../../cancel.ts";
@@ -31,7 +32,7 @@ export async function diagonalFisher(
   const fisher = new Map(wanted.map((w) => [w.name, new Float32Array(w.shape.reduce((n, d) => n * d, 1))]));
   const compiled = new Map<number, Executable>();
   let done = 0;
-  // Batches of one: a gradient summed over sequences could not be squared one by one.
+  // Batches of one: each sequence's gradient must be squared before it is summed.
   for (const batch of padIntoBatches(sequences, 1)) {
     throwIfCancelled(options.signal);
     const { length } = batch.shape;
@@ -60,8 +61,8 @@ export async function diagonalFisher(
 }
 
 /**
- * Fisher information as weights of k-means: the largest is 1, and what the text never touched counts as the least that
- * it did, so that no weight is free to move anywhere.
+ * Fisher information as weights of k-means: the largest is 1, and weights that the text never
+ * touched get the smallest nonzero value, so that none is free to move anywhere.
  */
 export function asClusterWeights(fisher: Float32Array): Float32Array {
   let most = 0;

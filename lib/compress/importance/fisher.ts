@@ -6,9 +6,10 @@
  *
  *   score_u = ½ mean_s g_u,s²;   predicted ΔNLL of removal: −mean_s g_u,s + ½ mean_s g_u,s²
  *
- * g is the gradient of a sequence's loss per token with respect to the unit's gate (`taylor.ts`); the diagonal of the
- * Hessian is taken for the mean of squared gradients, which holds near a minimum. Costs nothing beyond first order.
- * Left out: the off-diagonal part, which would see units that stand in for one another.
+ * g is the gradient of a sequence's loss per token with respect to the unit's gate (`taylor.ts`);
+ * the diagonal of the Hessian is approximated by the mean of squared gradients, which holds near a
+ * minimum. Costs nothing beyond first order. Not included: the off-diagonal part, which would show
+ * units that replace one another.
  */
 import { meanAndError } from "../../stats/ratio.ts";
 

@@ -1,15 +1,18 @@
 /**
- * @file What taking a unit away closes: gates of the block program of its layer, and the channels that fall silent behind them.
+ * @file The gates that removing a unit closes in the block program of its layer, and the channels
+ * that become 0 as a result.
  *
- * A layer is all it adds to the stream: its keys and values stay for the layers that read them, and its scalar, which a model
- * without it would fold into the layer before.
+ * Removing a layer removes everything it adds to the stream. Its keys and values stay for the
+ * layers that read them, and so does its scalar, which a model without the layer would fold into
+ * the one before.
  */
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
 import type { GateKind } from "../../decoder/programs.ts";
 import type { UnitKind } from "../../units.ts";
 import { headsOfGroup } from "../prune/selection.ts";
 
-/** A unit, or what the embeddings of a layer add, which can be closed though it is no unit. */
+/** A unit, or the contribution of a layer's embeddings, which can be closed although it is not a
+ * unit. */
 export interface GateUnit {
   readonly kind: UnitKind | "perLayer";
   readonly layer: number;
@@ -32,12 +35,12 @@ export function closedGates({ kind, index, count = 1 }: GateUnit, arch: DecoderA
   return whole.map((gate) => ({ kind: gate, from: 0, to: 1 }));
 }
 
-/** The gate kinds that taking a unit away turns off. */
+/** The gate kinds that removing a unit turns off. */
 export const gateKindsOf = (unit: GateUnit, arch: DecoderArchitecture): GateKind[] =>
   closedGates(unit, arch).map((g) => g.kind);
 
 export interface SilencedColumns {
-  /** Whose input falls silent: that of the output projection or of the down projection. */
+  /** Whose input becomes 0: the output projection or the down projection. */
   readonly of: "output" | "down";
   /** Stretches of its columns. */
   readonly ranges: readonly (readonly [from: number, to: number])[];

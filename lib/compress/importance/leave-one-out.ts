@@ -1,13 +1,14 @@
 /**
- * @file Leave-one-out importance: how much the loss rises when one unit is taken away.
+ * @file Leave-one-out importance: how much the loss rises when one unit is removed.
  *
  *   I_u,s = NLL_s(gate_u = 0) − NLL_s(all gates 1), per sequence s, in nats per token
  *
  * The ground truth that cheaper metrics approximate; paired by sequence, so its standard error is that of a
- * difference. What makes it cheap: the stream entering each layer is kept, so a unit of layer ℓ re-runs only layers ≥ ℓ; a
- * block of neurons or an MLP starts from the stream behind attention; so does a head, because attention's output is a
- * sum over heads, from which a head's part is taken away without running attention again; and all units of a layer run side by
- * side along the batch axis. Negative values are legitimate. Left out: mean ablation, interactions of units.
+ * difference. It is cheap because the stream entering each layer is kept: a unit of layer ℓ re-runs
+ * only layers ≥ ℓ, and a block of neurons or an MLP starts from the stream after attention. So does
+ * a head: attention's output is a sum over heads, so its part is subtracted without running
+ * attention again. All units of a layer run side by side along the batch axis. Negative values are
+ * legitimate. Not included: mean ablation, interactions of units.
  */
 
 import { throwIfCancelled } from "../../cancel.ts";
@@ -21,7 +22,7 @@ import { f32 } from "../../mil/tensor.ts";
 import { closedGates, type GateUnit, gateKindsOf } from "./gates.ts";
 
 export interface LeaveOneOutOptions {
-  /** Streams of the untouched model on the same sequences, where several calls share them. */
+  /** Streams of the unchanged model on the same sequences, if several calls share them. */
   readonly prefix?: PrefixStreams | undefined;
   readonly tokensPerBatch?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -46,7 +47,7 @@ export async function leaveOneOut(
   const differences = units.map((unit) => ({ unit, perSequence: new Float64Array(sequences.length) }));
   const byLayer = Array.from({ length: layers }, (_, l) => differences.filter((d) => d.unit.layer === l));
   const tokensPerBatch = options.tokensPerBatch ?? 2048;
-  // Its own streams are let go batch by batch.
+  // Streams made here are freed batch by batch.
   const prefix = options.prefix ?? sharedPrefix(runner, sequences, tokensPerBatch, Number.POSITIVE_INFINITY);
   const { batches } = prefix;
   const work = batches.length * units.length;
@@ -70,12 +71,13 @@ export async function leaveOneOut(
       );
     };
 
-    // A quarter more than a batch is better than two runs of half of it.
+    // One batch a quarter too large beats two runs of half the size.
     const perRun = Math.max(1, Math.floor((1.25 * tokensPerBatch) / (batch.shape.batch * batch.shape.length)));
     for (let l = 0; l < layers; l++) {
       if ((byLayer[l] ?? []).length === 0) continue;
       const entering = await prefix.stream(b, l);
-      // The stream between attention and MLP, and the heads side by side: for units that leave attention's inside alone.
+      // The stream between attention and MLP, and the heads' outputs side by side: for units that
+      // do not change attention itself.
       const halves = once(() => runner.part("attention", l, entering, { taps: ["attended"] as const }));
       for (const group of groupsOf(byLayer[l] ?? [], perRun, arch)) {
         throwIfCancelled(options.signal);
@@ -109,7 +111,8 @@ export async function leaveOneOut(
   return { base, units: differences };
 }
 
-/** The streams that `leaveOneOut` starts from; few sequences at a time leave room on the batch axis for the units of a layer. */
+/** The streams that `leaveOneOut` starts from; few sequences per batch leave room on the batch axis
+ * for the units of a layer. */
 export const sharedPrefix = (
   runner: DecoderRunner,
   sequences: readonly TokenSequence[],
@@ -123,8 +126,8 @@ export const sharedPrefix = (
   });
 
 /**
- * The query heads that each unit takes away, where that is all it does: heads, and KV groups of which no other layer reads the values.
- * Null where it is not, or the lists differ in length.
+ * The query heads that each unit removes, if it does nothing else: heads, and KV groups whose
+ * values no other layer reads. Null if it does more, or if the lists differ in length.
  */
 function headsLacking(units: readonly GateUnit[], arch: DecoderArchitecture): number[][] | null {
   const lists: number[][] = [];

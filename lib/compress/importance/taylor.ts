@@ -5,9 +5,11 @@
  *
  *   g_u,s = ∂NLL_s / ∂gate_u at 1;   taylor: |g|, per sequence then averaged;   predicted ΔNLL of removal: −g
  *
- * One forward and backward pass gives every gate of every layer for every sequence of the batch, since each sequence
- * has gates of its own; a block of neurons has the sum of their gradients. The pass goes half a block at a time
- * (`train/backward.ts`), so that memory holds the streams at the boundaries beside the weights. It sees a step of −1 as if it were small: where removal is far from linear it misleads.
+ * One forward and backward pass gives the gradient of every gate of every layer for each sequence
+ * of the batch, because each sequence has its own gates; a block of neurons gets the sum of their
+ * gradients. The pass goes half a block at a time (`train/backward.ts`), so that besides the
+ * weights, memory holds only the streams at the boundaries. It treats a step of −1 as small, so it
+ * misleads where removal is far from linear.
  */
 
 import { throwIfCancelled } from "../../cancel.ts";

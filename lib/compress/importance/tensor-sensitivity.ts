@@ -1,5 +1,5 @@
 /**
- * @file What one changed tensor costs, all others untouched.
+ * @file The cost of changing one tensor while all others stay the same.
  *
  *   ΔKL_w = KL(base ‖ model with ŵ in place of w),  Δloss_w = NLL(with ŵ) − NLL(base), per sequence, in nats per token
  *
@@ -16,7 +16,8 @@ import { type WeightEntry, weightList } from "../../decoder/weights.ts";
 import type { PrefixStreams, SequenceComparison } from "../../eval/prefix-streams.ts";
 import { f32, type Tensor } from "../../mil/tensor.ts";
 
-/** The tensors that can be measured: every matrix but tables of which only rows are read, which are larger than memory. */
+/** The tensors that can be measured: every matrix except lookup tables, which are larger than
+ * memory. */
 export const matrices = (arch: DecoderRunner["weights"]["arch"]): WeightEntry[] =>
   weightList(arch).filter((w) => w.shape.length > 1 && !isRowTable(w.role));
 

@@ -1,14 +1,14 @@
 /**
- * @file Wanda, summed over a unit: weights times the size of what they are multiplied with.
+ * @file Wanda, summed over a unit: weights times the size of their inputs.
  *
  * Reference: Sun et al., "A Simple and Effective Pruning Approach for Large Language Models" (2023); the structured sum
  * as in An et al., "Fluctuation-based Adaptive Structured Pruning" (2024).
  *
  *   score_u = mean_s Σ_{c ∈ u} √(mean_t x_t,c²) · Σ_o |W_oc|
  *
- * W is the output projection (c: the channels of a head) or the down projection (c: neurons). The mean over tokens in
- * place of the sum keeps the score from growing with the text. Left out: the unstructured form, which compares weights
- * within a row.
+ * W is the output projection (c: the channels of a head) or the down projection (c: neurons). The
+ * mean over tokens replaces the sum, so that the score does not grow with the text. Not included:
+ * the unstructured form, which compares weights within a row.
  */
 import type { ChannelStatistics } from "./activation-inputs.ts";
 

@@ -1,15 +1,18 @@
 /**
- * @file Lets what was kept take over from what went: the output and down projections are fitted anew, layer by layer.
+ * @file Compensates for a cut: refits the output and down projections of the pruned model, layer by
+ * layer.
  *
- * References: Frantar and Alistarh, "SparseGPT" (2023) for fitting to the inputs that the pruned model itself gives; Ashkboos et
- * al., "SliceGPT" (2024) and An et al., "FLAP" (2023) for compensation without training. In the order of the layers, with x the
- * input of a projection in the pruned model, and t what it should add for the stream to be again what it is in the original:
+ * References: Frantar and Alistarh, "SparseGPT" (2023) for fitting to the inputs that occur in the
+ * pruned model itself; Ashkboos et al., "SliceGPT" (2024) and An et al., "FLAP" (2023) for
+ * compensation without training. In the order of the layers, with x the input of a projection in
+ * the pruned model, and t the output that would restore the original's stream:
  *
  *   W ← W₀ + (C − W₀ H)(H + λ diag H)⁻¹,   H = Σ w x xᵀ,  C = Σ w t xᵀ,  w = 1 / ‖stream‖²
  *
- * which is the least squares fit held near the sliced W₀ by λ. What went earlier, layers too, is made good as far as it can be
- * by later projections. With norms behind the projection (Gemma), t is what the original's projection gives. Left out: biases,
- * which the formats of released models have no place for.
+ * which is the least squares fit, held near the sliced W₀ by λ. Later projections also correct
+ * earlier cuts, whole layers included, as far as they can. With norms after the projection (Gemma),
+ * t is the output of the original's projection. Not included: biases, which the formats of released
+ * models have no place for.
  */
 import { throwIfCancelled } from "../../cancel.ts";
 import type { LayerArchitecture } from "../../decoder/architecture.ts";
@@ -67,7 +70,7 @@ export async function compensate(
   let next = 0;
   for (const [l, layer] of pruned.arch.layers.entries()) {
     const source = kept[l] as number;
-    // Layers that went change the truth, and nothing in the pruned model.
+    // Removed layers still run in the original; the pruned model skips them.
     for (; next < source; next++) for (const [b, stream] of truth.entries()) truth[b] = await from.block(next, stream);
     for (const half of ["attention", "mlp"] as const) {
       throwIfCancelled(options.signal);
@@ -120,13 +123,13 @@ export async function leastSquares(
   const n = Math.sqrt(h.length);
   const outputs = c.length / n;
   const size = Float64Array.from({ length: n }, (_, i) => Math.sqrt(h[i * n + i] as number) || 1);
-  // Inputs scaled to unit size, which leaves W · x as it is and the solution well conditioned.
+  // Inputs scaled to unit size, which does not change W · x and keeps the system well conditioned.
   const unit = h.map((v, i) => v / ((size[Math.floor(i / n)] as number) * (size[i % n] as number)));
   const scaled = start.map((w, i) => w * (size[i % n] as number));
   const before = await products.product(scaled, Float32Array.from(unit), outputs, n, n);
   const damped = Float32Array.from(unit, (v, i) => (i % (n + 1) === 0 ? v + ridge : v));
   const inverse = await products.inverse(damped, n);
-  // C − W₀ H, and what a solution in single precision leaves of it, solved for once more.
+  // Solves for C − W₀ H, then once more for the residual of the single-precision solution.
   let rest = Float32Array.from(c, (v, i) => v / (size[i % n] as number) - (before[i] as number));
   const change = new Float32Array(outputs * n);
   for (let pass = 0; pass < 2; pass++) {
@@ -154,6 +157,6 @@ async function projected(products: Products, x: Tensor, matrix: Tensor): Promise
   return f32([rows, outputs], await products.product(float32Data(x), wt, rows, n, outputs));
 }
 
-/** The original layers that a selection leaves. */
+/** The original layers that remain after a selection. */
 export const layersKept = (layers: readonly LayerArchitecture[], gone: readonly number[]): number[] =>
   layers.flatMap((_, l) => (gone.includes(l) ? [] : [l]));

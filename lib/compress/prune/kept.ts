@@ -1,8 +1,9 @@
 /**
- * @file What a pruned model has kept of the model it began as, written into its config and carried along when it is pruned
- * again, distilled or quantized.
+ * @file Which parts of the original model a pruned model still has. The record is written into its
+ * config and carried along when the model is pruned again, distilled or quantized.
  *
- * One entry a layer: the layer it was, and which of that layer's heads and neurons are left, as runs (`0-3,6`).
+ * One entry per layer: its original index, and the heads and neurons of it that remain, as runs
+ * (`0-3,6`).
  */
 import { z } from "zod";
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
@@ -23,7 +24,7 @@ export interface KeptLayer {
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
-/** From the config of a checkpoint; everything when it has never been pruned. Throws `model/config`. */
+/** From the config of a checkpoint; everything if it was never pruned. Throws `model/config`. */
 export function keptOf(config: Readonly<Record<string, unknown>>, arch: DecoderArchitecture): KeptLayer[] {
   const parsed = keptSchema.safeParse(config.espalier ?? {});
   if (!parsed.success)
@@ -41,7 +42,7 @@ export function keptOf(config: Readonly<Record<string, unknown>>, arch: DecoderA
   return found;
 }
 
-/** After taking `drop` away, in the numbering of the model at hand. */
+/** After removing `drop`, which is in the numbering of the current model. */
 export const keptAfter = (kept: readonly KeptLayer[], drop: PruneSelection): KeptLayer[] =>
   kept.flatMap((k, l) =>
     drop.layers.includes(l)

@@ -16,7 +16,8 @@ export class MomentSums {
     this.engine = engine;
   }
 
-  /** Adds Σ_t w_t x_t r_tᵀ (columns of x, columns of r) to `sum`, a new one when there is none. `weights` (rows). */
+  /** Adds Σ_t w_t x_t r_tᵀ (columns of x, columns of r) to `sum`, or to a new array without one.
+   * `weights` (rows). */
   async add(sum: Float64Array | null, x: Tensor, r: Tensor, weights: Float32Array): Promise<Float64Array> {
     const rows = weights.length;
     const [columns, others] = [x.data.length / rows, r.data.length / rows];

@@ -1,14 +1,16 @@
 /**
- * @file Which neurons and layers to take away.
+ * @file Which neurons and layers to remove.
  *
- * References: Muralidharan et al. (Minitron, 2024) for neurons by score; Men et al. (ShortGPT, 2024) for layers. Neurons go
- * in chunks of a multiple m, so that what is left of every layer is one too (wide vectors, tables over rows):
+ * References: Muralidharan et al. (Minitron, 2024) for neurons by score; Men et al. (ShortGPT,
+ * 2024) for layers. Neurons go in chunks of a multiple m, so that the width of every layer stays a
+ * multiple of it (wide vectors, tables over rows):
  *
  *   free   per layer, neurons in ascending order of score are cut into chunks of m; the chunks with the least mean score
  *          anywhere go until ⌈r · neurons⌉ are gone
  *   even   every layer keeps ⌊(1 − r) F / m⌋ · m, its best
  *
- * A layer keeps at least m neurons and a quarter of its width. Left out: choices that account for interactions.
+ * A layer keeps at least m neurons and a quarter of its width. Not included: choices that account
+ * for interactions.
  */
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
 import { EspalierError } from "../../errors.ts";
@@ -23,7 +25,7 @@ const LEAST_SHARE = 0.25;
 
 export interface NeuronOptions {
   readonly mode: NeuronMode;
-  /** What is left of every layer is a multiple of this, unless nothing goes. */
+  /** The remaining width of every layer is a multiple of this, unless nothing is removed. */
   readonly multiple: number;
   /** Scores are comparable within a layer only: each layer's are shifted and scaled to mean 0, deviation 1. */
   readonly standardize: boolean;
@@ -77,7 +79,7 @@ export function selectNeurons(
     if (gone >= target) break;
     const width = arch.layers[layer]?.neurons ?? 0;
     const own = drop[layer];
-    // Means of ascending chunks ascend, so chunks of one layer come in order.
+    // The means of successive chunks ascend, so chunks of one layer are taken in order.
     if (!own || width - last < least(width, multiple)) continue;
     own.push(...neurons);
     gone += neurons.length;

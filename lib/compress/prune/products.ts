@@ -1,11 +1,12 @@
 /**
- * @file Matrix products and inverses of some size on an engine, in single precision.
+ * @file Products and inverses of large matrices on an engine, in single precision.
  *
  * The inverse of a symmetric positive definite matrix by halves: with A = [P Qᵀ; Q R] and S = R − Q P⁻¹ Qᵀ,
  *
  *   A⁻¹ = [P⁻¹ + P⁻¹ Qᵀ S⁻¹ Q P⁻¹   −P⁻¹ Qᵀ S⁻¹;   −S⁻¹ Q P⁻¹   S⁻¹]
  *
- * and small ones by Cholesky in double precision. Whoever asks scales the diagonal to about 1 and damps it.
+ * and small ones by Cholesky in double precision. The caller scales the diagonal to about 1 and
+ * damps it.
  */
 import type { Engine, Executable } from "../../engines/engine.ts";
 import { EspalierError } from "../../errors.ts";

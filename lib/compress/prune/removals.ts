@@ -1,9 +1,10 @@
 /**
- * @file What can be taken from one layer, step by step, and what each step is expected to lose.
+ * @file The steps in which one layer can be cut, and the loss expected from each.
  *
- * Neurons go in chunks of a multiple, the least missed of those that are left first; heads one by one or with their whole KV
- * group, whichever loses least for a parameter. One head and one multiple of neurons stay, or the layer goes as a whole. Losses
- * are second-order estimates with those that stay taking over (`surgeon.ts`), in nats per token.
+ * Neurons go in chunks of a multiple, the least important first. Heads go one by one or with their
+ * whole KV group, whichever loses least per parameter. One head and one multiple of neurons stay,
+ * unless the layer goes as a whole. Losses are second-order estimates, in nats per token, in which
+ * the remaining units compensate (`surgeon.ts`).
  */
 import { type DecoderArchitecture, type LayerArchitecture, layerTensorShapes } from "../../decoder/architecture.ts";
 import { type DecoderWeights, weight } from "../../decoder/weights.ts";
@@ -14,7 +15,7 @@ import type { Products } from "./products.ts";
 import type { HalfMoments } from "./second-order.ts";
 import { Surgeon } from "./surgeon.ts";
 
-/** The first steps of a half: what is gone after each, in the order in which it went, and the loss so far. */
+/** The steps of a half: what is removed after each, in order of removal, and the loss so far. */
 export interface Removal {
   /** Heads or neurons. */
   readonly gone: readonly number[];
@@ -26,11 +27,11 @@ export interface LayerRemovals {
   readonly attention: readonly Removal[];
   /** From nothing to all but one multiple of neurons. */
   readonly mlp: readonly Removal[];
-  /** All of a half, with nobody taking over. */
+  /** All of a half, so nothing compensates. */
   readonly whole: Readonly<Record<BlockHalf, number>>;
 }
 
-/** Chunks that a layer's neurons go in at most. */
+/** Most chunks that a layer's neurons are divided into. */
 const CHUNKS = 16;
 
 export async function layerRemovals(
@@ -103,7 +104,8 @@ async function headRemovals(surgeon: Surgeon, layer: LayerArchitecture, arch: De
   return steps;
 }
 
-/** Parameters of query, key, value and output without some heads; a group that nobody reads goes with them. */
+/** Parameters of query, key, value and output without some heads; a group that no remaining head
+ * reads goes with them. */
 export function attentionParameters(
   arch: DecoderArchitecture,
   layer: LayerArchitecture,

@@ -1,11 +1,13 @@
 /**
- * @file What the second-order estimate of a cut needs of every half of a layer, from one pass forwards and backwards.
+ * @file The statistics of every half-layer for second-order estimates of a cut, from one forward
+ * and backward pass.
  *
  *   H = E[x xᵀ / ‖r‖²]   x the input of the output or down projection, r the stream entering the half
  *   F = E[g gᵀ ‖r‖²]     g = ∂ Σ_s NLL_s / ∂ (what that projection adds to the stream), the empirical Fisher information
  *
- * A change δ of what is added costs ½ E[δᵀ F δ] nats per token for δ measured in units of ‖r‖. Norms divide by it, so that the
- * few positions where the stream is huge count like the others. Positions that predict nothing do not count.
+ * A change δ of the half's output, in units of ‖r‖, costs ½ E[δᵀ F δ] nats per token. Norms divide
+ * by ‖r‖; in its units the few positions with a huge stream count like the others. Positions that
+ * predict nothing are ignored.
  */
 
 import { throwIfCancelled } from "../../cancel.ts";
@@ -80,7 +82,7 @@ export async function secondOrder(
   }));
 }
 
-/** ‖r‖² of every position of a stream (…, hidden), at least a little. */
+/** ‖r‖² of every position of a stream (…, hidden), always above 0. */
 export function squaredSizes(stream: Tensor): Float32Array {
   const width = stream.shape.at(-1) as number;
   const values = float32Data(stream);

@@ -1,5 +1,5 @@
 /**
- * @file Which heads to take away: from scores and a share, or from a list of names.
+ * @file Which heads to remove: from scores and a share, or from a list of names.
  *
  * References: Michel et al. (2019) for global ranking; NVIDIA's Minitron (2024) for group-aware ranking. Three ways to
  * choose at a share r of all heads:
@@ -9,8 +9,9 @@
  *             of a group's g heads the whole number nearest to r g, at least one
  *   groups    whole KV groups, by the sum of their heads' scores per head
  *
- * A group's heads are those of every layer that reads it: where layers share keys and values, it goes from all of them or
- * from none. A layer never loses its last head. Left out: choices that account for interactions.
+ * A group's heads are those of every layer that reads it: where layers share keys and values, it is
+ * removed from all of them or from none. A layer never loses its last head. Not included: choices
+ * that account for interactions.
  */
 import { type DecoderArchitecture, kvReaders, type LayerArchitecture } from "../../decoder/architecture.ts";
 import { EspalierError } from "../../errors.ts";
@@ -35,9 +36,9 @@ interface Candidate {
 }
 
 /**
- * `scores` (layers, heads): what each head is worth. Drops ⌈r · heads⌉ heads; `balanced` the nearest number that it can, and
- * `groups` up to a group more.
- * Throws `input/invalid` for a share outside (0, 1) and `prune/empty-layer` when the share cannot be reached.
+ * `scores` (layers, heads): the importance of each head. Drops ⌈r · heads⌉ heads; `balanced` drops
+ * the nearest possible number, and `groups` up to one group more. Throws `input/invalid` for a
+ * share outside (0, 1) and `prune/empty-layer` when the share cannot be reached.
  */
 export function selectHeads(
   arch: DecoderArchitecture,
@@ -89,7 +90,7 @@ const scoreOf = (scores: readonly (readonly number[])[], layer: number, head: nu
 const single = (layer: LayerArchitecture, l: number, scores: readonly (readonly number[])[]): Candidate[] =>
   layer.headToGroup.map((_, h) => ({ parts: [{ layer: l, heads: [h] }], score: scoreOf(scores, l, h) }));
 
-/** The groups of a layer with keys and values of its own; one that reads another's has none to give. */
+/** The groups of a layer with its own keys and values; a layer that reads another's has none. */
 function grouped(arch: DecoderArchitecture, l: number, scores: readonly (readonly number[])[]): Candidate[] {
   const layer = arch.layers[l];
   if (!layer || layer.kvSource !== null) return [];
@@ -117,7 +118,7 @@ export function headsOfGroup(arch: DecoderArchitecture, l: number, group: number
 function balanced(arch: DecoderArchitecture, scores: readonly (readonly number[])[], share: number): HeadSelection {
   return arch.layers.map((layer, l) => {
     const groups = Array.from({ length: layer.kvGroups }, (_, g) => readingHeads(layer, g));
-    // The smallest, where pruning before has left them uneven.
+    // The smallest, where earlier pruning left them uneven.
     const perGroup = Math.min(...groups.map((heads) => heads.length));
     const count = Math.max(1, Math.round(share * perGroup));
     if (count >= perGroup) {
@@ -135,7 +136,8 @@ function balanced(arch: DecoderArchitecture, scores: readonly (readonly number[]
   });
 }
 
-/** Everything to take away: heads and neurons by layer in the old numbering, and whole layers, ascending. */
+/** Everything to remove: heads and neurons by layer in the old numbering, and whole layers,
+ * ascending. */
 export interface PruneSelection {
   readonly heads: HeadSelection;
   readonly neurons: readonly (readonly number[])[];
@@ -150,8 +152,9 @@ export const emptySelection = (arch: DecoderArchitecture): PruneSelection => ({
 });
 
 /**
- * Heads, KV groups, neurons and layers by name. Throws `prune/unknown-unit` with the range there is, or
- * `prune/empty-layer` when a layer that stays would keep no head or no neuron, or no layer would stay.
+ * Heads, KV groups, neurons and layers by name. Throws `prune/unknown-unit` with the valid range,
+ * or `prune/empty-layer` when a layer that stays would keep no head or no neuron, or no layer would
+ * stay.
  */
 export function selectionByName(arch: DecoderArchitecture, names: readonly string[]): PruneSelection {
   const heads = arch.layers.map(() => new Set<number>());
@@ -205,8 +208,9 @@ export function selectionByName(arch: DecoderArchitecture, names: readonly strin
 }
 
 /**
- * Throws `input/invalid` where a layer cannot be taken out: one whose keys and values are read by a layer that stays, or of a
- * model whose layers have embeddings or a scalar of their own, which no other layer could take over.
+ * Throws `input/invalid` where a layer cannot be removed: a layer that stays reads its keys and
+ * values, or the model's layers have their own embeddings or scalar, which no other layer could
+ * take over.
  */
 export function refuseLayer(arch: DecoderArchitecture, l: number, gone: ReadonlySet<number>): void {
   const why =
@@ -221,7 +225,7 @@ export function refuseLayer(arch: DecoderArchitecture, l: number, gone: Readonly
   });
 }
 
-/** Heads by name, of heads and groups alone. Throws as `selectionByName`. */
+/** Heads by name; accepts heads and groups only. Throws as `selectionByName`. */
 export function headsByName(arch: DecoderArchitecture, names: readonly string[]): HeadSelection {
   for (const name of names) {
     const { kind } = parseUnit(name);

@@ -1,9 +1,10 @@
 /**
- * @file What to take away so that a number of parameters is left, at the least expected loss.
+ * @file What to remove to reach a number of parameters at the least expected loss.
  *
  * Every layer is one unit of a multiple-choice knapsack whose choices are all pairs of steps of its attention and its MLP
- * (`removals.ts`), and its removal as a whole. Expected losses add up, each kind times a factor that measured effects give it.
- * What the knapsack takes too much is given back to the last chunk of neurons, a multiple at a time.
+ * (`removals.ts`), plus its removal as a whole. Expected losses add up, each kind times a factor
+ * fitted to measured effects. If the knapsack removes too much, neurons of the last chunk are
+ * restored, a multiple at a time.
  */
 import { type DecoderArchitecture, kvReaders, layerTensorShapes } from "../../decoder/architecture.ts";
 import { parameterCount } from "../../decoder/weights.ts";
@@ -28,7 +29,8 @@ interface LayerChoice {
   readonly loss: Record<BlockHalf, number>;
 }
 
-/** Throws `prune/empty-layer` when even the most that can go leaves more than `target` parameters. */
+/** Throws `prune/empty-layer` when more than `target` parameters remain after removing everything
+ * that can go. */
 export function chooseForSize(
   arch: DecoderArchitecture,
   removals: readonly LayerRemovals[],
@@ -92,7 +94,7 @@ function layerChoices(
   return choices;
 }
 
-/** The first layer and the last stay, so that some always do. */
+/** The first and last layers stay, so that a model always remains. */
 function canGo(arch: DecoderArchitecture, l: number): boolean {
   if (l === 0 || l === arch.layers.length - 1 || kvReaders(arch, l).some((reader) => reader !== l)) return false;
   try {
@@ -103,7 +105,7 @@ function canGo(arch: DecoderArchitecture, l: number): boolean {
   }
 }
 
-/** Neurons that went last come back, a multiple at a time, while the target still holds. */
+/** Restores the neurons removed last, a multiple at a time, while the target still holds. */
 function giveBack(
   arch: DecoderArchitecture,
   selection: { heads: number[][]; neurons: number[][]; layers: number[] },

@@ -1,11 +1,11 @@
 /**
- * @file Takes heads, neurons and layers out for good: rows of q, k, v, gate and up, columns of o and down.
+ * @file Removes heads, neurons and layers: rows of q, k, v, gate and up, columns of o and down.
  *
- * With kept heads S and the groups T they still read: Wq[S·h, :], Wk[T·h, :], Wv[T·h, :], Wo[:, S·h]. A KV group nobody
- * reads goes with its heads; where later layers read the same keys and values, it stays as long as one head of any of them
- * does. Whole heads move freely under RoPE; channels inside one do not. With kept neurons N: Wgate[N, :], Wup[N, :],
- * Wdown[:, N]. Layers that stay are numbered anew. The sliced model computes what the gated one
- * does with the dropped gates at 0.
+ * With kept heads S and the groups T they still read: Wq[S·h, :], Wk[T·h, :], Wv[T·h, :], Wo[:,
+ * S·h]. A KV group without readers goes with its heads; where later layers read the same keys and
+ * values, it stays as long as any of their heads does. Whole heads move freely under RoPE; channels
+ * inside one do not. With kept neurons N: Wgate[N, :], Wup[N, :], Wdown[:, N]. The remaining layers
+ * are renumbered. The sliced model computes what the gated one does with the dropped gates at 0.
  */
 import {
   type DecoderArchitecture,
@@ -28,7 +28,7 @@ export interface SlicedLayer {
   readonly keepGroups: readonly number[];
 }
 
-/** Every layer without the dropped heads. Throws `prune/empty-layer`. */
+/** All layers, without the dropped heads. Throws `prune/empty-layer`. */
 export function slicedLayers(arch: DecoderArchitecture, drop: HeadSelection): SlicedLayer[] {
   const kept = arch.layers.map((layer, l) => {
     const heads = layer.headToGroup.flatMap((_, h) => (drop[l]?.includes(h) ? [] : [h]));
@@ -162,7 +162,8 @@ export function slicedArchitecture(arch: DecoderArchitecture, drop: Partial<Prun
 /** Heads, neurons and layers at once; all in the numbering of `weights`. */
 export function pruneModel(weights: DecoderWeights, drop: Partial<PruneSelection>): DecoderWeights {
   const { heads, neurons, layers } = { ...emptySelection(weights.arch), ...drop };
-  // What a layer that goes would have lost is of no account, and might be all of it.
+  // The heads and neurons to drop in a removed layer do not matter; the list may even name all of
+  // them.
   const staying = (list: readonly (readonly number[])[]) => list.map((d, l) => (layers.includes(l) ? [] : d));
   return pruneLayers(pruneNeurons(pruneHeads(weights, staying(heads)), staying(neurons)), layers);
 }

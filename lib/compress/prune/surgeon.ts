@@ -1,28 +1,30 @@
 /**
- * @file In what order inputs of a matrix go, and what is lost when those that stay take over as well as they can.
+ * @file The order in which to remove inputs of a matrix, and the loss when the remaining ones
+ * compensate as well as they can.
  *
  * References: Hassibi and Stork, "Optimal Brain Surgeon" (1993); Kurtić et al., "ZipLM" (2023) and Ling et al., "SlimGPT" (2024)
- * for groups of columns. With H = E[x xᵀ] of the inputs and F = E[g gᵀ] of the gradients at the outputs, taking the columns B
- * of W away and solving for the others loses, to second order, in nats per token
+ * for groups of columns. With H = E[x xᵀ] of the inputs and F = E[g gᵀ] of the gradients at the
+ * outputs, removing the columns B of W and solving for the others loses, to second order, in nats
+ * per token
  *
  *   ½ tr(F W_B ((H⁻¹)_BB)⁻¹ W_Bᵀ),   W ← W − W_B ((H⁻¹)_BB)⁻¹ (H⁻¹)_B:,   H⁻¹ ← H⁻¹ − (H⁻¹)_:B ((H⁻¹)_BB)⁻¹ (H⁻¹)_B:
  *
- * F acts through its factor alone: with F = R Rᵀ the rows of Rᵀ W take the place of W's. H is damped by a share of its own
- * diagonal, so that a few loud inputs do not drown the damping's measure for the others. Left out: what the loss says of
- * inputs of other matrices at the same time.
+ * F acts only through its factor: with F = R Rᵀ, the rows of Rᵀ W replace those of W. H is damped
+ * by a share of its own diagonal, so that a few large inputs do not set the damping of the others.
+ * Not included: interactions with inputs of other matrices.
  */
 import { EspalierError } from "../../errors.ts";
 import { cholesky, solveCholesky } from "../../stats/cholesky.ts";
 import { type Products, transposed } from "./products.ts";
 
-/** What a share of the diagonal is added to it. */
+/** The share of the diagonal that is added to it. */
 export const DAMPING = 0.05;
 
-/** A state from which blocks of columns are taken. */
+/** A matrix from which blocks of columns are removed. */
 export class Surgeon {
   private readonly products: Products;
   private readonly outputs: number;
-  /** Columns that are left, in the order in which they lie in the arrays. */
+  /** Remaining columns, in the order of the arrays. */
   private left: number[];
   private inverse: Float32Array; // H⁻¹ (left, left)
   private weights: Float32Array; // Rᵀ W by column (left, outputs)
@@ -59,7 +61,7 @@ export class Surgeon {
     return new Surgeon(products, outputs, await products.inverse(h, n), transposed(weighted, outputs, n));
   }
 
-  /** Columns that are left, and what taking each away alone would lose. */
+  /** Remaining columns, and the loss from removing each alone. */
   columnLosses(): { column: number; loss: number }[] {
     const n = this.left.length;
     return this.left.map((column, i) => {
@@ -69,12 +71,12 @@ export class Surgeon {
     });
   }
 
-  /** What taking columns away together would lose. */
+  /** The loss from removing columns together. */
   loss(columns: readonly number[]): number {
     return this.solved(columns).loss;
   }
 
-  /** Takes columns away, and gives what that loses. */
+  /** Removes columns and returns the loss. */
   async remove(columns: readonly number[]): Promise<number> {
     const { loss, rows, solved, factor } = this.solved(columns);
     const { outputs } = this;
@@ -139,7 +141,8 @@ export function inputSizes(inputs: Float64Array, n: number): Float64Array {
   return Float64Array.from({ length: n }, (_, i) => Math.sqrt(inputs[i * n + i] as number) || 1);
 }
 
-/** R with F ≈ R Rᵀ (n, n); F is damped a little, since gradients of few positions do not span the stream. */
+/** R with F ≈ R Rᵀ (n, n); F is damped a little, because the gradients of few positions do not span
+ * the stream. */
 function rootOf(gradients: Float64Array, n: number): Float32Array {
   let mean = 0;
   for (let i = 0; i < n; i++) mean += (gradients[i * n + i] as number) / n;

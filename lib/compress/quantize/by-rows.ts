@@ -1,20 +1,21 @@
 /**
  * @file Compresses a matrix too large to hold, some rows at a time, into one weight.
  *
- * Palettes and affine codes treat groups of rows independently, so the whole is its parts one after the other. Only the
- * codes of the whole are in memory. Left out: sparse weights, whose mask would be chosen over all rows.
+ * Palettes and affine codes treat groups of rows independently, so the whole is the concatenation
+ * of its parts. Only the codes of the whole are in memory. Not included: sparse weights, whose mask
+ * would be chosen over all rows.
  */
 import type { RowTable } from "../../decoder/weights.ts";
 import { EspalierError } from "../../errors.ts";
 import type { CompressedWeight } from "../../weights/weight.ts";
 
 export interface ByRows {
-  /** Blocks are a multiple of so many rows, which share a table. */
+  /** Blocks are a multiple of this many rows, which share a table. */
   readonly rowsTogether: number;
-  /** Values held in fp32 at once; compressing so many takes some tenths of a second. */
+  /** fp32 values held at once; compressing this many takes some tenths of a second. */
   readonly blockElements?: number;
   compress(values: Float32Array, shape: readonly number[]): CompressedWeight;
-  /** Sees each block with what became of it, and the share done. */
+  /** Called with each block, its compressed form and the share done. */
   onBlock?(values: Float32Array, compressed: CompressedWeight, share: number): Promise<void> | void;
 }
 
@@ -37,7 +38,7 @@ export async function compressByRows(
   return whole;
 }
 
-/** Room for `rows` rows of what `part` is the beginning of. */
+/** Space for `rows` rows of the weight that `part` begins. */
 function emptyLike(part: CompressedWeight, rows: number): CompressedWeight {
   const [count, columns] = part.shape as [number, number];
   const share = rows / count;

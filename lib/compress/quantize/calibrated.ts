@@ -1,8 +1,9 @@
 /**
- * @file Stores a matrix at a width so that its outputs on a calibration text change least: the best this folder knows.
+ * @file Stores a matrix at a width so that its outputs on a calibration text change as little as
+ * possible, with the best methods of this folder.
  *
- * Tables and clips are first chosen with errors weighted by ρ_r · Σ_t x_tc² (the diagonal of H), then GPTQ's feedback, fit and
- * descent see the whole of H (`gptq.ts`).
+ * Tables and clips are first chosen with errors weighted by ρ_r · Σ_t x_tc² (the diagonal of H).
+ * GPTQ's feedback, fit and descent then use all of H (`gptq.ts`).
  */
 import type { CompressedWeight } from "../../weights/weight.ts";
 import { type GptqOptions, gptq } from "./gptq.ts";
@@ -11,11 +12,11 @@ import type { MatrixProduct } from "./matrix-products.ts";
 import { inTurns } from "./steps.ts";
 import { storeSteps, type Width } from "./width.ts";
 
-/** What a matrix (rows, columns) sees on a calibration text. */
+/** The inputs of a matrix (rows, columns) on a calibration text, as sums. */
 export interface MatrixInputs {
   /** Σ x xᵀ, (columns, columns). */
   readonly gram: Float64Array;
-  /** ρ: what an error in each row counts, (rows); 1 where absent. */
+  /** ρ: how much an error in each row counts, (rows); default 1. */
   readonly rowWeights?: Float32Array | undefined;
 }
 

@@ -1,5 +1,5 @@
 /**
- * @file The coefficients by which GPTQ makes good the error of a column in the columns to come.
+ * @file The coefficients with which GPTQ corrects a column's error in the columns that follow.
  *
  * Reference: Chee et al., "QuIP: 2-Bit Quantization of Large Language Models With Guarantees" (2023), theorem 6: with
  * H = (I + F) D (I + F)ᵀ, F strictly upper triangular, GPTQ is

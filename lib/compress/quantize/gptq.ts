@@ -1,8 +1,10 @@
 /**
- * @file GPTQ onto grids and palettes: the error of each column is made good by the others, and tables and scales are fitted anew.
+ * @file GPTQ for grids and palettes: later columns correct the error of each column, then tables
+ * and scales are refitted.
  *
- * References: Frantar et al., "GPTQ" (2023); Chee et al., "QuIP" (2023), whose form of it this is (`error-feedback.ts`); Kim et al.,
- * "GuidedQuant" (2025), and Behdin et al., "QuantEase" (2023), for tables and codes fitted in turns.
+ * References: Frantar et al., "GPTQ" (2023); Chee et al., "QuIP" (2023), whose formulation is used
+ * here (`error-feedback.ts`); Kim et al., "GuidedQuant" (2025), and Behdin et al., "QuantEase"
+ * (2023), for tables and codes fitted in turns.
  *
  *   H = Σ_t x_t x_tᵀ + λ · mean(diag H) · I;  the error of a row is (w − ŵ) H (w − ŵ)ᵀ
  *   1. feedback    columns by falling diag H:  ŵ_k = Q(w_k + Σ_{i before k} (w_i − ŵ_i) F_ik)
@@ -11,8 +13,9 @@
  *   3. descent     ŵ_k = Q(w_k + Σ_{i≠k} (w_i − ŵ_i) H_ik / H_kk), one column after the other; then 2 again
  *
  * ρ_r is what an error in output r counts, 1 unless given; palettes with row scales count s_r² on top. The products run on an
- * engine, a block of columns at a time; within a block each row is worked through alone. What the input never fills counts for
- * nothing but λ. The nearest codes are kept where they are no worse on the calibration text. Offsets stay as they are.
+ * engine, a block of columns at a time; within a block each row is worked through alone. Input
+ * channels that are always 0 count only through λ. The nearest codes are kept where they are no
+ * worse on the calibration text. Offsets do not change.
  */
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
@@ -23,11 +26,11 @@ import type { MatrixProduct } from "./matrix-products.ts";
 import { inTurns, STEP_ELEMENTS, type Steps } from "./steps.ts";
 
 export interface GptqOptions {
-  /** λ; ten times as much, up to 1, when H is not positive definite even so. */
+  /** λ; raised tenfold, up to 1, while H is not positive definite. */
   readonly damping?: number | undefined;
-  /** Rounds of fit and descent after the feedback; 0 leaves tables and scales as they are. */
+  /** Rounds of fit and descent after the feedback; 0 keeps tables and scales. */
   readonly rounds?: number | undefined;
-  /** What an error in each row counts, (rows). */
+  /** How much an error in each row counts, (rows). */
   readonly rowWeights?: Float32Array | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -39,8 +42,9 @@ const GRADIENT_STEPS = 4;
 const BLOCK = 32;
 
 /**
- * `values` (rows, columns) stored as `nearest` is, which was made from them; `gram` Σ x xᵀ (columns, columns). Dense and sparse
- * weights come back as they are. Throws `input/invalid` when shapes do not fit, `run/cancelled`.
+ * `values` (rows, columns) in the format of `nearest`, which was made from them; `gram` is Σ x xᵀ
+ * (columns, columns). Dense and sparse weights are returned unchanged. Throws `input/invalid` when
+ * shapes do not fit, `run/cancelled`.
  */
 export async function gptq(
   values: Float32Array,
@@ -57,7 +61,8 @@ export async function gptq(
     );
   }
   if (nearest.kind === "scaled") {
-    // Every row has the same H, so a row divided by its scale is a row like any other that counts s² as much.
+    // Every row has the same H, so a row divided by its scale is an ordinary row whose error counts
+    // s² times as much.
     const { rowScales } = nearest;
     const even = values.map((v, i) => v / (rowScales[Math.floor(i / columns)] as number));
     const rowWeights = rowScales.map((s, r) => s * s * (options.rowWeights?.[r] ?? 1));
@@ -101,7 +106,7 @@ function* damped(gram: Float64Array, order: Int32Array, damping: number): Steps<
     for (let i = 0; i < n; i++) {
       const row = (order[i] as number) * n;
       for (let j = 0; j < n; j++) h[i * n + j] = (gram[row + (order[j] as number)] as number) / mean;
-      // An input that is always 0 has no row of its own; the damping gives it one.
+      // An input that is always 0 has an empty row; damping fills its diagonal.
       h[i * n + i] = (h[i * n + i] as number) + share;
     }
     const feedback = yield* upperUnitFactor(h, n);
@@ -159,7 +164,8 @@ class Problem {
     return out;
   }
 
-  /** Codes of all columns in order, each for its weight and what the errors of the others add. */
+  /** Codes of all columns in order, each for its weight plus the corrections for the errors of the
+   * others. */
   async assign(coefficients: Float32Array): Promise<void> {
     const { columns: n, rows, errors } = this;
     for (let from = 0; from < n; from += BLOCK) {
@@ -262,7 +268,7 @@ class Problem {
 interface Coding {
   readonly parameters: Float32Array;
   readonly together: number;
-  /** Codes `value` in a row and an ordered column; what the code stands for. */
+  /** Codes `value` in a row and an ordered column; returns the decoded value. */
   put(row: number, column: number, value: number): number;
   /** out_p = Σ residual · ∂ŵ/∂p. */
   gather(residual: Float32Array, out: Float64Array): void;
@@ -430,7 +436,7 @@ class AffineCoding implements Coding {
     return scale * (code - offset);
   }
 
-  /** Calls with every place, its scale, and its code less the offset. */
+  /** Calls with every place, its scale, and its code minus the offset. */
   private eachCode(visit: (place: number, p: number, code: number) => void): void {
     const { codes, columns, group } = this;
     for (let r = 0, i = 0; i < codes.length; r++) {
@@ -465,7 +471,7 @@ class AffineCoding implements Coding {
   move(step: Float64Array): void {
     const { parameters } = this;
     for (let p = 0; p < step.length; p++) {
-      // A scale that would vanish or turn its sign stays: its codes are about to be chosen anew.
+      // A scale that would vanish or change sign is kept: its codes are about to be chosen again.
       const moved = roundToFloat16((parameters[p] as number) + (step[p] as number));
       if (moved > (parameters[p] as number) / 4) parameters[p] = moved;
     }

@@ -1,10 +1,13 @@
 /**
- * @file How finely tables and scales are laid out, and the nearest layout that a matrix takes.
+ * @file Granularity: how many rows or columns share a table or scale, and the nearest granularity
+ * that fits a matrix.
  *
- * Core ML divides each axis into equal groups, with no shorter last one. Where a wanted group does not divide an axis, the
- * divisor nearest to it in ratio serves: 172 rows have none between 4 and 43, and want 4 rows a table for 8, 43 for 16.
- * A group below 4 rows or 8 columns costs more than it gains, and a table every row or two slows the Neural Engine, so that
- * an axis without a divisor above that, such as a prime, has one group. Left out: padding, which adds rows to every product.
+ * Core ML divides each axis into equal groups; the last one cannot be shorter. If the requested
+ * group does not divide an axis, we use the divisor nearest to it in ratio: 172 rows have no
+ * divisor between 4 and 43, so 8 becomes 4 rows per table and 16 becomes 43. Groups below 4 rows or
+ * 8 columns cost more than they gain, and a table every row or two slows the Neural Engine. An axis
+ * without a larger divisor, such as a prime, therefore gets one group. Not included: padding, which
+ * adds rows to every product.
  */
 
 export interface Granularity {
@@ -24,8 +27,8 @@ const LEAST_ROWS = 4;
 const LEAST_COLUMNS = 8;
 
 /**
- * `wanted` as a matrix of `shape` (rows, …) takes it, and one sentence on what was changed, null when nothing was. With `kind`
- * the sentence is only about what weights of that kind have.
+ * `wanted`, adapted to a matrix of `shape` (rows, …), and one sentence on what changed, or null if
+ * nothing did. With `kind` the sentence covers only settings that weights of that kind have.
  */
 export function granularityFor(
   shape: readonly number[],

@@ -2,17 +2,20 @@
  * @file One-dimensional k-means with weights: optimal over a fine choice of boundaries, then improved over all.
  *
  * On sorted distinct x, clusters are intervals between boundaries 0 = b₀ < b₁ < … < b_k = n, and Σ w (x − mean)² over an interval
- * is Σ w x² less (Σ w x)² / Σ w. The sum of Σ w x² is fixed, so the path from 0 to n of k steps with the least
- * Σ −(Σ w x)² / Σ w is wanted. Those costs satisfy Monge's inequality, hence:
- *   - the least cost falls convexly with k, so that some penalty λ a step makes a path of k steps the best of all lengths
+ * is Σ w x² less (Σ w x)² / Σ w. The sum of Σ w x² is fixed, so we look for the path of k steps
+ * from 0 to n with the least Σ −(Σ w x)² / Σ w. These costs satisfy Monge's inequality, so:
+ *   - the least cost is convex in k, so for some penalty λ per step a path of k steps is the best
+ *   of all lengths
  *     (Aggarwal, Schieber and Tokuyama, "Finding a minimum-weight k-link path in graphs with the concave Monge property", 1994;
  *     Grønlund et al., "Fast Exact k-Means, k-Medians and Bregman Divergence Clustering in 1D", 2017);
  *   - A[i] = min_{j<i} A[j] − (Σ_{j..i} w x)² / Σ_{j..i} w + λ has a best j that never falls as i grows, so one queue of
  *     candidates finds all A in one pass (Hirschberg and Larmore, "The least weight subsequence problem", 1987).
  * λ is searched on every q-th boundary first, then on all. Where two lengths around k are equally good for one λ, a path of k
- * steps is spliced from the two. Up to FINE_BOUNDARIES points a cluster the result is the optimum, up to the rounding of sums in
- * double precision. Beyond, boundaries are chosen among so many, half spread by number and half by value, and then moved by Lloyd's steps ("Least squares
- * quantization in PCM", 1982) until none moves: a third of the time, for an error a few parts in ten thousand above the optimum.
+ * steps is spliced from the two. With at most FINE_BOUNDARIES points per cluster the result is the
+ * optimum, up to rounding in double precision. With more points, boundaries are chosen from that
+ * many candidates, half spread evenly by number of points and half by value. Lloyd's steps ("Least
+ * squares quantization in PCM", 1982) then move them until none moves. This takes a third of the
+ * time, for an error a few parts in ten thousand above the optimum.
  */
 import { sortedOrder, sortedValues } from "./radix-sort.ts";
 
@@ -20,7 +23,7 @@ import { sortedOrder, sortedValues } from "./radix-sort.ts";
 const COARSE_BOUNDARIES = 8;
 const FINE_BOUNDARIES = 64;
 const MOST_LLOYD_STEPS = 100;
-/** λ closer than this, as a share, are one. */
+/** Values of λ whose relative difference is smaller than this count as equal. */
 const SAME_PENALTY = 1e-13;
 /** λ below this share of Σ w x² is lost in rounding. */
 const LEAST_PENALTY = 1e-17;
@@ -32,7 +35,8 @@ interface Points {
 
 /**
  * At most `k` centroids, ascending, that minimise Σ w (x − nearest)². Fewer when there are fewer distinct values.
- * `values` in any order, without NaN; `weights` as many, 1 when left out; a weight of 0 is ignored.
+ * `values` may be in any order, without NaN. `weights` has the same length (default: all 1); values
+ * of weight 0 are ignored.
  */
 export function kmeans1d(values: Float32Array, k: number, weights?: Float32Array): Float64Array {
   const points = distinctPoints(values, weights);
@@ -124,9 +128,10 @@ interface BestPath {
   readonly penalty: number;
 }
 
-/** Boundaries (k + 1) of the least cost among FINE_BOUNDARIES a cluster, or all where there are not so many; 1 < k < n. */
+/** Boundaries (k + 1) of least cost, among FINE_BOUNDARIES per cluster or all if there are fewer; 1
+ * < k < n. */
 function optimalBoundaries(sums: Sums, x: Float64Array, k: number): Int32Array {
-  // What it would be for values spread evenly.
+  // The value for evenly spread values.
   let found: BestPath = { bounds: new Int32Array(), penalty: (2 * sums.spread) / k ** 3 };
   let chosen = new Int32Array();
   for (const count of [COARSE_BOUNDARIES * k, FINE_BOUNDARIES * k]) {
@@ -137,7 +142,8 @@ function optimalBoundaries(sums: Sums, x: Float64Array, k: number): Int32Array {
   return found.bounds.map((b) => chosen[b] as number);
 }
 
-/** Ascending boundaries from 0 to n, at most `count` besides: half evenly by number of points, half evenly by value. */
+/** Ascending boundaries from 0 to n, with at most `count` between them: half spaced evenly by
+ * number of points, half by value. */
 function boundaryChoice(x: Float64Array, count: number): Int32Array<ArrayBuffer> {
   const n = x.length;
   if (n <= count) return Int32Array.from({ length: n + 1 }, (_, i) => i);
@@ -193,7 +199,8 @@ function moveBoundaries(bounds: Int32Array, x: Float64Array, sums: Sums): void {
   }
 }
 
-/** The best path of k steps and a λ it is the best of all for, from a guess of λ. */
+/** The best path of k steps and a λ for which it is the best of all lengths, starting from a guess
+ * of λ. */
 function search(paths: Paths, k: number, guess: number, spread: number): BestPath {
   const n = paths.n;
   let low = 0;
@@ -221,8 +228,9 @@ function search(paths: Paths, k: number, guess: number, spread: number): BestPat
 }
 
 /**
- * A path of k steps from two that are equally good and have fewer and more: where a step of the short one spans a step of the
- * long one at the right count, the long one is left for the short one. By Monge's inequality it is as good as they are.
+ * A path of k steps from two equally good paths, one shorter and one longer. Where a step of the
+ * short path spans a step of the long one at the right count, we switch from the long path to the
+ * short one. By Monge's inequality the result is as good as both.
  */
 function splice(short: Int32Array, long: Int32Array, k: number): Int32Array {
   const shift = k - (short.length - 1);
@@ -234,14 +242,14 @@ function splice(short: Int32Array, long: Int32Array, k: number): Int32Array {
   return bounds;
 }
 
-/** Paths of least cost from boundary 0 to n, and the memory to find them in. */
+/** Paths of least cost from boundary 0 to n, with the working memory of the search. */
 class Paths {
   readonly n: number;
   private readonly w: Float64Array; // (n + 1)
   private readonly wx: Float64Array; // (n + 1)
   private readonly least: Float64Array; // (n + 1) A
   private readonly previous: Int32Array; // (n + 1)
-  /** Candidates j in the order in which they are best, and from which i on. */
+  /** Candidates j in the order in which they become best, and the i from which each is best. */
   private readonly candidate: Int32Array;
   private readonly start: Int32Array;
 
@@ -255,7 +263,7 @@ class Paths {
     this.start = new Int32Array(w.length + 1);
   }
 
-  /** Finds the path for this penalty; how many steps it has. */
+  /** Finds the path for this penalty and returns its number of steps. */
   find(penalty: number): number {
     const { n, w, wx, least, previous, candidate, start } = this;
     let front = 0;
@@ -269,7 +277,7 @@ class Paths {
       const j = candidate[front] as number;
       previous[i] = j;
       least[i] = value(least, w, wx, j, i) + penalty;
-      // i as a candidate: it takes over from those at the back that it beats where they begin.
+      // Adds i as a candidate: it replaces those at the back that it beats where they begin.
       while (
         back >= front &&
         (start[back] as number) > i &&
@@ -320,7 +328,7 @@ class Paths {
   }
 }
 
-/** What the way to boundary i over j costs, less λ. */
+/** The cost of reaching boundary i through j, without λ. */
 function value(least: Float64Array, w: Float64Array, wx: Float64Array, j: number, i: number): number {
   const sum = (wx[i] as number) - (wx[j] as number);
   return (least[j] as number) - (sum * sum) / ((w[i] as number) - (w[j] as number));

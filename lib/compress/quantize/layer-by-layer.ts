@@ -1,14 +1,16 @@
 /**
- * @file Quantizes a model layer by layer, each matrix on the inputs that the already quantized part of the model gives it.
+ * @file Quantizes a model layer by layer, each matrix on the inputs it gets from the part of the
+ * model that is already quantized.
  *
- * Reference: Frantar et al., GPTQ (2023), "true sequential" but for the last step. Within a layer: q, k, v; then o on what they
- * make; then gate, up and down, in one pass where a true sequence would take another. A head of its own comes last. An embedding
- * comes first; as a tied head its inputs are those of the unchanged model, and a row counts 1 + how often its token occurs.
+ * Reference: Frantar et al., GPTQ (2023), "true sequential" except for the last step. Within a
+ * layer: q, k, v; then o on their outputs; then gate, up and down in one pass, where a true
+ * sequence would need two. A separate head comes last. An embedding comes first; as a tied head its
+ * inputs are those of the unchanged model, and a row counts 1 + how often its token occurs.
  *
  *   H = Σ_t x_t x_tᵀ / mean(y_t²)     over the positions t of the calibration text that predict something
  *
- * y is the stream that the error is added to, by whose size the next norm divides it. In many models the first token's is a
- * thousand times as large as any other's, and would outweigh them all.
+ * y is the stream to which the error is added; the next norm divides by its size. In many models
+ * the first token's stream is a thousand times as large as any other, and would outweigh them all.
  */
 
 import { throwIfCancelled } from "../../cancel.ts";
@@ -25,14 +27,16 @@ import type { CompressedWeight } from "../../weights/weight.ts";
 import type { MatrixInputs } from "./calibrated.ts";
 import { type MatrixProduct, MatrixProducts } from "./matrix-products.ts";
 
-/** Halves of a block in turns, each on what the quantized model gives it; what a tap shows is the input of these. */
+/** Half-blocks in turn, each on the quantized model's stream; these matrices read the tapped input.
+ */
 const stages = [
   { part: "attention", taps: { attentionInput: ["query", "key", "value"] } },
   { part: "attention", taps: { attended: ["output"] } },
   { part: "mlp", taps: { mlpInput: ["gate", "up"], inner: ["down"] } },
 ] as const satisfies readonly { part: BlockPart; taps: Partial<Record<BlockTap, readonly string[]>> }[];
 
-/** Stores one matrix given what it sees, null where it has no inputs, and products on the engine. */
+/** Stores one matrix, given its inputs (null where it has none) and matrix products on the engine.
+ */
 export type StoreMatrix = (
   entry: WeightEntry,
   values: Float32Array,

@@ -1,7 +1,7 @@
 /**
- * @file Products of matrices on an engine, compiled once a shape, some rows at a time.
+ * @file Matrix products on an engine, compiled once per shape, some rows at a time.
  *
- * Left out: products of fp16 or of more than two axes.
+ * Not included: products of fp16 or of more than two axes.
  */
 import type { Engine, Executable } from "../../engines/engine.ts";
 import { Builder } from "../../mil/builder.ts";

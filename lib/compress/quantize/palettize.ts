@@ -2,9 +2,10 @@
  * @file Palettes: each weight becomes an index into a small table of values, fitted by k-means.
  *
  * Reference: Han et al., "Deep Compression" (2016); granularity as in Core ML (iOS 18): one table per `rowsPerTable`
- * consecutive output channels. With column weights E[x_c²] the error that counts is that of the layer's output; with the
- * Fisher information of each weight it is, to second order, that of the loss (Kim et al., SqueezeLLM, 2023). Tables are
- * rounded to fp16 before indices are chosen, so the index is the nearest entry that ships. The k-means is exact.
+ * consecutive output channels. Column weights E[x_c²] minimise the error of the layer's output; the
+ * Fisher information of each weight minimises, to second order, that of the loss (Kim et al.,
+ * SqueezeLLM, 2023). Tables are rounded to fp16 before indices are chosen, so each index points to
+ * the nearest entry that ships. The k-means is exact.
  */
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
@@ -19,7 +20,7 @@ export interface PaletteOptions {
   readonly rowsPerTable: number | null;
   /** How much an error in each input column counts, (columns). */
   readonly columnWeights?: Float32Array | undefined;
-  /** How much an error in each weight counts, (rows, columns); instead of `columnWeights`. */
+  /** How much an error in each weight counts, (rows, columns); replaces `columnWeights`. */
   readonly elementWeights?: Float32Array | undefined;
 }
 
@@ -27,7 +28,7 @@ export interface PaletteOptions {
 export const palettize = (values: Float32Array, shape: readonly number[], options: PaletteOptions): PaletteWeight =>
   finish(palettizeSteps(values, shape, options));
 
-/** As `palettize`, a step being the tables of some rows. */
+/** As `palettize`, the tables of some rows per step. */
 export function* palettizeSteps(
   values: Float32Array,
   shape: readonly number[],
@@ -64,7 +65,7 @@ export function* palettizeSteps(
   return { kind: "palette", bits: options.bits, shape: [...shape], indices, tables, rowsPerTable };
 }
 
-/** The first nearest entry of an ascending table for every value. */
+/** For every value the nearest entry of an ascending table, the first of equals. */
 export function assignNearest(values: Float32Array, table: Float32Array, indices: Uint8Array): void {
   const limits = new Float64Array(table.length - 1);
   for (let e = 0; e < limits.length; e++) limits[e] = ((table[e] as number) + (table[e + 1] as number)) / 2;

@@ -2,8 +2,9 @@
  * @file Sorting of fp32 numbers by the bits of their patterns.
  *
  * Reference: Herf, "Radix Tricks" (2001). The pattern of a number ≥ 0 has its sign bit set, that of one below 0 all bits
- * flipped; unsigned order of the results is the order of the numbers (−0 before 0). Three stable passes of 11 bits; a pass in
- * which all digits agree is left out, as the lowest is for bf16 values. Left out: NaN, which has no place.
+ * flipped; unsigned order of the results is the order of the numbers (−0 before 0). Three stable
+ * passes of 11 bits; a pass is skipped when all digits agree, as in the lowest one for bf16 values.
+ * Not included: NaN, which has no place in the order.
  */
 
 const DIGIT_BITS = 11;
@@ -39,7 +40,8 @@ function sortableKeys(values: Float32Array): Uint32Array {
   return keys;
 }
 
-/** Sorts `keys` (n) and `order` (n, or 0 when nobody asks) along with it. The arrays given are used as scratch. */
+/** Sorts `keys` (n) and, along with it, `order` (n, or 0 if not needed). The given arrays are used
+ * as scratch. */
 function sortByKey(keys: Uint32Array, order: Uint32Array): { keys: Uint32Array; order: Uint32Array } {
   const n = keys.length;
   counts.fill(0);

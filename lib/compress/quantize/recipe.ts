@@ -1,11 +1,13 @@
 /**
- * @file A recipe: which width every matrix of a model is stored at.
+ * @file A recipe: the width at which each matrix of a model is stored.
  *
- * Said from the general to the particular; what is more particular wins:
+ * Rules go from general to specific; the more specific one wins:
  *
  *   default  <  attention, mlp, embedding  <  roles (`down`)  <  layers (`3`)  <  tensors (`L3.down`, `embedding`)
  *
- * `embedding` also stands for a head of its own and for the table of per-layer embeddings; what follows the MLP counts as it. Pure data, so that a page can make one and a config can keep it.
+ * `embedding` also covers a separate head and the table of per-layer embeddings; matrices after the
+ * MLP count as part of it. A recipe is plain data, so a page can build one and a config can store
+ * it.
  */
 import { z } from "zod";
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
@@ -43,7 +45,7 @@ export const quantizationRecipe = z.strictObject({
 });
 export type QuantizationRecipe = z.infer<typeof quantizationRecipe>;
 
-/** The width of one matrix; `fallback` where the recipe says nothing of it. */
+/** The width of one matrix; `fallback` where the recipe does not mention it. */
 export function widthOf(recipe: QuantizationRecipe, entry: WeightEntry, fallback: Width): Width {
   const { layer, role } = entry;
   const kind = layer !== null ? recipe[partOfRole(role)] : role === "perLayerContext" ? undefined : recipe.embedding;
@@ -52,7 +54,8 @@ export function widthOf(recipe: QuantizationRecipe, entry: WeightEntry, fallback
   return recipe.tensors?.[tensorUnit(entry.name)] ?? byLayer ?? byRole ?? kind ?? recipe.default ?? fallback;
 }
 
-/** The width of every matrix by its name as a unit. Throws `input/invalid` when the recipe names what is not there. */
+/** The width of every matrix by its name as a unit. Throws `input/invalid` when the recipe names a
+ * tensor or layer that does not exist. */
 export function widthsOf(
   recipe: QuantizationRecipe,
   arch: DecoderArchitecture,
@@ -62,7 +65,7 @@ export function widthsOf(
   const names = new Set(entries.map((e) => tensorUnit(e.name)));
   const unknown = Object.keys(recipe.tensors ?? {}).find((name) => !names.has(name));
   if (unknown !== undefined) {
-    throw new EspalierError("input/invalid", `the recipe names ${unknown}, which the model has not`, {
+    throw new EspalierError("input/invalid", `the recipe names ${unknown}, but the model has no such tensor`, {
       hint: `Tensors are ${[...names].slice(0, 3).join(", ")}, … ${[...names].at(-1)}.`,
     });
   }

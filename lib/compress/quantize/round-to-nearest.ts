@@ -4,8 +4,9 @@
  *   symmetric   s = c · max(−lo / 2^(b−1), hi / (2^(b−1) − 1));  q = clip(round(w / s), −2^(b−1), 2^(b−1) − 1)
  *   asymmetric  s = c · (hi − lo) / (2^b − 1), 0 ∈ [lo, hi];  q = clip(round(w / s) + z, −2^(b−1), 2^(b−1) − 1)
  *
- * The clip c is 1, or searched on a grid (Frantar et al., GPTQ's code: the share with the least Σ ω |w − ŵ|^2.4). Scales are
- * rounded to fp16 before codes are chosen. Left out: error feedback (GPTQ) and learned rounding.
+ * The clip c is 1, or searched on a grid (Frantar et al., GPTQ's code: the share with the least Σ ω
+ * |w − ŵ|^2.4). Scales are rounded to fp16 before codes are chosen. Not included: error feedback
+ * (GPTQ) and learned rounding.
  */
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
@@ -18,24 +19,25 @@ export interface AffineOptions {
   /** Columns that share a scale; null for a whole row. Must divide the columns. */
   readonly groupSize: number | null;
   readonly symmetric: boolean;
-  /** Search the clip instead of keeping the extremes. */
+  /** Searches for the best clip; otherwise the range covers the extremes. */
   readonly clipSearch: boolean;
   readonly columnWeights?: Float32Array | undefined;
-  /** How much an error in each weight counts, (rows, columns); instead of `columnWeights`. */
+  /** How much an error in each weight counts, (rows, columns); replaces `columnWeights`. */
   readonly elementWeights?: Float32Array | undefined;
 }
 
 const CLIP_STEPS = 40;
 const CLIP_LEAST = 0.3;
 const COARSE_STEPS = 5;
-/** The least scale: the smallest normal fp16, because device arithmetic may flush what is below. */
+/** The least scale: the smallest normal fp16, because device arithmetic may flush smaller numbers
+ * to zero. */
 const LEAST_SCALE = 2 ** -14;
 
 /** `values` (rows, columns). Throws `input/invalid` when groups do not divide the columns, `numeric/non-finite`. */
 export const quantizeAffine = (values: Float32Array, shape: readonly number[], options: AffineOptions): AffineWeight =>
   finish(quantizeAffineSteps(values, shape, options));
 
-/** As `quantizeAffine`, a step being some rows. */
+/** As `quantizeAffine`, some rows per step. */
 export function* quantizeAffineSteps(
   values: Float32Array,
   shape: readonly number[],
@@ -117,8 +119,9 @@ function gridAt({ low, high }: Range, { bits, symmetric }: AffineOptions, clip: 
 }
 
 /**
- * The clip with the least error: the best of every fifth, then the best of those between its neighbours. What falls outside the
- * range loses more the narrower it is, so once that part alone costs as much as the best clip so far, no narrower one can win.
+ * The clip with the least error: the best of every fifth, then the best of those between its
+ * neighbours. The narrower the range, the more the weights outside it lose. Once they alone cost as
+ * much as the best clip so far, no narrower clip can win.
  */
 function bestGrid(part: Float32Array, options: AffineOptions, weights: Float32Array | undefined): Grid {
   const range = rangeOf(part);
@@ -141,7 +144,8 @@ function bestGrid(part: Float32Array, options: AffineOptions, weights: Float32Ar
   return best;
 }
 
-/** t^2.4 in the middle of each of so many steps of t from 0 to ½, the error of rounding in units of the scale. */
+/** t^2.4 at the middle of equal steps of t from 0 to ½, where t is the rounding error in units of
+ * the scale. */
 const ROUNDING_STEPS = 1024;
 const roundingErrors = Float64Array.from(
   { length: ROUNDING_STEPS + 1 },
@@ -149,8 +153,8 @@ const roundingErrors = Float64Array.from(
 );
 
 /**
- * Σ ω |w − ŵ|^2.4, and the part of it outside the range; both up to where they pass `enough`. The error of rounding is read
- * from a table, to a few parts in ten thousand.
+ * Σ ω |w − ŵ|^2.4, and the part of it outside the range; both sums stop once they pass `enough`.
+ * The rounding error is read from a table, to a few parts in ten thousand.
  */
 function errorOf(
   part: Float32Array,

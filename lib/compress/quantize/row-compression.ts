@@ -1,8 +1,9 @@
 /**
  * @file Compressing a matrix some rows at a time, for weights that are larger than memory.
  *
- * fp16 and affine codes with a scale per row or per group of columns are the same whatever rows are at hand; a palette needs
- * all rows of a table. The result is, bit for bit, that of compressing the whole.
+ * Each row's fp16 and affine codes (a scale per row or per group of columns) depend on that row
+ * alone; a palette needs all rows that share a table. The result is bit for bit that of compressing
+ * the whole matrix.
  */
 import { roundToFloat16 } from "../../float16.ts";
 import { elementCount } from "../../mil/types.ts";
@@ -44,7 +45,8 @@ export const paletteRows = (bits: PaletteWeight["bits"], rowsPerTable: number): 
   compress: (values, shape) => palettize(values, shape, { bits, rowsPerTable }),
 });
 
-/** fp32 values held at once, as rows allow; compressing so many takes some tenths of a second. */
+/** fp32 values held at once, rounded to whole rows; compressing this many takes some tenths of a
+ * second. */
 const PIECE_ELEMENTS = 1 << 20;
 
 /** A weight of `shape` whose rows are read and compressed when it is written. */

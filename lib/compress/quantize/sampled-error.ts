@@ -1,11 +1,13 @@
 /**
- * @file How much of what a matrix says is lost at a width, from some of its rows: a cheap stand-in for storing all of them.
+ * @file The relative error of a matrix at a width, estimated from some of its rows: cheaper than
+ * storing all of them.
  *
  *   e = Σ_rc h (w_rc − ŵ_rc)² / Σ_rc h w_rc²
  *
- * with h the weight of an error (E[x_c²] of the input channel, or Fisher information): with E[x_c²] the share of noise in the
- * output. Rows are taken by whole groups that share a table, evenly spread over the matrix; a group is stored as it would be in
- * the whole. One in sixteen groups, at least two.
+ * where h is the weight of an error (E[x_c²] of the input channel, or Fisher information). With
+ * E[x_c²], e is the share of noise in the output. Rows are taken by whole groups that share a
+ * table, evenly spread over the matrix; a group is stored as it would be in the whole. One in
+ * sixteen groups, at least two.
  */
 import { decodeWeight } from "../../weights/decode.ts";
 import type { Granularity } from "./granularity.ts";

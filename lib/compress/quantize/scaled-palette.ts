@@ -5,9 +5,10 @@
  *
  *   s_r = rms(w_r) / rms(w), in fp16;   w_r / s_r ≈ table[index];   ŵ_r = s_r · table[index]
  *
- * Rows of unequal size fit one table badly; divided by s they have one distribution. An error ε in w_r / s_r is s_r ε in w_r,
- * so k-means weighs row r by s_r². The scales are relative: their mean square is 1, and an output before its scale is on
- * the whole no larger than after it, which matters in fp16.
+ * One table fits rows of unequal size badly; divided by s they have one distribution. An error ε in
+ * w_r / s_r is an error s_r ε in w_r, so k-means weighs row r by s_r². The scales are relative:
+ * their mean square is 1, so outputs before scaling are on average no larger than after it, which
+ * matters in fp16.
  */
 
 import { roundToFloat16 } from "../../float16.ts";
@@ -16,7 +17,8 @@ import type { ScaledWeight } from "../../weights/weight.ts";
 import { type PaletteOptions, palettizeSteps } from "./palettize.ts";
 import { finish, type Steps } from "./steps.ts";
 
-/** A row this much smaller than the rest, zero included, is scaled as if it were this large. */
+/** Rows smaller than this, relative to the rest and zero included, are scaled as if they were this
+ * large. */
 const LEAST_SCALE = 2 ** -10;
 
 /** `values` (rows, columns). Throws as `palettize` does. */

@@ -1,4 +1,4 @@
-/** @file What a matrix will take at a width, before any of it is made. */
+/** @file The form and size of a matrix at a width, without compressing it. */
 import type { WeightForm } from "../../weights/weight.ts";
 import type { Granularity } from "./granularity.ts";
 import { bitsOf, type Width } from "./width.ts";

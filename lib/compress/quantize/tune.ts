@@ -1,5 +1,6 @@
 /**
- * @file Tables, scales and norms of a compressed model, tuned until it says again what the original says. Codes stay as they are.
+ * @file Tunes the tables, scales and norms of a compressed model so that it predicts what the
+ * original predicts. Codes do not change.
  *
  * References: Malinovskii et al., "PV-Tuning" (2024), its continuous half; Chen et al., "EfficientQAT" (2024), its second phase.
  *
@@ -7,9 +8,10 @@
  *   ŵ       linear in its tables or scales p for fixed codes (`weights/linear.ts`), so ∂loss/∂p = Σ_i ∂loss/∂ŵ_i · ∂ŵ_i/∂p
  *   step    AdamW without decay on p / rms(p) of each tensor, so that one rate is the same relative change everywhere
  *
- * Nothing but the original's logits is learned from, so a text that the model wrote itself serves. A table of 16 rows stands for
- * thousands of weights, which some ten thousand tokens determine. Rounded to fp16 once, at the end. Left out: changing codes (the V of
- * PV-tuning), offsets, row scales beside a palette.
+ * The only target is the original's logits, so text written by the model itself is enough. A table
+ * shared by 16 rows serves thousands of weights, so some ten thousand tokens determine it. Values
+ * are rounded to fp16 once, at the end. Not included: changing codes (the V of PV-tuning), offsets,
+ * the row scales of a palette.
  */
 import { throwIfCancelled } from "../../cancel.ts";
 import { isTrained } from "../../decoder/architecture.ts";
@@ -29,12 +31,12 @@ import { type LinearWeight, linearWeight } from "../../weights/linear.ts";
 import type { CompressedWeight } from "../../weights/weight.ts";
 
 export interface TuneOptions {
-  /** How often every sequence is seen. */
+  /** Passes over the sequences. */
   readonly passes: number;
   /** The largest step, as a share of the root mean square of a tensor's parameters. */
   readonly peakRate?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Hears of the divergence of each batch before its step, nats per token. */
+  /** Called with the divergence of each batch before its step, nats per token. */
   readonly onProgress?: ((done: number, total: number, divergence: number) => void) | undefined;
 }
 
@@ -53,8 +55,9 @@ interface Tuned {
 }
 
 /**
- * `stored`, the compressed matrices of `weights` by flat name, and its norms, tuned on `sequences` until they say what `original`
- * says. Throws `numeric/non-finite` when the divergence is no number, `run/cancelled`.
+ * `stored`, the compressed matrices of `weights` by flat name, and its norms, tuned on `sequences`
+ * towards the predictions of `original`. Throws `numeric/non-finite` when the divergence is not
+ * finite, `run/cancelled`.
  */
 export async function tune(
   engine: Engine,
@@ -69,7 +72,7 @@ export async function tune(
   for (const { name, role, shape } of weightList(weights.arch)) {
     const w = stored.get(name) ?? (shape.length === 1 ? asStored(shape, weight(weights, name)) : undefined);
     if (!w) continue;
-    // Tables of which only rows are read stay where they are.
+    // Tables that are only looked up by row are not uploaded.
     if (!weights.tables.has(name)) tensors.set(name, f32(shape, decodeWeight(w)));
     const linear = isTrained(role) ? linearWeight(w) : null;
     if (linear) tuned.set(name, atUnitSize(name, linear));

@@ -25,7 +25,8 @@ export const widths = [
 ] as const;
 export type Width = (typeof widths)[number];
 
-/** What an error in each weight counts: by input channel, (columns), or by weight, (rows, columns). */
+/** How much an error in each weight counts: by input channel, (columns), or by weight, (rows,
+ * columns). */
 export type ErrorWeights = Pick<PaletteOptions, "columnWeights" | "elementWeights">;
 
 const paletteBits: Partial<Record<Width, PaletteWeight["bits"]>> = {
@@ -49,7 +50,8 @@ export const storeAs = (
   weights: ErrorWeights = {},
 ): CompressedWeight => finish(storeSteps(width, values, shape, granularity, weights));
 
-/** As `storeAs`, in steps short enough for the thread that listens: `await inTurns(storeSteps(…), signal)`. */
+/** As `storeAs`, in steps short enough for a thread that must stay responsive: `await
+ * inTurns(storeSteps(…), signal)`. */
 export function* storeSteps(
   width: Width,
   values: Float32Array,
