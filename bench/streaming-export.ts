@@ -19,7 +19,7 @@ import { openCheckpoint } from "../lib/checkpoint/checkpoint.ts";
 import { affineRows, float16Rows, paletteRows, type RowCompression } from "../lib/compress/quantize/row-compression.ts";
 import { architectureOf } from "../lib/decoder/families/registry.ts";
 import { storedPlaces } from "../lib/decoder/families/stored-tensors.ts";
-import { packageProgram } from "../lib/decoder/package-program.ts";
+import { packageProgram } from "../lib/decoder/plain-layout-program.ts";
 import { parameterCount, type WeightEntry, weightList } from "../lib/decoder/weights.ts";
 import { streamedWeights } from "../lib/export/streamed-weights.ts";
 import { predictPackage, writePackage } from "../lib/formats/coreml/package-writer.ts";

@@ -13,7 +13,7 @@ import { simulatePhone } from "../experiments/probe/simulate.ts";
 import { heldOutDocuments, SEPARATOR } from "../experiments/starter/corpus.ts";
 import { openCheckpoint } from "../lib/checkpoint/checkpoint.ts";
 import { generate } from "../lib/decoder/generate.ts";
-import { openPackage } from "../lib/decoder/package-model.ts";
+import { openPackage } from "../lib/decoder/opened-package.ts";
 import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
 import { writeFileAtomic } from "../lib/files/atomic.ts";
 import { temporaryFolder, tinyConfigs } from "./fixtures/tiny-model.ts";

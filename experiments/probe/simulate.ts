@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { throwIfCancelled } from "../../lib/cancel.ts";
 import { argmax, generate, type StepModel, type StepSession } from "../../lib/decoder/generate.ts";
 import type { NeuralEngineModel } from "../../lib/decoder/neural-engine/driver.ts";
-import { openPackage } from "../../lib/decoder/package-model.ts";
+import { openPackage } from "../../lib/decoder/opened-package.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";

@@ -2,8 +2,8 @@
 import { closedGates } from "../../lib/compress/importance/gates.ts";
 import { selectionByName } from "../../lib/compress/prune/selection.ts";
 import { type DecoderArchitecture, isKvSource } from "../../lib/decoder/architecture.ts";
-import { type GateKind, gateShape } from "../../lib/decoder/programs.ts";
 import type { Gates } from "../../lib/decoder/runner.ts";
+import { type GateKind, gateShape } from "../../lib/decoder/sequence-programs.ts";
 import { type DecoderWeights, weight } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { f32, float32Data, type Tensor } from "../../lib/mil/tensor.ts";

@@ -6,7 +6,7 @@ import type { DecoderArchitecture } from "../decoder/architecture.ts";
 import { architectureOf } from "../decoder/families/registry.ts";
 import { neuralEnginePlan } from "../decoder/neural-engine/plan.ts";
 import { neuralEngineProgram } from "../decoder/neural-engine/program.ts";
-import { packageProgram } from "../decoder/package-program.ts";
+import { packageProgram } from "../decoder/plain-layout-program.ts";
 import { weightList } from "../decoder/weights.ts";
 import { EspalierError } from "../errors.ts";
 import { attendedPositions, viewFunction } from "../mil/function-view.ts";

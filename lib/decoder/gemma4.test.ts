@@ -28,7 +28,7 @@ import { createRng } from "../random.ts";
 import { textObjective, trainingProgram } from "../train/training-program.ts";
 import { decodeWeight } from "../weights/decode.ts";
 import type { CompressedWeight } from "../weights/weight.ts";
-import { cacheStates } from "./cached-program.ts";
+import { cacheStates } from "./decoding-step.ts";
 import { architectureOf, configFor } from "./families/registry.ts";
 import { initializeWeights } from "./initialize.ts";
 import { DecoderRunner, type Gates } from "./runner.ts";

@@ -8,7 +8,7 @@ import type { Engine } from "../engines/engine.ts";
 import { watchedEngine } from "../engines/watched.ts";
 import { EspalierError } from "../errors.ts";
 import { FLOAT16_MAX } from "./neural-engine/scaling.ts";
-import { openPackage } from "./package-model.ts";
+import { openPackage } from "./opened-package.ts";
 
 export interface Overflow {
   /** Name of the operation. */

@@ -24,7 +24,7 @@ import {
   partOfRole,
   type SequenceShape,
   withoutHeadsProgram,
-} from "./programs.ts";
+} from "./sequence-programs.ts";
 import { alongFirstAxis, atBatch, type Stream } from "./stream.ts";
 import { type DecoderWeights, headWeight, layerWeights, perLayerRows, weight } from "./weights.ts";
 

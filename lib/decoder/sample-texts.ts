@@ -23,8 +23,8 @@ import {
   layerTensorShapes,
 } from "./architecture.ts";
 import { block, embed, head, type KeysAndValues, MASKED, perLayerVectors, splitByLayer } from "./block.ts";
-import { layerName } from "./programs.ts";
 import { ropeTables } from "./rope.ts";
+import { layerName } from "./sequence-programs.ts";
 import { type DecoderWeights, perLayerRows } from "./weights.ts";
 
 export interface SampleTextsOptions {

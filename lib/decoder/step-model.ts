@@ -4,7 +4,7 @@
 import type { Engine } from "../engines/engine.ts";
 import type { Tensor } from "../mil/tensor.ts";
 import { fp32 } from "../mil/types.ts";
-import { cachedProgram } from "./cached-program.ts";
+import { cachedProgram } from "./decoding-step.ts";
 import type { StepModel } from "./generate.ts";
 import { plainStepModel } from "./plain-session.ts";
 import { type DecoderWeights, perLayerRows } from "./weights.ts";

@@ -15,8 +15,8 @@ import type { CompressedWeight, DeferredWeight } from "../weights/weight.ts";
 import { type DecoderArchitecture, type LayerTensor, layerTensorShapes } from "./architecture.ts";
 import type { StepModel } from "./generate.ts";
 import { hostEmbedding } from "./neural-engine/embedding.ts";
-import { globalName, layerName } from "./programs.ts";
 import { DecoderRunner } from "./runner.ts";
+import { globalName, layerName } from "./sequence-programs.ts";
 import type { Stream } from "./stream.ts";
 import { distinctRows, type RowTable } from "./weights.ts";
 

@@ -16,7 +16,7 @@ import {
   type LayerTensor,
   layerTensorShapes,
 } from "./architecture.ts";
-import { globalName, layerName } from "./programs.ts";
+import { globalName, layerName } from "./sequence-programs.ts";
 
 /** A matrix of which rows are read when they are needed. */
 export interface RowTable {

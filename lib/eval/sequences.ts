@@ -9,7 +9,7 @@
  * Bytes are those of the predicted tokens in the text itself, by the place of each token: a window may begin inside a character.
  */
 
-import type { SequenceShape } from "../decoder/programs.ts";
+import type { SequenceShape } from "../decoder/sequence-programs.ts";
 import { EspalierError } from "../errors.ts";
 import type { AddedTokens, BosRule, EncodedText, TextCodec } from "./text-codec.ts";
 

@@ -15,8 +15,8 @@ import {
   type RowCompression,
 } from "../compress/quantize/row-compression.ts";
 import { palettizeScaled } from "../compress/quantize/scaled-palette.ts";
-import { packageModel } from "../decoder/package-model.ts";
-import { packageProgram } from "../decoder/package-program.ts";
+import { packageModel } from "../decoder/opened-package.ts";
+import { packageProgram } from "../decoder/plain-layout-program.ts";
 import { stepModel } from "../decoder/step-model.ts";
 import { decoderWeights, weightList } from "../decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../engines/onnxruntime/engine.ts";

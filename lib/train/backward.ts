@@ -7,8 +7,14 @@
  */
 import { isTrained, type LayerArchitecture, type LayerTensor } from "../decoder/architecture.ts";
 import type { BlockTap } from "../decoder/block.ts";
-import { embedProgram, type GateKind, gateShape, partOfRole, type SequenceShape } from "../decoder/programs.ts";
 import { DecoderRunner } from "../decoder/runner.ts";
+import {
+  embedProgram,
+  type GateKind,
+  gateShape,
+  partOfRole,
+  type SequenceShape,
+} from "../decoder/sequence-programs.ts";
 import { atBatch, type Stream } from "../decoder/stream.ts";
 import { type DecoderWeights, headWeight, layerWeights, perLayerRows, weight } from "../decoder/weights.ts";
 import type { Engine, Executable } from "../engines/engine.ts";

@@ -10,7 +10,7 @@
  * and for a matrix W = W₀ + s B A with adapters A (rank, in) and B (out, rank): dA = s Bᵀ dW, dB = s dW Aᵀ.
  */
 import { type DecoderArchitecture, isKvSource, type LayerTensor } from "../decoder/architecture.ts";
-import { blockValues, type GateKind, type SequenceShape } from "../decoder/programs.ts";
+import { blockValues, type GateKind, type SequenceShape } from "../decoder/sequence-programs.ts";
 import { gradients } from "../mil/autodiff.ts";
 import { Builder } from "../mil/builder.ts";
 import { removeDeadCode } from "../mil/passes/dead-code.ts";

@@ -11,7 +11,7 @@
  */
 import type { DecoderArchitecture } from "../decoder/architecture.ts";
 import { head } from "../decoder/block.ts";
-import { negativeLogLikelihood } from "../decoder/programs.ts";
+import { negativeLogLikelihood } from "../decoder/sequence-programs.ts";
 import { gradients } from "../mil/autodiff.ts";
 import { Builder } from "../mil/builder.ts";
 import { removeDeadCode } from "../mil/passes/dead-code.ts";

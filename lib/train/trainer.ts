@@ -6,8 +6,8 @@
  */
 
 import { isTrained } from "../decoder/architecture.ts";
-import type { SequenceShape } from "../decoder/programs.ts";
 import { checkTokens } from "../decoder/runner.ts";
+import type { SequenceShape } from "../decoder/sequence-programs.ts";
 import { type DecoderWeights, weightList } from "../decoder/weights.ts";
 import type { Engine } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";

@@ -6,7 +6,7 @@
  * (Minitron, 2024) for logits alone after width pruning.
  */
 import { type DecoderArchitecture, isTrained } from "../decoder/architecture.ts";
-import { negativeLogLikelihood, type SequenceShape, wholeModel } from "../decoder/programs.ts";
+import { negativeLogLikelihood, type SequenceShape, wholeModel } from "../decoder/sequence-programs.ts";
 import { weightList } from "../decoder/weights.ts";
 import { gradients } from "../mil/autodiff.ts";
 import { Builder } from "../mil/builder.ts";

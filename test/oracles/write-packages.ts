@@ -8,7 +8,7 @@ import { palettizeScaled } from "../../lib/compress/quantize/scaled-palette.ts";
 import { type NeuralEngineOptions, neuralEnginePlan } from "../../lib/decoder/neural-engine/plan.ts";
 import { neuralEngineProgram } from "../../lib/decoder/neural-engine/program.ts";
 import { INTERFACE_KEY } from "../../lib/decoder/package-interface.ts";
-import { packageProgram } from "../../lib/decoder/package-program.ts";
+import { packageProgram } from "../../lib/decoder/plain-layout-program.ts";
 import { allValues, weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { float16FromFloat32, roundToFloat16 } from "../../lib/float16.ts";

@@ -9,8 +9,8 @@
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type HostTables, openEmbedding, writeEmbedding } from "../../../lib/decoder/neural-engine/embedding.ts";
+import { loadPackage, loadStaged, type OpenedPackage, packageModel } from "../../../lib/decoder/opened-package.ts";
 import { overflowError } from "../../../lib/decoder/overflow.ts";
-import { loadPackage, loadStaged, type OpenedPackage, packageModel } from "../../../lib/decoder/package-model.ts";
 import { parameterCount } from "../../../lib/decoder/weights.ts";
 import { EspalierError } from "../../../lib/errors.ts";
 import { summarizeFiles } from "../../../lib/export/coreml/inspect.ts";

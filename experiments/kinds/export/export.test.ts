@@ -5,7 +5,7 @@ import { join, relative } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { writeSyntheticCheckpoint } from "../../../bench/synthetic-checkpoint.ts";
 import { generate } from "../../../lib/decoder/generate.ts";
-import { openPackage } from "../../../lib/decoder/package-model.ts";
+import { openPackage } from "../../../lib/decoder/opened-package.ts";
 import { createOnnxRuntimeEngine } from "../../../lib/engines/onnxruntime/engine.ts";
 import { writeFileAtomic } from "../../../lib/files/atomic.ts";
 import { temporaryFolder, tinyConfigs } from "../../../test/fixtures/tiny-model.ts";

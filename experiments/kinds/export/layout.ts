@@ -14,7 +14,7 @@ import {
 import { neuralEngineProgram } from "../../../lib/decoder/neural-engine/program.ts";
 import { isUnscaled, scalingFor } from "../../../lib/decoder/neural-engine/scaling.ts";
 import type { PackageInterface } from "../../../lib/decoder/package-interface.ts";
-import { packageProgram } from "../../../lib/decoder/package-program.ts";
+import { packageProgram } from "../../../lib/decoder/plain-layout-program.ts";
 import type { RowTable } from "../../../lib/decoder/weights.ts";
 import { stagedEngine } from "../../../lib/engines/staged.ts";
 import { shippedTable } from "../../../lib/export/streamed-weights.ts";

@@ -2,7 +2,7 @@
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { openPackage } from "../../../lib/decoder/package-model.ts";
+import { openPackage } from "../../../lib/decoder/opened-package.ts";
 import { createOnnxRuntimeEngine } from "../../../lib/engines/onnxruntime/engine.ts";
 import { decoded, difference, largest } from "../../../test/fixtures/shipped-decoder.ts";
 import { temporaryFolder } from "../../../test/fixtures/tiny-model.ts";

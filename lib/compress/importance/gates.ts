@@ -7,7 +7,7 @@
  * the one before.
  */
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
-import type { GateKind } from "../../decoder/programs.ts";
+import type { GateKind } from "../../decoder/sequence-programs.ts";
 import type { UnitKind } from "../../units.ts";
 import { headsOfGroup } from "../prune/selection.ts";
 

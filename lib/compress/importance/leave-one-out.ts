@@ -13,8 +13,8 @@
 
 import { throwIfCancelled } from "../../cancel.ts";
 import { type DecoderArchitecture, isKvSource } from "../../decoder/architecture.ts";
-import { gateShape } from "../../decoder/programs.ts";
 import type { DecoderRunner, Gates } from "../../decoder/runner.ts";
+import { gateShape } from "../../decoder/sequence-programs.ts";
 import { repeatStream, type Stream } from "../../decoder/stream.ts";
 import { PrefixStreams } from "../../eval/prefix-streams.ts";
 import { predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";

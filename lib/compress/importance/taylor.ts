@@ -14,7 +14,7 @@
 
 import { throwIfCancelled } from "../../cancel.ts";
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
-import type { GateKind } from "../../decoder/programs.ts";
+import type { GateKind } from "../../decoder/sequence-programs.ts";
 import type { DecoderWeights } from "../../decoder/weights.ts";
 import type { Engine } from "../../engines/engine.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";

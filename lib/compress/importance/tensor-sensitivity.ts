@@ -9,8 +9,8 @@
 
 import { throwIfCancelled } from "../../cancel.ts";
 import { isRowTable } from "../../decoder/architecture.ts";
-import { type BlockPart, partOfRole } from "../../decoder/programs.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
+import { type BlockPart, partOfRole } from "../../decoder/sequence-programs.ts";
 import type { Stream } from "../../decoder/stream.ts";
 import { type WeightEntry, weightList } from "../../decoder/weights.ts";
 import type { PrefixStreams, SequenceComparison } from "../../eval/prefix-streams.ts";

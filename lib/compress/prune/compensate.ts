@@ -16,8 +16,8 @@
  */
 import { throwIfCancelled } from "../../cancel.ts";
 import type { LayerArchitecture } from "../../decoder/architecture.ts";
-import { layerName } from "../../decoder/programs.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
+import { layerName } from "../../decoder/sequence-programs.ts";
 import type { Stream } from "../../decoder/stream.ts";
 import { type DecoderWeights, weight } from "../../decoder/weights.ts";
 import type { Engine } from "../../engines/engine.ts";

@@ -15,8 +15,8 @@
 
 import { throwIfCancelled } from "../../cancel.ts";
 import type { BlockTap } from "../../decoder/block.ts";
-import { type BlockPart, layerName } from "../../decoder/programs.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
+import { type BlockPart, layerName } from "../../decoder/sequence-programs.ts";
 import type { Stream } from "../../decoder/stream.ts";
 import { type DecoderWeights, type WeightEntry, weight, weightList } from "../../decoder/weights.ts";
 import type { Engine } from "../../engines/engine.ts";

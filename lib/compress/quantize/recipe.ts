@@ -11,7 +11,7 @@
  */
 import { z } from "zod";
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
-import { partOfRole } from "../../decoder/programs.ts";
+import { partOfRole } from "../../decoder/sequence-programs.ts";
 import { type WeightEntry, weightList } from "../../decoder/weights.ts";
 import { EspalierError } from "../../errors.ts";
 import { tensorUnit } from "../../units.ts";

@@ -14,7 +14,7 @@ import { type FloatDType, int32, tensorType } from "../../mil/types.ts";
 import type { CompressedWeight, DeferredWeight } from "../../weights/weight.ts";
 import type { DecoderArchitecture } from "../architecture.ts";
 import type { NeuralEngineFunction } from "../package-interface.ts";
-import { layerName } from "../programs.ts";
+import { layerName } from "../sequence-programs.ts";
 import { neuralEngineBlock, pointwise } from "./block.ts";
 import { FunctionCacheValues, type SeenEntries } from "./cache.ts";
 import { mirrorNorm } from "./norm.ts";

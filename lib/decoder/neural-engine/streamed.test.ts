@@ -13,8 +13,8 @@ import { predictPackage, writePackage } from "../../formats/coreml/package-write
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
 import { decodeWeight } from "../../weights/decode.ts";
 import type { CompressedWeight } from "../../weights/weight.ts";
+import { packageModel } from "../opened-package.ts";
 import { INTERFACE_KEY } from "../package-interface.ts";
-import { packageModel } from "../package-model.ts";
 import { stepModel } from "../step-model.ts";
 import { inMemoryWeights, weightList } from "../weights.ts";
 import { type NeuralEngineOptions, neuralEnginePlan } from "./plan.ts";

@@ -5,8 +5,8 @@ import { temporaryFolder, tinyConfigs, tinyIds, writeTinyCheckpoint } from "../.
 import { openCheckpoint } from "../../checkpoint/checkpoint.ts";
 import { affineRows, float16Rows, paletteRows, type RowCompression } from "../../compress/quantize/row-compression.ts";
 import { generate } from "../../decoder/generate.ts";
-import { openPackage } from "../../decoder/package-model.ts";
-import { packageProgram } from "../../decoder/package-program.ts";
+import { openPackage } from "../../decoder/opened-package.ts";
+import { packageProgram } from "../../decoder/plain-layout-program.ts";
 import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
 import { streamedWeights } from "../../export/streamed-weights.ts";
 import { partition } from "../../mil/passes/partition.ts";

@@ -13,7 +13,7 @@ import {
 import { type TinyFamily, temporaryFolder, tinyModel } from "../../../../test/fixtures/tiny-model.ts";
 import { palettize } from "../../../compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../../compress/quantize/round-to-nearest.ts";
-import { packageProgram } from "../../../decoder/package-program.ts";
+import { packageProgram } from "../../../decoder/plain-layout-program.ts";
 import { weightList } from "../../../decoder/weights.ts";
 import { EspalierError } from "../../../errors.ts";
 import { float16FromFloat32, roundToFloat16 } from "../../../float16.ts";

@@ -13,7 +13,7 @@ import type { Program, Value } from "../mil/program.ts";
 import { type WeightTensors, weightConstant, weightTensors } from "../weights/constants.ts";
 import type { CompressedWeight, DeferredWeight } from "../weights/weight.ts";
 import type { DecoderArchitecture } from "./architecture.ts";
-import { cachedProgram, type WeightValues } from "./cached-program.ts";
+import { cachedProgram, type WeightValues } from "./decoding-step.ts";
 
 export interface PackageShape {
   /** Positions the cache holds. */
