@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { experimentKinds } from "../../experiments/registry.ts";
+import { experimentKinds, experiments } from "../../experiments/registry.ts";
 import { createRng } from "../../lib/random.ts";
 import { temporaryFolder } from "../fixtures/tiny-model.ts";
 import { freshDatabase, postgresUrl, query } from "./postgres.ts";
@@ -168,7 +168,7 @@ describe.skipIf(postgresUrl === undefined)("two hosts", () => {
       const workers: Process[] = [];
       for (let i = 0; i < 2; i++)
         workers.push(await worker({ ...common, ESPALIER_TOKEN: token, ESPALIER_DATA: await temporaryFolder() }));
-      const kinds = ["distill", "prune", "quantize", "export"] as const;
+      const kinds = experiments.filter((e) => e.makes !== null).map((e) => e.kind);
       const firsts: RunRow[] = [];
       for (const kind of kinds) {
         const { id } = await client().runs.submit.mutate({ evaluation: "none", kind, config: configs[kind] });

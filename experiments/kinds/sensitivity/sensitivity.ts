@@ -24,7 +24,7 @@ import type { OpenModel } from "../../models.ts";
 import { shards, textConfig, textSequences } from "../../text.ts";
 import { shardName } from "../../unit-name.ts";
 import { measureUnits } from "./measure-units.ts";
-import { metricIds, metricOf, metrics, type SensitivityMetric } from "./metrics.ts";
+import { metricIds, metricOf, type SensitivityMetric } from "./metrics.ts";
 import { type NamedUnit, NEURON_BLOCK, unitsByName, unitsOf } from "./units.ts";
 import {
   cellSubject,
@@ -198,12 +198,13 @@ export const sensitivity: Measurement<
   result: unitResult,
 
   check(config) {
-    const speaks = metricsOf(config).some((metric) => kindsFor(metric, askedKinds(config)).length > 0);
+    const asked = metricsOf(config);
+    const speaks = asked.some((metric) => kindsFor(metric, askedKinds(config)).length > 0);
     if (speaks || (!config.only && config.units.includes("tensors"))) return;
     throw new EspalierError(
       "input/invalid",
       `--metric ${config.metric.join(",")} says nothing of ${config.only ? "--only" : "--units"} ${(config.only ?? config.units).join(",")}`,
-      { hint: metrics.map((m) => `${m.id} is for ${m.units.join(", ")}`).join("; ") },
+      { hint: `${asked.map((m) => `${m} is for ${metricOf(m).units.join(", ")}`).join("; ")}.` },
     );
   },
 
