@@ -1,6 +1,6 @@
 /** @file Which files of a folder or a repository make a checkpoint: config, weights, tokenizer. */
 
-/** Those that a model made from a checkpoint takes along. */
+/** Files that are copied to a model made from a checkpoint. */
 export const companionFiles: readonly string[] = [
   "tokenizer.json",
   "tokenizer_config.json",
@@ -10,7 +10,8 @@ export const companionFiles: readonly string[] = [
   "chat_template.jinja",
 ];
 
-/** Weights once more: in the layout of their makers (consolidated.safetensors), or in a second element type. */
+/** A second copy of the weights: in the layout of their makers (consolidated.safetensors), or in a
+ * second element type. */
 const again = /^consolidated|^adapter_|\.(fp16|fp32|bf16|int8)[-.]/;
 
 /** By its name at the top of the folder. */

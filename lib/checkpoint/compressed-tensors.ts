@@ -1,5 +1,6 @@
 /**
- * @file How a compressed weight lies in a safetensors file: its parts as tensors, its scheme in `config.json`.
+ * @file How a compressed weight is stored in a safetensors file: its parts as tensors, its scheme
+ * in `config.json`.
  *
  * `<name>.codes`, `.scales`, `.offsets` (affine), `.indices`, `.tables` (palette), `.mask`, `.nonzeros` (sparse); a scaled
  * palette adds `.row_scales`. Codes below eight bits are packed as one LSB-first bit stream, so that the size on disk is the size.
@@ -97,7 +98,7 @@ export function compressedTensors(
   };
 }
 
-/** The form of the weight a scheme describes; `nonzeros` is asked for sparse ones. */
+/** The form of the weight a scheme describes; `nonzeros` is called for sparse ones. */
 export function compressedForm(scheme: CompressionScheme, nonzeros: () => number): WeightForm {
   if (scheme.kind === "affine" || scheme.kind === "palette") return scheme;
   if (scheme.kind === "sparse") return { ...scheme, nonzeros: nonzeros() };
@@ -114,7 +115,8 @@ export function compressedNames(name: string, scheme: CompressionScheme): string
   return [`${name}.mask`, `${name}.nonzeros`];
 }
 
-/** Reads a compressed weight back. Throws `model/shape-mismatch` when a part has not the size its scheme says. */
+/** Reads a compressed weight back. Throws `model/shape-mismatch` when a part's size does not match
+ * its scheme. */
 export async function readCompressed(
   file: (part: string) => SafetensorsFile,
   name: string,
@@ -176,7 +178,8 @@ export async function readCompressed(
   return { kind: "sparse", shape: scheme.shape, mask, nonzeros: sized(await half("nonzeros"), ones, "nonzeros") };
 }
 
-/** One row of a compressed matrix in fp32, read by byte range. A sparse one is decoded whole, since its rows have no fixed place. */
+/** One row of a compressed matrix in fp32, read by byte range. A sparse one is decoded whole,
+ * because its rows have no fixed offset. */
 export async function readCompressedRow(
   file: (part: string) => SafetensorsFile,
   name: string,

@@ -1,4 +1,4 @@
-/** @file Sizes in a config that no checkpoint can have are refused before anything is made of them. */
+/** @file Refuses impossible sizes in a config before anything is allocated for them. */
 import { z } from "zod";
 import { EspalierError } from "../errors.ts";
 
@@ -15,7 +15,7 @@ const mostOf = {
   hidden_size: 65_536,
 } as const;
 
-/** Throws `model/config` for sizes that no checkpoint can have, before anything is made of them. */
+/** Throws `model/config` for impossible sizes, before anything is allocated for them. */
 export function checkSizes(config: Record<string, unknown>): void {
   const nested = z.record(z.string(), z.unknown()).safeParse(config.text_config);
   for (const part of nested.success ? [config, nested.data] : [config]) {

@@ -1,8 +1,9 @@
-/** @file fp16 for what is written: a value beyond its range is refused by name instead of becoming infinite. */
+/** @file Conversion to fp16 for written files: a value beyond its range is refused by name instead
+ * of becoming infinite. */
 import { EspalierError } from "../errors.ts";
 import { float16FromFloat32 } from "../float16.ts";
 
-/** What rounds to the largest fp16 number, 65504, and no further. */
+/** The limit below which a value still rounds to the largest fp16 number, 65504. */
 const BEYOND = 65_520;
 
 /** Throws `numeric/non-finite` naming the first value that fp16 cannot hold. */

@@ -1,5 +1,6 @@
 /**
- * @file Downloads a checkpoint from the Hugging Face hub, with the hub's own library, loaded only when asked for.
+ * @file Downloads a checkpoint from the Hugging Face hub, with the hub's own library, loaded on
+ * first use.
  *
  * Neither the demo nor any test needs a network; `fetch` can be passed in.
  */
@@ -14,7 +15,7 @@ export interface HubOptions {
   readonly revision: string;
   readonly signal?: AbortSignal | undefined;
   readonly fetch?: typeof fetch | undefined;
-  /** Bytes that have come so far, over all files. */
+  /** Bytes received so far, over all files. */
   readonly onBytes?: ((doneBytes: number) => void) | undefined;
 }
 

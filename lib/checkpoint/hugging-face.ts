@@ -60,8 +60,8 @@ export async function openFolderCheckpoint(directory: string): Promise<Checkpoin
 }
 
 /**
- * A config may say that the head is the embedding while the weights hold another one. As in transformers 5 the weights decide:
- * two that are equal are one, two that differ are two.
+ * A config may tie the head to the embedding while the weights hold a separate head. As in
+ * transformers 5 the weights decide: if the two are equal the head is tied, otherwise it is not.
  */
 async function withOwnHead(
   architecture: DecoderArchitecture,
@@ -78,7 +78,7 @@ async function withOwnHead(
   return { ...architecture, tiedHead: false };
 }
 
-/** Whether two matrices have one shape and the same values. */
+/** Whether two matrices have the same shape and values. */
 async function equalTensors(a: SafetensorsFile, aName: string, b: SafetensorsFile, bName: string): Promise<boolean> {
   const [first, second] = [a.tensors.get(aName), b.tensors.get(bName)];
   if (!first || !second || !sameShape(first.shape, second.shape)) return false;
@@ -105,10 +105,11 @@ function variants(name: string): string[] {
   return [...prefixes.map((p) => `${p}${name}`), `model.language_model.${bare}`];
 }
 
-/** What transformers leaves unread without a word: tables that are computed. */
+/** Tensors that transformers ignores silently: computed tables. */
 const computed = /(^|\.)rotary_emb\.inv_freq$|(^|\.)position_ids$/;
 
-/** What GPTQ, AWQ, compressed-tensors, bitsandbytes and HQQ store in the place of a weight. */
+/** The tensors that GPTQ, AWQ, compressed-tensors, bitsandbytes and HQQ store instead of a weight.
+ */
 const packings = ["qweight", "weight_packed", "weight_scale", "W_q", "weight.quant_state", "weight.absmax", "SCB"];
 
 function packedInstead(name: string, byName: ReadonlyMap<string, unknown>): string | undefined {
@@ -123,7 +124,7 @@ interface Held {
   /** Null for a dense one. */
   readonly scheme: CompressionScheme | null;
   readonly shape: readonly number[];
-  /** In a tensor that several weights share; null in one of its own. */
+  /** Its place in a shared tensor; null if it has its own. */
   readonly firstRow: number | null;
 }
 

@@ -1,6 +1,6 @@
 /**
- * @file How the weights of a model that was made from a checkpoint are written: what did not change as it lies there, byte for
- * byte; what did, in the element type that the weight had.
+ * @file How to write the weights of a model made from a checkpoint: unchanged weights are copied
+ * byte for byte; changed ones keep their element type.
  */
 import type { DecoderWeights } from "../decoder/weights.ts";
 import { weightList } from "../decoder/weights.ts";
@@ -11,8 +11,8 @@ import { type Checkpoint, storedFloat } from "./checkpoint.ts";
 import type { CheckpointToWrite } from "./write-checkpoint.ts";
 
 /**
- * `before` are the weights as they were read from `origin`: a tensor of `made` that is one of them was not changed. `layers`: for
- * each layer that is left its number in `origin`; all of them when it is not given.
+ * `before` holds the weights read from `origin`: a tensor of `made` that is one of them was not
+ * changed. `layers`: for each remaining layer its number in `origin`; default: all layers.
  */
 export function madeFrom(
   origin: Checkpoint,
@@ -33,7 +33,7 @@ export function madeFrom(
     dtype: (name) => storedFloat(origin.stored(originName(name))),
     async weight(name) {
       const t = made.tensors.get(name);
-      // A table that no method changes is not among the tensors.
+      // Tables, which no method changes, are not among the tensors.
       if (!t) return origin.stored(originName(name));
       const same = unchanged.get(t);
       if (same !== undefined) return origin.stored(same);

@@ -1,5 +1,6 @@
 /**
- * @file What a checkpoint made here was made from, and what was lost on the way: `espalier.origin` of its config.json.
+ * @file The origin of a checkpoint made here, and its loss against that original: `espalier.origin`
+ * in its config.json.
  *
  * A chain (pruned, then distilled, then quantized) keeps the first original. The loss is measured against it, or against the
  * direct parent where the original could not be opened; `against` says which. Perplexity, KL and agreement are those of
@@ -27,7 +28,7 @@ export const measuredLoss = z.object({
   basePerplexity: z.number(),
   /** Share of positions where both choose the same token. */
   agreement: estimate,
-  /** Multiple-choice questions, where they were asked. */
+  /** Multiple-choice results, where measured. */
   questions: z.object({ items: z.number(), correct: z.number(), baseCorrect: z.number() }).nullable(),
 });
 export type MeasuredLoss = z.infer<typeof measuredLoss>;
@@ -35,7 +36,7 @@ export type MeasuredLoss = z.infer<typeof measuredLoss>;
 export const originRecord = z.object({
   /** Of the first original, as `Checkpoint.hash` gives it. */
   hash: z.string(),
-  /** What the original was called when it was opened. */
+  /** The path or name under which the original was opened. */
   name: z.string(),
   loss: measuredLoss.nullable(),
   /** Why there is no loss, or why it is not against the original. */
@@ -45,7 +46,8 @@ export type OriginRecord = z.infer<typeof originRecord>;
 
 const withOrigin = z.looseObject({ espalier: z.looseObject({ origin: originRecord }) });
 
-/** The record of a checkpoint's config; null for a model that was not made here, or before records were kept. */
+/** The record in a checkpoint's config; null for a model made elsewhere, or before records were
+ * kept. */
 export function originOf(config: Readonly<Record<string, unknown>>): OriginRecord | null {
   const found = withOrigin.safeParse(config);
   return found.success ? found.data.espalier.origin : null;

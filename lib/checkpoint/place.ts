@@ -1,9 +1,10 @@
 /**
- * @file Where a model lies that a person names: a Hugging Face folder, a `.gguf` file, a folder that holds one, or the cache in
- * which `huggingface_hub` keeps a repository. Anything else is named for what it is, with what to give instead.
+ * @file Finds the model at a path that a person gives: a Hugging Face folder, a `.gguf` file, a
+ * folder that holds one, or a repository in the cache of `huggingface_hub`. For anything else the
+ * error says what it is and what to give instead.
  *
  * Reference: the cache of huggingface_hub: `models--OWNER--NAME` holds `refs/main`, a commit, and `snapshots/COMMIT`, a folder of
- * links. Left out: other branches, whose snapshot can be given itself.
+ * links. Not included: other branches; give the path of their snapshot.
  */
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -18,7 +19,7 @@ export interface Place {
 
 const isGguf = (name: string): boolean => /\.gguf$/i.test(name);
 
-/** Whether something lies at `path` that is taken for a model, damaged or not. */
+/** Whether `path` looks like a model, damaged or not. */
 export async function holdsCheckpoint(path: string): Promise<boolean> {
   const found = await stat(path).catch(() => null);
   if (!found) return false;
@@ -27,7 +28,7 @@ export async function holdsCheckpoint(path: string): Promise<boolean> {
   return names.includes("config.json") || names.some(isGguf) || (await currentSnapshot(path, names)) !== null;
 }
 
-/** Throws `model/missing-file` and `format/unsupported`, saying what is there instead. */
+/** Throws `model/missing-file` and `format/unsupported`, which say what is there instead. */
 export async function placeOf(path: string): Promise<Place> {
   const found = await stat(path).catch((cause: unknown) => {
     throw new EspalierError("model/missing-file", `there is nothing at ${path}`, { hint: "Check the path.", cause });

@@ -2,8 +2,9 @@
  * @file The safetensors files of a folder as one set of tensors.
  *
  * Reference: `save_pretrained` of transformers. `model.safetensors`, or shards whose `model.safetensors.index.json` says where
- * each tensor lies. The index decides: what another shard holds under the same name is a leftover and is not read (transformers 5
- * takes whichever shard comes last). A shard that is missing matters only when a tensor of the model lies in it.
+ * each tensor lies. The index decides: a tensor of the same name in another shard is a leftover and
+ * is not read (transformers 5 takes the last shard that has it). A missing shard matters only if it
+ * holds a tensor of the model.
  */
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,9 +13,9 @@ import { openSafetensors, parseShardIndex, type SafetensorsFile } from "../forma
 
 export interface Shards {
   readonly files: readonly SafetensorsFile[];
-  /** The file of every tensor that is there. */
+  /** The file of every existing tensor. */
   readonly byName: ReadonlyMap<string, SafetensorsFile>;
-  /** The missing file in which the index says a tensor lies; null for none. */
+  /** The missing file that holds a tensor, according to the index; null for none. */
   missingShard(name: string): string | null;
   close(): Promise<void>;
 }

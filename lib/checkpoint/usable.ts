@@ -1,6 +1,6 @@
 /**
- * @file Whether a checkpoint can be worked with, found out when it is brought and not on first use: every weight is a finite
- * number, the tokenizer opens, and its ids have rows in the embedding.
+ * @file Checks that a checkpoint is usable when it is imported, not on first use: every weight is
+ * finite, the tokenizer opens, and its ids have rows in the embedding.
  */
 
 import { throwIfCancelled } from "../cancel.ts";
@@ -10,7 +10,8 @@ import type { SafetensorsDType, TensorToWrite } from "../formats/safetensors.ts"
 import { loadTokenizer } from "../tokenizer/tokenizer.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 
-/** What is odd about it and no hindrance, in words. Throws `numeric/non-finite` for weights, and what a tokenizer throws. */
+/** Warnings about oddities that do not prevent its use. Throws `numeric/non-finite` for weights,
+ * and the errors of the tokenizer. */
 export async function requireUsable(checkpoint: Checkpoint, signal?: AbortSignal): Promise<string[]> {
   const tokenizer = await loadTokenizer(checkpoint);
   const { vocab } = checkpoint.architecture;
@@ -35,7 +36,7 @@ export async function requireUsable(checkpoint: Checkpoint, signal?: AbortSignal
   ];
 }
 
-/** Names of tensors that are left aside, a few by name and many by where they lie. */
+/** Names of ignored tensors: a few by name, many by their prefix. */
 export function unusedInWords(names: readonly string[]): string[] {
   if (names.length === 0) return [];
   const said = (what: string): string[] => [`not part of the decoder and left aside: ${what}`];
@@ -54,7 +55,7 @@ export function unusedInWords(names: readonly string[]): string[] {
   return said(`${names.length} tensors, ${shown.join(", ")}${most.length > 3 ? " and others" : ""}`);
 }
 
-/** Elements of a float type, and the bits that are all ones in what is no finite number. */
+/** Elements of a float type, and the bits that are all ones in an infinity or NaN. */
 const exponents: Readonly<Partial<Record<SafetensorsDType, readonly [bytes: 2 | 4, mask: number]>>> = {
   F16: [2, 0x7c00],
   BF16: [2, 0x7f80],
@@ -79,7 +80,7 @@ async function requireFinite({ name, dtype, bytes }: TensorToWrite, path: string
   }
 }
 
-/** How many values there are, and the place of the first that is NaN or infinite; -1 for none. */
+/** The number of values, and the index of the first NaN or infinity; -1 for none. */
 function nonFinite(piece: Uint8Array, dtype: SafetensorsDType): { values: number; found: number } {
   const { buffer, byteOffset, byteLength } = piece;
   if (dtype === "F64") {

@@ -1,6 +1,6 @@
 /**
- * @file Writes a checkpoint as a Hugging Face folder: config, safetensors, tokenizer files. The whole folder is built beside
- * its destination and renamed.
+ * @file Writes a checkpoint as a Hugging Face folder: config, safetensors, tokenizer files. The
+ * folder is built next to its destination and then renamed.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -34,22 +34,23 @@ const floatKeys: ReadonlySet<string> = new Set([
 
 export interface CheckpointToWrite {
   readonly architecture: DecoderArchitecture;
-  /** What `config.json` is made from; widths and compression are brought up to date. */
+  /** The base of `config.json`; widths and compression are updated. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** By flat name, in turn; dense ones are asked for again when they are written. */
+  /** By flat name, one after another; dense ones are requested again when they are written. */
   weight(flatName: string): Promise<CompressedWeight | StoredWeight>;
-  /** Element type of dense values in the file, by flat name or one for all. Weights that are stored already keep theirs. */
+  /** Element type of dense values in the file, by flat name or one for all. Weights that are
+   * already stored keep theirs. */
   readonly dtype: StoredFloat | ((flatName: string) => StoredFloat);
-  /** Tokenizer and generation files come from here: the checkpoint it is made from. */
+  /** The source checkpoint, from which tokenizer and generation files are copied. */
   readonly copyFrom: NamedFiles | null;
   readonly replace?: boolean | undefined;
-  /** How the weights came to be, kept in `config.json` under `espalier`. */
+  /** How the weights were made, kept in `config.json` under `espalier`. */
   readonly provenance?: Readonly<Record<string, unknown>> | undefined;
   /** Further files by name. */
   readonly extraFiles?: Readonly<Record<string, string>>;
 }
 
-/** Writes a checkpoint directory, whole or not at all. */
+/** Writes a complete checkpoint directory or nothing. */
 export async function writeCheckpoint(directory: string, checkpoint: CheckpointToWrite): Promise<void> {
   const { architecture } = checkpoint;
   const dtypeOf = (name: string): StoredFloat =>
@@ -94,7 +95,7 @@ export async function writeCheckpoint(directory: string, checkpoint: CheckpointT
   );
 }
 
-/** A weight under the name it has when it stands alone. */
+/** A weight under its name when stored alone. */
 interface WrittenWeight {
   readonly name: string;
   /** Null for a dense one, which is one tensor. */
@@ -124,7 +125,8 @@ async function writtenWeight(
   return { name: stored, scheme: null, tensors: [denseTensor(stored, first.shape, dtype, values)] };
 }
 
-/** Weights one below the other in one tensor; null where one is compressed, or has another element type than the rest. */
+/** Weights stacked in one tensor; null if one is compressed or has a different element type from
+ * the rest. */
 function oneTensor(name: string, weights: readonly WrittenWeight[]): TensorToWrite | null {
   const parts = weights.flatMap((w) => w.tensors);
   const [first] = parts;

@@ -1,9 +1,10 @@
 /**
- * @file A decoder's architecture as data: what a checkpoint's config means, one entry per layer.
+ * @file A decoder's architecture as data: the meaning of a checkpoint's config, one entry per
+ * layer.
  *
- * Family files (`lib/decoder/families`) translate a Hugging Face `config.json` into this descriptor and say where its
- * tensors lie; the program builders read nothing else. All per-layer items are arrays of length L, so layers
- * may differ in heads, groups and neurons after pruning.
+ * Family files (`lib/decoder/families`) translate a Hugging Face `config.json` into this descriptor
+ * and name its tensors; the program builders read only the descriptor. All per-layer items are
+ * arrays of length L, so layers may differ in heads, groups and neurons after pruning.
  */
 
 export interface RopeSpec {
@@ -31,11 +32,12 @@ export interface LayerArchitecture {
   readonly qkNorm: boolean;
   /** RMSNorm without a gain over each head of v. */
   readonly valueNorm: boolean;
-  /** There is no value projection: v is what the key projection gives, before norm and RoPE. */
+  /** There is no value projection: v is the output of the key projection, before norm and RoPE. */
   readonly valueIsKey: boolean;
-  /** The earlier layer whose keys and values this one reads, its `kvGroups` being that layer's; null for its own. */
+  /** The earlier layer whose keys and values this one reads; `kvGroups` is then that layer's. Null
+   * for its own. */
   readonly kvSource: number | null;
-  /** Also norm what attention and MLP give back (Gemma 2 and later). */
+  /** Also normalise the outputs of attention and MLP (Gemma 2 and later). */
   readonly sandwichNorms: boolean;
   readonly attentionBias: boolean;
   readonly activation: "silu" | "gelu" | "gelu_tanh";
@@ -43,7 +45,7 @@ export interface LayerArchitecture {
   readonly layerScalar: boolean;
 }
 
-/** Per-layer embeddings: every token has, beside its embedding, a small vector for each layer. */
+/** Per-layer embeddings: besides its embedding, every token has a small vector for each layer. */
 export interface PerLayerInput {
   /** P, of one layer's vector. */
   readonly width: number;
@@ -96,13 +98,14 @@ export type GlobalTensor =
   | "perLayerContext" /* (layers * P, hidden), from the embedding to all layers' vectors */
   | "perLayerContextNorm"; /* (P) */
 
-/** Whether a tensor is kept as a table of which only the rows of the tokens at hand are read. */
+/** Whether a tensor is kept as a table from which only the rows of the current tokens are read. */
 export const isRowTable = (role: GlobalTensor | LayerTensor): boolean => role === "perLayerEmbedding";
 
-/** Whether training changes a tensor: not the per-layer table, which is too large, nor layer scalars, which are no parameters. */
+/** Whether training changes a tensor: all except the per-layer table, which is too large, and layer
+ * scalars, which are not parameters. */
 export const isTrained = (role: GlobalTensor | LayerTensor): boolean => !isRowTable(role) && role !== "layerScalar";
 
-/** The shape every tensor of `layer` must have, absent roles left out. */
+/** The shape every tensor of `layer` must have, without absent roles. */
 export function layerTensorShapes(
   arch: DecoderArchitecture,
   layer: LayerArchitecture,

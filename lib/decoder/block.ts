@@ -12,8 +12,9 @@
  *   x     = σ y                                       σ = the layer scalar, where there is one
  *
  * Gates are ordinary inputs with a batch axis, so each sequence of a batch can have its own. All gates at 1 is the
- * model itself. A group's gate scales its values before they are shared, so it reaches every layer that reads them; in a
- * layer that reads another's, it scales what this layer reads. Left out: biases, mixture of experts, cross attention.
+ * model itself. A group's gate scales its values before they are shared, so it affects every layer
+ * that reads them; in a layer that reads another's, it scales only this layer's copy. Not included:
+ * biases, mixture of experts, cross attention.
  */
 
 import { EspalierError } from "../errors.ts";
@@ -48,9 +49,10 @@ export interface KvStore {
 }
 
 /**
- * Values inside a block that methods look at: the inputs of its linear layers, and what attention attends to. The
- * normed stream (batch, S, hidden), the heads side by side (batch, S, queryHeads · headDim), the MLP's inner
- * activations (batch, S, neurons), and probabilities (batch, queryHeads, S, T).
+ * Values inside a block that methods observe: the inputs of its linear layers, and the attention
+ * probabilities. The normed stream (batch, S, hidden), the heads side by side (batch, S, queryHeads
+ * · headDim), the MLP's inner activations (batch, S, neurons), and probabilities (batch,
+ * queryHeads, S, T).
  */
 export const blockTaps = ["attentionInput", "probabilities", "attended", "mlpInput", "inner"] as const;
 export type BlockTap = (typeof blockTaps)[number];
@@ -63,22 +65,23 @@ export interface BlockContext {
   readonly sin: Value | null; // (S, headDim)
   readonly mask: Value; // (S, T), 0 where seen, a large negative number elsewhere
   readonly gates?: BlockGates;
-  /** Absent when the whole sequence is at hand. */
+  /** Absent when the call has the whole sequence. */
   readonly kv?: KvStore | undefined;
   /** What `kvSource` computed; needed where there is one. */
   readonly sharedKv?: KeysAndValues | undefined;
   /** The tokens' vectors for this layer, (batch, S, P); needed where the model has them. */
   readonly perLayer?: Value | undefined;
-  /** Filled with the values inside, when somebody wants them. */
+  /** If given, receives the values inside the block. */
   readonly taps?: Partial<Record<BlockTap, Value>> | undefined;
 }
 
-/** How far below the largest score a masked one is put; −40000 is the Neural Engine's rule for "never". */
+/** The value added to masked scores; −40000 is the Neural Engine's rule for "never". */
 export const MASKED = -40000;
 
 /**
- * x · (w + offset) / √(mean x² + ε) over the last axis, without a weight x / √(mean x² + ε). In fp16 it is the "mirror" form, layer_norm of [x, −x],
- * whose mean is 0 and whose variance is mean x²: it never squares in fp16 and keeps a tiny ε exact.
+ * x · (w + offset) / √(mean x² + ε) over the last axis, or x / √(mean x² + ε) without a weight. In
+ * fp16 it is the "mirror" form, layer_norm of [x, −x], whose mean is 0 and whose variance is mean
+ * x²: it never squares in fp16 and keeps a tiny ε exact.
  */
 export function rmsNorm(b: Builder, x: Value, weight: Value | null, arch: DecoderArchitecture): Value {
   const { dtype, shape } = typeOf(x);
@@ -116,7 +119,8 @@ function toHeads(b: Builder, x: Value, batch: number, length: number, heads: num
   return b.transpose(b.reshape(x, [batch, length, heads, headDim]), [0, 2, 1, 3]);
 }
 
-/** Heads that read the same group side by side, equally many each: the layout that needs no copy of k and v. */
+/** Whether heads of the same group are side by side, with the same number per group: this layout
+ * needs no copy of k and v. */
 export function isStandardGrouping(layer: LayerArchitecture): boolean {
   const perGroup = layer.queryHeads / layer.kvGroups;
   return Number.isInteger(perGroup) && layer.headToGroup.every((g, h) => g === Math.floor(h / perGroup));
@@ -186,7 +190,8 @@ function mlp(b: Builder, x: Value, context: BlockContext): Value {
   return b.linear(inner, weightOf(context, "down"));
 }
 
-/** What the tokens' vectors for this layer, (batch, S, P), add to the stream, before the norm. */
+/** The contribution to the stream, before the norm, of the tokens' vectors for this layer, (batch,
+ * S, P). */
 function perLayerInput(b: Builder, x: Value, context: BlockContext): Value {
   if (!context.perLayer) throw new EspalierError("program/structure", "the block needs the tokens' per-layer vectors");
   const active = activate(b, b.linear(x, weightOf(context, "perLayerGate")), context.layer);
@@ -205,7 +210,7 @@ export function attentionHalf(b: Builder, x: Value, context: BlockContext): Valu
   return b.add(x, gated(b, attended, gates?.attention));
 }
 
-/** The second half: what the first gave + MLP, and what follows it, (batch, S, hidden). */
+/** The second half: the first half's output + MLP, and the steps after it, (batch, S, hidden). */
 export function mlpHalf(b: Builder, middle: Value, context: BlockContext): Value {
   const { arch, layer, gates } = context;
   const norm = (y: Value, role: LayerTensor): Value => rmsNorm(b, y, weightOf(context, role), arch);

@@ -1,8 +1,9 @@
 /**
  * @file The weights of a decoder whose matrices are compressed, decoded when a program asks for them.
  *
- * What belongs to a layer is decoded anew for every run of the layer and then let go, so that a changed model is measured beside
- * its base without a second fp32 copy. The embedding and the head are decoded once: every part of a text reads them.
+ * A layer's weights are decoded for every run of the layer and then freed, so that a changed model
+ * can be measured against its base without a second fp32 copy. The embedding and the head are
+ * decoded once, because every part of a text reads them.
  */
 import { f32, type Tensor } from "../mil/tensor.ts";
 import { decodeWeight } from "../weights/decode.ts";
@@ -10,7 +11,7 @@ import type { CompressedWeight } from "../weights/weight.ts";
 import { hostEmbedding } from "./neural-engine/embedding.ts";
 import type { DecoderWeights } from "./weights.ts";
 
-/** `weights` with those of `compressed`, by flat name, in their place. */
+/** `weights`, replaced where `compressed` has the same flat name. */
 export function decodedWeights(
   weights: DecoderWeights,
   compressed: ReadonlyMap<string, CompressedWeight>,
@@ -33,7 +34,7 @@ export function decodedWeights(
 class DecodedTensors extends Map<string, Tensor> {
   private readonly compressed = new Map<string, CompressedWeight>();
 
-  /** Keeps the place of `name` among the tensors; its values are made at every `get`. */
+  /** Keeps the position of `name` among the tensors; every `get` decodes its values. */
   later(name: string, w: CompressedWeight): void {
     this.set(name, { dtype: "fp32", shape: w.shape, data: new Float32Array() });
     this.compressed.set(name, w);

@@ -48,7 +48,8 @@ export interface CachedShape {
   readonly perLayerRows: "gather" | "input";
 }
 
-/** Gives the value of a weight by its flat name (`embedding`, `L3_query`): an input, a constant or a constexpr. */
+/** Returns the value of a weight by its flat name (`embedding`, `L3_query`): an input, a constant
+ * or a constexpr. */
 export type WeightValues = (b: Builder, name: string, shape: readonly number[]) => Value;
 
 export interface CacheState {
@@ -57,7 +58,7 @@ export interface CacheState {
   readonly shape: number[]; // (1, R, T, headDim)
 }
 
-/** The states that hold keys and values, one for each head dimension there is. */
+/** The states that hold keys and values, one for each head dimension. */
 export function cacheStates(arch: DecoderArchitecture, context: number): CacheState[] {
   const own = arch.layers.filter((l) => l.kvSource === null);
   const dims = [...new Set(own.map((l) => l.headDim))].sort((a, b) => a - b);
@@ -200,7 +201,7 @@ function oneHotWrite(b: Builder, positions: Value, context: number, dtype: Float
   return { write: b.reshape(write, [1, 1, context, length]), keep: b.reshape(keep, [1, 1, context, 1]) };
 }
 
-/** The rows of a cache that is an input, as they leave. */
+/** The updated rows of a cache that is an input. */
 function blendRows(
   b: Builder,
   cache: { readonly input: Value; readonly leaving: Value[] },

@@ -11,7 +11,7 @@ import type { Tensor } from "../mil/tensor.ts";
 import type { Rng } from "../random.ts";
 import { checkTokens } from "./runner.ts";
 
-/** A decoder that takes tokens and gives logits: our own programs and packages of every layout alike. */
+/** A decoder that takes tokens and gives logits: our own programs, or packages of any layout. */
 export interface StepModel {
   readonly vocab: number;
   /** Positions a text can have. */
@@ -26,8 +26,8 @@ export interface StepSession {
   /** How many of the `remaining` tokens at `position` the next call takes. */
   chunk(position: number, remaining: number): number;
   /**
-   * Runs the tokens at `position`, as many as `chunk` says or any number a function is made for. Gives logits (rows, vocab):
-   * of every token, or of the last alone where a prefill gives no others.
+   * Runs the tokens at `position`: as many as `chunk` gives, or any number that a function takes.
+   * Returns logits (rows, vocab) of every token, or of the last alone if a prefill gives no others.
    */
   feed(tokens: readonly number[], position: number): Promise<Float32Array>;
   dispose(): void;
@@ -35,7 +35,7 @@ export interface StepSession {
 
 export interface Sampling {
   readonly temperature: number;
-  /** Only the smallest set of tokens whose probability reaches this is drawn from; 1 for all. */
+  /** Draws only from the smallest set of tokens whose probability reaches this; 1 for all. */
   readonly topP: number;
   readonly rng: Rng;
 }
@@ -47,7 +47,7 @@ export interface GenerateOptions {
   readonly sampling?: Sampling | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onToken?: ((id: number) => void) | undefined;
-  /** Before each token: what it was chosen from; only valid during the call. */
+  /** Called before each token with the logits it is chosen from; valid only during the call. */
   readonly onLogits?: ((logits: Float32Array, id: number) => void) | undefined;
 }
 

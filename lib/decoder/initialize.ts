@@ -1,9 +1,10 @@
 /**
- * @file Random weights for a decoder that is to be trained from nothing.
+ * @file Random weights for a decoder that will be trained from scratch.
  *
  * References: LeCun et al. (1998) for N(0, 1/fan-in); Radford et al. (GPT-2, 2019) for writing to the residual stream by
  * 1/√(2L). Where a norm follows the projection (Gemma's sandwich) that scale sits in the norm's gain, because the norm
- * would undo it in the matrix. Embedding rows times their scale have unit RMS, so that tokens are not drowned by blocks.
+ * would undo it in the matrix. Embedding rows times their scale have unit RMS, so that the blocks'
+ * outputs do not swamp the tokens.
  */
 import { f32, type Tensor } from "../mil/tensor.ts";
 import { elementCount } from "../mil/types.ts";

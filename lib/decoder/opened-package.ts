@@ -1,7 +1,9 @@
 /**
- * @file A package that was read back, as a step model that an engine runs, driven through its metadata alone.
+ * @file A package read back from disk as a step model that an engine runs, driven only by its
+ * metadata.
  *
- * A package without Espalier's interface is taken for one in the plain layout when it has a function `decode` of that kind.
+ * A package without Espalier's interface is treated as plain layout if it has a matching function
+ * `decode`.
  */
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -41,7 +43,7 @@ export async function packageModel(
   return plainPackage(engine, program, float16, { decode: named("decode"), prefill: named("prefill") });
 }
 
-/** A package as its files say it, with the engine that runs its functions: those of a pipeline part by part. */
+/** A package with the engine that runs its functions; those of a pipeline run part by part. */
 export interface OpenedPackage extends LoadedPackage {
   readonly engine: Engine;
 }
@@ -72,7 +74,7 @@ export async function loadStaged(
   return { program, userDefined, engine: stagedEngine(engine, limitBytes) };
 }
 
-/** Reads the package and what travels beside it, as a step model. */
+/** Reads the package and the files next to it, as a step model. */
 export async function openPackage(engine: Engine, path: string, float16: "round" | "widen"): Promise<PackageModel> {
   const loaded = await loadPackage(engine, path);
   const description = readInterface(loaded.userDefined);
@@ -80,12 +82,12 @@ export async function openPackage(engine: Engine, path: string, float16: "round"
   return Object.assign(model, { interface: description });
 }
 
-/** With how the package wants to be driven; null where it does not say. */
+/** Includes the package's interface; null where it declares none. */
 export interface PackageModel extends StepModel {
   readonly interface: PackageInterface | null;
 }
 
-/** The tables a package has outside: in its folder of packages, or beside it. */
+/** The tables stored outside a package: in its folder of packages, or next to it. */
 async function tablesOf(path: string, description: PackageInterface | null): Promise<HostTables> {
   if (description?.layout !== "neural-engine") return {};
   const { embedding, perLayer } = description;
@@ -100,7 +102,8 @@ async function tablesOf(path: string, description: PackageInterface | null): Pro
   };
 }
 
-/** Packages that each hold one function as `main`, as one program under the functions' own names. */
+/** Joins packages that each hold one function as `main` into one program with the functions' own
+ * names. */
 function joinedFunctions(engine: Engine, { description, entries }: ReadFunctionSet): OpenedPackage {
   const opened = entries.map((entry, i) => {
     const own = "programs" in entry ? pipelineEngine(engine, entry) : { ...entry, engine };

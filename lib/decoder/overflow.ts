@@ -1,7 +1,8 @@
 /**
- * @file Where a package leaves fp16: the first result beyond 65504 on a text, by operation and layer.
+ * @file Where a package overflows fp16: the first result beyond 65504 on a text, by operation and
+ * layer.
  *
- * On a device everything after it is infinite or not a number, so that logits say nothing of where it began.
+ * On a device every later value is infinite or NaN, so the logits do not show where it began.
  */
 import { throwIfCancelled } from "../cancel.ts";
 import type { Engine } from "../engines/engine.ts";
@@ -17,7 +18,7 @@ export interface Overflow {
   readonly layer: number | null;
   /** Of the text's tokens. */
   readonly position: number;
-  /** Of the largest number that fp16 has. */
+  /** As a multiple of fp16's largest number. */
   readonly times: number;
 }
 
@@ -56,7 +57,8 @@ export async function firstOverflow(
   return found;
 }
 
-/** What was thrown when the package at `path` ran over `ids`; of numbers that are not finite, where they left fp16. */
+/** The error thrown when the package at `path` ran over `ids`; for numbers that are not finite, it
+ * names where they overflowed fp16. */
 export async function overflowError(
   thrown: unknown,
   engine: Engine,

@@ -1,8 +1,9 @@
 /**
- * @file How a package wants to be driven, as one JSON object in its metadata: written by export, read by every host.
+ * @file The interface of a package, as one JSON object in its metadata: written by export, read by
+ * every host.
  *
- * `docs/package-interface.md` says what the fields mean and what a host does with them. Left out: the tokenizer, which
- * travels beside the package.
+ * `docs/package-interface.md` explains the fields and what a host does with them. Not included: the
+ * tokenizer, a separate file next to the package.
  */
 import { z } from "zod";
 import { EspalierError } from "../errors.ts";
@@ -18,7 +19,7 @@ const common = {
   hidden: count,
   vocab: count,
   beginToken: tokenId.nullable(),
-  /** Null also in packages of earlier versions, which do not say. */
+  /** Also null in packages of earlier versions, which lack the field. */
   startToken: tokenId.nullable().default(null),
   stopTokens: z.array(tokenId),
 };
@@ -28,7 +29,7 @@ const functionEntry = z.object({
   role: z.enum(["decode", "prefill"]),
   /** Positions a call takes. */
   width: count,
-  /** Positions a call can look at. */
+  /** How many positions a call can see. */
   context: count,
 });
 
@@ -37,7 +38,7 @@ const functionCache = z.object({
   slots: count,
   /** `slice` overwrites consecutive slots, `blend` the slots a one-hot matrix names. */
   write: z.enum(["slice", "blend"]),
-  /** What queries see: the cache after the write, or the cache before it and the chunk beside it. */
+  /** What queries see: the cache after the write, or the old cache with the chunk next to it. */
   attends: z.enum(["cache", "cache-then-chunk"]),
 });
 

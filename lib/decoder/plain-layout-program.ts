@@ -1,9 +1,9 @@
 /**
  * @file A compressed decoder as the program a package holds: decode and prefill in fp16 over one set of weights.
  *
- * Weights are constants in the very form they were compressed to; deferred ones are made when the package is written. Norm
- * gains are folded, so that 1 + w is a constant. This is the plain layout, for CPU and GPU; the Neural Engine layout is
- * another lowering.
+ * Weights are constants in their compressed form; deferred ones are made when the package is
+ * written. Norm gains are folded, so that 1 + w is a constant. This is the plain layout, for CPU
+ * and GPU; the Neural Engine layout is a separate lowering.
  */
 
 import { EspalierError } from "../errors.ts";
@@ -33,7 +33,7 @@ export function packageProgram(
   { context, prefillLength, opset = "CoreML8", cacheForm = "state" }: PackageShape,
 ): Program {
   const folded: DecoderArchitecture = { ...arch, normOffset: 0 };
-  // Made once, so that functions share them.
+  // Made once and shared by all functions.
   const tensors = new Map<string, WeightTensors>();
   const tensorsOf = (name: string, shape: readonly number[]): WeightTensors => {
     let known = tensors.get(name);
@@ -62,7 +62,7 @@ export function packageProgram(
   return { opset, functions, defaultFunction: "decode" };
 }
 
-/** A norm's weight as the gain it stands for, in fp16. */
+/** A norm's weight as a gain, in fp16. */
 function gain(w: CompressedWeight | DeferredWeight, offset: number): CompressedWeight | DeferredWeight {
   const folded = (piece: CompressedWeight): CompressedWeight =>
     piece.kind === "dense"

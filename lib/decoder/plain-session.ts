@@ -1,6 +1,7 @@
 /**
- * @file A text on the plain layout: functions that take `ids` (1, S) and the `position` (1) of the first, and keep `kv_cache`,
- * as a state or, on systems without, as inputs whose next values they give as `<name>_out`.
+ * @file A text on the plain layout: functions that take `ids` (1, S) and the `position` (1) of the
+ * first, and keep `kv_cache` as a state or, on systems without states, as inputs whose next values
+ * they return as `<name>_out`.
  */
 import type { Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
@@ -11,13 +12,13 @@ export interface PlainFunctions {
   readonly vocab: number;
   readonly context: number;
   readonly decode: Executable;
-  /** Takes a whole chunk at once; absent where there is no prefill. */
+  /** Takes a whole chunk at once; absent without a prefill. */
   readonly prefill?: { readonly executable: Executable; readonly length: number } | undefined;
   /** Inputs every call needs besides `ids` and `position`: the weights, when they are inputs. */
   readonly inputs: Record<string, Tensor>;
-  /** Caches that are inputs, as they begin; none where they are states. */
+  /** The initial caches, where they are inputs; empty where they are states. */
   readonly caches?: Readonly<Record<string, Tensor>>;
-  /** Inputs that depend on the tokens of a call: the rows of a per-layer table that is not in the program. */
+  /** Inputs that depend on a call's tokens: rows of a per-layer table outside the program. */
   inputsOf?(tokens: readonly number[]): Promise<Record<string, Tensor>>;
 }
 

@@ -16,7 +16,7 @@ export function ropeTables(spec: RopeSpec, count: number): { cos: Tensor; sin: T
   const sin = new Float32Array(count * 2 * half);
   for (let p = 0; p < count; p++) {
     for (let i = 0; i < half; i++) {
-      // The angle is rounded to fp32 first, as the reference computes it.
+      // The angle is rounded to fp32 first, as in the reference.
       const angle = Math.fround(p * Math.fround(spec.inverseFrequencies[i] as number));
       const at = p * 2 * half + i;
       cos[at] = cos[at + half] = Math.cos(angle) * spec.attentionFactor;

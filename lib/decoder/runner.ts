@@ -1,8 +1,8 @@
 /**
  * @file Runs a decoder layer by layer on an engine.
  *
- * Each distinct block shape is compiled once and run for every layer that has it. The stream at every layer
- * boundary is in the caller's hands, so an ablation in layer ℓ needs to re-run only the layers from ℓ on.
+ * Each distinct block shape is compiled once and run for every layer that has it. The caller holds
+ * the stream at every layer boundary, so an ablation in layer ℓ re-runs only the layers from ℓ on.
  */
 
 import { release } from "../engines/device-tensor.ts";
@@ -31,7 +31,8 @@ import { type DecoderWeights, headWeight, layerWeights, perLayerRows, weight } f
 /** Gates of one layer, each (batch, …) as `gateShape` says. */
 export type Gates = Partial<Record<GateKind, Tensor>>;
 
-/** Rows of logits the head makes at once: few enough for the cache, enough for an efficient product, and never 2^23 elements. */
+/** Rows of logits the head makes at once: few enough for the cache, enough for an efficient
+ * product, and always below 2^23 elements. */
 function headRows(vocab: number, tokensPerCall: number): number {
   const [cached, efficient, most] = [2 ** 18 / vocab, tokensPerCall / 8, 2 ** 23 / vocab];
   return Math.max(1, Math.floor(Math.min(most, Math.max(cached, efficient))));
@@ -54,7 +55,8 @@ export class DecoderRunner {
     return this.compiled;
   }
 
-  /** Puts the weights on the engine's device, where every run finds them until `letGo`. They must not change meanwhile. */
+  /** Uploads the weights to the engine's device, where runs use them until `letGo`. They must not
+   * change until then. */
   async hold(): Promise<void> {
     for (const t of this.weights.tensors.values()) if (!this.held.has(t)) this.held.set(t, await this.engine.upload(t));
   }
@@ -64,7 +66,7 @@ export class DecoderRunner {
     this.held.clear();
   }
 
-  /** A weight where a run finds it soonest. */
+  /** The uploaded copy of a weight, else the weight in memory. */
   private at(w: Tensor): Tensor {
     return this.held.get(w) ?? w;
   }
@@ -109,7 +111,7 @@ export class DecoderRunner {
     return (await this.part("block", index, stream, { gates })).stream;
   }
 
-  /** A block or one half of it, with values inside it beside the stream. */
+  /** A block or one half of it; returns the stream and the requested inner values. */
   async part<T extends BlockTap = never>(
     part: BlockPart,
     index: number,
@@ -156,8 +158,9 @@ export class DecoderRunner {
   }
 
   /**
-   * The stream between attention and MLP of layer `index`, once for every list of heads that the layer is to lack, side by side
-   * along the batch axis. `attended` is the tap of that name on the same stream; the lists are of equal length.
+   * The stream between attention and MLP of layer `index`, once for every list of heads to remove,
+   * side by side along the batch axis. `attended` is the tap of that name on the same stream; the
+   * lists are of equal length.
    */
   async withoutHeads(
     index: number,
@@ -208,7 +211,8 @@ export class DecoderRunner {
     return { nll, top1 };
   }
 
-  /** As `loss`, beside the base model's logits (batch · length, vocab): nll, kl, agreement 0 or 1. */
+  /** As `loss`, compared with the base model's logits (batch · length, vocab): nll, kl, agreement 0
+   * or 1. */
   async compare(
     { x }: Stream,
     targets: Int32Array,
@@ -242,7 +246,7 @@ export class DecoderRunner {
     return out.n as Tensor;
   }
 
-  /** A runner that has the head alone, for logits of streams that are kept: the other weights can go. */
+  /** A runner with only the head, for logits of stored streams: the other weights can be freed. */
   headAlone(): DecoderRunner {
     const { arch } = this.weights;
     const names = ["finalNorm", arch.tiedHead ? "embedding" : "head"];

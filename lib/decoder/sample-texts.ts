@@ -1,10 +1,11 @@
 /**
- * @file Texts that a model writes itself, many side by side, for calibration without data.
+ * @file Texts written by a model, many side by side, for calibration without data.
  *
  * Reference: Liu et al., "LLM-QAT: Data-Free Quantization Aware Training for Large Language Models" (2023), section 3.1: text
  * sampled from the model follows the distribution that the model was trained on. Every next token is drawn from the whole
  * softmax at temperature 1, with a KV cache for each text; one call advances all texts by a token, so that the weights are read
- * once for all of them. After an end token a text begins anew. Left out: greedy first tokens, nucleus sampling.
+ * once for all of them. After an end token a new text begins. Not included: greedy first tokens,
+ * nucleus sampling.
  */
 import { throwIfCancelled } from "../cancel.ts";
 import type { Engine } from "../engines/engine.ts";
@@ -31,9 +32,9 @@ export interface SampleTextsOptions {
   /** Texts, and tokens of each. */
   readonly count: number;
   readonly length: number;
-  /** What every text begins with; null: each begins with a token of its own, all equally likely. */
+  /** The first token of every text; null: each begins with a random token, all equally likely. */
   readonly bosId: number | null;
-  /** After one of these a text begins anew. */
+  /** After one of these a new text begins. */
   readonly eosIds: readonly number[];
   readonly rng: Rng;
   readonly signal?: AbortSignal | undefined;
@@ -92,7 +93,8 @@ interface StepProgram {
 
 /**
  * One token of every text: `ids` (texts, 1) → `logits` (texts, vocab), and as `new_<i>` (texts, kvGroups, 1, headDim) what the
- * caller puts into the caches. The new position stands behind the cached ones, so that nothing cached is copied in place.
+ * caller puts into the caches. The new position follows the cached ones, so that no cached value is
+ * copied.
  */
 function stepProgram(arch: DecoderArchitecture, texts: number, length: number): StepProgram {
   const b = new Builder("sample");

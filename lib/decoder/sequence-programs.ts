@@ -1,8 +1,9 @@
 /**
  * @file The three small programs of a decoder that sees whole sequences: embed, block, head.
  *
- * Weights and gates are inputs, so each distinct block shape is compiled once and run for every layer. The head
- * gives the loss of each position rather than the logits, which for large vocabularies would not fit.
+ * Weights and gates are inputs, so each distinct block shape is compiled once and run for every
+ * layer. The head gives the loss of each position instead of the logits, which for large
+ * vocabularies would not fit.
  */
 import { invariant } from "../errors.ts";
 import { Builder } from "../mil/builder.ts";
@@ -90,7 +91,8 @@ export function sequenceConstants(
   return { mask, cos: b.constant(tables.cos, "rope_cos"), sin: b.constant(tables.sin, "rope_sin") };
 }
 
-/** The rows of the per-layer table as an input: whoever runs the program reads them, so that the table is never whole in memory. */
+/** The rows of the per-layer table as an input: the caller reads them, so that the whole table is
+ * never in memory. */
 export const perLayerRowsInput = (b: Builder, arch: DecoderArchitecture, { batch, length }: SequenceShape): Value =>
   b.input("perLayerRows", fp32(batch, length, arch.layers.length * (arch.perLayer?.width ?? 0)));
 
@@ -109,7 +111,7 @@ export function embedProgram(arch: DecoderArchitecture, shape: SequenceShape): M
   return b.build({ x, perLayer: perLayerVectors(b, x, perLayerRowsInput(b, arch, shape), weights, arch) });
 }
 
-/** What part of a block a program holds. */
+/** The part of a block that a program holds. */
 export type BlockPart = "block" | "attention" | "mlp";
 
 const attentionRoles: readonly LayerTensor[] = [
@@ -188,7 +190,7 @@ export function blockValues(
 
 /**
  * The inputs of `blockValues` → `y` (batch, length, hidden). A layer that others read also gives its `keys` and `values`;
- * beside `y` the values inside that `taps` names.
+ * the inner values that `taps` names come in addition to `y`.
  */
 export function blockProgram(
   arch: DecoderArchitecture,
@@ -204,7 +206,7 @@ export function blockProgram(
   return removeDeadCode(b.build({ y, ...(isKvSource(arch, index) ? outputsOf(ownKv) : {}), ...tapped }));
 }
 
-/** Hands on a layer's keys and values as they are, and tells of them. */
+/** Returns a layer's keys and values unchanged, and reports them. */
 const heard = (listen: (kv: KeysAndValues) => void): KvStore => ({
   update(k, v) {
     listen({ k, v });
@@ -255,14 +257,15 @@ export function logitsProgram(arch: DecoderArchitecture, rows: number): MilFunct
   return b.build({ logits: headFromInputs(b, arch, rows) });
 }
 
-/** `x` (rows, hidden), `finalNorm` → `n` (rows, hidden), what the head multiplies. */
+/** `x` (rows, hidden), `finalNorm` → `n` (rows, hidden), the input of the head's product. */
 export function headInputProgram(arch: DecoderArchitecture, rows: number): MilFunction {
   const b = new Builder("head_input");
   const x = b.input("x", fp32(rows, arch.hidden));
   return b.build({ n: rmsNorm(b, x, b.input("finalNorm", fp32(arch.hidden)), arch) });
 }
 
-/** As `logitsProgram`, with `targets` (rows): → `nll` (rows) = logsumexp(z) − z[target], and `top1` (rows) where the choice is asked for. */
+/** As `logitsProgram`, with `targets` (rows): → `nll` (rows) = logsumexp(z) − z[target], and `top1`
+ * (rows) on request. */
 export function lossProgram(arch: DecoderArchitecture, rows: number, choice = true): MilFunction {
   const b = new Builder("loss");
   const targets = b.input("targets", int32(rows));
@@ -272,8 +275,8 @@ export function lossProgram(arch: DecoderArchitecture, rows: number, choice = tr
 }
 
 /**
- * The head of a model beside the `baseLogits` (rows, vocab) of another: → `nll`, `kl` (rows) =
- * Σ p_base (log p_base − log p), `agree` (rows), 1 where both choose the same token.
+ * The head of a model compared with the `baseLogits` (rows, vocab) of another: → `nll`, `kl` (rows)
+ * = Σ p_base (log p_base − log p), `agree` (rows), 1 where both choose the same token.
  */
 export function comparisonProgram(arch: DecoderArchitecture, rows: number): MilFunction {
   const b = new Builder("comparison");

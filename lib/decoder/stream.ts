@@ -1,8 +1,9 @@
 /**
- * @file What flows through a decoder from layer to layer.
+ * @file The data that flows through a decoder from layer to layer.
  *
- * Beside the residual stream, Gemma 4's layers read vectors of their own for every token, and the keys and values of earlier
- * layers. Kept together, a stream at a layer boundary is all that the layers behind it need.
+ * Besides the residual stream, Gemma 4's layers read their own vectors for every token, and the
+ * keys and values of earlier layers. Kept together, the stream at a layer boundary is all that the
+ * following layers need.
  */
 import type { Tensor } from "../mil/tensor.ts";
 
@@ -14,13 +15,14 @@ export interface Stream {
   readonly shared: ReadonlyMap<number, { readonly k: Tensor; readonly v: Tensor }>;
 }
 
-/** `copies` of every row of the batch. Only x is copied; what comes with it is the same for all copies and is repeated when read. */
+/** `copies` of every row of the batch. Only x is copied; the rest is the same for all copies and is
+ * repeated when read. */
 export const repeatStream = (stream: Stream, copies: number): Stream => ({
   ...stream,
   x: repeatRows(stream.x, copies),
 });
 
-/** `t` (rows, …) brought to `batch` rows by repeating the whole of it. */
+/** `t` (rows, …) repeated as a whole up to `batch` rows. */
 export const atBatch = (t: Tensor, batch: number): Tensor => repeatRows(t, batch / (t.shape[0] as number));
 
 function repeatRows(t: Tensor, copies: number): Tensor {

@@ -1,8 +1,9 @@
 /**
  * @file Logits of whole sequences by a decoder larger than memory: one layer's weights at a time, in fp32.
  *
- * Weights are decoded from the very codes that ship. Of tables only the rows of the tokens at hand are read; the head is multiplied
- * some tokens of the vocabulary at a time. What was computed can then be asked for step by step, as from a model that decodes.
+ * Weights are decoded from the codes that ship. Only the rows of the current tokens are read from
+ * tables; the head is multiplied some tokens of the vocabulary at a time. The logits can then be
+ * read step by step, as from a model that decodes.
  */
 
 import { throwIfCancelled } from "../cancel.ts";
@@ -25,19 +26,20 @@ const HEAD_ROWS = 8192;
 
 export interface StreamedModel {
   readonly arch: DecoderArchitecture;
-  /** Matrices are made late; norm gains may be held. */
+  /** Matrices are decoded when needed; norm gains may be kept. */
   readonly weights: ReadonlyMap<string, CompressedWeight | DeferredWeight>;
   /** The rows of `embedding` and `perLayerEmbedding`. */
   table(name: string): RowTable;
 }
 
-/** A text and the logits after each of its tokens, of those that were asked for. */
+/** A text and the logits after each requested token. */
 export interface KnownText {
   readonly ids: readonly number[];
   readonly logits: readonly (Float32Array | null)[];
 }
 
-/** Runs the sequences; `from` is the first position of each whose logits are wanted, `to` the one after the last. */
+/** Runs the sequences; logits are returned for the positions from `from` up to, but not including,
+ * `to`. */
 export async function streamedLogits(
   engine: Engine,
   { arch, weights, table }: StreamedModel,
@@ -52,7 +54,7 @@ export async function streamedLogits(
   };
   const tokens = [...new Set(sequences.flatMap((s) => s.ids))];
   const compact = new Map(tokens.map((token, i) => [token, i]));
-  // The vocabulary of the tokens at hand, numbered anew.
+  // The vocabulary of the current tokens, renumbered.
   const small: DecoderArchitecture = { ...arch, vocab: tokens.length };
   const rows = await table("embedding").rows(tokens);
   const tables = new Map<string, RowTable>();
@@ -109,7 +111,7 @@ export async function streamedLogits(
   return known;
 }
 
-/** A step model that knows what it says on these texts, and nothing else. */
+/** A step model that can replay these texts and no others. */
 export function knownTextModel(vocab: number, context: number, texts: readonly KnownText[]): StepModel {
   return {
     vocab,

@@ -1,9 +1,10 @@
 /**
  * @file The fp32 weights of a decoder in memory, by role.
  *
- * Names are those of the whole-model program: `embedding`, `finalNorm`, `head`, `L3_query`. One copy of a model:
- * programs read these very arrays, and training updates them in place. The table of per-layer embeddings, half of a small
- * Gemma 4, is not among them: only the rows of the tokens at hand are read, from wherever it lies.
+ * Names are those of the whole-model program: `embedding`, `finalNorm`, `head`, `L3_query`. There
+ * is one copy of a model: programs read these arrays, and training updates them in place. The table
+ * of per-layer embeddings, half of a small Gemma 4, is not included: only the rows of the current
+ * tokens are read, from where the table is stored.
  */
 import { EspalierError } from "../errors.ts";
 import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
@@ -18,14 +19,14 @@ import {
 } from "./architecture.ts";
 import { globalName, layerName } from "./sequence-programs.ts";
 
-/** A matrix of which rows are read when they are needed. */
+/** A matrix whose rows are read when needed. */
 export interface RowTable {
   readonly shape: readonly number[]; // (rows, columns)
   /** The rows at `indices`, one after the other, (indices.length, columns). */
   rows(indices: ArrayLike<number>): Promise<Float32Array>;
 }
 
-/** Each row is read once, however often it is asked for: texts repeat their tokens. */
+/** Reads each row once, however often it is requested: texts repeat their tokens. */
 export async function distinctRows(
   indices: ArrayLike<number>,
   columns: number,
@@ -121,7 +122,7 @@ export function inMemoryWeights(arch: DecoderArchitecture, all: ReadonlyMap<stri
   return decoderWeights(arch, new Map([...all].filter(([name]) => !inTables.has(name))), new Map(tables));
 }
 
-/** All values of a weight; of a table, which may be larger than memory, every row. */
+/** All values of a weight. For a table this reads every row, which may need more than memory. */
 export async function allValues(weights: DecoderWeights, name: string): Promise<Float32Array> {
   const table = weights.tables.get(name);
   if (!table) return float32Data(weight(weights, name));

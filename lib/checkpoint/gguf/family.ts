@@ -1,5 +1,6 @@
 /**
- * @file What a GGUF architecture is: how its metadata become a Hugging Face config, and its tensors those of a decoder.
+ * @file The definition of a GGUF architecture: how its metadata become a Hugging Face config, and
+ * its tensors those of a decoder.
  */
 import type { DecoderArchitecture, GlobalTensor, LayerArchitecture, LayerTensor } from "../../decoder/architecture.ts";
 import type { WeightEntry } from "../../decoder/weights.ts";
@@ -14,19 +15,21 @@ export interface GgufFamily {
   config(file: GgufFile): Promise<Record<string, unknown>>;
   /** Names without `blk.N.` and `.weight`. */
   readonly names: Readonly<Partial<Record<GlobalTensor | LayerTensor, string>>>;
-  /** llama.cpp turns neighbouring rows of q and k instead of the two halves of a head, and its converter reorders them so. */
+  /** llama.cpp rotates neighbouring rows of q and k instead of the two halves of a head, and its
+   * converter reorders the rows accordingly. */
   readonly neighboursTurn: boolean;
   /** Stored norm weights are 1 + w, where Hugging Face stores w. */
   readonly normsPlusOne: boolean;
-  /** Tensors that only the config speaks for. */
+  /** Tensors that become part of the config. */
   readonly configTensors: readonly string[];
-  /** Families of `lib/decoder/families` that it holds. */
+  /** Families of `lib/decoder/families` that it can store. */
   readonly families: readonly string[];
-  /** The way back of `config`: keys without the architecture's name in front. Throws `export/unsupported` for what it cannot say. */
+  /** The inverse of `config`: keys without the architecture's prefix. Throws `export/unsupported`
+   * for what it cannot express. */
   keys(arch: DecoderArchitecture, config: Readonly<Record<string, unknown>>): GgufKey[];
   /** What llama.cpp multiplies q · k by, whatever the model does. */
   attentionScale(arch: DecoderArchitecture, layer: LayerArchitecture): number;
-  /** Values of `configTensors`, where there are any to write. */
+  /** Values of `configTensors` to write, if any. */
   tensors?(arch: DecoderArchitecture, config: Readonly<Record<string, unknown>>): ReadonlyMap<string, Float32Array>;
 }
 
@@ -41,11 +44,12 @@ const norms: ReadonlySet<string> = new Set<LayerTensor | GlobalTensor>([
   ...(["attentionNorm", "postAttentionNorm", "mlpNorm", "postMlpNorm", "queryNorm", "keyNorm", "finalNorm"] as const),
 ]);
 
-/** What the file adds to the values of a weight: 1 to the norms of families that compute x · (1 + w). */
+/** The offset in the file's values of a weight: 1 for norms of families that compute x · (1 + w).
+ */
 export const ggufOffset = (family: GgufFamily, role: LayerTensor | GlobalTensor): 0 | 1 =>
   family.normsPlusOne && norms.has(role) ? 1 : 0;
 
-/** The width of the heads whose rows lie in another order in the file; null where the order is that of Hugging Face. */
+/** The width of the heads whose rows are reordered in the file; null for Hugging Face's order. */
 export function turnedHeads(
   family: GgufFamily,
   arch: DecoderArchitecture,

@@ -1,9 +1,10 @@
 /**
  * @file GGUF files of architecture `gemma3`: the text decoder of Gemma 3.
  *
- * Reference: `convert_hf_to_gguf.py` and `src/models/gemma3.cpp` of ggml-org/llama.cpp. What the file does not say is what
- * llama.cpp takes: every sixth layer sees everything, sliding layers turn with a base of 10 000 and are never stretched, and
- * scores are scaled by the width of a head, of 62 layers (27B) by hidden / heads.
+ * Reference: `convert_hf_to_gguf.py` and `src/models/gemma3.cpp` of ggml-org/llama.cpp. Missing
+ * settings are those of llama.cpp: every sixth layer sees everything, sliding layers use a RoPE
+ * base of 10 000 and are never stretched, and scores are scaled by the width of a head, of 62
+ * layers (27B) by hidden / heads.
  */
 
 import type { LayerArchitecture } from "../../decoder/architecture.ts";

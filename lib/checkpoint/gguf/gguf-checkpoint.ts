@@ -1,10 +1,10 @@
 /**
  * @file A `.gguf` file as a checkpoint: its metadata as a config, its tensors as fp32 values in Hugging Face's order.
  *
- * Weights are decoded when they are asked for, a piece at a time, so that beside the values of one tensor a megabyte of
- * the file is in memory. A tensor that no weight of the architecture is made from is refused: a model that is run without
- * part of itself is another model. Row r of a head of q and k is row 2 (r mod d/2) + ⌊r / (d/2)⌋ of the file where
- * `neighboursTurn`; norm weights are the file's less 1 where `normsPlusOne`.
+ * Weights are decoded on request, a piece at a time, so that memory holds one tensor's values and a
+ * megabyte of the file. A tensor that the architecture does not use is refused: without it the
+ * result would be a different model. Row r of a head of q and k is row 2 (r mod d/2) + ⌊r / (d/2)⌋
+ * of the file where `neighboursTurn`; norm weights are the file's less 1 where `normsPlusOne`.
  */
 import { createHash } from "node:crypto";
 import { architectureOf } from "../../decoder/families/registry.ts";
@@ -20,7 +20,7 @@ import { checkSizes } from "../config-sizes.ts";
 import { type GgufFamily, ggufName, ggufOffset, turnedHeads, turnedRow } from "./family.ts";
 import { ggufFamilies } from "./registry.ts";
 
-/** Values read at once when a weight is copied without being held as a whole. */
+/** Values read at once when a weight is copied in pieces. */
 const COPIED_VALUES = 1 << 20;
 
 /** Throws `model/…` and `format/…` errors naming file, tensor, expected and found. */
@@ -60,7 +60,7 @@ function familyOf(file: GgufFile): GgufFamily {
 interface Source {
   readonly entry: WeightEntry;
   readonly tensor: GgufTensor;
-  /** Rows of a head whose order differs; null for the order of the file. */
+  /** Rows of a head to reorder; null for the order of the file. */
   readonly headDim: number | null;
   /** Taken from every value. */
   readonly offset: 0 | 1;
@@ -141,7 +141,7 @@ async function checkpointOf(file: GgufFile): Promise<Checkpoint> {
   };
 }
 
-/** The files of a Hugging Face folder that the metadata speak for, each made when it is asked for. */
+/** The files of a Hugging Face folder that can be made from the metadata, each on request. */
 function companions(file: GgufFile, config: Readonly<Record<string, unknown>>): Pick<Checkpoint, "file" | "json"> {
   let made: TokenizerFiles | undefined;
   const tokenizer = (): TokenizerFiles => {
@@ -198,7 +198,7 @@ async function reordered(
   return out;
 }
 
-/** In the file the codes of its own types; written, the fp32 values they stand for. */
+/** The file holds codes of its own types; they are written as decoded fp32 values. */
 function decodedWhenWritten(file: GgufFile, source: Source): StoredWeight {
   const { shape } = source.entry;
   const rows = shape[0] ?? 1;

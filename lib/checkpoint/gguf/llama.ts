@@ -1,9 +1,10 @@
 /**
  * @file GGUF files of architecture `llama`: Llama 2 to 3.2, SmolLM2, TinyLlama, Mistral without a window.
  *
- * Reference: `convert_hf_to_gguf.py` and `src/models/llama.cpp` of ggml-org/llama.cpp. The factors that Llama 3.1 stretches
- * frequencies by stand in a tensor, `rope_freqs.weight` (headDim / 2); the recipe they came from is found again, and
- * refused when it is none that was published. Left out: experts, biases, layers of different widths.
+ * Reference: `convert_hf_to_gguf.py` and `src/models/llama.cpp` of ggml-org/llama.cpp. The factors
+ * with which Llama 3.1 stretches frequencies are in a tensor, `rope_freqs.weight` (headDim / 2); we
+ * recover their recipe, and refuse any that was never published. Not included: experts, biases,
+ * layers of different widths.
  */
 import { ropeSpec } from "../../decoder/families/rope-config.ts";
 import { EspalierError } from "../../errors.ts";

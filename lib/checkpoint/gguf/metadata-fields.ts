@@ -1,4 +1,5 @@
-/** @file Reads one architecture's keys from GGUF metadata; what is wrong with one names the file, the key and the value. */
+/** @file Reads one architecture's keys from GGUF metadata; errors name the file, the key and the
+ * value. */
 import { EspalierError } from "../../errors.ts";
 import type { GgufFile } from "../../formats/gguf/gguf.ts";
 import type { GgufValue } from "../../formats/gguf/metadata.ts";
@@ -63,7 +64,7 @@ export class MetadataFields {
     return first;
   }
 
-  /** For what a file of this architecture may have and this reader does not know how to run. */
+  /** For features of this architecture that this reader cannot run. */
   refuse(key: string, what: string): void {
     const value = this.value(key);
     if (value !== undefined && value !== 0 && value !== false)
@@ -77,7 +78,8 @@ export class MetadataFields {
   }
 }
 
-/** Of the numbers that round to this fp32 value, the one with the fewest digits: 1e-5, not 0.000009999999747378752. */
+/** The number with the fewest digits that rounds to this fp32 value: 1e-5, not
+ * 0.000009999999747378752. */
 function shortest(value: number): number {
   if (Math.fround(value) !== value || Number.isInteger(value)) return value;
   for (let digits = 1; digits < 10; digits++) {

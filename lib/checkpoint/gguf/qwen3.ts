@@ -1,8 +1,9 @@
 /**
  * @file GGUF files of architecture `qwen3`: the dense Qwen3 models.
  *
- * Reference: `convert_hf_to_gguf.py` and `src/models/qwen3.cpp` of ggml-org/llama.cpp. Left out: windows, which llama.cpp does not
- * compute for it, and stretched frequencies other than by one factor.
+ * Reference: `convert_hf_to_gguf.py` and `src/models/qwen3.cpp` of ggml-org/llama.cpp. Not
+ * included: windows, which llama.cpp does not compute for it, and frequencies stretched by more
+ * than one factor.
  */
 import { commonNames, type GgufFamily } from "./family.ts";
 import { MetadataFields } from "./metadata-fields.ts";

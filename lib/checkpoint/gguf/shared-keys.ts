@@ -1,9 +1,9 @@
-/** @file The parts of a config that every GGUF architecture says alike. */
+/** @file The parts of a config that all GGUF architectures store in the same way. */
 import { EspalierError } from "../../errors.ts";
 import type { GgufFile } from "../../formats/gguf/gguf.ts";
 import type { MetadataFields } from "./metadata-fields.ts";
 
-/** The rows of the embedding, which is what the weights were made for, whatever the metadata say. */
+/** The rows of the embedding: the weights decide, whatever the metadata say. */
 export function vocabularySize(file: GgufFile): number {
   const rows = file.tensors.get("token_embd.weight")?.shape[0];
   if (rows !== undefined) return rows;
@@ -32,7 +32,7 @@ export function tokenKeys(file: GgufFile): Record<string, number> {
   );
 }
 
-/** How RoPE is stretched; null for not at all. Recipes the decoder does not know are refused by it, by name. */
+/** How RoPE is stretched; null if it is not. The decoder refuses unknown recipes by name. */
 export function scalingOf(fields: MetadataFields): Record<string, unknown> | null {
   const type = fields.text("rope.scaling.type") ?? (fields.has("rope.scaling.factor") ? "linear" : "none");
   const factor = fields.optional("rope.scaling.factor") ?? 1;

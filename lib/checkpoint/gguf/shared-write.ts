@@ -1,4 +1,5 @@
-/** @file The metadata that every GGUF architecture is written with alike, and what none of them can say. */
+/** @file The metadata that all GGUF architectures share when written, and what none of them can
+ * express. */
 import { z } from "zod";
 import type { DecoderArchitecture, LayerArchitecture } from "../../decoder/architecture.ts";
 import { ropeParameters } from "../../decoder/families/rope-config.ts";
@@ -8,7 +9,7 @@ import type { GgufKey } from "../../formats/gguf/write.ts";
 export const u32 = (key: string, value: number): GgufKey => ({ key, type: "u32", value });
 export const f32 = (key: string, value: number): GgufKey => ({ key, type: "f32", value });
 
-/** Sizes of a model whose layers are alike. */
+/** Sizes of a model with equal layers. */
 export function sizeKeys(arch: DecoderArchitecture): GgufKey[] {
   const { queryHeads, kvGroups, headDim, neurons } = uniformLayer(arch);
   return [
@@ -25,7 +26,8 @@ export function sizeKeys(arch: DecoderArchitecture): GgufKey[] {
   ];
 }
 
-/** The first layer, which stands for all. Throws `export/unsupported` where widths differ; the exporter evens them out before. */
+/** The first layer, which represents all. Throws `export/unsupported` where widths differ; the
+ * exporter evens them out first. */
 export function uniformLayer(arch: DecoderArchitecture): LayerArchitecture {
   const [first] = arch.layers;
   if (!first) throw new EspalierError("export/unsupported", "a model without layers");
@@ -62,7 +64,7 @@ export function ropeBase(config: Readonly<Record<string, unknown>>): number {
   return (c.rope_parameters ?? c.rope_scaling)?.rope_theta ?? c.rope_theta ?? 10_000;
 }
 
-/** What the frequencies of a layer are divided by, pair by pair, against those of the base alone. */
+/** The divisor of each pair's frequency in a layer, relative to the base alone. */
 export function stretch(layer: LayerArchitecture, base: number): number[] {
   const { rope, headDim } = layer;
   return (rope?.inverseFrequencies ?? []).map((f, i) => base ** ((-2 * i) / headDim) / f);

@@ -1,4 +1,5 @@
-/** @file What a model family is: how its config becomes a descriptor, and back after pruning, and where its weights lie. */
+/** @file The definition of a model family: how its config becomes a descriptor, and back after
+ * pruning, and how its weights are stored. */
 import type { DecoderArchitecture, GlobalTensor, LayerArchitecture, LayerTensor } from "../architecture.ts";
 
 /** Where an architecture's widths differ by layer; written only when a standard config cannot say it. */
@@ -12,22 +13,25 @@ export interface LayerWidths {
 export interface Family {
   /** `model_type` values this family reads. */
   readonly modelTypes: readonly string[];
-  /** The keys of the config that are read; others change nothing, or are refused by name. */
+  /** The config keys that are read; others have no effect or are refused by name. */
   readonly keys: readonly string[];
   /** The part of the config that describes the text decoder. Throws `model/config`. */
   architecture(config: Record<string, unknown>): DecoderArchitecture;
   /**
-   * The same part of the config, said again for an architecture whose widths may have changed, where `standardWidths` do not
-   * serve. It need not describe every architecture: what it cannot say is written beside it.
+   * The same part of the config, rewritten for an architecture whose widths may have changed, where
+   * `standardWidths` is not enough. It does not have to describe every architecture: the rest is
+   * written in our own keys.
    */
   widths?(arch: DecoderArchitecture, config: Record<string, unknown>): Record<string, unknown>;
-  /** Names of its tensors where they are not Llama's: those of a layer without `model.layers.N.`, the others whole. */
+  /** Names of its tensors where they differ from Llama's: without `model.layers.N.` for those of a
+   * layer, in full for the others. */
   readonly names?: Readonly<Partial<Record<GlobalTensor | LayerTensor, string>>>;
   /** Tensors of a layer that hold several weights, one below the other by rows: their names, and the roles in order. */
   readonly fused?: Readonly<Record<string, readonly LayerTensor[]>>;
 }
 
-/** One number of heads, groups and neurons for all layers, large enough for each; which layers slide, when some are missing. */
+/** One number of heads, groups and neurons for all layers, large enough for each; and which layers
+ * slide, if some layers were removed. */
 export function standardWidths(arch: DecoderArchitecture, config: Record<string, unknown>): Record<string, unknown> {
   const most = (pick: (l: LayerArchitecture) => number): number => Math.max(...arch.layers.map(pick));
   const groups = most((l) => l.kvGroups);
@@ -42,7 +46,7 @@ export function standardWidths(arch: DecoderArchitecture, config: Record<string,
   };
 }
 
-/** Which layers slide follows from a pattern, or from the list there is, only as long as no layer is missing. */
+/** A pattern or the existing list tells which layers slide only while no layer has been removed. */
 function layerTypes(arch: DecoderArchitecture, config: Record<string, unknown>): Record<string, unknown> {
   const slides = arch.layers.some((l) => l.window !== null);
   const fewer = arch.layers.length !== config.num_hidden_layers;

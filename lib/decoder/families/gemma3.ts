@@ -1,5 +1,6 @@
 /**
- * @file Gemma 3 text decoders: sandwich norms with 1 + w, QK-norm, sliding layers with a RoPE of their own.
+ * @file Gemma 3 text decoders: sandwich norms with 1 + w, QK-norm, sliding layers with their own
+ * RoPE.
  *
  * Reference: the Gemma 3 report (2025); defaults are those of `Gemma3TextConfig`, which larger checkpoints rely on.
  */

@@ -4,7 +4,8 @@
  *
  * Reference: `Gemma4TextConfig`, `Gemma4UnifiedTextConfig` and `modeling_gemma4` of transformers 5, whose defaults these
  * are. Norms are x · w; the attention scale is 1. The last `num_kv_shared_layers` layers read the keys and values of
- * the last layer of their own type before them. Left out, and refused by name: the mixture of experts of 26B-A4B.
+ * the last layer of their own type before them. Not included, and refused by name: the mixture of
+ * experts of 26B-A4B.
  */
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
@@ -24,7 +25,7 @@ const schema = z.looseObject({
   num_global_key_value_heads: positive.nullish(),
   head_dim: positive.default(256),
   global_head_dim: positive.nullish(),
-  /** What newer configs say instead of the two `global` keys: what differs, by layer. */
+  /** Newer configs replace the two `global` keys by a list of differences per layer. */
   per_layer_config: z
     .record(z.string(), z.strictObject({ head_dim: positive.optional(), num_key_value_heads: positive.optional() }))
     .nullish(),
@@ -51,7 +52,8 @@ type Config = z.infer<typeof schema>;
 
 const unified = new Set<unknown>(["gemma4_unified", "gemma4_unified_text"]);
 
-/** Where the unified text config differs from the other: no per-layer embeddings, and longer. */
+/** Defaults of the unified text config that differ: no per-layer embeddings, and a longer context.
+ */
 const unifiedDefaults = {
   max_position_embeddings: 262_144,
   sliding_window: 1024,
@@ -100,7 +102,8 @@ export const gemma4: Family = {
     };
   },
 
-  /** Widths of full layers stand beside those of sliding ones; layers that read another's keys may be twice as wide. */
+  /** Full and sliding layers have separate widths; layers that read another's keys may be twice as
+   * wide. */
   widths(arch, config) {
     const sliding = arch.layers.filter((l) => l.window !== null);
     const full = arch.layers.filter((l) => l.window === null);
@@ -165,11 +168,12 @@ function typesOf(c: Config): LayerType[] {
       `layer_types has ${types.length} entries, num_hidden_layers is ${c.num_hidden_layers}`,
     );
   }
-  // The reference forces the last layer, too.
+  // The reference also forces the last layer to full attention.
   return [...types.slice(0, -1), "full_attention"];
 }
 
-/** For each of the last `shared` layers the last one before them of its own type; null for the others. */
+/** For each of the last `shared` layers, the last earlier layer of the same type; null for the
+ * others. */
 function kvSources(types: readonly LayerType[], shared: number): (number | null)[] {
   const first = types.length - shared;
   return types.map((type, i) => {

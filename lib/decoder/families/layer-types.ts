@@ -6,7 +6,8 @@ export const layerType = z.enum(["sliding_attention", "full_attention"]);
 export type LayerType = z.infer<typeof layerType>;
 export const layerTypes = z.array(layerType).nullish();
 
-/** For each layer whether it slides; null where the config has no list. Throws `model/config` for a list that cannot be. */
+/** For each layer whether it slides; null if the config has no list. Throws `model/config` for an
+ * invalid list. */
 export function slidingLayers(
   config: {
     readonly layer_types?: readonly LayerType[] | null | undefined;

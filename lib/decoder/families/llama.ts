@@ -26,12 +26,13 @@ const schema = z.looseObject({
   tie_word_embeddings: z.boolean().default(false),
   attention_bias: z.boolean().nullish(),
   mlp_bias: z.boolean().nullish(),
-  /** Mistral alone slides; with types of layers, transformers takes it for Ministral, where some layers do. */
+  /** Only Mistral slides; with `layer_types`, transformers treats it as Ministral, in which some
+   * layers slide. */
   sliding_window: positive.nullish(),
   layer_types: layerTypes,
 });
 
-/** Where the config of Mistral has other defaults. */
+/** Keys with a different default in Mistral's config. */
 const mistralDefaults = {
   intermediate_size: 14_336,
   num_key_value_heads: 8,

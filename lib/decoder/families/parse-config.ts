@@ -1,4 +1,4 @@
-/** @file Parsing a family's config: one error naming the key, the value and what was expected. */
+/** @file Parsing a family's config: one error with the key, the value and the expected type. */
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 

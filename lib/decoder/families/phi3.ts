@@ -1,8 +1,9 @@
 /**
- * @file Phi-3 and Phi-4: Llama whose query, key and value lie in one tensor, and gate and up in another.
+ * @file Phi-3 and Phi-4: Llama with query, key and value in one tensor, and gate and up in another.
  *
- * Reference: the Phi-3 report (2024); defaults are those of `Phi3Config`. Left out, and refused by name: LongRoPE, which takes
- * other frequencies for longer texts, and heads that turn in part (Phi-4-mini).
+ * Reference: the Phi-3 report (2024); defaults are those of `Phi3Config`. Not included, and refused
+ * by name: LongRoPE, which uses other frequencies for longer texts, and partial rotation of heads
+ * (Phi-4-mini).
  */
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";

@@ -1,8 +1,9 @@
 /**
- * @file Qwen3, the dense models: Llama with an RMSNorm over each head of q and k and a head size of its own.
+ * @file Qwen3, the dense models: Llama with an RMSNorm over each head of q and k and an independent
+ * head size.
  *
- * Reference: the Qwen3 report (2025); defaults are those of `Qwen3Config`. Left out, and refused by name: biases of attention.
- * Mixtures of experts have another model type.
+ * Reference: the Qwen3 report (2025); defaults are those of `Qwen3Config`. Not included, and
+ * refused by name: biases of attention. Mixtures of experts have a different model type.
  */
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
@@ -28,7 +29,7 @@ const schema = z.looseObject({
   attention_bias: z.literal(false).default(false),
   use_sliding_window: z.boolean().default(false),
   sliding_window: positive.nullish().default(4096),
-  /** Layers from this one on slide, where windows are used and `layer_types` does not say it. */
+  /** Layers from this one on slide, if windows are used and `layer_types` is absent. */
   max_window_layers: z.number().int().nonnegative().default(28),
   layer_types: layerTypes,
 });

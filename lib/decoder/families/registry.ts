@@ -38,7 +38,8 @@ export function architectureOf(config: Record<string, unknown>): DecoderArchitec
   return withExtension(family.architecture(text), config.espalier);
 }
 
-/** Any config of transformers 5 may give layers keys of their own; a family that does not read them takes none that change anything. */
+/** Any config of transformers 5 may set keys per layer; a family that does not read them refuses
+ * those that change anything. */
 function refuseOverrides(family: Family, text: Record<string, unknown>): void {
   const layers = z.record(z.string(), z.record(z.string(), z.unknown())).safeParse(text.per_layer_config ?? {});
   if (family.keys.includes("per_layer_config") || !layers.success) return;
@@ -57,7 +58,7 @@ function refuseOverrides(family: Family, text: Record<string, unknown>): void {
 
 const quantizedBy = z.looseObject({ quant_method: z.string().nullish(), bits: z.number().nullish() });
 
-/** A checkpoint whose weights another tool has quantized keeps codes where this reader expects values. */
+/** In a checkpoint quantized by another tool, codes stand where this reader expects values. */
 function refuseQuantized(config: Record<string, unknown>): void {
   for (const key of ["quantization_config", "quantization", "compression_config"]) {
     if (config[key] === undefined || config[key] === null) continue;
@@ -93,14 +94,15 @@ function familyOf(config: Record<string, unknown>): Family {
 const isWrapper = (config: Record<string, unknown>): config is Record<string, unknown> & { text_config: object } =>
   typeof config.text_config === "object" && config.text_config !== null;
 
-/** Of a wrapper the part in text_config, but for the tie of the head, which belongs to the whole. */
+/** The text_config of a wrapper, except for the tie of the head, which is set on the wrapper. */
 function textConfig(config: Record<string, unknown>): Record<string, unknown> {
   if (!isWrapper(config)) return config;
   const { model_type, tie_word_embeddings: tied } = config;
   return { model_type, ...config.text_config, ...(typeof tied === "boolean" ? { tie_word_embeddings: tied } : {}) };
 }
 
-/** What a wrapper says of the text decoder outside text_config. Only the decoder is written, so nothing else is kept. */
+/** Keys of a wrapper outside text_config that concern the text decoder. Only the decoder is
+ * written, so no others are kept. */
 function textOnly(config: Record<string, unknown>, family: string): Record<string, unknown> {
   const kept = ["bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings", "dtype", "torch_dtype"];
   const causal = causalClasses[family];
@@ -164,16 +166,17 @@ function withExtension(arch: DecoderArchitecture, raw: unknown): DecoderArchitec
   return { ...arch, layers };
 }
 
-/** `original` with the widths of `arch`: in the family's own keys where they can say it, else beside them. */
+/** `original` with the widths of `arch`: in the family's own keys where they can express them, else
+ * in `espalier.layers`. */
 export function configFor(arch: DecoderArchitecture, original: Record<string, unknown>): Record<string, unknown> {
   if (arch.layers.length === 0) throw new EspalierError("model/config", "a decoder needs at least one layer");
   const family = familyOf(original);
   const { espalier: before, ...rest } = original;
   const widths = (family.widths ?? standardWidths)(arch, textConfig(rest));
   const kind = isWrapper(rest) ? { ...textOnly(rest, arch.family), ...widths, model_type: arch.family } : widths;
-  // The weights may have a head of their own where the config knows of none.
+  // The weights may have a separate head that the config does not mention.
   const base = architectureOf(kind).tiedHead === arch.tiedHead ? kind : { ...kind, tie_word_embeddings: arch.tiedHead };
-  // What was kept of the model it began as goes along.
+  // The record of what pruning kept is copied too.
   const kept = keptIn(before);
   if (isDeepStrictEqual(architectureOf(base).layers, arch.layers))
     return "kept" in kept ? { ...base, espalier: { version: 1, ...kept } } : base;

@@ -4,7 +4,8 @@
  * Recipes: `default` f_i = θ^(−2i/D); `linear` f_i / factor; `llama3` (Llama 3.1): with wavelength λ = 2π/f, f / factor
  * for λ > orig/low, f for λ < orig/high, and between them (1 − s) f / factor + s f, s = (orig/λ − low)/(high − low).
  * `proportional` (Gemma 4): f_i = θ^(−2i/D) / factor for the first ⌊partial · D / 2⌋ pairs, with D the whole head
- * dimension, and 0 for the others, which turn nothing. Left out, and refused by name: dynamic, yarn, longrope.
+ * dimension, and 0 for the others, which do not rotate. Not included, and refused by name: dynamic,
+ * yarn, longrope.
  */
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
@@ -22,7 +23,8 @@ export const ropeParameters = z.looseObject({
 });
 export type RopeParameters = z.infer<typeof ropeParameters>;
 
-/** What a config says of RoPE where all layers turn alike: the old spelling wins over the new one, as in transformers 5. */
+/** The RoPE settings of a config with one RoPE for all layers: the old spelling wins over the new
+ * one, as in transformers 5. */
 export const flatRopeKeys = {
   rope_theta: z.number().positive().nullish(),
   rope_scaling: ropeParameters.nullish(),
@@ -55,7 +57,8 @@ export function flatRopeSpec(
   return ropeSpec(whole, theta, sizes);
 }
 
-/** `maxPositions` is what a recipe was stretched from where the config does not say it. Throws `model/config`. */
+/** `maxPositions` is the context before stretching, if the config does not give it. Throws
+ * `model/config`. */
 export function ropeSpec(
   parameters: RopeParameters,
   theta: number,

@@ -1,8 +1,9 @@
 /**
- * @file Where the weights of a model lie in a Hugging Face checkpoint: a tensor each, or rows of one that several share.
+ * @file Where the weights of a model are in a Hugging Face checkpoint: each in its own tensor, or
+ * as rows of a shared one.
  *
- * Names are those of Llama unless the family says others. A weight that shares a tensor has a name of its own, too: compressed,
- * it has codes and scales that its neighbours lack, and stands alone.
+ * Names are those of Llama unless the family gives others. A weight in a shared tensor also has its
+ * own name, because a compressed weight has its own codes and scales and is stored alone.
  */
 import { invariant } from "../../errors.ts";
 import type { DecoderArchitecture, GlobalTensor, LayerTensor } from "../architecture.ts";
@@ -10,9 +11,9 @@ import { type WeightEntry, weightList } from "../weights.ts";
 import { familyOfArchitecture } from "./registry.ts";
 
 export interface StoredPlace {
-  /** The name under which it stands alone. */
+  /** Its name when stored alone. */
   readonly name: string;
-  /** The tensor that holds it beside others, by rows; null where the family gives it one of its own. */
+  /** The tensor that it shares with others, by rows; null where it has its own. */
   readonly shared: { readonly name: string; readonly firstRow: number; readonly rows: number } | null;
 }
 
@@ -70,7 +71,8 @@ export function storedPlaces(arch: DecoderArchitecture): ReadonlyMap<string, Sto
   return new Map(entries.map((entry) => [entry.name, place(entry)]));
 }
 
-/** The tensors of a checkpoint of dense weights: the names of what lies in each, in the order of its rows. */
+/** The tensors of a checkpoint of dense weights: the names of the weights in each, in the order of
+ * its rows. */
 export function storedTensors(arch: DecoderArchitecture): ReadonlyMap<string, WeightEntry[]> {
   const places = storedPlaces(arch);
   const tensors = new Map<string, WeightEntry[]>();

@@ -3,9 +3,10 @@
  *
  *   q (1, H, S, D) → (1, g, r·S, D);  p = softmax(q kᵀ + mask);  out = p v            r = heads per group
  *
- * Where pruning left groups with unequal numbers of heads, runs of groups with the same number are computed side by side and
- * joined. Rank 4 throughout. Heads come from channels: (1, H·D, 1, S) → (1, H, D, S) → (1, H, S, D). Left out: fused
- * attention, which has no grouping and was wrong or refused on some systems.
+ * Where pruning left groups with different numbers of heads, runs of groups with the same number
+ * are computed side by side and joined. Rank 4 throughout. Heads come from channels: (1, H·D, 1, S)
+ * → (1, H, D, S) → (1, H, S, D). Not included: fused attention, which has no grouping and was wrong
+ * or refused on some systems.
  */
 import { type Builder, typeOf } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
@@ -20,7 +21,8 @@ export interface HeadRun {
   readonly perGroup: number;
 }
 
-/** Runs of neighbouring groups that equally many heads read; groups that no head reads are in none. */
+/** Runs of neighbouring groups with the same number of heads; groups that no head reads are
+ * skipped. */
 export function headRuns(layer: LayerArchitecture): HeadRun[] {
   const counts = new Array<number>(layer.kvGroups).fill(0);
   for (const g of layer.headToGroup) counts[g] = (counts[g] as number) + 1;
@@ -56,7 +58,8 @@ export function toChannels(b: Builder, x: Value): Value {
   return length === 1 ? b.reshape(x, flat) : b.reshape(b.transpose(x, [0, 1, 3, 2]), flat);
 }
 
-/** q (1, H, S, D), already scaled, against what it may see; mask (1, 1, S, N). Gives (1, H, S, D). */
+/** Attention of q (1, H, S, D), already scaled, to the visible keys and values; mask (1, 1, S, N).
+ * Gives (1, H, S, D). */
 export function attend(b: Builder, q: Value, seen: SeenEntries, mask: Value, layer: LayerArchitecture): Value {
   const runs = headRuns(layer);
   const parts = runs.map((run) => attendRun(b, q, seen, mask, layer, run));

@@ -5,9 +5,11 @@
  *   x += post(D · (act(G n) ⊙ U n)),                               n = norm(x)
  *   x += norm(W · (act(Wg x) ⊙ e)),  x = σ x                       Gemma 4's per-layer input and layer scalar
  *
- * with every product a 1×1 convolution. The attention scale sits in the query norm's gain where there is one. A layer that reads
- * another's keys and values attends to the very entries that one saw, in the cache and beside it. σ is a product of its own:
- * folded into the weights that write to the stream it would round each of them anew. Left out: gates, which are for experiments.
+ * with every product a 1×1 convolution. The attention scale sits in the query norm's gain where
+ * there is one. A layer that reads another's keys and values attends to the same entries as that
+ * layer, in the cache and next to it. σ is a separate product: folding it into the weights that
+ * write to the stream would round each of them again. Not included: gates, which are for
+ * experiments.
  */
 
 import { float16FromFloat32 } from "../../float16.ts";
@@ -34,7 +36,7 @@ export interface NeuralEngineBlock {
   readonly cache: FunctionCacheValues;
   /** The first of the layer's rows in its cache. */
   readonly row: number;
-  /** What the layer sees whose keys and values this one reads; null for its own. */
+  /** The keys and values of the layer that this one reads; null for its own. */
   readonly shared: SeenEntries | null;
   /** The tokens' vectors for this layer, (1, P, 1, S), times η; null for models without. */
   readonly perLayer: Value | null;
@@ -64,14 +66,14 @@ function times(b: Builder, x: Value, factor: number): Value {
   return b.op("mul", { x, y }, {}, "stream")[0] as Value;
 }
 
-/** The stream behind the block, and what its queries saw. */
+/** The stream after the block, and the keys and values its queries saw. */
 export function neuralEngineBlock(b: Builder, x: Value, c: NeuralEngineBlock): { x: Value; seen: SeenEntries } {
   const { arch, layer, weights, stream, scaling } = c;
   const channelGain = (role: LayerTensor, factor = 1): Value =>
     weights.gain(b, c.name(role), [1, arch.hidden, 1, 1], factor);
   const read = (y: Value, role: LayerTensor): Value =>
     mirrorNorm(b, y, 1, arch.normEpsilon * stream ** 2, channelGain(role));
-  /** The norm behind a sandwiched block: undoes the block's own factor and applies the stream's. */
+  /** The norm after a sandwiched block: undoes the block's own factor and applies the stream's. */
   const behind = (y: Value, role: LayerTensor, factor: number): Value =>
     layer.sandwichNorms ? mirrorNorm(b, y, 1, arch.normEpsilon * factor ** 2, channelGain(role, stream)) : y;
 
@@ -122,7 +124,8 @@ function mlp(b: Builder, x: Value, c: NeuralEngineBlock): Value {
   return pointwise(b, inner, weights.pointwise(b, c.name("down"), factor), "down");
 }
 
-/** What the tokens' vectors add to the stream x, before its norm. The gate reads x as it is, which is α times itself. */
+/** The contribution of the tokens' vectors to the stream x, before its norm. The gate reads x as
+ * stored, scaled by α. */
 function perLayerInput(b: Builder, x: Value, vectors: Value, c: NeuralEngineBlock): Value {
   const { layer, weights, scaling, stream, perLayerVectors } = c;
   const gate = pointwise(b, x, weights.pointwise(b, c.name("perLayerGate"), 1 / stream), "gate");

@@ -1,11 +1,13 @@
 /**
- * @file The KV caches of one function: how a layer's new keys and values get in, and what its queries see.
+ * @file The KV caches of one function: how a layer's new keys and values are stored, and what its
+ * queries see.
  *
  *   slice   cache[rows, begin … end] = new                                  one consecutive run of slots, indices from the host
  *   blend   cache[rows] = keep ⊙ cache[rows] + write · new                  write (n, S) one-hot, keep (n, 1) 0 or 1, exact
  *
- * As states, caches are read and written layer by layer, always read again after a write. As arguments (iOS 17) they come
- * in, are blended layer by layer and leave together as `<name>_out`. The graph computes no index: hosts give them.
+ * As states, caches are read and written layer by layer, always read again after a write. As
+ * arguments (iOS 17) they are inputs, blended layer by layer, and are returned together as
+ * `<name>_out`. The graph computes no index: the host supplies them.
  */
 import type { Builder } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
@@ -24,7 +26,7 @@ export interface NewEntries {
   readonly row: number;
 }
 
-/** All a layer's queries may look at, both (1, groups, N, headDim). */
+/** All keys and values a layer's queries may see, both (1, groups, N, headDim). */
 export interface SeenEntries {
   readonly k: Value;
   readonly v: Value;
@@ -41,7 +43,7 @@ export class FunctionCacheValues {
   /** Indices (1) for `slice`, matrices for `blend`. */
   private readonly begin: Value;
   private readonly end: Value;
-  /** Rows as they leave, for caches that are arguments. */
+  /** The updated rows, for caches that are arguments. */
   private readonly leaving: Value[] = [];
 
   constructor(
@@ -72,7 +74,7 @@ export class FunctionCacheValues {
     }
   }
 
-  /** Stores a layer's new entries and gives what its queries see. */
+  /** Stores a layer's new entries and returns what its queries see. */
   update(entries: NewEntries): SeenEntries {
     const { b } = this;
     const joined = this.padded(b.concat([entries.k, entries.v], 1), entries.headDim);
@@ -93,7 +95,7 @@ export class FunctionCacheValues {
     return this.form === "state" ? {} : { [`${this.plan.name}_out`]: this.b.concat(this.leaving, 1) };
   }
 
-  /** Narrow heads are filled up with zeros to the cache's dimension. */
+  /** Narrow heads are padded with zeros to the cache's dimension. */
   private padded(x: Value, headDim: number): Value {
     const { b, plan, width } = this;
     if (headDim === plan.dimension) return x;

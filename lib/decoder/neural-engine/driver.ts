@@ -1,8 +1,8 @@
 /**
- * @file Drives a package in the Neural Engine layout on an engine, as its metadata says: chooses functions, makes their inputs,
- * carries the caches, grows the context.
+ * @file Drives a package in the Neural Engine layout on an engine, following its metadata: chooses
+ * functions, makes their inputs, carries the caches, grows the context.
  *
- * What goes into a call is computed in `host.ts`. Functions are compiled when they are first needed.
+ * `host.ts` computes the inputs of a call. Functions are compiled on first use.
  */
 import type { Engine, EngineState, Executable } from "../../engines/engine.ts";
 import { EspalierError } from "../../errors.ts";
@@ -19,7 +19,8 @@ import { capLogits, chooseFunction, fits, type HostArray, hostInputs, rowColumns
 
 export interface DriverOptions extends HostTables {
   readonly float16: "round" | "widen";
-  /** Watches every call: functions may be changed before they are compiled, as long as they keep their interface. */
+  /** Observes every call. It may change functions before they are compiled, as long as they keep
+   * their interface. */
   readonly observe?: {
     change(fn: MilFunction): MilFunction;
     outputs(name: string, outputs: Readonly<Record<string, Tensor>>): void;
@@ -29,7 +30,7 @@ export interface DriverOptions extends HostTables {
 export interface SessionOptions {
   /** Names of the functions that may be used; all unless given. */
   readonly only?: readonly string[];
-  /** Without padding a chunk is taken by a prefill only when it fills it. */
+  /** Without padding, a prefill takes only chunks that fill it. */
   readonly padded?: boolean;
 }
 
@@ -117,7 +118,7 @@ class NeuralEngineSession implements StepSession {
   private readonly functions: readonly NeuralEngineFunction[];
   private readonly contexts: readonly number[];
   private readonly padded: boolean;
-  /** The context the caches are for; the last call's. */
+  /** The context of the current caches, that of the last call. */
   private context: number;
   /** The context `chunk` counted on. */
   private wanted: number;
@@ -168,13 +169,14 @@ class NeuralEngineSession implements StepSession {
     this.state = null;
   }
 
-  /** The smallest context, not below the present one, that holds the tokens; the largest where none does. */
+  /** The smallest context, not below the current one, that holds the tokens; the largest if none
+   * does. */
   private contextFor(position: number, count: number): number {
     const enough = this.contexts.find((c) => c >= this.context && c >= position + count);
     return enough ?? this.contexts.at(-1) ?? 0;
   }
 
-  /** Makes the caches of `fn`'s context, with what those of the present one hold in their slots. */
+  /** Makes the caches of `fn`'s context and copies the slots of the current ones. */
   private async grow(fn: NeuralEngineFunction, executable: Executable): Promise<void> {
     const isState = this.loaded.description.cacheForm === "state";
     const isFirst = isState ? this.state === null : Object.keys(this.caches).length === 0;
@@ -222,7 +224,8 @@ class NeuralEngineSession implements StepSession {
     return { dtype, shape, data: dtype === "fp16" ? float16FromFloat32(values) : values };
   }
 
-  /** (rows, vocab) from the parts, each (1, part, 1, S); under the final soft cap, which is the host's part. */
+  /** (rows, vocab) from the parts, each (1, part, 1, S); with the final soft cap, which the host
+   * applies. */
   private logits(
     fn: NeuralEngineFunction,
     out: Readonly<Record<string, Tensor>>,

@@ -1,14 +1,15 @@
 /**
- * @file An embedding outside the model, of tokens or per layer: a safetensors file beside the package, from which the host
- * looks rows up.
+ * @file An embedding outside the model, of tokens or per layer: a safetensors file next to the
+ * package, in which the host looks up rows.
  *
  *   dense     `embedding` F16 (V, C)
  *   affine    `codes` (V, C), `scales` F16 (V / a, C / b), perhaps `offsets` I8 like them; w = scale · (code − offset)
  *   palette   `indices` (V, C), `tables` F16 (V / rows, 2^bits);                         w = table[index]
  *
- * Codes of 8 bits are I8, others packed as they are in weight files: U8 (V, C · bits / 8), the lowest bits first. What is
- * looked up is what was evaluated, and takes as many bytes as it would inside. A sparse table, and rows that end inside a
- * byte, are written decoded. Rows are multiplied by the interface's `scale` in fp32 and rounded once.
+ * Codes of 8 bits are I8, others packed as they are in weight files: U8 (V, C · bits / 8), the
+ * lowest bits first. The stored values are those that were evaluated, and take as many bytes as
+ * inside the package. Sparse tables, and rows that end inside a byte, are written decoded. Rows are
+ * multiplied by the interface's `scale` in fp32 and rounded once.
  */
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
@@ -30,7 +31,7 @@ import type { CompressedWeight, DeferredWeight, WeightForm } from "../../weights
 import { rowsOf } from "../../weights/weight-views.ts";
 import { distinctRows, type RowTable } from "../weights.ts";
 
-/** Tables of a package that a host looks rows up in. */
+/** Tables of a package in which a host looks up rows. */
 export interface HostTables {
   /** Needed where the embedding is outside the model. */
   readonly embedding?: RowTable | null | undefined;
@@ -51,10 +52,10 @@ function wholeRows(w: CompressedWeight): (index: number) => Float32Array {
   return (index) => values.subarray(index * columns, (index + 1) * columns);
 }
 
-/** One row, decoded by the very rule that decodes whole weights. */
+/** One row, decoded by the same rule as whole weights. */
 function decodedRow(w: Exclude<CompressedWeight, { kind: "sparse" }>, token: number): Float32Array {
   if (w.kind !== "affine") return decodeWeight(rowsOf(w, token, token + 1));
-  // A row inside a group of rows has its scales.
+  // A row uses the scales of its group.
   const perScale = (w.shape[0] as number) / (w.scaleShape[0] as number);
   const columns = w.scaleShape[1] as number;
   const group = Math.floor(token / perScale);
@@ -88,7 +89,7 @@ function codes(
   return { name, dtype: "U8", shape: [rows, (columns * bits) / 8], bytes: () => packBits(values, bits) };
 }
 
-/** Writes the table as it was compressed; one that is made late piece by piece. */
+/** Writes the table in its compressed form; a deferred table is written piece by piece. */
 export async function writeEmbedding(path: string, w: CompressedWeight | DeferredWeight): Promise<void> {
   if (w.kind === "deferred") return writeDeferredEmbedding(path, w);
   const [vocab, hidden] = w.shape as [number, number];
@@ -158,8 +159,9 @@ async function writeDeferredEmbedding(path: string, w: DeferredWeight): Promise<
 }
 
 /**
- * The table that `writeEmbedding` wrote, of which a call reads the rows it needs by byte range: the file is open only then, and
- * never in memory as a whole. Throws `format/malformed` for other contents.
+ * The table that `writeEmbedding` wrote. Each call reads the rows it needs by byte range: the file
+ * is open only during the call, and never in memory as a whole. Throws `format/malformed` for other
+ * contents.
  */
 export async function openEmbedding(path: string): Promise<RowTable> {
   const within = async <T>(use: (file: SafetensorsFile) => Promise<T>): Promise<T> => {
@@ -188,7 +190,7 @@ const header = z.discriminatedUnion("kind", [
 const codeBits = { "4": 4, "8": 8 } as const;
 const indexBits = { "1": 1, "2": 2, "3": 3, "4": 4, "6": 6, "8": 8 } as const;
 
-/** What a file holds, without its data. */
+/** The description of a file's contents, without its data. */
 type StoredTable = Exclude<WeightForm, { kind: "sparse" | "scaled" }>;
 
 function storedTable(file: SafetensorsFile, path: string): StoredTable {

@@ -1,9 +1,9 @@
 /**
  * @file How far a package's numbers are from fp16's largest, layer by layer, on some text.
  *
- * The very functions that ship are run with fp16 widened to fp32 and every product, sum and activation watched, masked scores
- * left out. Headroom is 65504 over the peak: below 1 the value overflows on a device. Text decides peaks, so headroom is a
- * measurement, not a bound.
+ * The functions that ship are run with fp16 widened to fp32, and every product, sum and activation
+ * is observed except masked scores. Headroom is 65504 over the peak: below 1 the value overflows on
+ * a device. Peaks depend on the text, so headroom is a measurement, not a bound.
  */
 
 import { throwIfCancelled } from "../../cancel.ts";
@@ -32,7 +32,7 @@ export interface Headroom extends DecoderPeaks {
 
 const observedTypes = new Set(["conv", "matmul", "mul", "add", "gather", "silu", "gelu", "layer_norm", "reduce_sum"]);
 
-/** Everything that could overflow but the masks and the scores they are added to. */
+/** Everything that could overflow, except masks and the scores they are added to. */
 function isObserved(op: Operation): boolean {
   if (!observedTypes.has(op.type)) return false;
   return !(op.type === "add" && operandValues(op).some((v) => v.producer === null && v.name.startsWith("mask_")));

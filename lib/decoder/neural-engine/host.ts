@@ -1,14 +1,15 @@
 /**
- * @file A host's part in driving a package in the Neural Engine layout: which function, its tables, masks and slots, and the soft cap
- * on what it gives.
+ * @file The host's part in driving a package in the Neural Engine layout: the choice of a function,
+ * its tables, masks and slots, and the soft cap on its logits.
  *
- * Numbers in, numbers out: nothing here knows engines or tensors, so that it can be ported line by line. The rules are those
- * of `docs/package-interface.md`. A call brings v tokens at the positions p … p + v − 1 to a function of width S ≥ v.
+ * Numbers in, numbers out: this file does not use engines or tensors, so it can be ported line by
+ * line. The rules are in `docs/package-interface.md`. A call brings v tokens at the positions p … p
+ * + v − 1 to a function of width S ≥ v.
  */
 import { EspalierError } from "../../errors.ts";
 import type { FunctionCache, NeuralEngineFunction, NeuralEngineInterface, RopeEntry } from "../package-interface.ts";
 
-/** An input before it is put into the type the function wants. */
+/** An input before its conversion to the function's type. */
 export interface HostArray {
   readonly shape: readonly number[];
   readonly values: Float32Array | Int32Array;
@@ -31,8 +32,9 @@ export function fits(fn: NeuralEngineFunction, { position, count }: Call): boole
 }
 
 /**
- * The function for the next tokens at `position`, and how many of the `remaining` it takes: the widest that is filled, else
- * one that is partly filled, else decode. null when the context is full.
+ * The function for the next tokens at `position`, and how many of the `remaining` it takes: the
+ * widest that they fill, else one that they fill partly, else decode. null when the context is
+ * full.
  */
 export function chooseFunction(
   functions: readonly NeuralEngineFunction[],
@@ -67,7 +69,7 @@ export function rotationTables(
   return { cos, sin };
 }
 
-/** The position that slot j holds when `last` was the last one written; negative for an empty slot. */
+/** The position in slot j after `last` was written; negative for an empty slot. */
 export const positionInSlot = (slot: number, slots: number, last: number): number => last - modulo(last - slot, slots);
 
 /** (S, N): 0 where the query sees the key of that column, else `masked`. */
@@ -122,7 +124,8 @@ export function rowColumns(rows: Float32Array, channels: number, width: number, 
   return { shape: [1, channels, 1, width], values };
 }
 
-/** What a model with a final soft cap says, c · tanh(z / c) in place; logits the package has capped itself stay as they are. */
+/** Applies the model's final soft cap, c · tanh(z / c), in place; logits that the package already
+ * capped do not change. */
 export function capLogits(softcap: NeuralEngineInterface["finalSoftcap"], logits: Float32Array): Float32Array {
   if (softcap === null || softcap.applied) return logits;
   const { cap } = softcap;
@@ -130,7 +133,8 @@ export function capLogits(softcap: NeuralEngineInterface["finalSoftcap"], logits
   return logits;
 }
 
-/** Every input of a function but the tokens, what is looked up for them in tables and, for caches that are arguments, the caches. */
+/** Every input of a function except the tokens, their rows from tables and, where caches are
+ * arguments, the caches. */
 export function hostInputs(
   description: NeuralEngineInterface,
   fn: NeuralEngineFunction,

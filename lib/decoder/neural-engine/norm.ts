@@ -5,12 +5,13 @@
  *
  * Squares are summed inside one kernel, wide, so nothing overflows fp16 and ε keeps its meaning. The axis is the channels
  * (1) of a (B, C, 1, S) stream, or the last one of (B, heads, S, D). layer_norm over channels is as exact as over the last
- * axis since iOS 17. Reference: ANEMLL's and CoreML-LLM's practice; L2-norm and max-rescaled forms are left out.
+ * axis since iOS 17. Reference: ANEMLL's and CoreML-LLM's practice; Not included: L2-norm and
+ * max-rescaled forms.
  */
 import { type Builder, typeOf } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
 
-/** The smallest number fp16 has; an ε below it would be none. */
+/** The smallest number fp16 has; a smaller ε would round to 0. */
 const SMALLEST_EPSILON = 2 ** -24;
 
 /** x / √(mean x² + ε) · gain along `axis`; the gain (…, 1, …) broadcasts. */

@@ -1,11 +1,13 @@
 /**
- * @file The vectors that Gemma 4's layers read beside the stream, for a function's tokens.
+ * @file The per-layer vectors that Gemma 4's layers read in addition to the stream, for a
+ * function's tokens.
  *
  *   e = (norm(W x / √C) + √P · row) / √2       (1, L · P, 1, S), layer after layer P channels
  *
- * The rows come from the host, whose table is by far the largest weight and of which a call needs S rows: they arrive as the
- * input `per_layer`, √(P / 2) applied. W x is the convolution of the embedding that the layers start from. Its factor 1 / √C, as
- * every other in front of a norm, is one of ε; the 1 / √2 behind it is in the gain. Reference: `modeling_gemma4` of transformers 5.
+ * The table is by far the largest weight and a call needs only S rows of it, so the host passes
+ * them as the input `per_layer`, with √(P / 2) applied. W x is a convolution of the embedding that
+ * the layers start from. Its factor 1 / √C, like any factor before a norm, moves into ε; the 1 / √2
+ * after the norm is in the gain. Reference: `modeling_gemma4` of transformers 5.
  */
 import type { Builder } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
@@ -34,7 +36,7 @@ export function perLayerVectors(b: Builder, x: Value, c: PerLayerContext): (laye
   const { stream, perLayerContext: kappa, perLayerVectors: eta } = plan.scaling;
   const rows = b.input(PER_LAYER_INPUT, tensorType(dtype, [1, count * size, 1, width]));
   const gain = source.gain(b, "perLayerContextNorm", [1, 1, 1, size], eta * Math.SQRT1_2);
-  // The projection gives α κ √C times what the norm is of.
+  // The projection gives α κ √C times the norm's argument.
   const epsilon = arch.normEpsilon * arch.hidden * (stream * kappa) ** 2;
   const slice = (y: Value, from: number, to: number): Value =>
     from === 0 && to === count ? y : b.slice(y, [0, from * size, 0, 0], [1, to * size, 1, width]);

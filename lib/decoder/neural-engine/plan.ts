@@ -1,16 +1,17 @@
 /**
- * @file What a decoder's package looks like in the Neural Engine layout: caches, masks, rotations, functions, before any
- * operation is built.
+ * @file The plan of a decoder's package in the Neural Engine layout: caches, masks, rotations and
+ * functions, before any operation is built.
  *
- * Layers that see everything share the cache `kv_full`, layers with a window the cache `kv_ring`: two states, which is what
- * devices take. Where all layers see alike but their heads have two dimensions, there is a cache for each. A cache is
- * (1, R, n, D): R rows of n slots, layer after layer the keys and then the values of each KV group; D the largest head
- * dimension, rounded up to a multiple of 32 because states of other widths fail on the engine. A layer that reads another's keys
- * and values has no rows. The slot of position q is q mod n; a ring has n = the widest window rounded up to 32 slots, or the
- * context where that is smaller.
+ * Layers that see everything share the cache `kv_full`, layers with a window share `kv_ring`: two
+ * states, as many as devices accept. Where all layers have the same reach but heads of two
+ * dimensions, each dimension has a cache. A cache is (1, R, n, D): R rows of n slots, layer after
+ * layer the keys and then the values of each KV group; D the largest head dimension, rounded up to
+ * a multiple of 32 because states of other widths fail on the engine. A layer that reads another's
+ * keys and values has no rows. The slot of position q is q mod n; a ring has n = the widest window
+ * rounded up to 32 slots, or the context where that is smaller.
  *
- * A call with one position writes before it reads. So does a chunk where nothing it needs is overwritten; a chunk on a
- * full ring sees the ring as it was and the chunk beside it.
+ * A call with one position writes before it reads. So does a chunk if it overwrites nothing that it
+ * needs; a chunk on a full ring sees the old ring and, next to it, the chunk itself.
  */
 import { EspalierError } from "../../errors.ts";
 import type { DecoderArchitecture, GlobalTensor, LayerArchitecture, LayerTensor, RopeSpec } from "../architecture.ts";
@@ -27,7 +28,7 @@ export const LARGEST_HEAD_PART = 16384;
 export const PER_LAYER_INPUT = "per_layer";
 
 export interface NeuralEngineOptions {
-  /** Positions a function can look at; one set of functions for each. Multiples of 32. */
+  /** How many positions a function can see; one set of functions for each. Multiples of 32. */
   readonly contexts: readonly number[];
   /** Widths of prefill functions, made for every context they fit. */
   readonly prefill: readonly number[];
@@ -36,13 +37,13 @@ export interface NeuralEngineOptions {
   readonly cacheForm: "state" | "arguments";
   readonly prefillLogits: "all" | "last";
   readonly largestHeadPart?: number;
-  /** Rows of the head that share a table, which no part of it may cut; 1 unless given. */
+  /** Rows of the head that share a table; no part may split such a group. Default 1. */
   readonly headRowsTogether?: number;
   readonly beginToken: number | null;
-  /** What an empty text begins with where there is no `beginToken`. */
+  /** The first token of an empty text without a `beginToken`. */
   readonly startToken?: number | null;
   readonly stopTokens: readonly number[];
-  /** Name of the file beside the package that holds the embedding, where the host looks it up. */
+  /** Name of the file next to the package with the embedding, where the host looks it up. */
   readonly embeddingFile?: string;
   /** Name of the file with the per-layer table of a model that has one. */
   readonly perLayerFile?: string;
@@ -67,19 +68,19 @@ export interface LayerPlan {
 
 export interface NeuralEnginePlan {
   readonly interface: NeuralEngineInterface;
-  /** Factors that keep the model inside fp16; all 1 unless `scaledPlan` gave others. */
+  /** Factors that keep the model inside fp16; all 1 unless set by `scaledPlan`. */
   readonly scaling: DecoderScaling;
   readonly caches: readonly CachePlan[];
   readonly layers: readonly LayerPlan[];
 }
 
-/** A window on a cache that has a slot for every position is another mask than one on a ring. */
+/** A window on a cache with a slot for every position needs a different mask from one on a ring. */
 const maskName = (window: number | null, isRing: boolean): string =>
   window === null ? "mask_full" : `mask_${isRing ? "" : "full_"}${window}`;
 
 export const roundUp = (n: number, multiple: number): number => Math.ceil(n / multiple) * multiple;
 
-/** Throws `export/unsupported` for contexts and widths no package can have. */
+/** Throws `export/unsupported` for impossible contexts and widths. */
 export function neuralEnginePlan(arch: DecoderArchitecture, options: NeuralEngineOptions): NeuralEnginePlan {
   const contexts = sortedUnique(options.contexts);
   const widths = sortedUnique(options.prefill);
@@ -142,14 +143,15 @@ export function neuralEnginePlan(arch: DecoderArchitecture, options: NeuralEngin
   };
 }
 
-/** Rows of the per-layer table are part of e = (norm(W x / √C) + √P · row) / √2; the host applies the factor in front of them. */
+/** Rows of the per-layer table are part of e = (norm(W x / √C) + √P · row) / √2; the host applies
+ * their factor. */
 function perLayerOf({ perLayer, layers }: DecoderArchitecture, file: string): Pick<NeuralEngineInterface, "perLayer"> {
   if (!perLayer) return {};
   const { width } = perLayer;
   return { perLayer: { input: PER_LAYER_INPUT, file, channels: layers.length * width, scale: Math.sqrt(width / 2) } };
 }
 
-/** The plan with these factors. What a host looks up has α or η in its scale. */
+/** The plan with these factors. The scale of tables that the host reads includes α or η. */
 export function scaledPlan(plan: NeuralEnginePlan, scaling: DecoderScaling): NeuralEnginePlan {
   const { embedding, perLayer } = plan.interface;
   const alpha = scaling.stream / plan.scaling.stream;
@@ -162,7 +164,8 @@ export function scaledPlan(plan: NeuralEnginePlan, scaling: DecoderScaling): Neu
   return { ...plan, scaling, interface: description };
 }
 
-/** What this lowering reads. A model with other weights has parts it knows nothing of, and is refused rather than cut. */
+/** The weights this lowering reads. A model with others has unknown parts and is refused; they are
+ * never dropped. */
 const loweredGlobals: ReadonlySet<string> = new Set<GlobalTensor>([
   ...(["embedding", "finalNorm", "head"] as const),
   ...(["perLayerEmbedding", "perLayerContext", "perLayerContextNorm"] as const),
@@ -173,7 +176,8 @@ const loweredLayers: ReadonlySet<string> = new Set<LayerTensor>([
   ...(["perLayerGate", "perLayerProjection", "perLayerNorm", "layerScalar"] as const),
 ]);
 
-/** What of a model this lowering has no place for, in words; null when it takes the model whole. */
+/** The part of a model that this lowering does not support, in words; null if it supports all of
+ * it. */
 export function neuralEngineGap(arch: DecoderArchitecture): string | null {
   const unknown = weightList(arch).find((w) => !(w.layer === null ? loweredGlobals : loweredLayers).has(w.role));
   if (unknown) return `the weight ${unknown.name}`;
@@ -268,7 +272,7 @@ function cacheNames(layers: readonly CacheKind[]): (kind: CacheKind) => string {
   return ({ isRing, dimension }) => `${isRing ? "kv_ring" : "kv_full"}${byDimension ? `_${dimension}` : ""}`;
 }
 
-/** Rows for a layer's own keys and values, behind those of the layers before it. */
+/** Rows for a layer's own keys and values, after those of earlier layers. */
 function reserveRows(
   drafts: CacheDraft[],
   nameOf: (kind: CacheKind) => string,
@@ -286,7 +290,7 @@ function reserveRows(
   return { cache, row };
 }
 
-/** The index of an equal entry, which is added where there is none. */
+/** The index of an equal entry, added if there is none yet. */
 function indexOf<T>(list: T[], entry: T): number {
   const key = JSON.stringify(entry);
   const found = list.findIndex((e) => JSON.stringify(e) === key);

@@ -1,9 +1,9 @@
 /**
  * @file A decoder as a package in the Neural Engine layout: one function for every width and context, over one set of weights.
  *
- * Everything is fp16, static and at most of rank 4; tables of rotations and masks are inputs, so no integer is computed and
- * nothing is compared in the graph. Inputs and outputs are what `docs/package-interface.md` says. With fp32 the same graph can
- * be held against the plain one.
+ * Everything is fp16, static and at most of rank 4; tables of rotations and masks are inputs, so
+ * the graph has no integer arithmetic and no comparisons. `docs/package-interface.md` describes
+ * inputs and outputs. In fp32 the same graph can be compared with the plain one.
  */
 
 import { Builder } from "../../mil/builder.ts";

@@ -2,32 +2,35 @@
  * @file Factors that keep a decoder inside fp16, chosen from measured peaks. They change no logit.
  *
  * The stream h is kept as α h: everything that writes to it is scaled (the embedding; o_proj and down_proj, or the gains of
- * the norms behind them), and everything that reads it is an RMSNorm, which gives the same with ε α². Where an inside of a
- * block overflows: up_proj by β, so that act(gate) ⊙ up is β times itself, undone in down_proj; and where a norm follows,
- * o_proj by γ and down_proj by δ, undone by ε γ² and ε δ². Per-layer inputs (Gemma 4): their projection of the embedding by κ,
- * undone by ε κ²; the vectors themselves by η, on the host's rows and the norm's gain; what a layer makes of them by ζ, undone
- * by ε ζ². Their gate reads the stream without a norm before it, so its weights are divided by α.
+ * the norms behind them), and everything that reads it is an RMSNorm, which gives the same with ε
+ * α². Where a value inside a block overflows: up_proj is scaled by β, so that act(gate) ⊙ up is β
+ * times itself, undone in down_proj; and where a norm follows, o_proj by γ and down_proj by δ,
+ * undone by ε γ² and ε δ². Per-layer inputs (Gemma 4): their projection of the embedding by κ,
+ * undone by ε κ²; the vectors themselves by η, on the host's rows and the norm's gain; the layer's
+ * output from them by ζ, undone by ε ζ². Their gate reads the stream without a norm before it, so
+ * its weights are divided by α.
  *
  * All factors are powers of two, so that scaled fp16 weights, scales and tables are the same numbers with other exponents.
- * Reference: ANEMLL's and CoreML-LLM's residual scaling of Gemma 3 (0.1875, 0.7, 0.5); the power of two is ours. Left out:
- * what no factor reaches, the arguments of activation functions and attention scores.
+ * Reference: ANEMLL's and CoreML-LLM's residual scaling of Gemma 3 (0.1875, 0.7, 0.5); the power of
+ * two is ours. Not included: values that no factor can scale, the arguments of activation functions
+ * and attention scores.
  */
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
 
 /** fp16's largest number. */
 export const FLOAT16_MAX = 65504;
-/** A peak on some text may be doubled by another. */
+/** Another text may double the peak seen on this one. */
 const SAFE_PEAK = FLOAT16_MAX / 2;
 
 export interface LayerScaling {
-  /** γ, on what attention gives, before its norm. */
+  /** γ, on the output of attention, before its norm. */
   readonly attention: number;
   /** β, on act(gate) ⊙ up. */
   readonly inner: number;
-  /** δ, on what the MLP gives, before its norm. */
+  /** δ, on the output of the MLP, before its norm. */
   readonly mlp: number;
-  /** ζ, on what the layer's per-layer input gives, before its norm. */
+  /** ζ, on the output of the layer's per-layer input, before its norm. */
   readonly perLayer: number;
 }
 
@@ -97,7 +100,7 @@ export function scalingFor(
       if (!p) return unscaledLayer;
       const inner = factorFor(p.inner);
       const perLayer = factorFor(p.perLayerOutput);
-      // Without a norm behind it, what a block writes is no larger than the stream, which α takes care of.
+      // Without a norm after it, a block's output is no larger than the stream, so α is enough.
       if (!layer.sandwichNorms) return { ...unscaledLayer, inner, perLayer };
       return { inner, perLayer, attention: factorFor(p.attentionOutput), mlp: factorFor(p.mlpOutput) };
     }),

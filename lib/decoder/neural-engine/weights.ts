@@ -1,9 +1,9 @@
 /**
  * @file The weights of a decoder as constants of a function in the Neural Engine layout.
  *
- * Matrices become (out, in, 1, 1) kernels, gains (1, C, 1, 1) or (1, 1, 1, D) with Gemma's 1 + w folded in. Codes, scales
- * and tables stay what they were, so a package has the numbers that were evaluated. Every function of a package asks
- * the same source, which keeps one copy of each.
+ * Matrices become (out, in, 1, 1) kernels, gains (1, C, 1, 1) or (1, 1, 1, D) with Gemma's 1 + w
+ * folded in. Codes, scales and tables do not change, so a package holds the numbers that were
+ * evaluated. All functions of a package share one source, which keeps one copy of each weight.
  */
 
 import { EspalierError } from "../../errors.ts";
@@ -41,7 +41,7 @@ export class LayoutWeights {
     return this.constant(b, label, this.matrix(name, factor, { from, to }), true);
   }
 
-  /** The matrix as it is, (rows, columns). */
+  /** The unchanged matrix, (rows, columns). */
   table(b: Builder, name: string): Value {
     return this.constant(b, name, this.matrix(name), false);
   }
