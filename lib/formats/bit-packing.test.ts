@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type PackedBits, packBits, unpackBits } from "./bit-packing.ts";
+import { type PackedBits, packBits, unpackBits, unpackPieces } from "./bit-packing.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
@@ -46,4 +46,23 @@ test("what does not fit is refused", () => {
   expect(() => packBits(Uint8Array.of(1, 8), 3)).toThrow(/element 1 is 8; 3 bits hold 0 to 7/);
   expect(() => packBits(Int8Array.of(-9), 4)).toThrow(/-8 to 7/);
   expect(() => unpackBits(Uint8Array.of(0), 3, 3, false)).toThrow(/need 2 bytes, found 1/);
+});
+
+test.each([1, 2, 3, 4, 6, 8] as const)("%i bits in pieces of any length are the whole", async (bits) => {
+  const values = Uint8Array.from({ length: 131 }, (_, i) => (i * 37) % 2 ** bits);
+  const packed = packBits(values, bits);
+  for (const length of [1, 2, 5, 7, packed.length]) {
+    async function* pieces(): AsyncGenerator<Uint8Array> {
+      for (let at = 0; at < packed.length; at += length) yield packed.subarray(at, at + length);
+    }
+    const found: number[] = [];
+    for await (const piece of unpackPieces(pieces(), bits, values.length)) found.push(...piece);
+    expect(found).toEqual([...values]);
+    const short = unpackPieces(pieces(), bits, values.length + 9);
+    await expect(
+      (async () => {
+        for await (const _ of short);
+      })(),
+    ).rejects.toMatchObject({ code: "format/truncated" });
+  }
 });

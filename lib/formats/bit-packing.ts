@@ -99,3 +99,23 @@ function unpackTriples(
     for (; i < end; group >>>= bits) out[i++] = table[group & mask] as number;
   }
 }
+
+/** As `unpackBits` without sign, of packed bytes that come in pieces of any length: eight elements of b bits are b bytes. */
+export async function* unpackPieces(
+  pieces: AsyncIterable<ArrayLike<number>>,
+  bits: PackedBits,
+  count: number,
+): AsyncGenerator<Uint8Array> {
+  let rest = new Uint8Array(0);
+  let left = count;
+  for await (const piece of pieces) {
+    const all = new Uint8Array(rest.length + piece.length);
+    all.set(rest);
+    all.set(piece, rest.length);
+    const elements = Math.min(left, 8 * Math.floor(all.length / bits));
+    if (elements > 0) yield unpackBits(all, bits, elements, false);
+    left -= elements;
+    rest = all.slice(packedSizeBytes(elements, bits));
+  }
+  if (left > 0) yield unpackBits(rest, bits, left, false);
+}

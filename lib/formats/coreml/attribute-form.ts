@@ -13,7 +13,7 @@ import { argumentsOf } from "../../mil/op.ts";
 import type { Operation, ParamValue } from "../../mil/program.ts";
 import { DeferredTensor, type Tensor, tensor, withShape, zeros } from "../../mil/tensor.ts";
 import { elementCount, showType, tensorType } from "../../mil/types.ts";
-import { type PackedBits, packedSizeBytes, unpackBits } from "../bit-packing.ts";
+import { type PackedBits, packedSizeBytes, unpackBits, unpackPieces } from "../bit-packing.ts";
 import { bad, type ConstantReader, StoredTensor, uint32Values } from "./constant-reader.ts";
 import { storedBytes, storedPieces, storedSizeBytes } from "./element-types.ts";
 import type * as mil from "./generated/mil_pb.ts";
@@ -100,22 +100,25 @@ export function readAttributeForm(
   if (!expected) throw new EspalierError("program/unsupported-op", `${where}: there is no ${op.type} before iOS 18`);
   for (const name of Object.keys(op.attributes))
     if (name !== "name" && !expected.includes(name)) throw bad(`${where} has the attribute ${name}`);
-  const attribute = (name: string): Tensor => {
-    const constant = stored.read(op.attributes[name], `${where}: ${name}`);
+  /** Codes may stay in the file; tables, scales and masks are looked at here. */
+  const attribute = (name: string, whole = true): Tensor => {
+    const constant = stored.read(op.attributes[name], `${where}: ${name}`, whole);
     return constant.kind === "tensor" ? constant.tensor : fail(`${name} is a string`);
   };
   const fail = (what: string): never => {
     throw bad(`${where}: ${what}`);
   };
-  const vector = (name: string): Tensor => {
-    const t = attribute(name);
+  const vector = (name: string, whole = true): Tensor => {
+    const t = attribute(name, whole);
     return t.shape.length === 1 ? t : fail(`${name} has rank ${t.shape.length}, 1 was expected`);
   };
-  const unpacked = (name: string, bits: PackedBits, shape: readonly number[]): Tensor => {
-    const bytes = vector(name);
+  const unpacked = (name: string, bits: PackedBits, shape: readonly number[], whole: boolean): Tensor => {
+    const bytes = vector(name, whole);
     const count = elementCount(shape);
     if (bytes.dtype !== "uint8" || elementCount(bytes.shape) !== packedSizeBytes(count, bits))
       fail(`${name} is ${bytes.dtype}[${bytes.shape.join()}], ${count} elements of ${bits} bits are needed`);
+    if (bytes instanceof DeferredTensor)
+      return new DeferredTensor(`uint${bits}`, shape, () => unpackPieces(bytes.pieces(), bits, count));
     const packedBytes = (): Uint8Array => bytes.data as Uint8Array;
     const type = tensorType(`uint${bits}`, shape);
     return new StoredTensor(type, () => unpackBits(packedBytes(), bits, count, false), packedBytes);
@@ -128,7 +131,7 @@ export function readAttributeForm(
     const tables = [...shape.map(() => 1), 2 ** bits, 1];
     return {
       type: op.type,
-      inputs: { indices: unpacked("indices", bits, shape), lut: withLazyShape(lut, tables) },
+      inputs: { indices: unpacked("indices", bits, shape, false), lut: withLazyShape(lut, tables) },
       params: {},
     };
   }
@@ -136,13 +139,13 @@ export function readAttributeForm(
     const shape = uint32Values(op.attributes.shape, `${where}: shape`);
     return {
       type: op.type,
-      inputs: { nonzero_data: vector("nonzero_data"), mask: unpacked("mask", 1, shape) },
+      inputs: { nonzero_data: vector("nonzero_data", false), mask: unpacked("mask", 1, shape, true) },
       params: {},
     };
   }
   if (op.type === "constexpr_cast")
-    return { type: op.type, inputs: { source_val: attribute("source_val") }, params: { output_dtype: "fp32" } };
-  const [data, scale, zeroPoint] = [attribute("quantized_data"), attribute("scale"), attribute("zero_point")];
+    return { type: op.type, inputs: { source_val: attribute("source_val", false) }, params: { output_dtype: "fp32" } };
+  const [data, scale, zeroPoint] = [attribute("quantized_data", false), attribute("scale"), attribute("zero_point")];
   const rank = data.shape.length;
   const axisData = attribute("axis");
   const axis = Number(axisData.data[0]) + (Number(axisData.data[0]) < 0 ? rank : 0);

@@ -71,19 +71,20 @@ export class ConstantReader {
     this.deferred = deferred;
   }
 
-  read(value: mil.Value | undefined, where: string): Constant {
+  /** With `whole`, data that a deferred reader keeps too. */
+  read(value: mil.Value | undefined, where: string, whole = false): Constant {
     if (!value) throw bad(`${where} has no value`);
     if (value.docString !== "") throw bad(`${where} has a doc string`);
     const type = readType(value.type, where);
     if (type.kind !== "tensor") throw bad(`${where} is a state`);
     if (value.value.case === "blobFileValue")
-      return { kind: "tensor", tensor: this.blob(value.value.value, type, where) };
+      return { kind: "tensor", tensor: this.blob(value.value.value, type, where, whole) };
     if (value.value.case !== "immediateValue" || value.value.value.value.case !== "tensor")
       throw bad(`${where} has a value of a kind that is not read here`);
     return immediateConstant(value.value.value.value.value, type, where);
   }
 
-  private blob(reference: mil.Value_BlobFileValue, type: TensorType, where: string): Tensor {
+  private blob(reference: mil.Value_BlobFileValue, type: TensorType, where: string, whole: boolean): Tensor {
     if (reference.fileName !== WEIGHT_FILE) throw bad(`${where} lies in ${reference.fileName}`);
     const { weights } = this;
     if (!weights)
@@ -98,10 +99,11 @@ export class ConstantReader {
         `${where} is ${showType(type)}, the blob at byte ${reference.offset} holds ${record.elements} elements of ${record.dtype}`,
       );
     }
-    const known = this.cache.get(reference.offset);
+    const cached = this.cache.get(reference.offset);
+    const known = whole && cached instanceof DeferredTensor ? undefined : cached;
     if (known && sameShape(known.shape, type.shape)) return known;
     const made =
-      this.deferred && record.sizeBytes > DEFERRED_BYTES && record.dtype !== "uint1"
+      this.deferred && !whole && record.sizeBytes > DEFERRED_BYTES && record.dtype !== "uint1"
         ? new DeferredTensor(
             type.dtype,
             type.shape,

@@ -10,7 +10,7 @@ import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
 import { float16FromFloat32, float32FromFloat16, roundToFloat16 } from "../../float16.ts";
 import { Builder } from "../../mil/builder.ts";
 import { scaleOutputs } from "../../mil/passes/scale-outputs.ts";
-import type { Program, Value } from "../../mil/program.ts";
+import type { MilFunction, Program, Value } from "../../mil/program.ts";
 import { tensor } from "../../mil/tensor.ts";
 import { fp16, int32, stateType, tensorType } from "../../mil/types.ts";
 import { createRng } from "../../random.ts";
@@ -163,3 +163,50 @@ test("a scale on top of a palette waits for iOS 26", async () => {
   await writePackage(path, one("iOS26", "main", make), metadata);
   await readPackage(path);
 });
+
+/** Larger than what a deferred reader keeps, and of codes that end inside a piece. */
+const large: Record<string, () => CompressedWeight> = {
+  ...Object.fromEntries(
+    ([1, 2, 4, 6, 8] as const).map((bits) => [
+      `palette${bits}`,
+      (): CompressedWeight => {
+        const shape = [1201, 1401];
+        const indices = Uint8Array.from({ length: 1201 * 1401 }, () => rng.integer(2 ** bits));
+        const tables = Float32Array.from({ length: 2 ** bits }, () => roundToFloat16(rng.normal()));
+        return { kind: "palette", bits, shape, indices, tables, rowsPerTable: 1201 };
+      },
+    ]),
+  ),
+  "int8 with offsets in 70 000 rows": () => {
+    const v = Float32Array.from({ length: 280_000 }, () => rng.normal());
+    return quantizeAffine(v, [70_000, 4], { bits: 8, groupSize: null, symmetric: false, clipSearch: false });
+  },
+  sparse: () => {
+    const mask = Uint8Array.from({ length: 1201 * 1401 }, () => rng.integer(2));
+    const ones = mask.reduce((n, m) => n + m, 0);
+    const nonzeros = Float32Array.from({ length: ones }, () => roundToFloat16(rng.normal()));
+    return { kind: "sparse", shape: [1201, 1401], mask, nonzeros };
+  },
+};
+
+test.each(Object.keys(large))(
+  "iOS 17, %s: a reader that leaves large weights in the file gives the same values",
+  async (scheme) => {
+    const w = (large[scheme] as () => CompressedWeight)();
+    const path = join(await temporaryFolder(), "Large.mlpackage");
+    const b = new Builder("main");
+    const fn = b.build({ picked: b.gather(weightConstant(b, "weight", w, "fp16"), b.input("ids", int32(3))) });
+    await writePackage(path, { opset: targets.iOS17.opset, functions: [fn], defaultFunction: "main" }, metadata);
+    const { program: read } = await readPackage(path, { deferred: true });
+    const exe = await engine.compile(read.functions[0] as MilFunction, { float16: "widen" });
+    const [rowCount, width] = w.shape as [number, number];
+    const ids = [0, 700, rowCount - 1];
+    const out = await exe.run({ ids: { dtype: "int32", shape: [3], data: Int32Array.from(ids) } });
+    await exe.dispose();
+    const found = out.picked?.data;
+    const decoded = decodeWeight(w);
+    const expected = ids.flatMap((r) => [...decoded.subarray(r * width, (r + 1) * width)]);
+    expect([...(found instanceof Uint16Array ? float32FromFloat16(found) : (found ?? []))]).toEqual(expected);
+  },
+  60_000,
+);
