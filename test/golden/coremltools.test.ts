@@ -67,7 +67,7 @@ async function weightOf(path: string): Promise<Uint16Array> {
   return float16FromFloat32(weight);
 }
 
-/** What coremltools writes and this reader does not know. */
+/** What coremltools writes and this reader does not know: a warning, for Core ML may well take it. */
 const unread = /sparse_(palette4|int8)$/;
 /**
  * Legal, and reported not to run on the Neural Engine: a scale per block; and the tables that coremltools makes per input channel

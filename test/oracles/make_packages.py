@@ -3,7 +3,7 @@
 Usage: make_packages.py write|compare DIRECTORY
 
 Every target that is written here and iOS 16, every compression that `coremltools.optimize.coreml` offers for it, on a projection of an
-odd size; and programs with states, several functions, quantized activations and a whole decoder block. Of each package the model
+odd size; and programs with states, several functions, open shapes, control flow and a whole decoder block. Of each package the model
 (TARGET/NAME.mlmodel) and the weight file (TARGET/NAME.bin), without the manifest, whose UUIDs are random; seeds are fixed, so the
 same version writes the same bytes. corpus.json says what made it and, of each projection, the weight that coremltools
 decodes: the SHA-256 of its fp16 values, little-endian.
@@ -158,6 +158,27 @@ def block(target):
                    outputs=[ct.TensorType("logits", dtype=np.float16)])
 
 
+def flexible(target, shape):
+    """A layer whose number of rows is left open."""
+    torch.manual_seed(3)
+    layer = torch.nn.Sequential(torch.nn.Linear(IN, OUT), torch.nn.SiLU()).eval()
+    return convert(torch.jit.trace(layer, torch.zeros(2, IN)), target, inputs=[ct.TensorType("x", shape, dtype=np.float16)],
+                   outputs=[ct.TensorType("y", dtype=np.float16)])
+
+
+def conditional(target):
+    """One of two results, and a loop, as control flow."""
+    @mb.program(input_specs=[mb.TensorSpec(shape=(1, IN), dtype=types.fp16)], opset_version=TARGETS[target])
+    def main(x):
+        total = mb.reduce_sum(x=x, axes=[0, 1], keep_dims=False)
+        chosen = mb.cond(pred=mb.greater(x=total, y=np.float16(0)), _true_fn=lambda: mb.relu(x=x), _false_fn=lambda: mb.silu(x=x))
+        grown = mb.while_loop(_cond=lambda v: mb.less(x=mb.reduce_sum(x=v, axes=[0, 1], keep_dims=False), y=np.float16(9)),
+                              _body=lambda v: mb.add(x=v, y=np.float16(1)), loop_vars=(chosen,))
+        return mb.identity(x=grown, name="y")
+
+    return convert(main, target)
+
+
 def several(folder):
     """Two functions over the same weights."""
     paths = []
@@ -224,6 +245,9 @@ def make(folder):
                 save(schemes(target)[name](projection(target, AWKWARD_OUT)), target, f"{name}_23_rows")
             save(block(target), target, "block", False)
             save(schemes(target)["palette4"](block(target)), target, "block_palette4", False)
+            save(flexible(target, ct.Shape((ct.RangeDim(1, 4), IN))), target, "flexible_range", False)
+            save(flexible(target, ct.EnumeratedShapes([(1, IN), (4, IN)])), target, "flexible_enumerated", False)
+            save(conditional(target), target, "control_flow", False)
             if target in ("iOS18", "iOS26"):
                 save(vectors(target), target, "palette4_vectors")
                 save(stateful(target), target, "stateful", False)

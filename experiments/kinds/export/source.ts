@@ -94,7 +94,7 @@ export async function weightsFor(
     const { note } = formFor(w.form, target);
     if (note !== null) notes.push(note);
   }
-  const hint = notes.length > 0 ? [`\`espalier quantize --target ${config.target}\` chooses forms that it stores`] : [];
+  const hint = notes.length > 0 ? [`weights of \`espalier quantize --target ${config.target}\` need none of this`] : [];
   return { weights: await withGains(stored), notes: [...counted(notes), ...hint] };
 }
 

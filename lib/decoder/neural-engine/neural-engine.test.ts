@@ -309,6 +309,21 @@ test("an embedding looked up by the host, of any kind, gives the model's logits"
   }
 });
 
+test.each([6, 24, 48])("a head in parts, its tables of %i rows: the model's logits", async (rowsPerTable) => {
+  const { shipped, exact } = await rounded(model("gemma3"));
+  const dense = shipped.get("embedding") as CompressedWeight;
+  const table = palettize(decodeWeight(dense), dense.shape, { bits: 4, rowsPerTable });
+  shipped.set("embedding", table);
+  const tensors = new Map(exact.tensors).set("embedding", f32(table.shape, decodeWeight(table)));
+  const inParts = { ...options, largestHeadPart: 20, headRowsTogether: rowsPerTable };
+  const plan = neuralEnginePlan(exact.arch, inParts);
+  expect(plan.interface.logits.length).toBeGreaterThan(2);
+  const program = neuralEngineProgram(exact.arch, shipped, plan);
+  const m = openNeuralEngineModel(engine, program, plan.interface, { float16: "widen" });
+  const expected = await decoded(await stepModel(engine, { ...exact, tensors }, { context: 64 }), ids.slice(0, 12));
+  expect(difference(expected, await decoded(m, ids.slice(0, 12))) / largest(expected)).toBeLessThan(5e-3);
+});
+
 test("a package without states carries its caches through the host", async () => {
   const { shipped, exact } = await rounded(ragged(model("gemma3")));
   const plan = neuralEnginePlan(exact.arch, { ...options, cacheForm: "arguments", prefillLogits: "last" });

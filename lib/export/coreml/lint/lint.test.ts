@@ -820,6 +820,8 @@ const fileSeeds: Record<string, { rule: string; severity?: Severity; change: Bre
   },
   "a flexible input": {
     rule: "interface/fixed-shapes",
+    // In a model with states.
+    severity: "error",
     change: (m) => {
       arrayOf(described(m)?.input[0]).shapeFlexibility = {
         case: "shapeRange",

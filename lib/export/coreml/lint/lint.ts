@@ -77,10 +77,19 @@ export function lintFiles(files: PackageFiles, options: LintOptions = {}): LintR
     if (rule.looksAt === "files") return rule.check(files);
     return subject ? rule.check(subject) : null;
   });
-  // What the reader refuses is one finding, unless a rule already says what is wrong.
-  if (refusal === null || result.counts.errors > 0) return result;
-  return unreadable(refusal, result.units);
+  // What the reader refuses is one finding, unless a rule already says what is wrong or unknown here.
+  if (refusal === null || result.counts.errors > 0 || result.findings.some((f) => notReadHere.has(f.rule)))
+    return result;
+  const findings = [...result.findings, ...unreadable(refusal, result.units).findings];
+  return { ...result, findings, counts: { ...result.counts, ...countSeverities(findings) } };
 }
+
+/** Rules for what Core ML runs and this reader does not take. */
+const notReadHere: ReadonlySet<string> = new Set([
+  "files/fixed-shapes",
+  "files/control-flow",
+  "interface/fixed-shapes",
+]);
 
 /** The rules that need no package: a program as it is about to be written. */
 export function lintProgram(program: Program, options: LintOptions = {}): LintResult {

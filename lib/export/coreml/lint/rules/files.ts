@@ -124,7 +124,7 @@ const availability = fileRule({
 
 const fixedShapes = fileRule({
   id: "files/fixed-shapes",
-  severity: "error",
+  severity: "warning",
   title: "Every shape is fixed",
   why: "A flexible dimension takes the whole function off the Neural Engine, and nothing here can execute it.",
   fix: "Write one function per length and context over the same weights.",
@@ -146,7 +146,7 @@ const fixedShapes = fileRule({
 
 const controlFlow = fileRule({
   id: "files/control-flow",
-  severity: "error",
+  severity: "warning",
   title: "No conditions and loops",
   why: "cond and while_loop never run on the Neural Engine and split the program around them; this reader does not execute them either.",
   fix: "Unroll the loop, or compute both sides and blend them with a mask from the host.",

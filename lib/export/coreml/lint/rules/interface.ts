@@ -122,7 +122,10 @@ const features = fileRule({
   units: "any",
   check: (files) =>
     interfaces(files).flatMap((i) => {
-      const problems = [...i.input, ...i.output].flatMap(
+      // Outputs that depend on an open dimension have no shape of their own.
+      const open = i.input.some((d) => arrayOf(d)?.shapeFlexibility.case !== undefined);
+      const shaped = open ? i.output.filter((d) => arrayOf(d)?.shape.length !== 0) : i.output;
+      const problems = [...i.input, ...shaped].flatMap(
         (d) => featureProblem(d, files.message.specificationVersion) ?? [],
       );
       const names = [...i.input, ...i.output].map((d) => d.name);
@@ -134,9 +137,9 @@ const features = fileRule({
 
 const flexibility = fileRule({
   id: "interface/fixed-shapes",
-  severity: "error",
+  severity: "warning",
   title: "The interface fixes every shape",
-  why: "Range dimensions run on CPU and GPU only, and mixing fixed with flexible inputs fails in stateful models.",
+  why: "Range dimensions run on CPU and GPU only; mixing fixed with flexible inputs fails in stateful models, where this is an error.",
   fix: "One function per shape.",
   source: "apple/coremltools issue 2548; apple/coreai-models neural engine rules",
   units: "any",
@@ -146,7 +149,14 @@ const flexibility = fileRule({
         (d) => arrayOf(d)?.shapeFlexibility.case !== undefined,
       );
       const names = flexible.map((d) => d.name);
-      return names.length === 0 ? [] : [found(i.function, names, `${names.join(", ")} may change shape`)];
+      return names.length === 0
+        ? []
+        : [
+            {
+              ...found(i.function, names, `${names.join(", ")} may change shape`),
+              ...(i.state.length > 0 ? { severity: "error" as const } : {}),
+            },
+          ];
     }),
 });
 
