@@ -19,8 +19,6 @@ const templates = fileURLToPath(new URL("../../probe", import.meta.url));
 
 /** An app with more than this in it asks for the entitlement to use more memory. */
 const MUCH_MEMORY_BYTES = 1.5e9;
-/** An app bundle of more than this is slow to install; the package is sent to the app's documents instead. */
-export const LARGE_PACKAGE_BYTES = 1e9;
 
 export interface ProbeOptions {
   /** Folder of the export; the package, and the tokenizer where there is one, lie in it. */

@@ -28,7 +28,6 @@ export const starterStudyOptions = z.object({
   questions: z.number().int().min(10).max(2000).default(300).describe("Questions a split"),
   keep: z.number().gt(0).max(1).default(0.95).describe("Share of the base accuracy the winner must keep"),
 });
-export type StarterStudyOptions = z.infer<typeof starterStudyOptions>;
 
 /** What the study's runs came to; null for what did not happen. */
 export interface StarterStudyResult {

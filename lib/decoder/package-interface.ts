@@ -86,7 +86,6 @@ const plain = z.object({
 
 export const packageInterface = z.discriminatedUnion("layout", [neuralEngine, plain]);
 export type PackageInterface = z.infer<typeof packageInterface>;
-export type PlainInterface = z.infer<typeof plain>;
 export type NeuralEngineInterface = z.infer<typeof neuralEngine>;
 export type NeuralEngineFunction = z.infer<typeof neuralEngineFunction>;
 export type FunctionCache = z.infer<typeof functionCache>;

@@ -1,8 +1,10 @@
 /** @file Where a run comes from and what came of it: runs it was cloned from, runs it needs, runs that need it; and the files it left. */
+
 import { eq, inArray, or, sql } from "drizzle-orm";
 import { experimentOf } from "../../experiments/registry.ts";
 import type { Core } from "../core.ts";
 import { models, packages, type RunState, runFiles, runs } from "../db/schema.ts";
+import { type KeptCard, packageFile } from "../packages/profile.ts";
 import type { Run } from "./lifecycle.ts";
 import { referencesIn } from "./references.ts";
 
@@ -76,7 +78,7 @@ export async function artifactsOf(core: Core, run: Run): Promise<RunArtifact[]> 
     const [made] = await core.db.select().from(packages).where(eq(packages.id, run.outputPackageId));
     if (made)
       found.push({
-        name: `${made.name}.mlpackage`,
+        name: packageFile(made.card as KeptCard),
         sizeBytes: made.sizeBytes,
         sha256: made.artifact,
         href: `/api/packages/${made.id}.zip`,
