@@ -1,13 +1,25 @@
-/** @file Fields of a config in messages: written as flags, found again for forms. */
+/** @file Names of config fields in messages: flags in a terminal, labels in a form. */
 
 export const flagOf = (field: string): string => `--${field.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
 
-/** The fields a message speaks of as flags: `--max-bytes` is `maxBytes`. */
-export const fieldsIn = (message: string): string[] =>
-  [...message.matchAll(/--([a-z]+(?:-[a-z]+)*)/g)].map(([, flag = ""]) =>
-    flag.replace(/-([a-z])/g, (_, c: string) => c.toUpperCase()),
-  );
+/** The label of a field in a form: `learningRate` as "Learning rate". */
+export const fieldTitle = (name: string): string => {
+  if (name === "mlp") return "MLP";
+  const words = name.replaceAll(/([a-z])([A-Z])/g, (_, a: string, b: string) => `${a} ${b.toLowerCase()}`);
+  return (words.charAt(0).toUpperCase() + words.slice(1)).replace(/\bkl\b/i, "KL");
+};
 
-/** A message for people who see a form and no command line: `max bytes` for `--max-bytes`. */
+const fieldOf = (flag: string): string => flag.replace(/-([a-z])/g, (_, c: string) => c.toUpperCase());
+
+/** A flag, or a command in backticks, whose flags stay as they are. */
+const flagOrCommand = /`[^`]*`|--([a-z]+(?:-[a-z]+)*)/g;
+
+/** The fields that a message names as flags: `--max-bytes` is `maxBytes`. */
+export const fieldsIn = (message: string): string[] =>
+  [...message.matchAll(flagOrCommand)].flatMap(([, flag]) => (flag === undefined ? [] : [fieldOf(flag)]));
+
+/** A message for people who see a form: the label “Max bytes” for `--max-bytes`. */
 export const withoutFlags = (message: string): string =>
-  message.replace(/--([a-z]+(?:-[a-z]+)*)/g, (_, flag: string) => flag.replaceAll("-", " "));
+  message.replace(flagOrCommand, (whole, flag: string | undefined) =>
+    flag === undefined ? whole : `“${fieldTitle(fieldOf(flag))}”`,
+  );

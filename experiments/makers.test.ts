@@ -118,7 +118,10 @@ test.each([
   expect(fieldsIn((thrown as Error).message)).toEqual(fields);
 });
 
-test("a refusal speaks of flags in a terminal and of fields in a form", () => {
+test("a message names flags in a terminal and labels in a form", () => {
   expect(fieldsIn("--max-kl and --max-bits are two limits")).toEqual(["maxKl", "maxBits"]);
-  expect(withoutFlags("--max-kl and --max-bits are two limits")).toBe("max kl and max bits are two limits");
+  expect(withoutFlags("--max-kl and --max-bits are two limits")).toBe("“Max KL” and “Max bits” are two limits");
+  expect(withoutFlags("Run `espalier quantize MODEL --bits 4`, or give --bits.")).toBe(
+    "Run `espalier quantize MODEL --bits 4`, or give “Bits”.",
+  );
 });

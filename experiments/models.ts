@@ -113,6 +113,6 @@ export async function readText(path: string): Promise<string> {
     });
   }
   const text = utf8Text(bytes, path);
-  if (text.trim() === "") throw new EspalierError("input/empty", `${path} holds no text`);
+  if (text.trim() === "") throw new EspalierError("input/empty", `${path} contains no text`);
   return text;
 }

@@ -53,7 +53,7 @@ export async function originalOf(
     throw new EspalierError(
       "input/invalid",
       `${parent.reference} was made from ${recorded.name} (${recorded.hash.slice(0, 12)}), not from ${options.given} (${given.hash.slice(0, 12)})`,
-      { hint: "Give the model that it was made from, or leave --original out." },
+      { hint: "Give the model that it was made from, or leave out --original." },
     );
   }
   if (given) requireSameTokens(given, parent);

@@ -3,7 +3,7 @@ import { z } from "zod";
 
 export const outputConfig = (what: string) => ({
   out: z.string().describe(what).meta({ role: "output" }),
-  replace: z.boolean().default(false).describe("Overwrite what is at --out").meta({ role: "replace" }),
+  replace: z.boolean().default(false).describe("Overwrite the folder at --out").meta({ role: "replace" }),
 });
 
 export const outputSchema = z.object(outputConfig("Folder"));

@@ -8,7 +8,7 @@ export function requireSameTokens(first: ModelFiles, second: ModelFiles): void {
   const [a, b] = [first.checkpoint.architecture.vocab, second.checkpoint.architecture.vocab];
   if (a !== b) {
     throw new EspalierError("input/invalid", `${first.reference} has ${a} tokens, ${second.reference} has ${b}`, {
-      hint: "Both must have one vocabulary.",
+      hint: "Both must have the same vocabulary.",
     });
   }
   const found = vocabularyDifference(first.tokenizer.vocabulary(), second.tokenizer.vocabulary());
@@ -16,7 +16,7 @@ export function requireSameTokens(first: ModelFiles, second: ModelFiles): void {
   const more = found.count > 1 ? `, and ${found.count - 1} further ids differ` : "";
   throw new EspalierError(
     "input/invalid",
-    `${first.reference} and ${second.reference} have different vocabularies of ${a} tokens: ${found.id} is ${JSON.stringify(found.first)} in the one and ${JSON.stringify(found.second)} in the other${more}`,
-    { hint: "Give two models with one tokenizer, as a model and what was made from it." },
+    `${first.reference} and ${second.reference} have different vocabularies of ${a} tokens: ${found.id} is ${JSON.stringify(found.first)} in the first and ${JSON.stringify(found.second)} in the second${more}`,
+    { hint: "Give two models with the same tokenizer, such as a model and one made from it." },
   );
 }

@@ -33,7 +33,8 @@ export function sampledText(
   };
   return onceFor(model, unitHash(name), async () => {
     const found = stored.safeParse(await context.store.get(name));
-    if (!found.success) context.log?.(`no text is given: the model writes ${COUNT} texts of ${length} tokens itself`);
+    if (!found.success)
+      context.log?.(`no text was given, so the model writes ${COUNT} texts of ${length} tokens itself`);
     const texts = found.success
       ? found.data.map((ids) => Int32Array.from(ids))
       : await sampleTexts(context.engine, weights, {

@@ -22,7 +22,7 @@ export interface Split {
 /** Of fewer than four sequences the last is held out. Throws `input/invalid` for a single one, which cannot be shared. */
 export function splitSequences(sequences: readonly TokenSequence[]): Split {
   if (sequences.length < 2) {
-    throw new EspalierError("input/invalid", "the text gives one sequence, and a part of it has to be held out", {
+    throw new EspalierError("input/invalid", "the text gives only one sequence, so no part of it can be held out", {
       hint: "Give more text, or smaller sequences with --context.",
     });
   }

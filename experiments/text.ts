@@ -12,7 +12,7 @@ export const bosConfig = {
     .enum(bosRules)
     .optional()
     .describe(
-      "Special tokens around a text: those the tokenizer adds (auto, the default), the model's BOS even where it adds none, or none",
+      "Special tokens around a text. auto (default): those the tokenizer adds; always: the model's BOS even if the tokenizer adds none; never: none",
     ),
 };
 
@@ -21,20 +21,20 @@ export const textConfig = {
   separator: z
     .string()
     .optional()
-    .describe("Measure documents one by one, split at this string; absent: windows over the whole text"),
-  limit: z.number().int().positive().optional().describe("Documents or windows at most"),
+    .describe("String that separates documents, to measure them one by one; default: windows over the whole text"),
+  limit: z.number().int().positive().optional().describe("Maximum number of documents or windows"),
   context: z
     .number()
     .int()
     .min(2)
     .optional()
-    .describe("Tokens a sequence may have; default: what the model allows, at most 512"),
-  maxTokens: z.number().int().positive().optional().describe("Predicted tokens at most"),
+    .describe("Maximum tokens per sequence; default: the model's maximum, at most 512"),
+  maxTokens: z.number().int().positive().optional().describe("Maximum number of predicted tokens"),
   ...bosConfig,
   fuseUnknown: z
     .boolean()
     .optional()
-    .describe("Count text the vocabulary lacks as one <unk>, as the tokenizer has it; default: one for each byte"),
+    .describe("Count text that the vocabulary lacks as one <unk>, as the tokenizer does; default: one per byte"),
 };
 
 export type TextConfig = z.infer<z.ZodObject<typeof textConfig>>;

@@ -2,8 +2,8 @@
 import { useQuery } from "@tanstack/react-query";
 /** @file One field of a config: the control that suits its schema, its default, its help, what is wrong with it. */
 import { useMemo } from "react";
+import { fieldTitle, withoutFlags } from "../../experiments/flags.ts";
 import { useTRPC } from "../parts/api.tsx";
-import { fieldTitle } from "../runs/differences.ts";
 import { choicesOf, type FieldSchema, mayVary, pieces } from "./config-form.ts";
 
 const units: Readonly<Record<string, string>> = {
@@ -73,7 +73,7 @@ export function Field(props: FieldProps) {
         ) : null}
       </div>
       <div id={`${id}-help`} className="soft small new-help">
-        {schema.description}
+        {schema.description === undefined ? null : withoutFlags(schema.description)}
         {isRequired && role !== undefined ? ". Needed" : ""}
         {several && mayVary(schema) ? <span className="tag">varies</span> : null}
       </div>

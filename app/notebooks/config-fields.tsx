@@ -1,8 +1,9 @@
 "use client";
-/** @file A config as lines of name and value: what is set, what else can be, with the words of the schema. */
 import { useQuery } from "@tanstack/react-query";
 import { useId } from "react";
 import { z } from "zod";
+/** @file A config as lines of name and value: what is set, what else can be, with the words of the schema. */
+import { withoutFlags } from "../../experiments/flags.ts";
 import { type FieldSchema, typedConfig } from "../new/config-form.ts";
 import { useTRPC } from "../parts/api.tsx";
 import { IconButton } from "../parts/controls.tsx";
@@ -36,7 +37,7 @@ export function useFields(kind: string): { fields: Record<string, FieldSchema>; 
         name,
         {
           ...(p.type === undefined ? {} : { type: p.type }),
-          ...(p.description === undefined ? {} : { description: p.description }),
+          ...(p.description === undefined ? {} : { description: withoutFlags(p.description) }),
           ...(p.enum === undefined ? {} : { enum: p.enum }),
           default: p.default,
         },

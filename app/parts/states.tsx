@@ -1,7 +1,8 @@
 "use client";
-/** @file States that are designed: of a run, of progress, of an error, of nothing yet. */
 import { TRPCClientError } from "@trpc/client";
 import type { ReactNode } from "react";
+/** @file States that are designed: of a run, of progress, of an error, of nothing yet. */
+import { withoutFlags } from "../../experiments/flags.ts";
 import type { AppRouter } from "../../server/api/router.ts";
 import type { RunState } from "../../server/db/schema.ts";
 import { duration } from "./format.ts";
@@ -76,9 +77,9 @@ export function ErrorNote({ error, action }: { error: unknown; action?: ReactNod
         <span className="bad">
           <Icon name="cross" />
         </span>
-        <strong className="bad">{error instanceof Error ? error.message : String(error)}</strong>
+        <strong className="bad">{withoutFlags(error instanceof Error ? error.message : String(error))}</strong>
       </div>
-      {known?.data?.hint ? <p>{known.data.hint}</p> : null}
+      {known?.data?.hint ? <p>{withoutFlags(known.data.hint)}</p> : null}
       <div className="row">
         {action}
         {known?.data?.espalier ? <code className="code">{known.data.espalier}</code> : null}

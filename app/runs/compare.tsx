@@ -3,13 +3,14 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useRouter } from "next/navigation";
 import { useMemo, useState } from "react";
+import { fieldTitle } from "../../experiments/flags.ts";
 import { useTRPC } from "../parts/api.tsx";
 import { IconButton, KeyLabels } from "../parts/controls.tsx";
 import { Icon } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";
 import { ErrorNote } from "../parts/states.tsx";
 import { significant, withError } from "./columns.ts";
-import { comparedFields, fieldTitle } from "./differences.ts";
+import { comparedFields } from "./differences.ts";
 import type { RunGroup } from "./groups.ts";
 import { inUnit, type RunNames } from "./row.ts";
 import { SeriesKey } from "./series-key.tsx";

@@ -38,10 +38,3 @@ export function comparedFields(groups: readonly RunGroup[], runNames?: RunNames)
     });
   return [...config, ...numbers];
 }
-
-/** `learningRate` as "Learning rate". */
-export const fieldTitle = (name: string): string => {
-  if (name === "mlp") return "MLP";
-  const words = name.replaceAll(/([a-z])([A-Z])/g, (_, a: string, b: string) => `${a} ${b.toLowerCase()}`);
-  return words.charAt(0).toUpperCase() + words.slice(1);
-};

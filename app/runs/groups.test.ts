@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
+import { fieldTitle } from "../../experiments/flags.ts";
 import { row } from "../../test/fixtures/run-row.ts";
-import { comparedFields, fieldTitle } from "./differences.ts";
+import { comparedFields } from "./differences.ts";
 import { groupRuns, groupValue } from "./groups.ts";
 
 const distilled = (id: string, seed: number, temperature: number, kl: number) =>

@@ -6,8 +6,8 @@
  * runs keep their colour and dash on top.
  */
 import { type ReactNode, useMemo, useState } from "react";
+import { fieldTitle } from "../../experiments/flags.ts";
 import { Figure } from "../parts/figure.tsx";
-import { fieldTitle } from "./differences.ts";
 import type { RunGroup } from "./groups.ts";
 import {
   axisOf,

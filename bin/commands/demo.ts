@@ -28,7 +28,7 @@ const demoConfig = starterStudyOptions.extend({
 const titles: Record<string, string> = {
   importance: "1  What each attention head is worth",
   prune: "2  Prune",
-  distil: "3  Distil",
+  distil: "3  Distill",
   int8: "4  Quantize at several widths",
   tensors: "5  Quantize by what each tensor loses",
   "trade-off": "6  Accuracy against size",
@@ -41,7 +41,7 @@ type StudyRuns = Awaited<ReturnType<Client["studies"]["get"]["query"]>>["runs"];
 export function addDemo(program: Command, signal: AbortSignal): void {
   const command = program
     .command("demo")
-    .description("The whole job on the starter model: importance, prune, distil, quantize, choose, export");
+    .description("The whole job on the starter model: importance, prune, distill, quantize, choose, export");
   addFlags(command, demoConfig);
   command
     .option("--json", "Print one JSON object on standard output and nothing else")

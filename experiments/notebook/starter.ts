@@ -24,13 +24,13 @@ export function starterNotebook(): NotebookContent {
     cells: [
       text(
         "intro",
-        `A head is worth what the loss says when it is gone:
+        `A head is worth the loss that its removal causes:
 
 $$\\Delta_i = \\mathcal{L}(\\theta \\setminus i) - \\mathcal{L}(\\theta)$$
 
-paired by sequence, so that what is common cancels. This notebook measures all 64 heads of the small model that came with Espalier, drops a third,
-wins the loss back and spends fewer bits on the rest. **Run the cells from the top**: click *Run* on a cell, or stand on it and press Ctrl-Enter
-(⌘-Enter on a Mac). Nothing here was run beforehand; every number will be yours.`,
+paired by sequence, so that what both runs share cancels. This notebook measures all 64 heads of the small model that comes with Espalier, drops a third,
+wins the loss back and spends fewer bits on the rest. **Run the cells from the top**: click *Run* on a cell, or select it and press Ctrl-Enter
+(⌘-Enter on a Mac). Nothing was run in advance; every number comes from your own run.`,
       ),
       text(
         "measure",
@@ -47,14 +47,13 @@ never seen, the *calibrate* split. It fills in while it runs; you can go on read
       }),
       text(
         "read",
-        `Cells of strong colour break the model when they go; a small ring marks a head whose effect is within the noise. A few heads carry most of the work, and many could
-go without anybody noticing. On the page [Explore](/explore) you can drop them by hand and see at once what it costs.`,
+        `Cells with strong colours break the model when they are removed; a small ring marks a head whose effect is within the noise. A few heads carry most of the work, and many could be removed without anybody noticing. On the page [Explore](/explore) you can drop them by hand and see the cost at once.`,
       ),
       text(
         "prune-text",
         `## Prune
 
-Single effects do not add up, so the set is chosen by them and then *measured* as a whole. This drops the 34 % that are worth least and cuts them out of the
+Single effects do not add up, so they choose the set, and the set is then *measured* as a whole. This drops the 34 % of heads that are worth least and cuts them out of the
 weights; the model that comes out is smaller, not masked.`,
       ),
       experiment("pruned", "prune", { model: "starter", ...on("calibrate"), ratio: 0.34 }),
@@ -64,7 +63,7 @@ weights; the model that comes out is smaller, not masked.`,
         `## Win it back
 
 The pruned model learns from the whole one: a hundred steps of distillation, with the divergence on held-out text measured on the way and the best weights kept.
-Stop it and resume it if you like; it goes on where it was, to the last bit.`,
+Stop it and resume it if you like; it continues exactly where it stopped.`,
       ),
       experiment("distilled", "distill", {
         model: "starter",
@@ -97,8 +96,8 @@ begin to show.`,
         "freeze-text",
         `## Keep what you found
 
-A figure that is *frozen* keeps its data and never changes again, whatever is run later; its hash stands in the corner. The one below draws the runs above: freeze it
-once they are done. *Export* at the top writes the notebook as HTML, Markdown or .ipynb without computing anything anew.`,
+A figure that is *frozen* keeps its data and never changes again, whatever runs later; its hash is shown in the corner. The one below draws the runs above: freeze it
+once they are done. *Export* at the top writes the notebook as HTML, Markdown or .ipynb without computing anything again.`,
       ),
       {
         id: "figure",

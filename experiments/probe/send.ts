@@ -13,15 +13,16 @@ export interface PairingTarget {
 /** Throws `input/invalid` for anything but a link that the workbench showed. */
 export function parsePairingUrl(text: string): PairingTarget {
   const invalid = (reason: string): EspalierError =>
-    new EspalierError("input/invalid", `"${text.slice(0, 120)}" is no pairing link: ${reason}`, {
+    new EspalierError("input/invalid", `"${text.slice(0, 120)}" is not a pairing link: ${reason}`, {
       hint: "Copy it from the page of the package; it begins with espalier-probe://pair.",
     });
-  if (!URL.canParse(text)) throw invalid("it is no address");
+  if (!URL.canParse(text)) throw invalid("it is not an address");
   const url = new URL(text);
-  if (url.protocol !== "espalier-probe:" || url.host !== "pair") throw invalid("it begins otherwise");
+  if (url.protocol !== "espalier-probe:" || url.host !== "pair")
+    throw invalid("it does not begin with espalier-probe://pair");
   const server = url.searchParams.get("server") ?? "";
   const token = url.searchParams.get("token") ?? "";
-  if (!/^https?:\/\/[^/?#]+$/.test(server)) throw invalid("its server is no plain http address");
+  if (!/^https?:\/\/[^/?#]+$/.test(server)) throw invalid("its server is not a plain http address");
   if (token === "") throw invalid("it has no token");
   return { server, token, package: url.searchParams.get("package") ?? "" };
 }
@@ -32,7 +33,7 @@ const refused = z.object({ error: z.object({ message: z.string(), hint: z.string
 /** Throws `access/denied` for 401 to 403 and 429, `input/invalid` for what the server says is wrong with the report. */
 export async function sendReport(target: PairingTarget, report: Report): Promise<z.infer<typeof accepted>> {
   if (!report.package.sha256.startsWith(target.package))
-    throw new EspalierError("input/invalid", "the link is for another package than the report", {
+    throw new EspalierError("input/invalid", "the link and the report are for different packages", {
       hint: "Pair on the page of the package that was measured.",
     });
   let response: Response;
@@ -44,7 +45,7 @@ export async function sendReport(target: PairingTarget, report: Report): Promise
     });
   } catch (cause) {
     throw new EspalierError("store/io", `${target.server} does not answer`, {
-      hint: "Is the workbench running, and in the same network?",
+      hint: "Check that the workbench is running and on the same network.",
       cause,
     });
   }

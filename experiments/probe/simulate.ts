@@ -43,7 +43,7 @@ export async function readProbe(folder: string): Promise<ExportedProbe> {
   const read = async (name: string): Promise<unknown> => {
     const path = join(folder, "Probe", "Payload", name);
     const text = await readFile(path, "utf8").catch((cause: unknown) => {
-      throw new EspalierError("model/missing-file", `there is no ${path}`, {
+      throw new EspalierError("model/missing-file", `${path} does not exist`, {
         hint: "Give the folder that `espalier export` wrote.",
         cause,
       });
@@ -74,8 +74,8 @@ export async function simulatePhone(folder: string, options: SimulationOptions):
   // As the phone does: the report is about what was loaded, not about what the manifest says.
   const found = await hashPackage(path);
   if (found.sha256 !== manifest.sha256)
-    throw new EspalierError("input/invalid", `${path} is not the package that probe.json was written for`, {
-      hint: "Export again; the probe and its package belong together.",
+    throw new EspalierError("input/invalid", `${path} is not the package that probe.json describes`, {
+      hint: "Export again; a probe works only with its own package.",
     });
   const loading = clock.nowMs();
   const model = await openPackage(engine, path, "round");

@@ -28,7 +28,7 @@ const decoders = ["Replace", "ByteFallback", "Fuse", "Strip", "ByteLevel"];
 /** Empty where the probe can encode text, else the reason why it cannot. */
 export function whyNotEncoded(tokenizerJson: unknown): string {
   const parsed = schema.safeParse(tokenizerJson);
-  if (!parsed.success) return "there is no tokenizer.json that can be read";
+  if (!parsed.success) return "no readable tokenizer.json was found";
   const { model, normalizer, pre_tokenizer, decoder } = parsed.data;
   if (model.type !== "BPE") return `its model is ${model.type}, the probe knows BPE`;
   if (model.continuing_subword_prefix || model.end_of_word_suffix) return "its pieces carry a prefix or a suffix";

@@ -49,10 +49,10 @@ const card = `# Espalier starter
 
 A Gemma-3-shaped decoder of ${parameterCount(weights.arch)} parameters: 8 layers, 8 query heads in 2 KV groups, sliding window 128 with
 every fourth layer full, context 256, tied embeddings, vocabulary 1024. It reads short stories of a small invented world and
-answers questions about them. It knows nothing else and is of no use but to try compression on.
+answers questions about them. It knows nothing else; its only use is to try compression.
 
 - Text, tokenizer, questions and training are this project's own (\`experiments/starter\`); no other data was used.
-- Training: ${training.steps} steps, ${tokens} tokens, seed ${training.seed}, ${engine.description}. \`npm run train-starter\` makes it anew.
+- Training: ${training.steps} steps, ${tokens} tokens, seed ${training.seed}, ${engine.description}. \`npm run train-starter\` makes it again.
 - Held-out questions with four choices (chance 25 %; taking the choice that the passage mentions gets 78 %): **${(accuracy * 100).toFixed(1)} % right** ± ${(error * 100).toFixed(1)} (standard error, 800 questions of the report split).
 - Weights are stored in bfloat16. Licence: Apache-2.0, like the project.
 

@@ -25,7 +25,7 @@ import type { Study } from "./study.ts";
 export const starterStudyOptions = z.object({
   ratio: z.number().gt(0).lt(1).default(0.34).describe("Share of the heads to prune"),
   distillSteps: z.number().int().positive().default(120).describe("Steps of distillation"),
-  questions: z.number().int().min(10).max(2000).default(300).describe("Questions a split"),
+  questions: z.number().int().min(10).max(2000).default(300).describe("Questions per split"),
   keep: z.number().gt(0).max(1).default(0.95).describe("Share of the base accuracy the winner must keep"),
 });
 

@@ -28,13 +28,13 @@ const axis = z.union([
 export type Axis = z.infer<typeof axis>;
 
 export const sweepDefinition = z.object({
-  title: z.string().trim().min(1).max(120).describe("A name for people"),
+  title: z.string().trim().min(1).max(120).describe("A name, shown in lists"),
   kind: z.enum(experimentKinds).describe("The experiment"),
   config: z.record(z.string(), z.unknown()).describe("Fields that stay the same"),
   axes: z.record(z.string(), axis).describe("Fields that vary"),
-  method: z.enum(["grid", "random", "halving"]).default("grid").describe("How configs are chosen"),
-  trials: z.number().int().min(1).max(2_000).default(16).describe("Random and halving: configs drawn"),
-  seed: z.number().int().default(0).describe("Decides what is drawn"),
+  method: z.enum(["grid", "random", "halving"]).default("grid").describe("How the varied fields are combined"),
+  trials: z.number().int().min(1).max(2_000).default(16).describe("Random and halving: number of configs to draw"),
+  seed: z.number().int().default(0).describe("Decides which configs are drawn"),
   /** Halving only. */
   budget: z
     .object({ field: z.string(), from: z.number().int().positive(), eta: z.number().int().min(2).max(10).default(3) })

@@ -44,7 +44,7 @@ export interface UnitExplanation {
 function headOf(model: OpenModel, unit: string): { layer: number; head: number } {
   const { kind, layer, index } = parseUnit(unit);
   if (kind !== "heads")
-    throw new EspalierError("prune/unknown-unit", `${unit} is no query head; only heads attend`, {
+    throw new EspalierError("prune/unknown-unit", `${unit} is not a query head; only heads have attention`, {
       hint: "Name a head, such as L3.H5.",
     });
   closedBy(model.weights.arch, [unit]);

@@ -311,7 +311,7 @@ test("a package that was changed after the export is not measured", async () => 
 
 test("a link for another package is not followed", async () => {
   const target = parsePairingUrl(pairingUrl(server.url, "token", "f".repeat(64)));
-  await expect(sendReport(target, report)).rejects.toThrow(/another package/);
-  expect(() => parsePairingUrl("https://example.com/pair?token=1")).toThrow(/no pairing link/);
-  expect(() => parsePairingUrl("espalier-probe://pair?server=file:///etc/passwd&token=1")).toThrow(/no plain http/);
+  await expect(sendReport(target, report)).rejects.toThrow(/different packages/);
+  expect(() => parsePairingUrl("https://example.com/pair?token=1")).toThrow(/not a pairing link/);
+  expect(() => parsePairingUrl("espalier-probe://pair?server=file:///etc/passwd&token=1")).toThrow(/not a plain http/);
 });

@@ -24,11 +24,11 @@ afterAll(() => core.close());
 const tradeoff = { base: "starter", models: ["starter"], text: "words" };
 
 test.each([
-  ["tradeoff", { ...tradeoff, measure: "accuracy" }, ["measure", "tasks"], /^measure accuracy needs tasks$/],
-  ["quantize", { model: "starter", scheme: "affine", rowScales: true }, ["rowScales", "scheme"], /row scales/],
+  ["tradeoff", { ...tradeoff, measure: "accuracy" }, ["measure", "tasks"], /^“Measure” accuracy needs “Tasks”$/],
+  ["quantize", { model: "starter", scheme: "affine", rowScales: true }, ["rowScales", "scheme"], /“Row scales”/],
   ["distill", { model: "starter", student: "tiny", text: "words", heldOut: "words" }, ["student"], /the teacher has/],
   ["evaluate", { model: "starter" }, [""], /nothing to evaluate/],
-  ["export", { model: "starter", contexts: [1_000_000] }, ["contexts"], /beyond the model/],
+  ["export", { model: "starter", contexts: [1_000_000] }, ["contexts"], /more than the model/],
   ["tradeoff", { ...tradeoff, text: "nothing" }, ["text"], /no text/],
   ["tradeoff", { ...tradeoff, keep: 2 }, ["keep"], /./],
 ])("%s %o", async (kind, config, fields, message) => {

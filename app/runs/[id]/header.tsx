@@ -1,8 +1,9 @@
 "use client";
-/** @file The head of a run: its state, how far it is, how long it still takes and by what, and what can be done with it. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useRouter } from "next/navigation";
 import { useState } from "react";
+/** @file The head of a run: its state, how far it is, how long it still takes and by what, and what can be done with it. */
+import { withoutFlags } from "../../../experiments/flags.ts";
 import { useTRPC } from "../../parts/api.tsx";
 import { Keys } from "../../parts/controls.tsx";
 import { count } from "../../parts/format.ts";
@@ -179,8 +180,8 @@ export function RunHeader({ run, isLive }: { run: Run; isLive: boolean }) {
       {run.state === "failed" && run.error ? (
         <div className="region">
           <div className="note error" role="alert">
-            <strong className="bad">{run.error.message}</strong>
-            {run.error.hint ? <p>{run.error.hint}</p> : null}
+            <strong className="bad">{withoutFlags(run.error.message)}</strong>
+            {run.error.hint ? <p>{withoutFlags(run.error.hint)}</p> : null}
             <code className="code">{run.error.code}</code>
           </div>
         </div>

@@ -3,6 +3,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useParams } from "next/navigation";
 import { useMemo } from "react";
+import { fieldTitle } from "../../../experiments/flags.ts";
 import { useTRPC } from "../../parts/api.tsx";
 import { Chart } from "../../parts/chart.tsx";
 import { count } from "../../parts/format.ts";
@@ -11,7 +12,6 @@ import { Link } from "../../parts/link.tsx";
 import { ShareButton, TopBar } from "../../parts/shell.tsx";
 import { ErrorNote, RunStateMark, Waiting } from "../../parts/states.tsx";
 import { withError } from "../../runs/columns.ts";
-import { fieldTitle } from "../../runs/differences.ts";
 import { configText, measuredValue } from "../../runs/row.ts";
 import { reasonOf } from "../../runs/table-row.tsx";
 

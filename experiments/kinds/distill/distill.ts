@@ -41,45 +41,52 @@ export const distillConfig = z.object({
     .string()
     .describe("The teacher: a checkpoint folder, a .gguf file or the id of a known model")
     .meta({ role: "model" }),
-  student: z.string().describe("What is taught, usually the pruned teacher").meta({ role: "model" }),
+  student: z.string().describe("The model to train, usually the pruned teacher").meta({ role: "model" }),
   text: z.string().describe("Training text").meta({ role: "text" }),
   heldOut: z
     .string()
-    .describe("Text the divergence is watched on; no part of the training text")
+    .describe("Text to measure the divergence on while training; must not be part of the training text")
     .meta({ role: "text" }),
-  separator: z.string().optional().describe("Documents are split at this string; absent: windows over the whole text"),
+  separator: z.string().optional().describe("String that separates documents; default: windows over the whole text"),
   ...bosConfig,
-  ...outputConfig("Folder to write the taught checkpoint to"),
+  ...outputConfig("Folder to write the distilled checkpoint to"),
   steps: z.number().int().positive().default(300).describe("Optimizer steps"),
-  batch: z.number().int().positive().default(8).describe("Sequences a step"),
+  batch: z.number().int().positive().default(8).describe("Sequences per step"),
   accumulate: z
     .number()
     .int()
     .positive()
     .default(1)
-    .describe("Batches whose gradients make one step: a large step in the memory of a small one"),
-  context: z.number().int().min(8).default(128).describe("Tokens a sequence"),
-  learningRate: z.number().positive().default(1e-3).describe("Peak of the schedule"),
-  warmup: z.number().min(0).max(1).default(0.05).describe("Share of the steps with rising rate"),
-  temperature: z.number().positive().default(1).describe("τ, by which both models' logits are divided"),
-  crossEntropy: z.number().min(0).max(1).default(0).describe("Share of the loss that comes from the text itself"),
+    .describe("Batches whose gradients are added for one step: a large step with the memory of a small one"),
+  context: z.number().int().min(8).default(128).describe("Tokens per sequence"),
+  learningRate: z.number().positive().default(1e-3).describe("Learning rate at the peak of the schedule"),
+  warmup: z.number().min(0).max(1).default(0.05).describe("Share of the steps in which the learning rate rises"),
+  temperature: z.number().positive().default(1).describe("Temperature τ: both models' logits are divided by it"),
+  crossEntropy: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe("Share of the loss that comes from the text itself; the rest comes from the teacher"),
   teacherTop: z
     .number()
     .int()
     .positive()
     .optional()
-    .describe("Keep the teacher's so many most likely tokens on disk (64 serve); absent: all its logits, made anew"),
+    .describe(
+      "Store only this many of the teacher's most likely tokens, on disk (64 is enough); default: all its logits, computed again each time",
+    ),
   loraRank: z
     .number()
     .int()
     .positive()
     .optional()
-    .describe("Train low-rank adapters of this rank and merge them on writing; absent: every weight"),
-  loraScale: z.number().positive().default(2).describe("With --lora-rank: what the adapters' product is multiplied by"),
+    .describe("Train low-rank adapters of this rank and merge them when writing; default: train every weight"),
+  loraScale: z.number().positive().default(2).describe("With --lora-rank: factor on the product of the adapters"),
   freezeEmbedding: z
     .boolean()
     .default(false)
-    .describe("Leave the embedding and the head as they are: less memory and work where the vocabulary is large"),
+    .describe("Do not train the embedding and the output head: less memory and work when the vocabulary is large"),
   evaluateEvery: z
     .number()
     .int()
@@ -117,7 +124,7 @@ export const distill: Maker<"distill", DistillConfig, DistillSummary> = {
   makes: "model",
   doing: "distilling",
   version: 2,
-  title: "Teach a small model what a large one says",
+  title: "Train a small model to match a large one",
   config: distillConfig,
 
   check: async (config, context) => requireOneVocabulary(config, context),
@@ -139,7 +146,7 @@ async function requireOneVocabulary(config: DistillConfig, { modelShape }: Check
   throw new EspalierError(
     "input/invalid",
     `the teacher has ${teacher.vocab} tokens, the --student has ${student.vocab}`,
-    { hint: "Distillation needs two models with one vocabulary." },
+    { hint: "Distillation needs two models with the same vocabulary." },
   );
 }
 
@@ -149,7 +156,7 @@ async function train(config: DistillConfig, context: MakerContext, folder: Outpu
   requireSameTokens(teacher, origin);
   if (!folder.replace && (await stat(folder.path).catch(() => null))) {
     throw new EspalierError("store/exists", `${folder.path} exists already`, {
-      hint: "Choose another --out, or say --replace.",
+      hint: "Choose another --out, or add --replace.",
     });
   }
   const student = trainedCopy(origin.weights, config);
@@ -363,7 +370,7 @@ async function batches(config: DistillConfig, model: OpenModel, length: number):
     throw new EspalierError(
       "input/empty",
       `the training text has ${stream.length} tokens, one sequence needs ${length + 1}`,
-      { hint: "Give more text or lower --context." },
+      { hint: "Give more text, or a smaller --context." },
     );
   }
   const tokens = Int32Array.from(stream);

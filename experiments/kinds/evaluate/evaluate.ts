@@ -176,7 +176,7 @@ export async function requireSameVocabulary(model: string, base: string, { model
   const [own, others] = [await modelShape(model), await modelShape(base)];
   if (!own || !others || own.vocab === others.vocab) return;
   throw new EspalierError("input/invalid", `${model} has ${own.vocab} tokens, the --base ${base} has ${others.vocab}`, {
-    hint: "Divergence needs two models with one vocabulary.",
+    hint: "Divergence needs two models with the same vocabulary.",
   });
 }
 
@@ -218,7 +218,7 @@ export async function taskSequences(
     .split("\n")
     .filter((l) => l.trim() !== "");
   const items = lines.slice(0, config.limit).map((line, i) => parseItem(line, config.tasks, i + 1));
-  if (items.length === 0) throw new EspalierError("input/empty", `${config.tasks} holds no items`);
+  if (items.length === 0) throw new EspalierError("input/empty", `${config.tasks} contains no questions`);
   return {
     items,
     sequences: items.flatMap((item, i) =>

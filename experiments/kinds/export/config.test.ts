@@ -33,8 +33,8 @@ test("sizes follow from the model, its windows and its vocabulary", () => {
 });
 
 test.each([
-  [{ contexts: [128] }, "beyond the model's 64"],
-  [{ layout: "plain", contexts: [32, 64] }, "the plain layout has one context"],
+  [{ contexts: [128] }, "more than the model's 64"],
+  [{ layout: "plain", contexts: [32, 64] }, "the plain layout has only one context"],
   [{ layout: "plain", embedding: "host" }, "needs --layout neural-engine"],
 ])("%j is refused", (given, message) => {
   expect(() => sizes(llama, given)).toThrow(message);

@@ -21,65 +21,71 @@ export const exportConfig = z.object({
     .enum(writtenTypes)
     .optional()
     .describe(
-      "GGUF: what weights become whose codes no type holds; default: floats as they are stored, other codes Q8_0",
+      "GGUF: type for weights whose codes no GGUF type can hold; default: floats stay as stored, other codes become Q8_0",
     ),
   layout: z
     .enum(["neural-engine", "plain"])
     .optional()
-    .describe("For the Neural Engine, or plain, for CPU and GPU; default: the first where it takes the model whole"),
+    .describe(
+      "neural-engine: for the Neural Engine; plain: for CPU and GPU; default: neural-engine if it supports the whole model",
+    ),
   target: z
     .enum(targetNames)
     .default("iOS18")
     .describe(
-      "The oldest system the package is for; on iOS 17 caches are inputs and outputs, and each function a package",
+      "The oldest system the package must run on; on iOS 17, caches are inputs and outputs and each function is its own package",
     ),
   contexts: z
     .array(z.number().int().min(16))
     .min(1)
     .max(8)
     .optional()
-    .describe("Positions the cache holds, one set of functions for each; default: what the model allows, at most 512"),
+    .describe(
+      "Positions the cache holds, with one set of functions for each; default: the model's maximum, at most 512",
+    ),
   prefill: z
     .array(z.number().int().min(2).max(1024))
     .max(4)
     .default([64])
-    .describe("Positions a prefill call takes, one function for each"),
+    .describe("Positions per prefill call, with one function for each"),
   embedding: z
     .enum(["inside", "host"])
     .optional()
     .describe(
-      `Where token embeddings are looked up; default: inside, but on the host when a tied vocabulary has more than ${LARGEST_HEAD_PART} tokens`,
+      `Where token embeddings are looked up; default: inside, but host when a tied vocabulary has more than ${LARGEST_HEAD_PART} tokens`,
     ),
   text: z
     .string()
     .optional()
     .describe("Held-out text for the comparison; default: the model's own greedy text")
     .meta({ role: "text" }),
-  separator: z.string().optional().describe("Documents in the text are split at this string"),
+  separator: z.string().optional().describe("String that separates documents in the text"),
   ...bosConfig,
   checkTokens: z
     .number()
     .int()
     .min(4)
     .optional()
-    .describe("Tokens of greedy text that must be identical; default: 64, for a streamed model 8"),
+    .describe("Tokens of greedy text that must be identical; default: 64, or 8 for a streamed model"),
   streamAboveBytes: z
     .number()
     .int()
     .min(0)
     .default(1_000_000_000)
-    .describe("Models of more fp32 bytes are streamed: written and compared some weights at a time"),
+    .describe("Models with more fp32 bytes than this are streamed: written and compared a few weights at a time"),
   maxPackageBytes: z
     .number()
     .int()
     .min(1000)
     .default(PACKAGE_LIMIT_BYTES)
-    .describe("Weights one package may hold; a larger model becomes several packages that follow each other"),
+    .describe(
+      "Bytes of weights one package may hold; a larger model is split into several packages that run in sequence",
+    ),
   maxKl: z
     .number()
     .positive()
     .default(DEFAULT_MAX_KL)
-    .describe("A package is called ready when its model's KL to the original is at most this, nats per token"),
+    .describe("The package is called ready only if its model's KL to the original is at most this, in nats per token"),
   name: z
     .string()
     .regex(/^[\w-]+$/)
@@ -103,11 +109,11 @@ export function checkSizes({ layout, contexts, embedding }: ExportConfig, shape:
   if (shape && largest > shape.maxPositions) {
     throw new EspalierError(
       "export/unsupported",
-      `--contexts: ${largest} positions are beyond the model's ${shape.maxPositions}`,
+      `--contexts: ${largest} positions are more than the model's ${shape.maxPositions}`,
     );
   }
   if (layout === "plain" && new Set(contexts).size > 1)
-    throw new EspalierError("export/unsupported", "--contexts: the plain layout has one context", {
+    throw new EspalierError("export/unsupported", "--contexts: the plain layout has only one context", {
       hint: "Give one, or use --layout neural-engine.",
     });
   if (layout === "plain" && embedding === "host")

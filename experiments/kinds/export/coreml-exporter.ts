@@ -58,7 +58,7 @@ export const coremlExporter: Exporter<Written, Verified, CoremlCard> = {
   check(config, shape) {
     if (config.type !== undefined)
       throw new EspalierError("input/invalid", "--type is for --to gguf; quantize the model first", {
-        hint: "espalier quantize MODEL --bits 4 --out FOLDER",
+        hint: "Run `espalier quantize MODEL --bits 4 --out FOLDER`.",
       });
     checkSizes(config, shape);
   },
@@ -254,7 +254,7 @@ async function runPackage(
     const staged = await loadStaged(engine, path, STAGE_BYTES);
     await walk(staged);
     await staged.engine.execute(signal);
-    const explanation = "some weights at a time, on texts chosen beforehand";
+    const explanation = "a few weights at a time, on texts chosen in advance";
     return { ...(await walk(staged)), execution: { kind: "by-parts", explanation } };
   } catch (thrown) {
     // A program that cannot be cut is one that was not run, which the card says.

@@ -62,7 +62,7 @@ export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
     const given = Object.entries({ layout, contexts, embedding }).find(([, value]) => value !== undefined);
     if (given)
       throw new EspalierError("input/invalid", `--${given[0]} is for --to coreml`, {
-        hint: "A GGUF file has one layout, and whoever runs it chooses the context.",
+        hint: "A GGUF file has one layout, and the program that runs it chooses the context.",
       });
   },
 
@@ -90,7 +90,7 @@ export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
     const predicted = predictGguf(keys, made.tensors);
     if (size !== predicted)
       throw new EspalierError("export/parity", `the file has ${size} bytes, ${predicted} were predicted`, {
-        hint: "This is a fault of the writer; nothing was kept.",
+        hint: "This is a bug in Espalier's writer; nothing was kept.",
       });
     return { path, model: made, sizeBytes: size, digests };
   },
@@ -224,9 +224,13 @@ async function compareBytes(path: string, digests: ReadonlyMap<string, string>):
       const hash = createHash("sha256");
       for await (const piece of file.tensorPieces(name)) hash.update(piece);
       if (hash.digest("hex") !== digest)
-        throw new EspalierError("export/parity", `the tensor ${name} that was written is not what was read back`, {
-          hint: "This is a fault of the writer or the disk; nothing was kept.",
-        });
+        throw new EspalierError(
+          "export/parity",
+          `the tensor ${name} was written, but reading it back gives other values`,
+          {
+            hint: "This is a bug in Espalier's writer or a fault of the disk; nothing was kept.",
+          },
+        );
     }
   } finally {
     await file.close();
@@ -246,9 +250,9 @@ async function compareTokenizers(
     const [a, b] = [model.tokenizer.encode(text), theirs.encode(text)];
     return a.length !== b.length || a.some((id, i) => id !== b[i]);
   });
-  const found = differing.map((t) => `the tokenizer of the file cuts ${JSON.stringify(t.slice(0, 30))} otherwise`);
+  const found = differing.map((t) => `the tokenizer of the file splits ${JSON.stringify(t.slice(0, 30))} differently`);
   const added = (t: typeof theirs): string => JSON.stringify(t.addedTokens("auto").begin);
-  const around = added(theirs) === added(model.tokenizer) ? [] : ["the file begins texts with other tokens"];
+  const around = added(theirs) === added(model.tokenizer) ? [] : ["the file starts texts with other tokens"];
   return { tokenizerFaults: [...found, ...around], textsCompared: texts.length };
 }
 
@@ -297,11 +301,11 @@ function notesOf({ tensors, paddedWeights }: GgufModel, { type }: ExportConfig):
   return [
     ...(quantized > 0
       ? [
-          `${quantized} tensors have codes that no type holds, such as palettes, and became Q8_0; --type chooses another`,
+          `${quantized} tensors have codes that no GGUF type can hold, such as palettes, and became Q8_0; --type chooses another type`,
         ]
       : []),
     ...(paddedWeights > 0
-      ? [`layers differ in width: ${paddedWeights} zeros make them alike, as one GGUF architecture asks for`]
+      ? [`layers differ in width: ${paddedWeights} zeros pad them to one width, as GGUF requires`]
       : []),
   ];
 }

@@ -93,7 +93,7 @@ export async function writeFiles(wanted: FilesToWrite): Promise<WrittenFiles> {
     throw new EspalierError(
       "export/parity",
       `the package has ${written.sizeBytes} bytes, ${predicted.sizeBytes} were predicted`,
-      { hint: "This is a fault of the writer; nothing was kept." },
+      { hint: "This is a bug in Espalier's writer; nothing was kept." },
     );
   const { sizeBytes, weightBytes } = written;
   const part = { file: place.name, holds: "all", sizeBytes, weightBytes };
@@ -204,8 +204,8 @@ export async function compareConstants(
     if (digests.has(await digestOf(t))) continue;
     throw new EspalierError(
       "export/parity",
-      `the constant ${t.dtype}[${t.shape.join(", ")}] that was written is not what was read back`,
-      { hint: "This is a fault of the writer or the disk; nothing was kept." },
+      `the constant ${t.dtype}[${t.shape.join(", ")}] was written, but reading it back gives other values`,
+      { hint: "This is a bug in Espalier's writer or a fault of the disk; nothing was kept." },
     );
   }
   return wanted.length;

@@ -31,7 +31,7 @@ export function qualityOf(config: Readonly<Record<string, unknown>>, maxKl: numb
     const made = withRecord.safeParse(config).success;
     return made
       ? { ok: null, maxKl, origin, reason: "its checkpoint does not say which model it was made from" }
-      : { ok: true, maxKl, origin, reason: "it is an original: nothing was taken from it" };
+      : { ok: true, maxKl, origin, reason: "it is an original model: nothing was changed" };
   }
   const { loss, name, note } = origin;
   if (!loss) return { ok: null, maxKl, origin, reason: note ?? `its loss against ${name} was not measured` };

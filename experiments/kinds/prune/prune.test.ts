@@ -84,7 +84,7 @@ test("a share of the parameters is kept, with its reasons, and the written model
     }),
     { ...context, log: (line) => said.push(line) },
   );
-  expect(said[0]).toMatch(/^to take away 20\.0 % of \d+ parameters; [\d.]+ % are embeddings and stay$/);
+  expect(said[0]).toMatch(/^removing 20\.0 % of \d+ parameters; [\d.]+ % are embeddings and stay$/);
   const target = Math.floor(0.8 * made.parameters.before);
   expect(made.parameters.after).toBeLessThanOrEqual(target);
   expect(made.parameters.after).toBeGreaterThan(target - 3 * 32 * 4 - 1);
@@ -111,9 +111,9 @@ test("without a text, what the model writes itself serves", async () => {
 
 test.each([
   [{ parameters: 0.5, ratio: 0.2 }, /ambiguous/],
-  [{ parameters: 0.5, bytes: 1000 }, /both say/],
+  [{ parameters: 0.5, bytes: 1000 }, /both set/],
   [{ ratio: 0.5, text: undefined }, /need a --text/],
-  [{ bytes: 10 ** 9 }, /fewer than asked for/],
+  [{ bytes: 10 ** 9 }, /already fits/],
   [{ parameters: 0.01 }, /cannot be reached/],
 ])("%o is refused", async (config, message) => {
   await writeText(0);

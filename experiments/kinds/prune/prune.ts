@@ -48,12 +48,12 @@ export const pruneConfig = z.object({
     .gt(0)
     .lt(1)
     .optional()
-    .describe("Share of all query heads to drop, those of dropped layers among them"),
+    .describe("Share of all query heads to drop, including those of dropped layers"),
   mode: z
     .enum(["free", "balanced", "groups"])
     .default("free")
     .describe(
-      "free: the least important anywhere; balanced: equally many of every KV group, the nearest whole number; groups: whole KV groups",
+      "free: the least important in the whole model; balanced: the same number from every KV group, rounded; groups: whole KV groups",
     ),
   metric: z.enum(metricsFor("heads")).default("leave-one-out").describe("What decides which heads are least important"),
   neurons: z
@@ -61,11 +61,11 @@ export const pruneConfig = z.object({
     .gt(0)
     .lt(1)
     .optional()
-    .describe("Share of all neurons of the MLPs to drop, those of dropped layers among them"),
+    .describe("Share of all MLP neurons to drop, including those of dropped layers"),
   neuronMode: z
     .enum(neuronModes)
     .default("free")
-    .describe("free: the least important anywhere; even: equally many of every layer"),
+    .describe("free: the least important in the whole model; even: the same number from every layer"),
   neuronMetric: z
     .enum(metricsFor("neurons"))
     .default("taylor")
@@ -75,13 +75,13 @@ export const pruneConfig = z.object({
     .int()
     .positive()
     .default(1)
-    .describe("Neighbouring neurons that are scored together; leave-one-out of single neurons takes long"),
+    .describe("Neurons per block: neighbours are scored together, because leave-one-out of single neurons takes long"),
   neuronMultiple: z
     .number()
     .int()
     .positive()
     .default(16)
-    .describe("What is left of a layer's neurons is a multiple of this (16 or 32 suit the Neural Engine)"),
+    .describe("Each layer keeps a multiple of this many neurons (16 or 32 suit the Neural Engine)"),
   layers: z.number().int().positive().optional().describe("How many whole layers to drop"),
   layerMetric: z
     .enum(metricsFor("layers"))
@@ -92,29 +92,33 @@ export const pruneConfig = z.object({
     .gt(0)
     .lt(1)
     .optional()
-    .describe("Share of all parameters to keep; heads, groups, neurons and layers go by estimated loss a parameter"),
+    .describe(
+      "Share of all parameters to keep; drops the heads, KV groups, neurons and layers with the least estimated loss per parameter",
+    ),
   bytes: z
     .number()
     .int()
     .positive()
     .optional()
-    .describe("As --parameters, but bytes that the weights may take in the element type they are stored in"),
+    .describe("Like --parameters, but in bytes: the size of the weights in their stored element type"),
   cutOnly: z
     .boolean()
     .default(false)
-    .describe("With --parameters or --bytes: leave what stays as it is instead of fitting it to take over"),
+    .describe("With --parameters or --bytes: do not adjust the remaining weights to make up for what was dropped"),
   rounds: z
     .number()
     .int()
     .positive()
     .optional()
     .describe(
-      "With --parameters or --bytes: prune in so many rounds, estimating anew; default one a quarter that goes",
+      "With --parameters or --bytes: number of rounds, with new estimates in each; default: one for each quarter that is dropped",
     ),
   ...textConfig,
   text: textConfig.text
     .optional()
-    .describe("The text importance is measured on; with --parameters or --bytes absent: what the model writes itself"),
+    .describe(
+      "Text to measure importance on; with --parameters or --bytes, default: text that the model writes itself",
+    ),
 });
 export type PruneConfig = z.infer<typeof pruneConfig>;
 
@@ -231,17 +235,13 @@ async function makePruned(config: PruneConfig, context: MakerContext, folder: Ou
     weights = pruneModel(model.weights, drop);
   } else {
     if (target >= parameterCount(arch)) {
-      throw new EspalierError(
-        "input/invalid",
-        `the model has ${parameterCount(arch)} parameters, fewer than asked for`,
-        {
-          hint: "Ask for fewer bytes.",
-        },
-      );
+      throw new EspalierError("input/invalid", `the model has ${parameterCount(arch)} parameters and already fits`, {
+        hint: "Ask for fewer bytes.",
+      });
     }
     const share = 1 - target / parameterCount(arch);
     context.log?.(
-      `to take away ${showShare(share)} of ${parameterCount(arch)} parameters; ${showShare(outsideLayers(arch) / parameterCount(arch))} are embeddings and stay`,
+      `removing ${showShare(share)} of ${parameterCount(arch)} parameters; ${showShare(outsideLayers(arch) / parameterCount(arch))} are embeddings and stay`,
     );
     const rounds = config.rounds ?? Math.max(1, Math.round(share / ROUND_SHARE));
     const request = { target, rounds, multiple: config.neuronMultiple, compensate: !config.cutOnly };
@@ -286,28 +286,28 @@ export const prune: Maker<"prune", PruneConfig, PruneSummary> = {
   makes: "model",
   doing: "pruning",
   version: 4,
-  title: "Take heads, neurons and layers away",
+  title: "Remove heads, neurons and layers",
   config: pruneConfig,
 
   check(config) {
     const bySize = config.parameters !== undefined || config.bytes !== undefined;
     if (config.parameters !== undefined && config.bytes !== undefined)
-      throw new EspalierError("input/invalid", "--parameters and --bytes both say how much is to be left", {
+      throw new EspalierError("input/invalid", "--parameters and --bytes both set how much to keep", {
         hint: "Give one of them.",
       });
     const shares = config.ratio !== undefined || config.neurons !== undefined || config.layers !== undefined;
     if (bySize && (shares || config.drop)) {
-      throw new EspalierError("input/invalid", "a size beside shares or a list would be ambiguous", {
-        hint: "Give --parameters or --bytes alone, or what is to go without them.",
+      throw new EspalierError("input/invalid", "a size together with shares or a list is ambiguous", {
+        hint: "Give --parameters or --bytes alone, or leave both out and say what to drop.",
       });
     }
     if (config.drop && shares) {
-      throw new EspalierError("input/invalid", "--drop names what goes; shares beside it would be ambiguous", {
+      throw new EspalierError("input/invalid", "--drop names what to drop; giving shares too is ambiguous", {
         hint: "Give --drop alone, or --ratio, --neurons and --layers without it.",
       });
     }
     if (!config.drop && !shares && !bySize) {
-      throw new EspalierError("input/invalid", "nothing says what to prune", {
+      throw new EspalierError("input/invalid", "nothing to prune was given", {
         hint: "Give --parameters or --bytes, --ratio, --neurons or --layers with --text, or --drop with a list.",
       });
     }
@@ -359,7 +359,9 @@ export function savingsInWords(config: PruneConfig, arch: DecoderArchitecture): 
       `${config.layers} of ${arch.layers.length} layers ${config.layers === 1 ? "is" : "are"} about ${showShare((config.layers * each) / all)}`,
     );
   }
-  return parts.length === 0 ? `of ${all} parameters, what is named goes` : `of ${all} parameters, ${parts.join("; ")}`;
+  return parts.length === 0
+    ? `of ${all} parameters, the named units are dropped`
+    : `of ${all} parameters, ${parts.join("; ")}`;
 }
 
 /** What is not among `kept`, both in the numbering of the model at hand. */

@@ -172,7 +172,7 @@ test("what a recipe cannot mean is refused", async () => {
   );
   await expect(run({ ...on, maxBytes: 1e6, mlp: "palette4" })).rejects.toThrow(/ambiguous/);
   await expect(run({ ...on, maxBytes: 1e6, maxBits: 3 })).rejects.toThrow(/the same budget/);
-  await expect(run({ maxBits: 3, search: "measured" })).rejects.toThrow(/--search measured needs a --text/);
+  await expect(run({ maxBits: 3, search: "measured" })).rejects.toThrow(/--search measured needs --text/);
   await expect(run({ maxKl: 0.1, bits: 4 })).rejects.toThrow(/--max-kl chooses all widths; --bits/);
   await expect(run({ maxKl: 0.1, maxBits: 4 })).rejects.toThrow(/two limits/);
   expect(quantizeConfig.safeParse({ model: "a", out: "b", recipe: { tensors: { x: "palette5" } } }).success).toBe(

@@ -53,7 +53,7 @@ export const quantizeConfig = z.object({
     .positive()
     .optional()
     .describe(
-      `Without widths or a budget: the smallest mixture of widths whose measured divergence from the original stays under this, nats per token [default: ${MAX_KL}, which raises perplexity by about 5 % at most]`,
+      `Without widths or a budget: find the smallest mixture of widths whose measured divergence from the original stays below this, in nats per token [default: ${MAX_KL}, which raises perplexity by about 5 % at most]`,
     ),
   scheme: z
     .enum(schemes)
@@ -64,47 +64,47 @@ export const quantizeConfig = z.object({
     .int()
     .optional()
     .describe("One width for all. Palette: 1, 2, 3, 4, 6 or 8; affine: 4 or 8; default: 4"),
-  embeddingBits: z.number().int().optional().describe("Bits of embeddings and head, when they should differ"),
-  embedding: width.optional().describe("Width of the embedding and head, when it should differ"),
-  attention: width.optional().describe("Width of q, k, v and o, when it should differ"),
-  mlp: width.optional().describe("Width of gate, up and down, when it should differ"),
+  embeddingBits: z.number().int().optional().describe("Bits of the embedding and output head, if they should differ"),
+  embedding: width.optional().describe("Width of the embedding and output head, if it should differ"),
+  attention: width.optional().describe("Width of q, k, v and o, if it should differ"),
+  mlp: width.optional().describe("Width of gate, up and down, if it should differ"),
   recipe: quantizationRecipe
     .optional()
     .describe(
-      'Widths by tensor, layer or role, a JSON file or text: {"default": "palette4", "tensors": {"L0.down": "palette6"}}',
+      'Widths by tensor, layer or role, as a JSON file or text: {"default": "palette4", "tensors": {"L0.down": "palette6"}}',
     ),
   maxBytes: z
     .number()
     .positive()
     .optional()
     .describe(
-      "Budget of all weights: the mixture of widths that is predicted to lose least in it; instead of a recipe",
+      "Budget in bytes for all weights: choose the mixture of widths that is predicted to lose least within it; replaces a recipe",
     ),
   maxBits: z
     .number()
     .positive()
     .max(16)
     .optional()
-    .describe("The same budget as bits a weight, over all weights and with their tables: 2.5, 3"),
+    .describe("The same budget in bits per weight, counting all weights and their tables: 2.5 or 3, for example"),
   widths: widthList
     .default(["palette8", "palette6", "palette4", "palette3", "palette2"])
-    .describe("What to choose from under a budget or a limit"),
+    .describe("Widths to choose from under a budget or a limit"),
   search: z
     .enum(["quick", "measured"])
     .default("quick")
     .describe(
-      "Under a budget. quick: from a few measurements of whole parts; measured: of every tensor at every width, hours on a released model",
+      "Under a budget. quick: measure a few whole parts; measured: measure every tensor at every width, which takes hours on a released model",
     ),
   ...storageConfig,
   rowScales: z
     .boolean()
     .default(false)
-    .describe("Palette: a scale for every output channel, which the package multiplies the output by"),
+    .describe("Palette: a scale for every output channel; the package multiplies the output by it"),
   method: z
     .enum(methods)
     .optional()
     .describe(
-      "nearest: every weight to its nearest code, the default for fixed widths; gptq: the weights of a row make up for each other's errors, the default where widths are chosen",
+      "nearest: round every weight to its nearest code, the default for fixed widths; gptq: weights of a row compensate each other's errors, the default when widths are chosen",
     ),
   tune: z
     .number()
@@ -112,16 +112,16 @@ export const quantizeConfig = z.object({
     .min(0)
     .optional()
     .describe(
-      "Passes over the calibrating text that tune tables, scales and norms until the model says what the original says [default: 1 where widths are chosen, else 0]",
+      "Passes over the calibration text that tune tables, scales and norms to match the original model [default: 1 when widths are chosen, else 0]",
     ),
   ...textConfig,
   text: textConfig.text
     .optional()
-    .describe("Text to calibrate and to measure on; a quarter of it is held out for measuring"),
+    .describe("Text to calibrate and measure on; a quarter of it is held out for measuring"),
   original: z
     .string()
     .optional()
-    .describe("What the loss is measured against; default: what MODEL was first made from, or MODEL itself")
+    .describe("Model to measure the loss against; default: the model that MODEL was first made from, or MODEL itself")
     .meta({ role: "model" }),
 });
 export type QuantizeConfig = z.infer<typeof quantizeConfig>;
@@ -185,7 +185,7 @@ function withStorableWidths(config: QuantizeConfig): QuantizeConfig {
   if (storable.length > 0) return { ...config, widths: storable };
   throw new EspalierError(
     "input/invalid",
-    `${targets[config.target].system} stores none of ${config.widths.join(", ")}`,
+    `${targets[config.target].system} can store none of ${config.widths.join(", ")}`,
     {
       hint: `It stores ${widths.filter((w) => isStorable(w, targets[config.target])).join(", ")}.`,
     },
@@ -208,18 +208,18 @@ function check(config: QuantizeConfig): void {
     throw new EspalierError("input/invalid", message, { hint });
   };
   const { budgets, widths: fixed } = chosenBy(config);
-  if (budgets.length > 1) refuse("--max-bytes and --max-bits are the same budget", "Give one of the two.");
+  if (budgets.length > 1) refuse("--max-bytes and --max-bits set the same budget", "Give one of the two.");
   const [chooser] = [...budgets, ...(config.maxKl === undefined ? [] : ["maxKl"])];
   if (budgets.length > 0 && config.maxKl !== undefined)
     refuse(`--max-kl and ${flagOf(budgets[0] ?? "")} are two limits`, "Give one of the two.");
   if (chooser !== undefined && fixed[0] !== undefined)
     refuse(`${flagOf(chooser)} chooses all widths; ${flagOf(fixed[0])} beside it is ambiguous`, "Give one of the two.");
   if (config.rowScales && config.scheme === "affine")
-    refuse("--row-scales are for palettes, --scheme affine has scales of its own", "Leave one of the two out.");
+    refuse("--row-scales is for palettes; --scheme affine has its own scales", "Leave one of the two out.");
   if (config.search === "measured" && config.text === undefined)
-    refuse("--search measured needs a --text to measure tensors on", "Use held-out text that you do not report on.");
+    refuse("--search measured needs --text to measure tensors on", "Use held-out text that you do not report on.");
   if (config.search === "measured" && budgets.length === 0)
-    refuse("--search measured chooses widths under a budget", "Give --max-bytes or --max-bits, or leave it out.");
+    refuse("--search measured chooses widths under a budget", "Give --max-bytes or --max-bits, or leave --search out.");
   if (fixed.includes("bits") || fixed.includes("scheme")) widthNamed(config.scheme ?? "palette", config.bits ?? 4);
   if (config.embeddingBits !== undefined) widthNamed(config.scheme ?? "palette", config.embeddingBits);
 }
@@ -302,7 +302,7 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
   makes: "model",
   doing: "quantizing",
   version: 4,
-  title: "Fewer bits a weight",
+  title: "Fewer bits per weight",
   config: quantizeConfig,
 
   check,
@@ -396,7 +396,7 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
     );
     const weightNamed = (name: string): CompressedWeight => {
       const w = compressed?.get(name);
-      invariant(w, `every weight is stored, ${name} too`);
+      invariant(w, `a package stores every weight, ${name} too`);
       return w;
     };
     const tensors = weightList(arch).map(({ name, shape }) => {
@@ -405,7 +405,7 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
       return { name, width: chosen, kind: w.kind, sizeBytes: weightSizeBytes(w), elements: elementCount(shape) };
     });
     const isCalibrated = config.weighting !== "none" || how.method === "gptq" || how.tune > 0 || isQuick;
-    const calibration = isCalibrated ? `calibrated on ${text.source}` : "not calibrated: every weight counts alike";
+    const calibration = isCalibrated ? `calibrated on ${text.source}` : "not calibrated: every weight counts the same";
     await writeCheckpoint(folder.path, {
       architecture: weights.arch,
       config: model.checkpoint.config,

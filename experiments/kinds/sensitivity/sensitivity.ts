@@ -47,28 +47,28 @@ export const sensitivityConfig = z.object({
     .array(z.enum([...unitKinds, "tensors"]))
     .min(1)
     .default(["heads"])
-    .describe("What to take away, one at a time; tensors are stored in fewer bits instead"),
+    .describe("What to remove, one at a time; tensors are stored in fewer bits instead"),
   metric: z.array(z.enum(metricIds)).min(1).default(["leave-one-out"]).describe("How to measure what a unit is worth"),
-  neuronBlock: z.number().int().positive().default(NEURON_BLOCK).describe("Neurons: how many are one unit"),
+  neuronBlock: z.number().int().positive().default(NEURON_BLOCK).describe("Neurons per block; a block is one unit"),
   widths: widthList
     .default(["palette8", "palette6", "palette4", "palette3", "palette2"])
-    .describe("Tensors: what each is stored as in turn"),
+    .describe("Tensors: widths to try on each tensor"),
   ...storageConfig,
   only: z
     .array(z.string())
     .min(1)
     .optional()
-    .describe("Only these units, by name: L3.H5,L7.H0; absent: all of the kinds in units"),
+    .describe("Only these units, by name: L3.H5,L7.H0; default: all units of the chosen kinds"),
   refine: z
     .number()
     .int()
     .positive()
     .optional()
     .describe(
-      "Taylor of all units, then leave-one-out of only so many: those of which Taylor says least whether they are among the share to go",
+      "Measure all units by Taylor, then this many by leave-one-out: the units for which Taylor leaves most doubt whether they belong to the share to drop",
     ),
-  share: z.number().gt(0).lt(1).default(0.25).describe("Refine: the share of units that is to go"),
-  seed: z.number().int().default(0).describe("Splits the sequences for the noise ceiling"),
+  share: z.number().gt(0).lt(1).default(0.25).describe("Refine: the share of units to drop"),
+  seed: z.number().int().default(0).describe("Decides how sequences are split to find the noise ceiling"),
 });
 export type SensitivityConfig = z.infer<typeof sensitivityConfig>;
 
@@ -203,7 +203,7 @@ export const sensitivity: Measurement<
     if (speaks || (!config.only && config.units.includes("tensors"))) return;
     throw new EspalierError(
       "input/invalid",
-      `--metric ${config.metric.join(",")} says nothing of ${config.only ? "--only" : "--units"} ${(config.only ?? config.units).join(",")}`,
+      `--metric ${config.metric.join(",")} does not measure ${config.only ? "--only" : "--units"} ${(config.only ?? config.units).join(",")}`,
       { hint: `${asked.map((m) => `${m} is for ${metricOf(m).units.join(", ")}`).join("; ")}.` },
     );
   },

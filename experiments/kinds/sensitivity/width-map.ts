@@ -37,17 +37,22 @@ export const storageConfig = {
     .int()
     .positive()
     .optional()
-    .describe("Affine: input channels that share a scale; absent: the whole row"),
+    .describe("Affine: input channels that share a scale; default: the whole row"),
   target: z
     .enum(targetNames)
     .default("iOS18")
-    .describe("The oldest system that has to store the tensors; iOS17: one table or one scale a row for each"),
+    .describe(
+      "The oldest system that must store the tensors; iOS17 allows one table, or one scale per row, for each tensor",
+    ),
   asymmetric: z.boolean().default(false).describe("Affine: an offset for every scale"),
-  keepExtremes: z.boolean().default(false).describe("Affine: no search for a better clip"),
+  keepExtremes: z
+    .boolean()
+    .default(false)
+    .describe("Affine: keep the full range instead of searching for a better clip"),
   weighting: z
     .enum(weightings)
     .default("activation")
-    .describe("What errors count by: every weight alike, the size of its input, or its Fisher information"),
+    .describe("How to weight errors: all weights the same, by the size of their inputs, or by Fisher information"),
 };
 export type StorageConfig = z.infer<z.ZodObject<typeof storageConfig>>;
 

@@ -19,7 +19,7 @@ import { type MadeOf, made, madeOf, type PairedLosses, pairedLosses, shippedForm
 export const measures = ["accuracy", "kl"] as const;
 
 export const tradeoffConfig = z.object({
-  base: z.string().describe("The model all others are compared with").meta({ role: "model" }),
+  base: z.string().describe("The model that all others are compared with").meta({ role: "model" }),
   models: z.array(z.string()).min(1).describe("Checkpoints to compare, separated by commas").meta({ role: "models" }),
   ...textConfig,
   tasks: z
@@ -100,7 +100,7 @@ export const tradeoff: Measurement<
     const asks = config.measure === "accuracy" ? "--measure accuracy" : config.keep === undefined ? null : "--keep";
     if (asks !== null && config.tasks === undefined) {
       throw new EspalierError("input/invalid", `${asks} needs --tasks`, {
-        hint: "Accuracy is the share of questions answered right: give a file of questions, or judge by --max-kl.",
+        hint: "Accuracy is the share of questions answered right: give a file of questions, or use --max-kl.",
       });
     }
     for (const model of config.models) await requireSameVocabulary(model, config.base, context);
@@ -215,7 +215,7 @@ function chooseWinner(
       ? { winner: found.model, reason: `the smallest that keeps at least ${share * 100} % of the base accuracy` }
       : {
           winner: null,
-          reason: `no model keeps ${share * 100} % of the base accuracy; give --tasks, more bits or longer distillation`,
+          reason: `no model keeps ${share * 100} % of the base accuracy; give --tasks, use more bits or distill longer`,
         };
   }
   if (config.maxKl !== undefined) {

@@ -6,7 +6,7 @@ import { channelUnits, type Metric } from "./metric.ts";
 export const activationMetric: Metric<"activation"> = {
   id: "activation",
   name: "Activation",
-  meaning: "size of what it gives, mean |activation|",
+  meaning: "size of its output, mean |activation|",
   unit: "mean size",
   units: channelUnits,
   needs: "inputs",

@@ -5,7 +5,7 @@ import type { Metric } from "./metric.ts";
 export const blockInfluenceMetric: Metric<"block-influence"> = {
   id: "block-influence",
   name: "Block influence",
-  meaning: "1 − cos of the stream before and behind",
+  meaning: "1 − cosine between the stream before and after",
   unit: "1 − cosine",
   units: ["layers"],
   needs: "inputs",
