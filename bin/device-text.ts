@@ -7,7 +7,7 @@ import { bytes, fixed, table } from "./numbers.ts";
 const plural = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`;
 
 export const lintCounts = ({ counts, units }: Pick<LintResult, "counts" | "units">): string =>
-  `${plural(counts.errors, "error")}, ${plural(counts.warnings, "warning")}, ${counts.infos} to know; ${counts.passed} rules passed, ${counts.notApplicable} do not apply (.${units})`;
+  `${plural(counts.errors, "error")}, ${plural(counts.warnings, "warning")}, ${plural(counts.infos, "note")}; ${counts.passed} rules passed, ${counts.notApplicable} do not apply (.${units})`;
 
 export function lintText(result: LintResult): string {
   const lines = result.findings.flatMap((f) => {
@@ -35,7 +35,7 @@ export function modelledLines(m: Modelled): string[] {
     }),
   );
   return [
-    `modelled         memory ${bytes(m.peakMemoryBytes)}; not measured: the range is how far published figures lay from the model`,
-    ...table(["device", "context", "decode tokens/s", "range", "prefill tokens/s", "ms a token"], rows).split("\n"),
+    `modelled         memory ${bytes(m.peakMemoryBytes)}; not measured; the range shows how far published figures are from the model`,
+    ...table(["device", "context", "decode tokens/s", "range", "prefill tokens/s", "ms per token"], rows).split("\n"),
   ];
 }

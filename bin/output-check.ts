@@ -28,9 +28,11 @@ function kept(schema: z.ZodType, config: Readonly<Record<string, unknown>>): { w
     role === "output" || role === "replace" ? [] : [config[name]].flat().filter((v) => typeof v === "string"),
   );
   return [
-    { what: "is the current folder or holds it", path: process.cwd() },
-    { what: "is the home folder or holds it", path: homedir() },
-    ...inputs.filter((v) => v !== "" && existsSync(v)).map((v) => ({ what: `is or holds the input ${v}`, path: v })),
+    { what: "is the current folder or contains it", path: process.cwd() },
+    { what: "is the home folder or contains it", path: homedir() },
+    ...inputs
+      .filter((v) => v !== "" && existsSync(v))
+      .map((v) => ({ what: `is the input ${v} or contains it`, path: v })),
   ];
 }
 

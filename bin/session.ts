@@ -37,7 +37,7 @@ export async function resolveModel(reference: string): Promise<string> {
   for (const path of candidates) if (await exists(path)) return path;
   throw new EspalierError(
     "model/missing-file",
-    `there is no model "${reference}": no folder or .gguf file of that name, and the workbench knows no such id`,
+    `there is no model "${reference}": no folder or .gguf file has that name, and the workbench has no model with that id`,
     {
       hint: "Give a checkpoint folder, a .gguf file, or an id that `espalier models` lists.",
     },

@@ -52,7 +52,7 @@ export async function startServer(options: ServerOptions): Promise<{ server: Ser
       reject(
         cause.code === "EADDRINUSE"
           ? new EspalierError("input/invalid", `port ${options.port} is taken`, {
-              hint: "Name another one with PORT.",
+              hint: "Choose another one with PORT.",
               cause,
             })
           : cause,
@@ -114,7 +114,7 @@ async function handle(
   }
   if (url.pathname.startsWith("/api/")) {
     response.writeHead(404, { "content-type": "text/plain" });
-    response.end("there is nothing under this address");
+    response.end("there is no page at this address");
     return;
   }
   await options.pages(request, response);

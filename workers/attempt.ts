@@ -192,7 +192,7 @@ function runTask(
       stopping = true;
       send({ type: "stop" });
       setTimeout(
-        () => kill({ state: "cancelled", reason: "stopped by you; the step at hand took too long" }),
+        () => kill({ state: "cancelled", reason: "stopped by you; the current step took too long" }),
         STOP_MS,
       ).unref();
     };
@@ -230,7 +230,7 @@ function runTask(
             state: "failed",
             error: {
               code: "run/memory",
-              message: `the task used ${used} GB, more than the ${limit} GB it may`,
+              message: `the task used ${used} GB, more than the ${limit} GB allowed`,
               hint: "Raise ESPALIER_TASK_MEMORY, or use shorter contexts and smaller batches.",
             },
           });
@@ -292,7 +292,7 @@ async function answer(core: Core, run: Run, request: Request): Promise<unknown> 
   const folder = workFolder(core, run.id);
   // Only names inside the run's own folder are files of the run.
   const nameOf = (path: string): string => {
-    if (!path.startsWith(`${folder}/`)) throw new EspalierError("store/io", `${path} is not in the folder of the run`);
+    if (!path.startsWith(`${folder}/`)) throw new EspalierError("store/io", `${path} is outside the folder of the run`);
     return path.slice(folder.length + 1);
   };
   if (request.ask === "get-unit") return getUnit(core, run, request.name);

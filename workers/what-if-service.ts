@@ -55,7 +55,7 @@ export function whatIfService(core: Core): WhatIfService {
         const error = new EspalierError(
           "engine/failed",
           `the what-if process ended (${how})${said ? `: ${said.trim().split("\n").at(-1)}` : ""}`,
-          { hint: "Ask again; it is started anew." },
+          { hint: "Ask again: the process starts again by itself." },
         );
         child = null;
         for (const one of waiting.values()) one.reject(error);

@@ -33,9 +33,7 @@ export function procedureCommands(): ProcedureCommand[] {
 }
 
 export function addApi(program: Command): void {
-  const api = program
-    .command("api")
-    .description("Everything the workbench can be asked: models, runs, sweeps, notebooks, …");
+  const api = program.command("api").description("Call the workbench's API: models, runs, sweeps, notebooks, …");
   const things = new Map<string, Command>();
   for (const { path, type, input } of procedureCommands()) {
     const [thing = "", verb = ""] = path.split(".");

@@ -64,7 +64,7 @@ export function addDemo(program: Command, signal: AbortSignal): void {
         if (step !== "importance") return;
         const importance = summary as Summaries["sensitivity"];
         say(`\n${importance.protocol}`);
-        say("change in loss when removed, 10⁻³ nats per token; ≈ within two standard errors of 0");
+        say("change in loss when removed, 10⁻³ nats per token; ≈ means within two standard errors of 0");
         say(heatMap(headGrid(importance, "leave-one-out"), { colour: process.stdout.isTTY ?? false }));
       });
       const of = <K extends keyof Summaries>(step: string): Summaries[K] | null =>
@@ -97,7 +97,7 @@ export function addDemo(program: Command, signal: AbortSignal): void {
       const page = join(out, "report.html");
       const engine = packageRun?.provenance?.engine ?? runs[0]?.provenance?.engine ?? "";
       const made = `${engine}; ${fixed(seconds, 0)} s; espalier demo --ratio ${config.ratio} --distill-steps ${config.distillSteps} --questions ${config.questions} --keep ${config.keep}`;
-      const card = result.card ? cardText(result.card) : "nothing was exported";
+      const card = result.card ? cardText(result.card) : "no package was exported";
       await writeFileAtomic(page, reportPage(result, { keep: config.keep, made, card }));
       const won = result.report?.points[1];
       const lines = [

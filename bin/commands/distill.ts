@@ -8,7 +8,7 @@ import { originLines } from "./origin-lines.ts";
 export function addDistill(program: Command, signal: AbortSignal): void {
   addExperimentCommand(program, signal, {
     verb: "distill",
-    summary: "Teach a small model to say what a large one says; a stopped run goes on where it was",
+    summary: "Train a small model to match a large one; a stopped run continues where it stopped",
     example: "espalier distill starter --student pruned --text train.txt --held-out select.txt --out distilled",
     positional: ["model"],
     experiment: distill,

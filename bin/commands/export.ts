@@ -14,7 +14,9 @@ const verdicts: Readonly<Record<ExportCard["status"], string>> = {
 };
 
 const tiesText = (ties: ExportCard["parity"]["greedyTies"]): string =>
-  ties.length === 0 ? "" : `, ${ties.length === 1 ? "one tie" : `${ties.length} ties`} that fp16 cannot decide aside,`;
+  ties.length === 0
+    ? ""
+    : `, ${ties.length === 1 ? "one tie" : `${ties.length} ties`} that fp16 cannot decide not counted,`;
 
 export function cardText(card: ExportCard): string {
   return [

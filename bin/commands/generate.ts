@@ -10,14 +10,14 @@ import { addFlags, parseFlags } from "../flags.ts";
 import { addCommonFlags, printResult, withSession } from "./experiment-command.ts";
 
 export const generateConfig = z.object({
-  prompt: z.string().default("").describe("Text to continue; empty: from the beginning of a text"),
-  maxTokens: z.number().int().positive().default(128).describe("New tokens at most"),
+  prompt: z.string().default("").describe("Text to continue; default: start a new text"),
+  maxTokens: z.number().int().positive().default(128).describe("Maximum number of new tokens"),
   context: z
     .number()
     .int()
     .positive()
     .optional()
-    .describe("Positions the cache holds; default: what the model allows, at most 1024"),
+    .describe("Positions the cache holds; default: the model's maximum, at most 1024"),
   temperature: z.number().min(0).default(0).describe("0: greedy"),
   topP: z
     .number()
@@ -25,9 +25,9 @@ export const generateConfig = z.object({
     .max(1)
     .default(1)
     .describe("Draw only from the most likely tokens that reach this probability"),
-  seed: z.number().int().default(0).describe("Of the sampling"),
+  seed: z.number().int().default(0).describe("Seed of the sampling"),
   ...bosConfig,
-  ignoreEos: z.boolean().default(false).describe("Go on after the end token"),
+  ignoreEos: z.boolean().default(false).describe("Continue after the end token"),
 });
 
 export function addGenerate(program: Command, signal: AbortSignal): void {

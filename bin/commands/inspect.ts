@@ -36,7 +36,7 @@ interface InspectOptions {
 function unitsOf(given: string | undefined): PackageUnits {
   const units = packageUnits.find((u) => u === (given ?? "cpuAndNeuralEngine"));
   if (units) return units;
-  throw new EspalierError("input/invalid", `--units: there is no ${given}`, {
+  throw new EspalierError("input/invalid", `--units: ${given} is not known`, {
     hint: `One of ${packageUnits.join(", ")}.`,
   });
 }
@@ -50,17 +50,17 @@ export function addInspect(program: Command): void {
     )
     .option("--json", "Print one JSON object on standard output and nothing else")
     .option("--program", "Print the whole program of a package")
-    .option("--lint", "Check a package against the known traps of the Neural Engine")
+    .option("--lint", "Check a package for known problems on the Neural Engine")
     .option("--modelled", "Print modelled speed and memory of a package on each device")
     .option(
       "--units <name>",
       `Where the package is meant to run (${packageUnits.join(", ")}) [default: cpuAndNeuralEngine]`,
     )
-    .description("Read a package, a checkpoint, a GGUF or a safetensors file, and say what is in it")
+    .description("Read a package, a checkpoint, a GGUF or a safetensors file, and show what is in it")
     .addHelpText("after", "\nExample:\n  espalier inspect package/Model.mlpackage --lint")
     .action(async (path: string, options: InspectOptions) => {
       const found = await stat(path).catch((cause: unknown) => {
-        throw new EspalierError("model/missing-file", `there is nothing at ${path}`, { cause });
+        throw new EspalierError("model/missing-file", `nothing was found at ${path}`, { cause });
       });
       const packaged = await packageAt(path);
       const relative = await coremlRelative(packaged);
@@ -174,7 +174,7 @@ async function inspectGguf(path: string, options: { json?: boolean }): Promise<v
     () =>
       [
         `GGUF version ${file.version}, ${count(tensors.length)} tensors, ${bytes(file.sizeBytes)}`,
-        isModel ? model.text : `not a model that can be run here: ${model.message}`,
+        isModel ? model.text : `not a model that Espalier can run: ${model.message}`,
         "",
         ...[...file.metadata].map(([key, value]) => `${key} = ${shown(value)}`),
         "",

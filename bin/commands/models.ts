@@ -30,7 +30,7 @@ export function addModels(program: Command, signal: AbortSignal): void {
     .option("--as <id>", "the id to keep it under; default: the name of the folder or file, or the repository's id")
     .option("--revision <name>", "branch, tag or commit of the repository", "main")
     .option("--json", "Print one JSON object on standard output and nothing else")
-    .description("Take a checkpoint in, checked, under an id")
+    .description("Check a checkpoint and import it under an id")
     .addHelpText(
       "after",
       "\nExamples:\n  espalier import ./my-model --as mine\n  espalier import ./SmolLM2-135M-Q4_1.gguf\n  espalier import HuggingFaceTB/SmolLM2-135M",
@@ -65,8 +65,8 @@ export function addModels(program: Command, signal: AbortSignal): void {
   program
     .command("models")
     .option("--json", "Print one JSON object on standard output and nothing else")
-    .option("--remove <id>", "put a model away; its runs and what was made of it stay")
-    .description("List the models that are known by id")
+    .option("--remove <id>", "remove a model from the list; its runs and the models made from it stay")
+    .description("List the imported models by id")
     .action(async (options: { json?: boolean; remove?: string }) => {
       const found = await withClient(async (client) => {
         if (options.remove !== undefined) await client.models.update.mutate({ id: options.remove, archived: true });

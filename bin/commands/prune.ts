@@ -9,7 +9,7 @@ import { originLines } from "./origin-lines.ts";
 export function addPrune(program: Command, signal: AbortSignal): void {
   addExperimentCommand(program, signal, {
     verb: "prune",
-    summary: "Take heads, neurons and layers away, by what they are worth or by name, and write the smaller checkpoint",
+    summary: "Remove heads, neurons and layers, by their measured worth or by name, and write the smaller checkpoint",
     example: "espalier prune starter --parameters 0.8 --text stories.txt --separator '<|endoftext|>' --out pruned",
     positional: ["model"],
     experiment: prune,

@@ -15,14 +15,14 @@ function countsOf(widths: readonly string[]): string {
 function searchLines({ maxKl, trials }: NonNullable<QuantizeSummary["search"]>): string[] {
   const tried = trials.map((t) => `${bytes(t.sizeBytes)} at ${t.kl.toPrecision(3)}`).join(", ");
   if (maxKl === null) return [];
-  return [`chosen as       the smallest mixture under a KL of ${maxKl}`, `measured        ${tried} (calibrating text)`];
+  return [`chosen as       the smallest mixture under a KL of ${maxKl}`, `measured ${tried} (on the calibration text)`];
 }
 
 export function addQuantize(program: Command, signal: AbortSignal): void {
   addExperimentCommand(program, signal, {
     verb: "quantize",
     summary:
-      "Store weights in fewer bits; without widths or a budget, in the smallest mixture that still says the same",
+      "Store weights in fewer bits; without widths or a budget, choose the smallest mixture that stays close to the original",
     example: "espalier quantize distilled --out small\n  espalier quantize distilled --bits 4 --out small",
     positional: ["model"],
     experiment: quantize,
@@ -33,7 +33,7 @@ export function addQuantize(program: Command, signal: AbortSignal): void {
         `bits per weight ${fixed(s.bitsPerWeight, 3)}`,
         ...(s.predicted
           ? [
-              `predicted KL    ${s.predicted.value.toExponential(2)}  (${s.predicted.low.toExponential(2)} to ${s.predicted.high.toExponential(2)}, error of the text alone)`,
+              `predicted KL    ${s.predicted.value.toExponential(2)}  (${s.predicted.low.toExponential(2)} to ${s.predicted.high.toExponential(2)}, sampling error only)`,
             ]
           : []),
         `calibration     ${s.calibration}`,

@@ -39,7 +39,7 @@ export function addReport(program: Command, signal: AbortSignal): void {
     .command("import")
     .argument("<file>", "the JSON that the probe wrote")
     .option("--json", json)
-    .description("Take a report in and join it to its package")
+    .description("Import a report and attach it to its package")
     .exitOverride()
     .action(async (file: string, options: { json?: boolean }) => {
       const content = await readReport(file);
@@ -50,7 +50,7 @@ export function addReport(program: Command, signal: AbortSignal): void {
         printResult(
           options,
           () =>
-            `${reportText(parsed)}\n${taken.isNew ? "kept" : "known already"} as ${taken.report.id}, for ${taken.packages.map((p) => `${p.name} (${p.id})`).join(", ")}`,
+            `${reportText(parsed)}\n${taken.isNew ? "kept" : "already known"} as ${taken.report.id}, for ${taken.packages.map((p) => `${p.name} (${p.id})`).join(", ")}`,
           () => taken,
         );
       } finally {
@@ -63,7 +63,7 @@ export function addReport(program: Command, signal: AbortSignal): void {
     .argument("<folder>", "what `export` wrote")
     .option("--out <file>", "where to write the report")
     .option("--pair <link>", "send it to the workbench whose pairing link this is")
-    .description("Run the probe's golden vectors here, on no phone, and fill a report")
+    .description("Run the probe's golden vectors on this machine instead of a phone, and write a report")
     .exitOverride();
   addCommonFlags(simulate).action(async (folder: string) => {
     const given: Record<string, unknown> = simulate.opts();

@@ -16,14 +16,14 @@ import { exists } from "../session.ts";
 import { addCommonFlags, printResult, withSession } from "./experiment-command.ts";
 
 const runPackageConfig = z.object({
-  prompt: z.string().default("").describe("Text to continue; empty: from the beginning of a text"),
-  maxTokens: z.number().int().positive().default(64).describe("New tokens at most"),
+  prompt: z.string().default("").describe("Text to continue; default: start a new text"),
+  maxTokens: z.number().int().positive().default(64).describe("Maximum number of new tokens"),
   tokenizer: z.string().optional().describe("Folder with tokenizer.json; default: `tokenizer` beside the package"),
   precision: z
     .enum(["fp16", "fp32"])
     .default("fp16")
-    .describe("fp16: every result rounded as on a device; fp32: the graph alone"),
-  ignoreEos: z.boolean().default(false).describe("Go on after the end token"),
+    .describe("fp16: round every result as a device does; fp32: no rounding"),
+  ignoreEos: z.boolean().default(false).describe("Continue after the end token"),
 });
 
 export function addRunPackage(program: Command, signal: AbortSignal): void {

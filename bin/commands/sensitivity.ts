@@ -29,7 +29,7 @@ export function addSensitivity(program: Command, signal: AbortSignal): void {
   addExperimentCommand(program, signal, {
     verb: "sensitivity",
     summary:
-      "Measure what each head, KV group, block of neurons, sub-block or layer is worth, and what tensors lose at each width",
+      "Measure what each head, KV group, neuron block, sub-block or layer is worth, and what each tensor loses at each width",
     example: "espalier sensitivity starter --text stories.txt --units heads,groups --metric leave-one-out,taylor",
     positional: ["model"],
     experiment: sensitivity,

@@ -22,14 +22,14 @@ export function addStart(program: Command, signal: AbortSignal): void {
     .command("start")
     .description("The workbench in the browser, worker host included")
     .option("--port <integer>", "port to listen on [default: PORT or 3000]")
-    .option("--dev", "pages compiled as they are opened, for working on them")
+    .option("--dev", "compile pages when they are opened, for work on the pages")
     .option("--engine <name>", engineHelp)
-    .option("--no-host", "compute nothing here; hosts elsewhere do")
+    .option("--no-host", "start no worker here; workers on other machines compute")
     .option("--no-pages", "answer the API and keep runs, without pages for browsers")
     .action(async (options: { port?: string; dev?: boolean; engine?: string; host: boolean; pages: boolean }) => {
       const port = Number(options.port ?? process.env.PORT ?? 3000);
       if (!Number.isInteger(port) || port < 0 || port > 65535)
-        throw new EspalierError("input/invalid", `${options.port ?? process.env.PORT} is no port`);
+        throw new EspalierError("input/invalid", `${options.port ?? process.env.PORT} is not a port number`);
       const address = process.env.HOST || "127.0.0.1";
       const core = coreOptions(engineFlag(options.engine));
       checkBinding(address, core.token);
@@ -107,7 +107,7 @@ async function buildPages(): Promise<void> {
   let newest = 0;
   for (const f of sources) if (f.isFile()) newest = Math.max(newest, (await stat(join(f.parentPath, f.name))).mtimeMs);
   if (built && built.mtimeMs > newest) return;
-  say("building the pages, once");
+  say("building the pages (only once)");
   const next = createRequire(import.meta.url).resolve("next/dist/bin/next");
   const code = await new Promise<number>((resolve) => {
     const child = spawn(process.execPath, [next, "build"], {
@@ -118,7 +118,9 @@ async function buildPages(): Promise<void> {
     child.on("exit", (c) => resolve(c ?? 1));
   });
   if (code !== 0)
-    throw new EspalierError("engine/failed", "the pages could not be built", { hint: "npm run build says why." });
+    throw new EspalierError("engine/failed", "the pages could not be built", {
+      hint: "Run `npm run build` to see why.",
+    });
 }
 
 async function nextPages(isDevelopment: boolean): Promise<PageHandler> {

@@ -45,7 +45,7 @@ export function checkBinding(address: string, token: string | undefined): void {
   if (isLocalAddress(address) || (token !== undefined && token.length >= minTokenLength)) return;
   const lacks = token === undefined ? "there is no token" : `the token has ${token.length} characters`;
   throw new EspalierError("access/denied", `HOST ${address} can be reached from other machines, and ${lacks}`, {
-    hint: `Set ESPALIER_TOKEN to a secret of at least ${minTokenLength} characters, or leave HOST away.`,
+    hint: `Set ESPALIER_TOKEN to a secret of at least ${minTokenLength} characters, or do not set HOST.`,
   });
 }
 
@@ -171,5 +171,5 @@ input,button{font:inherit;padding:.4rem .6rem}</style>
 <main><h1>This workbench needs its token</h1>
 <form method="get" action="/"><label>Token <input type="password" name="token" autocomplete="current-password" required autofocus></label>
 <button>Open</button></form>
-<p>You came by a link from elsewhere and have opened the workbench here before? <a href="">Go on to the page</a>.</p>
+<p>Did you follow a link and open the workbench in this browser before? <a href="">Go on to the page</a>.</p>
 <p>The token is the value of ESPALIER_TOKEN where the server was started.</p></main>`;

@@ -15,7 +15,9 @@ const hubSource = z.object({
 
 function hubImports(ctx: ApiContext): HubImports {
   if (ctx.hubImports) return ctx.hubImports;
-  throw new EspalierError("input/invalid", "nothing can be downloaded here", { hint: "Ask a running server." });
+  throw new EspalierError("input/invalid", "this process cannot download models", {
+    hint: "Ask a running server: start one with `espalier start`.",
+  });
 }
 
 export const modelsRouter = router({
@@ -55,7 +57,7 @@ export const modelsRouter = router({
   imports: procedure.query(({ ctx }) => ctx.hubImports?.list() ?? []),
 
   cancelImport: procedure
-    .input(z.object({ as: z.string().min(1).max(80).describe("The id it was to be kept under") }))
+    .input(z.object({ as: z.string().min(1).max(80).describe("The id it was being imported under") }))
     .mutation(({ ctx, input }) => ({ cancelled: hubImports(ctx).cancel(input.as) })),
 
   /** The checkpoint as a folder on the server's machine. */

@@ -29,7 +29,10 @@ export const notebooksRouter = router({
   create: procedure.input(notebookContent).mutation(({ ctx, input }) => createNotebook(ctx.core, input)),
   save: procedure
     .input(
-      id.extend({ version: z.number().int().min(1).describe("The version it began from"), content: notebookContent }),
+      id.extend({
+        version: z.number().int().min(1).describe("The version that the edit started from"),
+        content: notebookContent,
+      }),
     )
     .mutation(({ ctx, input }) => saveNotebook(ctx.core, input.id, input.version, input.content)),
   history: procedure.input(id).query(({ ctx, input }) => notebookHistory(ctx.core, input.id)),

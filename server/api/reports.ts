@@ -8,7 +8,7 @@ import { getReport, importReport, listReports } from "../reports/reports.ts";
 import { procedure, router } from "./trpc.ts";
 
 const id = z.object({ id: z.string().min(1).max(60) });
-const chip = z.object({ chip: z.string().min(1).max(40).describe("Of the cost model's devices, as a17-pro") });
+const chip = z.object({ chip: z.string().min(1).max(40).describe("One of the cost model's devices, such as a17-pro") });
 
 export const reportsRouter = router({
   /** Newest first. */

@@ -24,7 +24,7 @@ export const runsRouter = router({
           kinds: z.array(z.enum(experimentKinds)).optional().describe("Only runs of these kinds"),
           studyId: z.string().optional(),
           sweepId: z.string().optional(),
-          archived: z.boolean().default(false).describe("Archived runs instead"),
+          archived: z.boolean().default(false).describe("List archived runs instead"),
           limit: z.number().int().min(1).max(20_000).default(10_000),
         })
         .prefault({}),
@@ -46,15 +46,15 @@ export const runsRouter = router({
   curves: procedure
     .input(
       id.extend({
-        points: z.number().int().min(10).max(20_000).default(1_500).describe("Points of a curve at most"),
+        points: z.number().int().min(10).max(20_000).default(1_500).describe("Maximum number of points per curve"),
         smoothing: z.number().min(0).max(0.999).default(0).describe("β of the debiased moving average"),
-        logarithmic: z.boolean().default(false).describe("Average logarithms"),
+        logarithmic: z.boolean().default(false).describe("Average the logarithms of the values"),
         names: z.array(z.string().max(80)).max(50).optional().describe("Only these curves"),
         until: z
           .number()
           .positive()
           .optional()
-          .describe("The last step: says where curves are headed, where that is honest"),
+          .describe("The last step: extrapolates curves to it where the data allows"),
       }),
     )
     .query(({ ctx, input: { id: runId, ...options } }) => readCurves(ctx.core, runId, options)),
@@ -83,7 +83,7 @@ export const runsRouter = router({
         changes: z
           .record(z.string(), z.unknown())
           .default({})
-          .describe("Fields of the config to change; null takes one out"),
+          .describe("Fields of the config to change; null removes a field"),
         name: z.string().trim().min(1).max(120).optional(),
       }),
     )

@@ -14,7 +14,7 @@ export const textsRouter = router({
         id: z.string().min(1).max(80).describe("The id to keep it under"),
         kind: z.enum(["text", "tasks"]).default("text").describe("Running text, or questions as JSONL"),
         content: z.string().max(64_000_000).describe("The text itself"),
-        separator: z.string().max(80).optional().describe("Documents are split at this string"),
+        separator: z.string().max(80).optional().describe("String that separates documents"),
         split: z.enum(["train", "calibrate", "select", "report"]).optional().describe("What it is for"),
         note: z.string().max(1000).default(""),
       }),

@@ -10,7 +10,7 @@ const client = {
     .min(1)
     .max(60)
     .default("api")
-    .describe("Who asks; a newer question of the same one replaces an older"),
+    .describe("Id of the asker; a newer question from the same asker replaces the older one"),
 };
 const [open, measure, generate, predict, refine, attention, explain, accuracy] = whatIfAsk.options;
 
@@ -60,7 +60,7 @@ export const whatIfRouter = router({
     .input(
       accuracy.omit({ ask: true }).extend({
         ...client,
-        limit: z.number().int().min(1).max(2_000).default(200).describe("Questions at most"),
+        limit: z.number().int().min(1).max(2_000).default(200).describe("Maximum number of questions"),
       }),
     )
     .query(({ ctx, input, signal }) => ctx.whatIf.ask({ ask: "accuracy", ...input }, { client: input.client, signal })),

@@ -124,7 +124,7 @@ test.each([
 });
 
 test.each([
-  ["no JSON", "hello"],
+  ["not JSON", "hello"],
   ["no list", `{"path":"a"}`],
   ["a digest that is none", `[{"path":"a","sha256":"../../x","sizeBytes":1}]`],
   ["a negative size", `[{"path":"a","sha256":"${"a".repeat(64)}","sizeBytes":-1}]`],

@@ -62,7 +62,7 @@ async function filesBelow(root: string, below: string): Promise<string[]> {
     if (entry.isDirectory()) found.push(...(await filesBelow(root, path)));
     else if ((await stat(join(root, path))).isFile() && isSafe(path)) found.push(path);
     else
-      throw new EspalierError("input/invalid", `${join(root, path)} cannot be kept: it is no plain file`, {
+      throw new EspalierError("input/invalid", `${join(root, path)} cannot be stored: it is not a plain file`, {
         hint: "Put files and folders there, not links to folders, devices or names with control characters.",
       });
   }
@@ -76,7 +76,7 @@ async function* once(data: Uint8Array): AsyncGenerator<Uint8Array> {
 /** Throws `format/malformed` when the artifact is no manifest, or one that leads out of its folder. */
 export async function readManifest(store: ArtifactStore, sha256: string): Promise<Manifest> {
   const malformed = (reason: string, cause?: unknown): EspalierError =>
-    new EspalierError("format/malformed", `the artifact ${sha256} is no folder: ${reason}`, { cause });
+    new EspalierError("format/malformed", `the artifact ${sha256} is not a folder: ${reason}`, { cause });
   const parts: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of await store.read(sha256)) {
@@ -88,10 +88,11 @@ export async function readManifest(store: ArtifactStore, sha256: string): Promis
   try {
     json = JSON.parse(Buffer.concat(parts).toString("utf8"));
   } catch (thrown) {
-    throw malformed("it is no JSON", thrown);
+    throw malformed("it is not JSON", thrown);
   }
   const { success, data, error } = manifestSchema.safeParse(json);
-  if (!success) throw malformed(error.issues[0]?.path.join(".") ?? "it has another form", error);
+  if (!success)
+    throw malformed(error.issues[0]?.path.join(".") ?? "it does not have the form of a folder listing", error);
   if (new Set(data.map((f) => f.path)).size !== data.length) throw malformed("it names a file twice");
   return data;
 }

@@ -37,7 +37,7 @@ export function artifactEndpoint(
       else if (!isDigest(sha256)) answer(req, res, 404, "an artifact is named by 64 lower-case hexadecimal digits");
       else if (req.method === "GET" || req.method === "HEAD") await send(store, sha256, req, res);
       else if (req.method === "PUT") await take(store, sha256, req, res, options);
-      else answer(req, res, 405, "artifacts are read and put", { allow: "GET, HEAD, PUT" });
+      else answer(req, res, 405, "artifacts accept only GET, HEAD and PUT", { allow: "GET, HEAD, PUT" });
     } catch (thrown) {
       if (!(thrown instanceof EspalierError) || thrown.code.startsWith("store/")) options.onError?.(thrown);
       answerError(req, res, thrown);
@@ -69,7 +69,7 @@ async function send(store: ArtifactStore, sha256: string, req: IncomingMessage, 
   const asked = req.method === "GET" && (ifRange === undefined || ifRange === etag) ? req.headers.range : undefined;
   const range = asked === undefined ? null : parseRange(asked, sizeBytes);
   if (range === "unsatisfiable") {
-    answer(req, res, 416, "there are no such bytes", { "content-range": `bytes */${sizeBytes}` });
+    answer(req, res, 416, "the artifact has no bytes in that range", { "content-range": `bytes */${sizeBytes}` });
     return;
   }
   const length = range ? range.end - range.start + 1 : sizeBytes;

@@ -99,7 +99,7 @@ export function httpStore(options: HttpStoreOptions): ArtifactStore {
       return new EspalierError("access/denied", text, { hint: "Set ESPALIER_TOKEN to the token of that server." });
     if (status === 404) return notThere(sha256, where);
     if (status === 413)
-      return new EspalierError("input/invalid", text, { hint: "That server bounds the size of an artifact." });
+      return new EspalierError("input/invalid", text, { hint: "That server limits the size of an artifact." });
     if (status === 507)
       return new EspalierError("store/disk-full", text, { hint: "Free some space on the disk of that server." });
     return new EspalierError("store/io", text, { hint: "Check that ARTIFACTS_URL names an Espalier server." });

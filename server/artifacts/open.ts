@@ -29,7 +29,7 @@ export async function openArtifactStore(
   try {
     parsed = new URL(url);
   } catch (thrown) {
-    throw invalid("is no address", thrown);
+    throw invalid("is not an address", thrown);
   }
   if (parsed.username !== "" || parsed.password !== "")
     throw new EspalierError("input/invalid", "ARTIFACTS_URL holds a user name or password", {
@@ -51,11 +51,11 @@ export async function openArtifactStore(
       return httpStore({ url: parsed.origin, token, temporaryDirectory });
     case "s3:": {
       const unknown = [...parsed.searchParams.keys()].filter((k) => k !== "endpoint" && k !== "region");
-      if (unknown.length > 0) throw invalid(`has "${unknown[0]}", which a bucket does not take`);
+      if (unknown.length > 0) throw invalid(`has "${unknown[0]}", which is not a setting of a bucket`);
       if (parsed.hostname === "") throw invalid("names no bucket");
       const endpoint = parsed.searchParams.get("endpoint") ?? undefined;
       if (endpoint !== undefined && !/^https?:\/\/[^/]/.test(endpoint))
-        throw invalid(`has the endpoint "${endpoint}", which is no http(s) address`);
+        throw invalid(`has the endpoint "${endpoint}", which is not an http(s) address`);
       await removeStale(temporaryDirectory, Date.now());
       return openS3Store({
         bucket: parsed.hostname,
@@ -67,7 +67,7 @@ export async function openArtifactStore(
       });
     }
     default:
-      throw invalid(`begins with ${parsed.protocol}, which is no kind of store`);
+      throw invalid(`begins with ${parsed.protocol}, which is not a kind of store`);
   }
 }
 

@@ -327,13 +327,13 @@ describe("addresses", () => {
   });
 
   test.each([
-    ["nonsense", "is no address"],
+    ["nonsense", "is not an address"],
     ["ftp://host/x", "begins with ftp:"],
     ["http://host:1/path", "names more than a server"],
     ["file://elsewhere/x", "names no folder of this machine"],
     ["s3:///x", "names no bucket"],
-    ["s3://bucket?endpoint=ftp://x", "no http(s) address"],
-    ["s3://bucket?secret=abc", '"secret", which a bucket does not take'],
+    ["s3://bucket?endpoint=ftp://x", "not an http(s) address"],
+    ["s3://bucket?secret=abc", '"secret", which is not a setting of a bucket'],
   ])("%s is refused: %s", async (url, reason) => {
     await expect(openArtifactStore(url, given)).rejects.toMatchObject({
       code: "input/invalid",

@@ -45,7 +45,7 @@ export const isDigest = (text: string): boolean => digestPattern.test(text);
 /** Throws `input/invalid` for anything but 64 lower-case hexadecimal digits, so that no name leads out of the store. */
 export function checkDigest(sha256: string): string {
   if (!isDigest(sha256))
-    throw new EspalierError("input/invalid", `${JSON.stringify(String(sha256).slice(0, 80))} is no SHA-256`, {
+    throw new EspalierError("input/invalid", `${JSON.stringify(String(sha256).slice(0, 80))} is not a SHA-256`, {
       hint: "An artifact is named by 64 lower-case hexadecimal digits.",
     });
   return sha256;
@@ -58,7 +58,7 @@ export const notThere = (sha256: string, where: string): EspalierError =>
 
 export const damaged = (sha256: string, where: string, found: string): EspalierError =>
   new EspalierError("store/io", `the artifact ${sha256} in ${where} is damaged: its bytes have the digest ${found}`, {
-    hint: "Import or compute it again; that puts a good copy in its place.",
+    hint: "Import or compute it again; this replaces it with a good copy.",
   });
 
 /** A failure of a store; running out of space says what to do about a store rather than about an output folder. */

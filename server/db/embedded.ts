@@ -25,12 +25,11 @@ export function reopening(first: PGlite, open: () => Promise<PGlite>, hasRoom: (
   const openAgain = async (): Promise<PGlite> => {
     const away = (code: "store/database" | "store/disk-full", reason: string, cause?: unknown): EspalierError =>
       new EspalierError(code, `the embedded database does not answer: ${reason}`, {
-        hint: "Free some space on the disk of ESPALIER_DATA; it is opened again as soon as there is some.",
+        hint: "Free some space on the disk of ESPALIER_DATA; it opens again as soon as there is space.",
         cause,
       });
     if (!(await hasRoom())) throw away("store/disk-full", "its disk is full");
-    if (performance.now() - triedAt < OPEN_AGAIN_MS)
-      throw away("store/database", "it could not be opened again a moment ago");
+    if (performance.now() - triedAt < OPEN_AGAIN_MS) throw away("store/database", "reopening it failed a moment ago");
     triedAt = performance.now();
     try {
       return await open();

@@ -40,12 +40,12 @@ export function databaseFailure(thrown: unknown): EspalierError | null {
     if (error instanceof EspalierError) return null;
     if (codeOf(error) === "53100")
       return new EspalierError("store/disk-full", `the database has no room left: ${error.message}`, {
-        hint: "Free some space on its disk; what waits goes on by itself, and runs that failed can be resumed.",
+        hint: "Free some space on its disk. Waiting work then continues by itself, and failed runs can be resumed.",
         cause: thrown,
       });
     if (isAway(error))
       return new EspalierError("store/database", `the database does not answer: ${error.message || codeOf(error)}`, {
-        hint: "It is tried again all the time; runs go on when it is back. Check that it runs and can be reached.",
+        hint: "Espalier keeps trying, and runs continue when it is back. Check that the database runs and can be reached.",
         cause: thrown,
       });
   }

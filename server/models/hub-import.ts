@@ -42,7 +42,7 @@ export function openHubImports(core: Core, fetcher?: typeof fetch): HubImports {
   const underWay = new Map<string, { abort: AbortController; done: Promise<void> }>();
   const check = (repository: string): void => {
     if (!repositoryPattern.test(repository))
-      throw new EspalierError("input/invalid", `"${repository.slice(0, 80)}" is no id of a repository`, {
+      throw new EspalierError("input/invalid", `"${repository.slice(0, 80)}" is not the id of a repository`, {
         hint: "Hub ids look like HuggingFaceTB/SmolLM2-135M.",
       });
   };
@@ -97,7 +97,7 @@ export function openHubImports(core: Core, fetcher?: typeof fetch): HubImports {
       check(repository);
       modelId(as);
       if (underWay.has(as))
-        throw new EspalierError("store/exists", `"${as}" is being imported already`, {
+        throw new EspalierError("store/exists", `"${as}" is already being imported`, {
           hint: "Cancel it first, or choose another id.",
         });
       const nowMs = core.clock.nowMs();

@@ -34,7 +34,7 @@ export function factsOf(arch: DecoderArchitecture, sizeBytes: number): ModelFact
 /** Throws `input/invalid` for a text that cannot be a model's id. */
 export function modelId(id: string): string {
   if (!idPattern.test(id)) {
-    throw new EspalierError("input/invalid", `"${id}" is no id for a model`, {
+    throw new EspalierError("input/invalid", `"${id}" is not a valid id for a model`, {
       hint: "Use letters, digits, dots, dashes and underscores, 80 at most.",
     });
   }
@@ -108,7 +108,7 @@ export async function getModel(core: Core, id: string): Promise<Model> {
   const [model] = await core.db.select().from(models).where(eq(models.id, id));
   if (!model)
     throw new EspalierError("model/missing-file", `there is no model "${id}"`, {
-      hint: "The list of models names them.",
+      hint: "See the list of models.",
     });
   return model;
 }

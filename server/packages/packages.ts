@@ -48,7 +48,7 @@ export const listPackages = (core: Core): Promise<Package[]> =>
 export async function getPackage(core: Core, id: string): Promise<Package> {
   const [row] = await core.db.select().from(packages).where(eq(packages.id, id));
   if (!row)
-    throw new EspalierError("input/invalid", `there is no package ${id}`, { hint: "The list of packages names them." });
+    throw new EspalierError("input/invalid", `there is no package ${id}`, { hint: "See the list of packages." });
   return row;
 }
 

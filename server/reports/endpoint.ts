@@ -38,9 +38,14 @@ export function reportEndpoint(core: Core): ReportEndpoint {
     if (!verdict.allowed)
       return refuse(verdict.status, "access/denied", verdict.reason, "Use the address of the QR code.");
     if (request.method !== "POST")
-      return refuse(405, "input/invalid", "a report is posted here", "Send it with POST, as application/json.");
+      return refuse(
+        405,
+        "input/invalid",
+        "this address accepts only reports sent with POST",
+        "Send it with POST, as application/json.",
+      );
     if (request.headers.origin !== undefined || request.headers["sec-fetch-site"] !== undefined)
-      return refuse(403, "access/denied", "pages of a browser send no reports", "Import the report as a file.");
+      return refuse(403, "access/denied", "reports are not accepted from web pages", "Import the report as a file.");
     const secret = /^Bearer +(\S{4,100}) *$/i.exec(request.headers.authorization ?? "")?.[1];
     if (secret === undefined)
       return refuse(

@@ -70,7 +70,7 @@ export async function timingsOfChip(core: Core, chip: string): Promise<ChipTimin
     const [known] = await packagesWith(core, row.packageSha256);
     const card = known?.card as KeptCard | undefined;
     if (!known || !card || card.to === "gguf") {
-      unused.push({ reportId: row.id, why: "its package is not here any more" });
+      unused.push({ reportId: row.id, why: "its package is no longer here" });
       continue;
     }
     const profile = await profileOf(core, known, card);

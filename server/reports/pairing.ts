@@ -59,8 +59,8 @@ export async function findPairing(core: Core, secret: string): Promise<Pairing> 
       hint: "Scan the code that the page of the package shows now.",
     });
   if (row.expiresAt.getTime() <= core.clock.nowMs() && row.usedAt === null)
-    throw new EspalierError("access/denied", "this pairing code has run out", {
-      hint: "Open the page of the package again for a new one; it lives five minutes.",
+    throw new EspalierError("access/denied", "this pairing code has expired", {
+      hint: "Open the page of the package again for a new one; a code is valid for five minutes.",
     });
   return row;
 }
@@ -76,8 +76,8 @@ export async function usePairing(db: Db, id: string, reportId: string, now: Date
 }
 
 export const alreadyUsed = (): EspalierError =>
-  new EspalierError("access/denied", "this pairing code was used already", {
-    hint: "A code is good for one report; ask for a new one.",
+  new EspalierError("access/denied", "this pairing code has already been used", {
+    hint: "A code is valid for one report; ask for a new one.",
   });
 
 const plainCode = (text: string): string => text.toUpperCase().replaceAll(/[^0-9A-Z]/g, "");

@@ -79,7 +79,7 @@ async function receive(
     throw new EspalierError(
       "input/invalid",
       `no package here has the hash ${report.package.sha256.slice(0, 12)} that the report names (${report.package.name})`,
-      { hint: "A report belongs to the very files it measured: import it where the package was exported." },
+      { hint: "A report is valid only for the files it measured: import it where the package was exported." },
     );
   const now = new Date(core.clock.nowMs());
   const sha256 = digestOf(report);
@@ -104,7 +104,7 @@ async function receive(
       .onConflictDoNothing()
       .returning();
     if (inserted) return { row: inserted, isNew: true };
-    throw new EspalierError("store/exists", "the same report is just being taken in", { hint: "Send it again." });
+    throw new EspalierError("store/exists", "the same report is being imported right now", { hint: "Send it again." });
   });
   if (isNew) await core.events.publish("packages", { id: known[0]?.id, report: row.id });
   return { report: typedReport(row), packages: known.map(({ id, name }) => ({ id, name })), isNew };
@@ -174,8 +174,7 @@ export async function listReports(core: Core, packageId?: string): Promise<Repor
 
 export async function getReport(core: Core, id: string): Promise<ReportRow> {
   const [row] = await core.db.select().from(reports).where(eq(reports.id, id));
-  if (!row)
-    throw new EspalierError("input/invalid", `there is no report ${id}`, { hint: "The list of reports names them." });
+  if (!row) throw new EspalierError("input/invalid", `there is no report ${id}`, { hint: "See the list of reports." });
   return typedReport(row);
 }
 

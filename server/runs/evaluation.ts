@@ -26,7 +26,7 @@ import {
 export const evaluation = z
   .enum(["follow", "none"])
   .default("follow")
-  .describe("Whether what makes a model is followed by its evaluation beside its base");
+  .describe("Whether a run that makes a model is followed by an evaluation against its base");
 
 /**
  * What would measure the model that a run makes, and its base where nothing of that has been measured yet; none for a run that

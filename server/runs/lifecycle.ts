@@ -33,8 +33,8 @@ export const ended: readonly RunState[] = ["succeeded", "failed", "cancelled", "
 
 export const submission = z.object({
   kind: z.string().describe("The experiment"),
-  config: z.record(z.string(), z.unknown()).describe("Its config; models and texts by id"),
-  name: z.string().trim().min(1).max(120).optional().describe("A name for people"),
+  config: z.record(z.string(), z.unknown()).describe("Its config; name models and texts by id"),
+  name: z.string().trim().min(1).max(120).optional().describe("A name, shown in lists"),
   tags: z.array(z.string().trim().min(1).max(40)).max(20).default([]),
   priority: z.number().int().min(-100).max(100).default(0).describe("Higher runs first"),
 });
@@ -121,7 +121,7 @@ async function move(core: Core, where: SQL | undefined, set: Partial<PgUpdateSet
 
 export async function getRun(core: Core, id: string): Promise<Run> {
   const [run] = await core.db.select().from(runs).where(eq(runs.id, id));
-  if (!run) throw new EspalierError("run/unknown", `there is no run ${id}`, { hint: "The list of runs names them." });
+  if (!run) throw new EspalierError("run/unknown", `there is no run ${id}`, { hint: "See the list of runs." });
   return run;
 }
 
@@ -292,13 +292,13 @@ export async function loseSilent(core: Core, options: { hostsKnownDead?: boolean
     ...(await move(core, and(eq(runs.state, "running"), isSilent), {
       ...end,
       state: "lost",
-      reason: "its host fell silent",
+      reason: "its host stopped responding",
     })),
     // Somebody had asked for an end already; nothing is to be taken up again.
     ...(await move(core, and(eq(runs.state, "stopping"), isSilent), {
       ...end,
       state: "cancelled",
-      reason: "stopped by you; its host fell silent meanwhile",
+      reason: "stopped by you; its host stopped responding meanwhile",
     })),
   ];
   for (const run of silent) {

@@ -15,22 +15,24 @@ import { addText } from "../texts/texts.ts";
 export type StudyRow = typeof studies.$inferSelect;
 
 export const studySubmission = z.object({
-  title: z.string().trim().min(1).max(120).describe("A name for people"),
+  title: z.string().trim().min(1).max(120).describe("A name, shown in lists"),
   steps: z
     .array(
       z.object({
         key: z
           .string()
           .regex(/^[\w-]{1,40}$/)
-          .describe("How later steps name it, as step:KEY"),
+          .describe("Key by which later steps refer to it, as step:KEY"),
         kind: z.enum(experimentKinds).describe("The experiment"),
-        name: z.string().trim().min(1).max(120).describe("A name for people"),
-        config: z.record(z.string(), z.unknown()).describe("Its config; models by id, or step:KEY of an earlier step"),
+        name: z.string().trim().min(1).max(120).describe("A name, shown in lists"),
+        config: z
+          .record(z.string(), z.unknown())
+          .describe("Its config; name models by id, or as step:KEY of an earlier step"),
       }),
     )
     .min(1)
     .max(50)
-    .describe("Each names only earlier ones"),
+    .describe("A step refers only to earlier steps"),
   tags: z.array(z.string().trim().min(1).max(40)).max(20).default([]),
   evaluation,
 });
@@ -54,7 +56,7 @@ export async function submitStudy(
       const run = submitted.get(key);
       if (run) return run.id;
       throw new EspalierError("input/invalid", `no step before this one is called "${key}"`, {
-        hint: "A step names only earlier ones, as step:KEY.",
+        hint: "A step can refer only to earlier steps, as step:KEY.",
       });
     };
     for (const { key, kind, name, config } of study.steps) {

@@ -26,7 +26,7 @@ export async function createSweep(core: Core, given: SweepDefinition): Promise<S
     );
   if (given.method === "halving" && (!given.budget || !given.objective))
     throw new EspalierError("input/invalid", "successive halving needs a budget and an objective", {
-      hint: "Say which field grows, and which number is best.",
+      hint: "Give the field that grows, and the number to judge by.",
     });
   // All or none: a config that does not fit is found before the first trial is submitted.
   for (const config of configs) await checkSubmission(core, given.kind, config);

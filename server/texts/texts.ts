@@ -23,7 +23,7 @@ export interface NewText {
 /** Keeps a text under an id. Adding the same again changes nothing; throws `store/exists` for another one of that id. */
 export async function addText(core: Core, { content, ...given }: NewText): Promise<Text> {
   if (!idPattern.test(given.id))
-    throw new EspalierError("input/invalid", `"${given.id}" is no id for a text`, {
+    throw new EspalierError("input/invalid", `"${given.id}" is not a valid id for a text`, {
       hint: "Use letters, digits, dots, dashes and underscores, 80 at most.",
     });
   if (content.trim() === "") throw new EspalierError("input/empty", `the text "${given.id}" is empty`);

@@ -125,14 +125,14 @@ describe("names", () => {
     "-".repeat(129),
   ])("%j is refused", async (name) => {
     const got = await post(`?batch=hostile-name&name=${encodeURIComponent(name)}`, Buffer.from("evil"));
-    expect([got.status, got.text]).toEqual([400, expect.stringContaining("is no name")]);
+    expect([got.status, got.text]).toEqual([400, expect.stringContaining("is not a valid name")]);
   });
 
   test.each(["..", "../../x", "a", "ABCDEFGHIJ", "-abcdefgh", "a".repeat(65), "abcdefg/h"])(
     "%j is refused for a batch",
     async (batch) => {
       const got = await post(`?name=a&batch=${encodeURIComponent(batch)}`, Buffer.from("evil"));
-      expect([got.status, got.text]).toEqual([400, expect.stringContaining("is no id")]);
+      expect([got.status, got.text]).toEqual([400, expect.stringContaining("is not the id")]);
       await expect(uploads.finishUpload(batch)).rejects.toMatchObject({ code: "input/invalid" });
       await expect(uploads.discardUpload(batch)).rejects.toMatchObject({ code: "input/invalid" });
     },
@@ -223,7 +223,7 @@ async function sendHalf(query: string): Promise<ReturnType<typeof connect>> {
 
 test("a sender that goes away or falls silent leaves nothing, and its name is free again", async () => {
   const socket = await sendHalf("name=half.bin&batch=broken-off");
-  await expect(uploads.finishUpload("broken-off")).rejects.toThrow(/still on their way/);
+  await expect(uploads.finishUpload("broken-off")).rejects.toThrow(/still being sent/);
   socket.destroy();
   await expect.poll(incoming).toEqual([]);
   await sendHalf("name=half.bin&batch=broken-off");

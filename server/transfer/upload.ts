@@ -62,7 +62,7 @@ export function checkUploadName(name: string): string {
     parts.length <= 2 && parts.every((p) => segmentPattern.test(p) && !windowsNames.test(p) && !p.endsWith("."));
   if (!fine)
     throw invalid(
-      `${JSON.stringify(name.slice(0, 80))} is no name for an upload`,
+      `${JSON.stringify(name.slice(0, 80))} is not a valid name for an upload`,
       "Use letters, digits, dots, dashes and underscores, no dot first, and at most one folder.",
     );
   return name;
@@ -71,8 +71,8 @@ export function checkUploadName(name: string): string {
 function checkBatch(batch: string): string {
   if (!batchPattern.test(batch))
     throw invalid(
-      `${JSON.stringify(batch.slice(0, 80))} is no id of a batch`,
-      "Use 8 to 64 lower-case letters, digits and dashes, or leave it away for a new one.",
+      `${JSON.stringify(batch.slice(0, 80))} is not the id of a batch`,
+      "Use 8 to 64 lower-case letters, digits and dashes, or leave it out for a new one.",
     );
   return batch;
 }
@@ -110,18 +110,18 @@ export async function openUploads(options: UploadOptions): Promise<Uploads> {
   }
 
   const closed = (id: string): EspalierError =>
-    new EspalierError("store/exists", `the batch ${id} is finished`, { hint: "Begin another batch." });
+    new EspalierError("store/exists", `the batch ${id} is finished`, { hint: "Start another batch." });
 
   async function take(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): Promise<void> {
     const name = checkUploadName(query.get("name") ?? "");
     const id = checkBatch(query.get("batch") ?? randomUUID());
     if (!/^application\/octet-stream\b/i.test(request.headers["content-type"] ?? "")) {
-      answer(request, response, 415, "a file is sent as application/octet-stream");
+      answer(request, response, 415, "a file must be sent as application/octet-stream");
       return;
     }
     const told = request.headers["content-length"];
     if (told === undefined || !/^\d{1,15}$/.test(told)) {
-      answer(request, response, 411, "a file is sent with its length");
+      answer(request, response, 411, "a file must be sent with its length");
       return;
     }
     const length = Number(told);
@@ -135,12 +135,12 @@ export async function openUploads(options: UploadOptions): Promise<Uploads> {
     // From here to the reservation nothing is awaited: two requests cannot both take the last of it.
     if (!batches.has(id)) throw closed(id);
     if (clashes(batch.names, name))
-      throw new EspalierError("store/exists", `the batch ${id} has a "${name}" already`, {
+      throw new EspalierError("store/exists", `the batch ${id} already has a "${name}"`, {
         hint: "Send each file once.",
       });
     if (batch.bytes + length > maxBatchBytes) throw new BodyTooLarge(maxBatchBytes);
     if (batch.names.size >= maxFiles)
-      throw invalid(`the batch ${id} has ${maxFiles} files already`, "Send fewer files.");
+      throw invalid(`the batch ${id} already has ${maxFiles} files`, "Send fewer files.");
     batch.bytes += length;
     batch.names.add(name);
     batch.underWay++;
@@ -168,7 +168,7 @@ export async function openUploads(options: UploadOptions): Promise<Uploads> {
     if (path !== "/api/upload") return false;
     try {
       if (request.method === "POST") await take(request, response, new URLSearchParams(search));
-      else answer(request, response, 405, "files are posted here", { allow: "POST" });
+      else answer(request, response, 405, "this address accepts only files sent with POST", { allow: "POST" });
     } catch (thrown) {
       answerError(request, response, thrown);
     }
@@ -181,8 +181,8 @@ export async function openUploads(options: UploadOptions): Promise<Uploads> {
       const batch = await batchOf(id);
       if (batch.underWay > 0)
         throw invalid(
-          `${batch.underWay} file(s) of the batch ${id} are still on their way`,
-          "Wait until all have come.",
+          `${batch.underWay} file(s) of the batch ${id} are still being sent`,
+          "Wait until all have arrived.",
         );
       if (batch.names.size === 0)
         throw new EspalierError("input/empty", `nothing was sent in the batch ${id}`, { hint: "Choose files first." });

@@ -37,7 +37,7 @@ export const whatIfAsk = z.discriminatedUnion("ask", [
     ...session,
     selection: z.array(z.string()).max(20_000),
     tasks: z.string().describe("Id of multiple-choice questions"),
-    limit: z.number().int().min(1).max(2_000).describe("Questions at most"),
+    limit: z.number().int().min(1).max(2_000).describe("Maximum number of questions"),
   }),
 ]);
 export type WhatIfAsk = z.infer<typeof whatIfAsk>;

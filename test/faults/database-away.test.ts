@@ -44,7 +44,7 @@ describe.skipIf(!mayStopPostgres)("the database is stopped", () => {
       };
       expect(error.data.espalier).toBe("store/database");
       expect(error.message).toContain("the database does not answer");
-      expect(error.data.hint).toContain("runs go on when it is back");
+      expect(error.data.hint).toContain("runs continue when it is back");
       expect((await fetch(`${now.url}/api/nothing`)).status).toBe(404);
       await until("so long has passed", () => performance.now() - stopped > awayMs);
       startPostgres();

@@ -67,7 +67,7 @@ test("a repository becomes a model, counted byte by byte", async () => {
   const { files, sizeBytes } = await imports.size("tiny/llama", "main");
   expect(files).toBe(4);
   imports.start("tiny/llama", "main", "tiny");
-  expect(() => imports.start("tiny/llama", "main", "tiny")).toThrow(/being imported already/);
+  expect(() => imports.start("tiny/llama", "main", "tiny")).toThrow(/already being imported/);
   expect(await ended(imports, "tiny")).toMatchObject({ state: "ready", doneBytes: sizeBytes, totalBytes: sizeBytes });
   expect((await getModel(core, "tiny")).facts.family).toBe("llama");
   await imports.close();

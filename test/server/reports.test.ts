@@ -138,7 +138,7 @@ test("a phone pairs through the API, sends its report once, and the package has 
   expect((await sendReport(target, sent)).id).toBe(answer.id);
   await expect(sendReport(target, fresh())).rejects.toMatchObject({
     code: "access/denied",
-    message: expect.stringContaining("used already"),
+    message: expect.stringContaining("already been used"),
   });
 
   const got = await client.packages.get.query({ id: packageId });
@@ -193,7 +193,7 @@ describe("refused", () => {
     const token = await pairingToken();
     clock.advance(PAIRING_MS + 1000);
     const answer = await post(JSON.stringify(fresh()), bearer(token));
-    expect([answer.status, answer.body.error?.message]).toEqual([401, expect.stringContaining("run out")]);
+    expect([answer.status, answer.body.error?.message]).toEqual([401, expect.stringContaining("expired")]);
   });
 
   test("a second report with one code, also when both come at once", async () => {
