@@ -3,7 +3,7 @@
  *
  * Successive halving (Jamieson and Talwalkar, 2016): n configs start with budget b; after each rung the best 1/η of them go on
  * with η times the budget, until one rung would hold fewer than one. Budget is a numeric field of the config, such as `steps`.
- * Left out: Bayesian methods, and asynchronous promotion.
+ * Not included: Bayesian methods, and asynchronous promotion.
  */
 import { z } from "zod";
 import { createRng } from "../../lib/random.ts";

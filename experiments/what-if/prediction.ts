@@ -10,7 +10,7 @@
  * c and d are 0, and there is no interval. Then they and σ are fitted by weighted least squares to selections drawn for a
  * model and text: half at random, half from the units that seem to matter least, which is what people drop. τ is a tenth of the
  * median D s. The interval is that of a new measurement on this text; where only some of its sequences were looked at, it is
- * wider by what the others may say. Left out: which units stand in for which. How the form was chosen:
+ * wider by what the others may say. Not included: which units stand in for which. How the form was chosen:
  * docs/decisions/0008-what-if-prediction.md.
  */
 import type { Rng } from "../../lib/random.ts";

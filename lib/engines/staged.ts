@@ -5,7 +5,7 @@
  * into parts of at most `limitBytes` of weights (`mil/passes/partition.ts`), makes one part's weights at a time, runs all
  * calls of that part, and lets it go; the second time the same calls get what was computed. So calls must not
  * depend on what earlier ones gave: a text that is known can be walked, one that is still to be generated cannot. States stay with
- * their part. Left out: states that begin with values, caches that are inputs and outputs.
+ * their part. Not included: states that begin with values, caches that are inputs and outputs.
  */
 
 import { throwIfCancelled } from "../cancel.ts";

@@ -2,7 +2,7 @@
  * @file An engine that shows the largest absolute value of every floating-point result, in the order they are computed, fp16 widened
  * to fp32 so that what overflows a device is still a number.
  *
- * Left out: scores that go into a softmax, where minus infinity is what a mask means.
+ * Not included: scores that go into a softmax, where minus infinity is what a mask means.
  */
 import { isConstantOperation, opSpec } from "../mil/op.ts";
 import { observePeaks } from "../mil/passes/observe-peaks.ts";

@@ -1,8 +1,9 @@
 /**
- * @file A base model on a text, kept so that many changed models can be measured beside it for one pass each.
+ * @file A base model's results on a text, kept so that each changed model can be compared with it
+ * in one pass.
  *
- * Kept is the stream that leaves the last layer, (positions, hidden), and the loss; the base's logits are made again from it by
- * the rows that the head works on. Per sequence, as `sequenceLosses` gives them:
+ * We keep the stream after the last layer, (positions, hidden), and the loss; the base's logits are
+ * recomputed from it for the rows the head processes. Per sequence, as `sequenceLosses` gives them:
  *
  *   NLL = −Σ log p(token | before);  KL = Σ_t Σ_v p_base (log p_base − log p)
  */
@@ -22,7 +23,7 @@ export interface BesideBaseOptions {
 
 export class BesideBase {
   readonly sequences: readonly TokenSequence[];
-  /** Of the base itself; `kl` and `agreed` are null. None where only its streams were asked for. */
+  /** Of the base itself; `kl` and `agreed` are null. Empty if only its streams were requested. */
   readonly losses: readonly SequenceLoss[];
   private readonly base: DecoderRunner;
   private readonly batches: readonly PaddedBatch[];
@@ -42,7 +43,7 @@ export class BesideBase {
     this.losses = losses;
   }
 
-  /** One pass of the base, whose weights but the head's may then go. */
+  /** One pass of the base; afterwards all its weights except the head's may be freed. */
   static async streams(
     base: DecoderRunner,
     sequences: readonly TokenSequence[],
@@ -101,7 +102,7 @@ export class BesideBase {
   }
 }
 
-/** The stream that leaves the last layer, without what later layers read of earlier ones. */
+/** The stream after the last layer, without the data that later layers read from earlier ones. */
 async function lastStream(base: DecoderRunner, batch: PaddedBatch, signal: AbortSignal | undefined): Promise<Stream> {
   throwIfCancelled(signal);
   const { x } = await base.blocks(await base.embed(batch.ids, batch.shape));

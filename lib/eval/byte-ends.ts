@@ -1,19 +1,21 @@
 /**
  * @file Where the tokens of a text end in its UTF-8 bytes.
  *
- * A token stands for known bytes (its surface), so the surfaces are laid along the text one after another. Tokenizers also put a space
- * before a text that has none, compose characters and replace what they do not know: there a surface does not fit. Then the next token
- * whose surface is found further on fixes the place, and the tokens between share the bytes between by their length.
+ * A token stands for known bytes (its surface), so the surfaces are matched along the text one
+ * after another. Tokenizers also add a leading space, compose characters and replace unknown ones:
+ * there a surface does not fit. The next token whose surface is found further on then fixes the
+ * position, and the tokens in between share the skipped bytes by their length.
  *
- * Left out: which bytes of a changed stretch belong to which of its tokens. Their sum is exact.
+ * Not included: which bytes of a changed stretch belong to which of its tokens. Their sum is exact.
  */
 
-/** Bytes that are searched for the next surface that fits, beyond those of the surfaces passed over. */
+/** Bytes searched for the next matching surface, beyond those of the skipped surfaces. */
 const REACH_BYTES = 4096;
-/** Tokens that are passed over at most before the rest of a stretch is given up. */
+/** Tokens that may be skipped before we give up on the rest of a stretch. */
 const MOST_PASSED = 64;
 
-/** Never falling; the last is the length of the text. `surfaces`: null for a token that says nothing of its bytes, such as <unk>. */
+/** Never falling; the last is the length of the text. `surfaces`: null for a token with unknown
+ * bytes, such as <unk>. */
 export function byteEnds(text: Uint8Array, surfaces: readonly (Uint8Array | null)[]): Int32Array {
   const bytes = Buffer.from(text.buffer, text.byteOffset, text.byteLength);
   const ends = new Int32Array(surfaces.length);
@@ -37,7 +39,7 @@ export function byteEnds(text: Uint8Array, surfaces: readonly (Uint8Array | null
 /** How many bytes of the text a surface takes up here; null where it does not fit. */
 function fittedBytes(bytes: Buffer, at: number, surface: Uint8Array): number | null {
   if (matches(bytes, at, surface)) return surface.length;
-  // A space that the tokenizer put there.
+  // A space that the tokenizer added.
   return surface[0] === 0x20 && matches(bytes, at, surface.subarray(1)) ? surface.length - 1 : null;
 }
 

@@ -1,8 +1,10 @@
 /**
- * @file Sequences as padded batches for an answer that comes early and narrows: few sequences first, then twice as many each time.
+ * @file Sequences as padded batches for an early answer that becomes more precise: few sequences
+ * first, then twice as many each time.
  *
- * Groups follow the order of the text, so that each is a sample of it like any other; batches sorted by length over the
- * whole text would begin with its shortest documents. Two sequences come first at least, since one has no standard error.
+ * Groups follow the order of the text, so that each is a fair sample; batches sorted by length over
+ * the whole text would begin with its shortest documents. The first group has at least two
+ * sequences, because one has no standard error.
  */
 import { type PaddedBatch, padIntoBatches, predictedTokens, type TokenSequence } from "./sequences.ts";
 
@@ -22,7 +24,7 @@ export function growingBatches(
       if (to >= from + 2 && tokens > budget) break;
       to++;
     }
-    // A single one left over would be a batch, and a program, of its own.
+    // A single remaining sequence would need its own batch and program.
     if (sequences.length - to === 1) to++;
     const first = from;
     const group = padIntoBatches(sequences.slice(from, to), tokensPerBatch);

@@ -1,14 +1,14 @@
 /**
- * @file The first windows of a long text without turning all of it into tokens.
+ * @file The first windows of a long text, without tokenizing all of it.
  *
- * Windows are cut from the tokens of the whole text, yet the first ones rest on its beginning alone: what tokenizers look
- * at ends with a line or soon after it. So a text of which only some windows are asked for is cut at a line's end far behind
- * them; where the windows come out fewer than asked for, the whole text is read after all.
+ * The first windows depend only on the beginning of a text, because a tokenizer never looks far
+ * past the end of a line. If only some windows are requested, the text is therefore cut at a line's
+ * end far behind them. If that gives too few windows, the whole text is read.
  */
 import { sequencesFromText, type TextProtocol, type TokenSequence } from "./sequences.ts";
 import type { TextCodec } from "./text-codec.ts";
 
-/** Characters for each token that is asked for; released tokenizers make 3 to 5 of most languages. */
+/** Characters per requested token; released tokenizers use 3 to 5 in most languages. */
 const CHARACTERS_PER_TOKEN = 12;
 
 /** As `sequencesFromText`, for windows up to a limit. */

@@ -1,13 +1,14 @@
 /**
- * @file The untouched model on a text, kept where a changed model can take over: the stream at every layer boundary, the
- * logits and the loss of every sequence.
+ * @file The base model's state on a text, from which a changed model can continue: the stream at
+ * every layer boundary, the logits and the loss of every sequence.
  *
  * A change in layer ℓ re-runs only layers ≥ ℓ, from `stream(batch, ℓ)`. Differences are paired by sequence:
  *
  *   Δ_s = NLL_s(changed) − NLL_s(base),  KL_s = mean_t Σ_v p_base (log p_base − log p)
  *
- * in nats per token. A batch is run when it is first asked for, so that the first answer waits for the first batch alone.
- * Streams and logits beyond a budget of bytes are not kept but computed again from the nearest boundary that is.
+ * in nats per token. A batch is run on first use, so the first answer waits only for the first
+ * batch. Streams and logits beyond a budget of bytes are not kept; they are recomputed from the
+ * nearest boundary that was kept.
  */
 
 import { throwIfCancelled } from "../cancel.ts";
@@ -24,7 +25,7 @@ export interface PrefixOptions {
   readonly firstTokens?: number | undefined;
   /** Of streams, and again of logits. */
   readonly budgetBytes?: number | undefined;
-  /** False where nothing is compared with the base's logits. */
+  /** False if the base's logits are not needed for comparison. */
   readonly keepsLogits?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }

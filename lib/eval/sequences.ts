@@ -1,10 +1,11 @@
 /**
  * @file Text as token sequences under a named protocol, and sequences as padded batches.
  *
- * Two protocols. `documents`: each document alone, its tokens cut at the context, every token predicted that something stands before.
- * `windows`: the text as one stream cut into windows of the context that do not overlap. What the rule of special tokens puts before a
- * text stands before every document and window, and what it puts after a text is predicted at the end. A perplexity means nothing
- * without its protocol string.
+ * Two protocols. `documents`: each document alone, its tokens cut at the context, every token
+ * predicted except the first. `windows`: the text as one stream cut into windows of the context
+ * that do not overlap. The rule's leading special tokens come before every document and window, and
+ * its trailing ones are predicted at the end. A perplexity means nothing without its protocol
+ * string.
  *
  * Bytes are those of the predicted tokens in the text itself, by the place of each token: a window may begin inside a character.
  */
@@ -27,17 +28,18 @@ export interface TextProtocol {
   readonly separator?: string | undefined;
   /** Documents or windows at most. */
   readonly limit?: number | undefined;
-  /** Tokens a sequence may have, special ones included. */
+  /** Most tokens in a sequence, special ones included. */
   readonly context: number;
   /** Predicted tokens at most, over all. */
   readonly maxTokens?: number | undefined;
   /** Special tokens around a text; default: `auto`. */
   readonly bos?: BosRule | undefined;
-  /** What the vocabulary lacks counts as one <unk>, as the tokenizer has it; else as one for each byte. */
+  /** Unknown text counts as one <unk>, as in the tokenizer; else as one per byte. */
   readonly fuseUnknown?: boolean | undefined;
 }
 
-/** Throws `input/empty` when nothing is left to predict, `input/invalid` for a separator that separates nothing. */
+/** Throws `input/empty` when there is nothing to predict, `input/invalid` for a separator that does
+ * not occur. */
 export function sequencesFromText(text: string, codec: TextCodec, protocol: TextProtocol): TokenSequence[] {
   if (text.trim() === "") {
     throw new EspalierError("input/empty", "the text is empty", { hint: "Give a file with text in it as --text." });
@@ -82,7 +84,7 @@ export function splitAtSeparator(text: string, separator: string): string[] {
 
 export const predictedTokens = (s: TokenSequence): number => s.ids.length - s.scoredFrom;
 
-/** A stretch of an encoded text, which what begins a text is put before. */
+/** A stretch of an encoded text, with the start tokens before it. */
 interface Piece {
   readonly id: string;
   readonly encoded: EncodedText;
@@ -103,7 +105,7 @@ function sequenceOf({ id, encoded, from, to }: Piece, { begin }: AddedTokens, mo
   };
 }
 
-/** With what ends a text, which takes up no bytes of it. */
+/** Includes the end tokens, which cover no bytes of the text. */
 function encodedWhole(text: string, codec: TextCodec, protocol: TextProtocol, { end }: AddedTokens): EncodedText {
   const { ids, byteEnds } = codec.encodeWithEnds(text, { unknown: protocol.fuseUnknown ? "fused" : "bytes" });
   if (end.length === 0) return { ids, byteEnds };
@@ -135,7 +137,7 @@ function windows(text: string, codec: TextCodec, protocol: TextProtocol, added: 
   return found;
 }
 
-/** The protocol as one line that belongs to every number measured under it. */
+/** The protocol as one line, to be reported with every number measured under it. */
 export function protocolString(
   name: string,
   protocol: TextProtocol,

@@ -1,10 +1,12 @@
 /**
- * @file Losses of sequences of which few tokens count and many begin alike: the choices of a question after its prompt.
+ * @file Losses of sequences with few scored tokens and shared beginnings: the choices of a question
+ * after its prompt.
  *
- * A decoder looks back only, so a sequence whose input is the beginning of another's needs no pass of its own: it reads its
- * positions from that one's. Choices of one token share the one pass of their prompt. And the head, whose product with the
- * vocabulary is the larger part of a small model and of one with a large vocabulary, runs on the positions that count alone.
- * Left out: keys and values kept between choices of several tokens; each of those is a pass.
+ * A decoder looks back only, so a sequence whose input is a prefix of another's needs no separate
+ * pass: it reads its positions from the other's. One-token choices share the single pass of their
+ * prompt. The head, which is most of the work in a small model or one with a large vocabulary, runs
+ * only on the scored positions. Not included: keys and values kept between choices of several
+ * tokens; each of those is a pass.
  */
 
 import { throwIfCancelled } from "../cancel.ts";
@@ -62,8 +64,8 @@ export async function sharedLosses(
 }
 
 /**
- * The sequences that need a pass, and for every sequence which of those it reads. In lexicographic order of inputs a beginning
- * stands right before what it begins.
+ * The sequences that need a pass, and for every sequence which of those it reads. In lexicographic
+ * order of inputs a prefix comes right before its extensions.
  */
 export function passesFor(sequences: readonly TokenSequence[]): { passes: number[]; passOf: number[] } {
   const input = (index: number): Int32Array => {
@@ -95,7 +97,7 @@ interface Positions {
   /** Rows of the stream, (batch · length), whose next token counts; padded with row 0. */
   readonly positions: Int32Array;
   readonly targets: Int32Array;
-  /** What of them belongs to each sequence. */
+  /** The part that belongs to each sequence. */
   readonly spans: readonly { readonly index: number; readonly from: number; readonly to: number }[];
 }
 

@@ -1,5 +1,6 @@
 /**
- * @file What evaluation and generation need of a tokenizer, and the one rule of special tokens.
+ * @file The tokenizer interface for evaluation and generation, and the single rule for special
+ * tokens.
  *
  * `auto`: exactly the tokens that the tokenizer puts around a text by itself. `always`: the model's BOS first, even where the tokenizer
  * would add none. `never`: the text alone. A loss measured under one rule says nothing about another: SmolLM2-135M, whose tokenizer
@@ -13,7 +14,7 @@ export type BosRule = (typeof bosRules)[number];
 export interface AddedTokens {
   readonly begin: readonly number[];
   readonly end: readonly number[];
-  /** The rule and what came of it, for protocols. */
+  /** The rule and its effect, for protocols. */
   readonly described: string;
 }
 
@@ -24,7 +25,7 @@ export interface EncodedText {
 }
 
 export interface EncodeOptions {
-  /** What the vocabulary lacks as one <unk>, as the tokenizer has it (the default), or as one for each byte. */
+  /** Whether unknown text becomes one <unk>, as in the tokenizer (the default), or one per byte. */
   readonly unknown?: "fused" | "bytes";
 }
 
@@ -34,7 +35,8 @@ export interface PromptCodec {
   encode(text: string, options?: EncodeOptions): number[];
   /** Throws `input/invalid` for `always` where the model names no BOS. */
   addedTokens(rule: BosRule): AddedTokens;
-  /** What a text begins with where nothing else stands: the model's BOS, else what ends a text; null where it names neither. */
+  /** The start token of an empty text: the model's BOS, else its end token; null if it names
+   * neither. */
   readonly startId: number | null;
 }
 
@@ -43,7 +45,8 @@ export interface TextCodec extends PromptCodec {
   encodeWithEnds(text: string, options?: EncodeOptions): EncodedText;
 }
 
-/** A text to be continued: no token ends it. Throws `input/empty` where nothing is left to begin with. */
+/** A text to be continued: no token ends it. Throws `input/empty` if there is no token to start
+ * from. */
 export const promptIds = (codec: PromptCodec, text: string, rule: BosRule = "auto"): number[] =>
   promptAfter(codec, codec.addedTokens(rule).begin, text);
 

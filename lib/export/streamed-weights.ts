@@ -1,8 +1,9 @@
 /**
- * @file The weights of a checkpoint as they will ship, none of them read yet.
+ * @file The weights of a checkpoint in the form they will ship, each read only when it is written.
  *
- * Each is read by byte range, compressed and let go while the package is written, so that memory does not grow with the
- * model. Weights the checkpoint holds compressed ship as they are, read whole, one at a time.
+ * Each is read by byte range, compressed and freed while the package is written, so that memory
+ * does not grow with the model. Weights that are already compressed ship unchanged, read whole, one
+ * at a time.
  */
 
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
@@ -35,7 +36,8 @@ export async function withGains(
   return held;
 }
 
-/** Rows from `first` on, none of which becomes infinite in fp16. Throws `numeric/non-finite` with tensor, row and column. */
+/** Checks that no value in the rows from `first` on becomes infinite in fp16. Throws
+ * `numeric/non-finite` with tensor, row and column. */
 function withinFloat16(name: string, first: number, values: Float32Array, shape: readonly number[]): Float32Array {
   const columns = elementCount(shape.slice(1));
   for (let i = 0; i < values.length; i++) {
@@ -53,7 +55,7 @@ function withinFloat16(name: string, first: number, values: Float32Array, shape:
   return values;
 }
 
-/** The weights of a checkpoint as they are: dense ones in fp32. */
+/** The unchanged weights of a checkpoint: dense ones in fp32. */
 export const decodedWeights = (checkpoint: Checkpoint): Map<string, DeferredWeight> =>
   streamedWeights(checkpoint, () => float32Rows, float32Rows);
 
@@ -68,7 +70,7 @@ export function streamedWeights(
     const { name, shape } = entry;
     const form = checkpoint.form(name);
     if (form.kind !== "dense") {
-      // Parts of a head are asked for one after the other.
+      // The parts of a head are requested one after the other.
       let last: WeakRef<CompressedWeight> | undefined;
       weights.set(name, {
         kind: "deferred",

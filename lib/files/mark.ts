@@ -2,7 +2,7 @@
  * @file The mark of a folder that Espalier wrote: a list of the files it holds.
  *
  * What may be replaced is recognised by it. A folder without a mark, or with one file more than the mark lists, is somebody's.
- * Left out: whether a listed file was edited since.
+ * Not included: whether a listed file was edited since.
  */
 import { lstatSync, readdirSync, readFileSync } from "node:fs";
 import { readdir, writeFile } from "node:fs/promises";

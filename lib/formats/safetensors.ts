@@ -3,7 +3,7 @@
  *
  * Reference: the safetensors format. u64 N, N bytes of JSON (name → dtype, shape, data_offsets from the end of the
  * header; `__metadata__` a flat map of strings), then the data, row-major and little-endian, without holes. A file is
- * never in memory as a whole. Left out: the values of fp8, and packed 4- and 6-bit types.
+ * never in memory as a whole. Not included: the values of fp8, and packed 4- and 6-bit types.
  */
 import { type FileHandle, open } from "node:fs/promises";
 import { z } from "zod";

@@ -3,7 +3,7 @@
  *
  * Reference: Griewank and Walther, "Evaluating Derivatives", ch. 3. For y = f(x): x̄ += (∂f/∂x)ᵀ ȳ, from the
  * loss backwards, each rule in the op's own table entry. Only what the asked-for gradients need is built.
- * Left out: higher orders through ops without a differentiable gradient, forward mode.
+ * Not included: higher orders through ops without a differentiable gradient, forward mode.
  */
 import { EspalierError } from "../errors.ts";
 import { Builder } from "./builder.ts";

@@ -3,7 +3,7 @@
  *
  * Reference: Apple's MIL (`MIL.proto`). An operation has tensor inputs (values) and parameters: arguments that
  * MIL requires to be known at compile time. Packages write each parameter as a `const` operation; here they
- * stay plain values, so a program reads like its documentation. Left out: nested blocks (cond, while_loop).
+ * stay plain values, so a program reads like its documentation. Not included: nested blocks (cond, while_loop).
  */
 import type { Tensor } from "./tensor.ts";
 import type { ValueType } from "./types.ts";

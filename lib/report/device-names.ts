@@ -1,4 +1,4 @@
-/** @file What Apple sells under a hardware identifier, for the phones whose chip the probe knows. */
+/** @file Product names of hardware identifiers, for the phones whose chip the probe knows. */
 const names: Readonly<Record<string, string>> = {
   "iPhone14,2": "iPhone 13 Pro",
   "iPhone14,3": "iPhone 13 Pro Max",
@@ -24,6 +24,6 @@ const names: Readonly<Record<string, string>> = {
   "iPhone18,4": "iPhone Air",
 };
 
-/** The identifier itself for hardware that has no name here. */
+/** Returns the identifier itself if the hardware has no name here. */
 export const deviceName = (identifier: string): string =>
   identifier === "simulated" ? "Simulated phone" : (names[identifier] ?? identifier);

@@ -1,9 +1,10 @@
 /**
  * @file The figures of a package that reports replace: what a device measured instead of what was modelled.
  *
- * Per device and compute unit the newest report counts; older ones stay in the list. A run whose parity failed measured
- * something else than the package was meant to compute, so its figures never replace a modelled one: they are given,
- * flagged. Simulated devices are kept apart in the same way: they prove the loop and say nothing of a phone.
+ * Per device and compute unit the newest report counts; older ones stay in the list. A run that
+ * failed parity did not compute what the package should, so its figures are shown with a flag and
+ * never replace a modelled one. The same holds for simulated devices: they test the loop and say
+ * nothing about a phone.
  */
 import type { ComputeUnits } from "../formats/coreml/compute-units.ts";
 import { type Milliseconds, parityFailures, type Report } from "./report.ts";
@@ -27,7 +28,7 @@ export interface MeasuredFigures {
   /** Cases that failed; empty where the package computed what it should. */
   readonly failedCases: readonly string[];
   readonly failures: readonly string[];
-  /** Whether it stands for the modelled figure. */
+  /** Whether it replaces the modelled figure. */
   readonly replacesModelled: boolean;
 }
 
@@ -39,7 +40,7 @@ export interface ReceivedReport {
 
 export function measuredFigures(reports: readonly ReceivedReport[]): MeasuredFigures[] {
   const newest = new Map<string, MeasuredFigures>();
-  // The oldest first, so that later ones take their place.
+  // The oldest first, so that later ones replace them.
   for (const { id, body } of [...reports].sort((a, b) => a.receivedAtMs - b.receivedAtMs)) {
     const failed = parityFailures(body);
     for (const run of body.runs) {

@@ -1,9 +1,11 @@
 /**
- * @file Where operations were expected to run beside where Core ML said it would rather run them, by row of the decoder and layer.
+ * @file Compares where operations were expected to run with where Core ML prefers to run them, by
+ * row of the decoder and layer.
  *
- * A cell holds several operations. Either side shows the unit of most of them, of equally many the one farther from the Neural Engine; where any operation is reported on another unit than
- * modelled the cell differs, and the reported side shows the unit of those. Operations that a plan does not name, or whose unit it
- * does not know, say nothing.
+ * A cell holds several operations. Each side shows the unit of most of them; ties go to the unit
+ * farther from the Neural Engine. If any operation is reported on a different unit from the
+ * modelled one, the cell differs and the reported side shows the unit of those operations.
+ * Operations that a plan does not name, or gives no unit for, are ignored.
  */
 import { type Row, rows, type Unit } from "../cost/placement.ts";
 import type { PlacedOperation } from "../cost/profile.ts";

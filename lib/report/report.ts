@@ -1,10 +1,11 @@
 /**
- * @file What a probe measured on a device: one JSON file, checked here before anything believes it.
+ * @file A probe's measurements on a device: one JSON file, validated here before it is used.
  *
  * A report belongs to one package, named by the hash of its files (`lib/formats/coreml/package-hash.ts`), which the probe
  * computes from what it loaded. Each compute unit that was asked for is one run with its own parity, speed, memory and
- * placement. `computeUnits` is what Core ML was *permitted* to use, not what it used; placement says that. What was not
- * measured is named in `notMeasured`, never left to be guessed. Sizes are bounded: a report comes from a network.
+ * placement. `computeUnits` is what Core ML was *permitted* to use, not what it used; placement
+ * says that. `notMeasured` names everything that was not measured. Sizes are bounded, because a
+ * report comes from a network.
  */
 
 import { z } from "zod";
@@ -48,17 +49,19 @@ const parity = z.strictObject({
   positions: count,
   /** Largest |logit − expected| over the listed tokens of all positions. */
   maxLogitDifference: z.number().min(0).max(1e6),
-  /** The bound it was held to. */
+  /** The tolerance it was compared with. */
   tolerance: z.number().min(0).max(1e6),
   /** Share of positions whose largest logit is the expected token. */
   topAgreement: z.number().min(0).max(1),
-  /** Of the expected distribution to the found one over the listed tokens and the rest as one, in nats. */
+  /** KL of the expected distribution to the measured one, over the listed tokens and one bucket for
+   * the rest, in nats. */
   meanKl: z.number().min(-1e-3).max(1e6),
   greedyTokens: count,
   greedyIdentical: z.boolean(),
   /** Index of the first greedy token that differs. */
   greedyFirstDifference: optional(count),
-  /** How far the two best logits of the reference lie apart there; below twice the tolerance the two were as good as tied. */
+  /** The gap between the two best logits of the reference there; below twice the tolerance they
+   * count as tied. */
   marginAtDifference: optional(z.number().min(0).max(1e6)),
   nonFinite: count,
   passed: z.boolean(),
@@ -140,7 +143,7 @@ const run = z.strictObject({
   sustained: optional(sustained),
   memory: optional(memory),
   placement: z.array(placementOf).max(64),
-  /** What went wrong, by stage; a run with failures is a result too. */
+  /** The failures, by stage; a run with failures is a result too. */
   failures: z.array(z.strictObject({ stage: line, message: sentence })).max(64),
 });
 export type ReportRun = z.infer<typeof run>;
@@ -191,8 +194,8 @@ export const reportSchema = z.strictObject({
 export type Report = z.infer<typeof reportSchema>;
 
 /**
- * A report from untrusted text. Throws `input/invalid` when it is too large or no report, naming the first field at fault;
- * `format/unsupported` for a format this version does not know.
+ * A report from untrusted text. Throws `input/invalid` when it is too large or not a report, naming
+ * the first field at fault; `format/unsupported` for a format this version does not know.
  */
 export function parseReport(text: string | Uint8Array): Report {
   const sizeBytes = typeof text === "string" ? Buffer.byteLength(text) : text.byteLength;

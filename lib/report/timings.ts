@@ -1,9 +1,10 @@
 /**
- * @file Reports as single timings of functions: what a cost model is fitted to.
+ * @file Reports as single timings of functions, the data a cost model is fitted to.
  *
- * A timing joins what was run (package by hash, function by name) to where and how long. Only runs that computed what they
- * should count, on real devices, in Release, not in low power mode; the median stands for a call, because a few slow calls are the
- * system's and not the model's. Time of the host (tables, choice of the token) is taken off where the probe measured it.
+ * A timing says what was run (package by hash, function by name), where, and for how long. Only
+ * runs that passed parity count, on real devices, in Release, not in low power mode. We use the
+ * median call, because a few slow calls come from the system and not from the model. Host time
+ * (tables, choice of the token) is subtracted if the probe measured it.
  */
 
 import type { ComputeUnits } from "../formats/coreml/compute-units.ts";
@@ -24,11 +25,11 @@ export interface FunctionTiming {
   readonly context: number;
   /** Positions filled before; null for a prefill, which begins empty. */
   readonly filled: number | null;
-  /** Of one call, without the host's part where that is known. */
+  /** Of one call, without the host's part if known. */
   readonly callMs: number;
 }
 
-/** Why nothing of a report counts, in words; null when its runs may. */
+/** Why no run of a report counts, in words; null if they may count. */
 export function whyNotTimed({ device, tools }: Report): string | null {
   if (device.kind === "simulated") return "a simulated phone";
   if (tools.configuration !== "release") return "a Debug build";

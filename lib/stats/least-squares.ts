@@ -4,7 +4,7 @@
  *   β = β₀ + M⁻¹ Xᵀ W (y − X β₀),   M = Xᵀ W X + Λ,   Λ_jj = k/n (Xᵀ W X)_jj
  *
  * β₀ is what holds before anything is observed, and k how many observations it is worth; it also keeps M regular where
- * columns of X cannot be told apart. Left out: robust weights.
+ * columns of X cannot be told apart. Not included: robust weights.
  */
 import { invariant } from "../errors.ts";
 import { cholesky, inverseOfCholesky } from "./cholesky.ts";

@@ -5,7 +5,7 @@
  *   ceiling    2ρ / (1 + ρ), ρ between the scores of two halves of the sequences (Spearman and Brown)
  *
  * Reference: Spearman 1910 and Brown 1910 for the ceiling. Correlations of a
- * list without any spread do not exist and are NaN. Left out: p-values, rank-biased overlap.
+ * list without any spread do not exist and are NaN. Not included: p-values, rank-biased overlap.
  */
 import { EspalierError } from "../errors.ts";
 import type { Rng } from "../random.ts";

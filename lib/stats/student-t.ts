@@ -4,7 +4,7 @@
  *   P(|T| > t) = I_x(ν/2, 1/2),  x = ν / (ν + t²)
  *
  * I is the regularized incomplete beta function by its continued fraction (Lentz). Reference: Abramowitz and Stegun 26.5.8, 26.7.1.
- * Quantiles by bisection. Left out: non-central t.
+ * Quantiles by bisection. Not included: non-central t.
  */
 import { EspalierError } from "../errors.ts";
 

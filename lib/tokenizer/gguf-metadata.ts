@@ -7,7 +7,7 @@
  * highest score is joined first. SentencePiece cuts nothing before it merges: a cut into words of `tokenizer.json` is dropped,
  * which changes nothing as long as no piece spans two words. Whoever writes a file compares the ids of a text.
  *
- * Left out: other models (Unigram, WordPiece), which are refused by name.
+ * Not included: other models (Unigram, WordPiece), which are refused by name.
  */
 import { z } from "zod";
 import { EspalierError } from "../errors.ts";

@@ -10,7 +10,7 @@
  * numbers of SmolLM are cut from the spaces before them; Gemma's tokens of several spaces match the longest run; tokens of single bytes
  * are never made by merging their letters.
  *
- * Left out: other kinds (`t5`, `bert`, `rwkv`, `gemma4` …), which are refused by name, and tokens that take the spaces beside them.
+ * Not included: other kinds (`t5`, `bert`, `rwkv`, `gemma4` …), which are refused by name, and tokens that take the spaces beside them.
  */
 import { EspalierError } from "../errors.ts";
 import { bytePairSplit } from "./byte-pair-splits.ts";

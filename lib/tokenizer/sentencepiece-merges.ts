@@ -6,7 +6,7 @@
  * A byte-pair model joins the pair of the lowest rank. Listing every way to cut each piece in two, by falling score of the whole,
  * gives ranks of the same order.
  *
- * Left out: pieces of equal score, which SentencePiece takes from left to right. Here the piece of the lower id comes first.
+ * Not included: pieces of equal score, which SentencePiece takes from left to right. Here the piece of the lower id comes first.
  */
 
 /** Pairs `[left, right]`, best first. `ids`: of every piece that merging may use or make; `tokens` and `scores` by id. */

@@ -13,7 +13,7 @@ export interface AdamWOptions {
   readonly beta2: number;
   readonly epsilon: number;
   readonly weightDecay: number;
-  /** Gradients are scaled down to this global norm; null leaves them. */
+  /** Gradients are scaled down to this global norm; null: no clipping. */
   readonly clipNorm: number | null;
 }
 
@@ -45,7 +45,8 @@ export function gradientNorm(parameters: readonly Parameter[]): number {
   return Math.sqrt(sum);
 }
 
-/** One step; gives back the gradient norm before clipping. Throws `numeric/non-finite` and then changes nothing. */
+/** One step; returns the gradient norm before clipping. If it throws `numeric/non-finite`, nothing
+ * has changed. */
 export function adamWStep(
   parameters: readonly Parameter[],
   state: AdamWState,

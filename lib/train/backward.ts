@@ -1,9 +1,10 @@
 /**
  * @file A decoder forwards and backwards, half a block at a time.
  *
- * Forwards, the streams at the 2 L boundaries are kept and nothing else; backwards, every half is computed again and its
- * gradients are handed on at once (`half-gradients.ts`), so that memory holds the streams and one half's inner values
- * instead of all layers'. The head goes in pieces of rows. Costs one forward pass more than a single program would.
+ * The forward pass keeps only the streams at the 2 L boundaries. The backward pass computes every
+ * half again and passes its gradients on at once (`half-gradients.ts`), so memory holds the streams
+ * and one half's inner values instead of those of all layers. The head runs in pieces of rows. This
+ * costs one forward pass more than a single program.
  */
 import { isTrained, type LayerArchitecture, type LayerTensor } from "../decoder/architecture.ts";
 import type { BlockTap } from "../decoder/block.ts";
@@ -29,7 +30,7 @@ import { type BlockHalf, gatesOfHalf, halfGradientProgram } from "./half-gradien
 import { headGradientProgram, type TeacherForm } from "./head-gradients.ts";
 import type { Objective } from "./training-program.ts";
 
-/** What the teacher says of the rows at hand. */
+/** The teacher's predictions for the current rows. */
 export type Teacher =
   | { readonly kind: "logits"; logits(from: number, rows: number): Promise<Tensor> }
   | {
@@ -54,7 +55,7 @@ export interface HeadResult {
   readonly divergence: number | null;
 }
 
-/** Low-rank adapters beside matrices, by flat name. */
+/** Low-rank adapters of matrices, by flat name. */
 export interface Adapters {
   readonly rank: number;
   /** W = W₀ + scale · B A. */
@@ -63,21 +64,24 @@ export interface Adapters {
 }
 
 export interface BackwardOptions {
-  /** Flat names of the tensors whose gradients are wanted. */
+  /** Flat names of the tensors whose gradients to compute. */
   readonly trained: ReadonlySet<string>;
   readonly adapters?: Adapters | undefined;
-  /** Gates whose gradients at 1 are wanted, and who hears of them: (batch, …) as `gateShape` says. */
+  /** Gates whose gradients at 1 to compute, and the callback that receives them: (batch, …) as in
+   * `gateShape`. */
   readonly gates?:
     | { readonly kinds: readonly GateKind[]; hear(layer: number, kind: GateKind, gradient: Tensor): void }
     | undefined;
-  /** Hears of the gradient of the stream that leaves each half. */
+  /** Called with the gradient of each half's output stream. */
   readonly onStream?: ((layer: number, half: BlockHalf, gradient: Tensor) => Promise<void>) | undefined;
 }
 
-/** Hears of the gradient of a tensor by flat name; of adapters, `<name>.a` and `<name>.b`. May keep the array. */
+/** Called with the gradient of a tensor by flat name; for adapters, `<name>.a` and `<name>.b`. May
+ * keep the array. */
 export type OnGradient = (name: string, gradient: Float32Array) => void;
 
-/** Hears of what the last matrix of a half is fed, (batch, length, columns), and of the stream entering the half. */
+/** Called with the input of a half's last matrix, (batch, length, columns), and the stream entering
+ * the half. */
 export type OnInput = (layer: number, half: BlockHalf, input: Tensor, entering: Tensor) => Promise<void>;
 
 /** The input of the output projection, and of the down projection. */
@@ -164,7 +168,7 @@ export class Backward {
     return { ...sums, divergence: teacher ? sums.divergence : null, dx };
   }
 
-  /** From the gradient of the last stream to those of all trained tensors. */
+  /** Propagates the gradient of the last stream to all trained tensors. */
   async back(tape: ForwardTape, last: Float32Array, onGradient: OnGradient): Promise<void> {
     const { arch } = this.weights;
     const { trained, adapters, gates, onStream } = this.options;
@@ -213,7 +217,8 @@ export class Backward {
     await this.embedding(tape, dy, perLayer, onGradient);
   }
 
-  /** Keys and values that the half reads, and what later readers say of those that it gives. */
+  /** Keys and values that the half reads, and the gradients from later readers of those it
+   * produces. */
   private sharedInputs(
     inputs: Record<string, Tensor>,
     stream: Stream,
@@ -239,7 +244,7 @@ export class Backward {
     inputs.dValues = f32(shape, heard.v);
   }
 
-  /** Into the embedding, and where there are per-layer vectors into what makes them. */
+  /** Into the embedding, and into the sources of per-layer vectors if there are any. */
   private async embedding(
     tape: ForwardTape,
     dy: Tensor,

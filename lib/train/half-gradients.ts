@@ -1,9 +1,9 @@
 /**
- * @file Backwards through one half of a block: the gradient that comes in from behind, taken to the stream before it and to
- * its weights.
+ * @file The backward pass of one half of a block: from the gradient of its output to those of its
+ * input stream and weights.
  *
  * Reference: Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016). The half is computed again from the stream
- * that entered it, so that of the forward pass only the streams at the boundaries are kept. With y = f(x, w):
+ * that entered it, so the forward pass keeps only the streams at the boundaries. With y = f(x, w):
  *
  *   dx = (∂f/∂x)ᵀ dy,   dw = (∂f/∂w)ᵀ dy
  *
@@ -25,7 +25,7 @@ export const gatesOfHalf = {
   mlp: ["neurons", "mlp", "perLayer"],
 } as const satisfies Record<BlockHalf, readonly GateKind[]>;
 
-/** What is asked of one half: gradients of whole tensors, of gates, and of adapters beside matrices. */
+/** The requested gradients of one half: of whole tensors, of gates, and of adapters. */
 export interface WantedGradients {
   readonly tensors: readonly LayerTensor[];
   readonly gates?: readonly GateKind[] | undefined;

@@ -1,6 +1,6 @@
 /**
- * @file The head forwards and backwards for some rows of the stream: the loss and where it pushes the stream, the final norm
- * and the output matrix.
+ * @file The head's forward and backward pass for some rows of the stream: the loss and its
+ * gradients for the stream, the final norm and the output matrix.
  *
  * Loss Σ_t w_t (α CE_t + β τ² KL_t). References: Hinton et al. (2015) for τ and its square. The teacher comes as logits z, p =
  * softmax(z / τ), or as its k most likely tokens with log p and the mass r of all others, kept in one bucket:
@@ -19,10 +19,10 @@ import type { MilFunction, Value } from "../mil/program.ts";
 import { fp32, int32 } from "../mil/types.ts";
 import { divergenceByRow, type Objective } from "./training-program.ts";
 
-/** A teacher as logits over the whole vocabulary, or as its `top` most likely tokens; none. */
+/** A teacher as logits over the whole vocabulary, as its `top` most likely tokens, or none. */
 export type TeacherForm = "none" | "logits" | { readonly top: number };
 
-/** Below this, what is left of the student's mass is taken for this much, so that its logarithm stays finite. */
+/** Lower bound of the student's remaining mass, so that its logarithm stays finite. */
 const LEAST_MASS = 1e-9;
 
 /**

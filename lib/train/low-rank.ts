@@ -1,12 +1,13 @@
 /**
- * @file Low-rank adapters: what training may change of a matrix is a product of two thin ones.
+ * @file Low-rank adapters: training changes a matrix only by a product of two thin matrices.
  *
  * Reference: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021).
  *
  *   W = W₀ + s B A,  A (rank, in) normal with variance 1 / in, B (out, rank) = 0 at first
  *
- * All matrices of all layers have them; embeddings, head and norms stay. W is kept merged in the weights that are trained, so
- * that they are at every step what will be written. Left out: dropout.
+ * All matrices of all layers have them; embeddings, head and norms stay. W is kept merged in the
+ * trained weights, so at every step they are the weights that would be written. Not included:
+ * dropout.
  */
 import { isTrained } from "../decoder/architecture.ts";
 import { type DecoderWeights, weight, weightList } from "../decoder/weights.ts";
@@ -31,7 +32,7 @@ export class LowRank implements Adapters {
   private readonly merged: DecoderWeights;
   private readonly compiled = new Map<string, Executable>();
 
-  /** `merged` holds copies of the matrices of `base`, and is brought up to date by `merge`. */
+  /** `merged` holds copies of the matrices of `base`; `merge` updates them. */
   constructor(
     engine: Engine,
     base: DecoderWeights,
@@ -53,7 +54,7 @@ export class LowRank implements Adapters {
     this.pairs = pairs;
   }
 
-  /** What an optimizer changes, under the names that gradients come by. */
+  /** The parameters of the optimizer, under the names of their gradients. */
   parameters(): { name: string; values: Float32Array; decay: boolean }[] {
     return [...this.pairs].flatMap(([name, { a, b }]) => [
       { name: `${name}.a`, values: float32Data(a), decay: true },

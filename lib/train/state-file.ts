@@ -1,5 +1,6 @@
 /**
- * @file A training state on disk: weights, both moments, step and whatever else decides what comes next.
+ * @file A training state on disk: weights, both moments, step and everything else that decides the
+ * next step.
  *
  * One safetensors file written atomically; fp32 throughout, so that a resumed run continues bit for bit.
  */
@@ -9,7 +10,7 @@ import { asBytes, openSafetensors, type TensorToWrite, writeSafetensors } from "
 import { float32Data, type Tensor } from "../mil/tensor.ts";
 import type { AdamWState } from "./adamw.ts";
 
-/** Writes what is trained, by name, and `state`; `extra` is any JSON that must survive with them. */
+/** Writes the trained tensors, by name, and `state`; `extra` is any JSON to store with them. */
 export async function writeTrainingState(
   path: string,
   trained: ReadonlyMap<string, Tensor>,
@@ -34,7 +35,8 @@ export async function writeTrainingState(
   await writeSafetensors(path, tensors, { step: String(state.step), extra: JSON.stringify(extra) });
 }
 
-/** Restores what is trained in place and gives state and extra back. Throws when the file belongs to another run. */
+/** Restores the trained tensors in place and returns state and extra. Throws when the file belongs
+ * to another run. */
 export async function readTrainingState<T>(
   path: string,
   trained: ReadonlyMap<string, Tensor>,

@@ -1,8 +1,10 @@
 /**
- * @file What a teacher said of a sequence, kept on disk under a name made of everything that decides it.
+ * @file A teacher's predictions for a sequence, kept on disk under a name made of everything that
+ * decides them.
  *
- * One safetensors file a sequence: ids, log-probabilities and the mass of all other tokens, 8 k + 4 bytes a token. A sequence
- * that comes again, in a later epoch or after a restart, is read instead of asked for.
+ * One safetensors file a sequence: ids, log-probabilities and the mass of all other tokens, 8 k + 4
+ * bytes a token. A repeated sequence, in a later epoch or after a restart, is read from disk
+ * instead of computed.
  */
 import { createHash } from "node:crypto";
 import { mkdir, stat } from "node:fs/promises";
@@ -11,7 +13,8 @@ import { asBytes, openSafetensors, writeSafetensors } from "../formats/safetenso
 import type { TopTokens } from "./top-tokens.ts";
 
 export interface TeacherFiles {
-  /** What the teacher says of each sequence of ids; `ask` is called for those that are not there, all at once. */
+  /** The teacher's predictions for each sequence of ids; `ask` is called once with all that are
+   * missing. */
   of(
     sequences: readonly Int32Array[],
     ask: (missing: readonly Int32Array[]) => Promise<readonly TopTokens[]>,

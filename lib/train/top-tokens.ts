@@ -1,5 +1,5 @@
 /**
- * @file What a teacher says, cut down to its k most likely tokens and the mass of all others.
+ * @file A teacher's predictions, reduced to the k most likely tokens and the mass of all others.
  *
  *   log p_i = z_i / τ − log Σ_v exp(z_v / τ),  r = 1 − Σ_top p
  *

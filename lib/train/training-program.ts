@@ -27,7 +27,7 @@ export const textObjective: Objective = { crossEntropy: 1, distillation: 0, temp
 /**
  * Inputs `ids` (batch, length), `targets`, `tokenWeights` (batch · length), `teacherLogits` (batch · length, vocab)
  * when distilling, all weights, and `perLayerRows` where the model has them; outputs `loss`, `crossEntropy`, `divergence` when
- * distilling, `d_<weight>` of those that training changes.
+ * distilling, `d_<weight>` for every trained weight.
  */
 export function trainingProgram(arch: DecoderArchitecture, shape: SequenceShape, objective: Objective): MilFunction {
   const b = new Builder("training_step");

@@ -6,7 +6,7 @@
  *   affine   w = fp16(scale · (code − offset));  palette  w = table[index];  sparse  w = mask ? next nonzero : 0
  *   scaled   w = scale · table[index], in fp32
  *
- * Left out: the alignment of records inside a weight file, which belongs to the file's writer.
+ * Not included: the alignment of records inside a weight file, which belongs to the file's writer.
  */
 import { EspalierError } from "../errors.ts";
 import { float16Table, toFloat16Bits } from "../float16.ts";

@@ -4,7 +4,7 @@
  *   palette  ŵ_i = p[table of i's row, index_i];   scaled  ŵ_i = s_r · p[…];   affine  ŵ_i = p[group of i] · (code_i − offset)
  *
  * so that a gradient of ŵ becomes one of p: ∂/∂p_j = Σ_i ∂ŵ_i/∂p_j · ∂/∂ŵ_i. A vector in fp16, such as a norm, is its own parameter.
- * Left out: dense matrices, which nothing compresses, and sparse weights; row scales and offsets count as codes.
+ * Not included: dense matrices, which nothing compresses, and sparse weights; row scales and offsets count as codes.
  */
 import type { AffineWeight, CompressedWeight, DenseWeight, PaletteWeight } from "./weight.ts";
 

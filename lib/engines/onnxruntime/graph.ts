@@ -2,7 +2,7 @@
  * @file Writes an ONNX graph node by node: names, initializers, attributes, and at the end the model's bytes.
  *
  * Reference: ONNX IR version 10, opset 21, and ONNX Runtime's `com.microsoft` opset 1 for its fused products.
- * Names made here contain a dot, which no MIL name does, so the two never meet. Left out: subgraphs.
+ * Names made here contain a dot, which no MIL name does, so the two never meet. Not included: subgraphs.
  */
 import { create, toBinary } from "@bufbuild/protobuf";
 import {

@@ -5,7 +5,7 @@
  * request; both copies are a graph of one `Identity`. `sin` and `cos` run on the CPU, because a GPU computes
  * them to 2⁻¹¹. A function whose fp16 results are to be rounded runs on the CPU as a whole: not every GPU has fp16, and those
  * that do flush what is subnormal. And a GPU refuses no index that is out of bounds, and keeps no infinities. Calls are
- * made one at a time. Left out: tuning, several GPUs.
+ * made one at a time. Not included: tuning, several GPUs.
  */
 import { EspalierError } from "../../errors.ts";
 import type { MilFunction } from "../../mil/program.ts";

@@ -3,7 +3,7 @@
  *
  * The native package is optional; it can also be one built from source (`test/oracles/build-tfjs-node.sh`). It calls
  * `util.isNullOrUndefined`, which Node 23 removed. All copies of TensorFlow.js in a process share one registry, so
- * both backends can be loaded and `activate` says which one the next calls use. Left out: the browser's backends;
+ * both backends can be loaded and `activate` says which one the next calls use. Not included: the browser's backends;
  * threads in WASM, which TensorFlow.js 4.22 does not start in Node (tensorflow/tfjs issue 3830).
  */
 import { createRequire } from "node:module";

@@ -3,7 +3,7 @@
  *
  * Compiling only plans: constants come decoded (`../constants.ts`), kernels are looked up, and each value is freed right after its last
  * reader. A run never yields, so two engines can share the process's one TensorFlow.js. fp16 values are float32;
- * with `round` each result is rounded on its typed array, except where no new number can arise. Left out: fusing
+ * with `round` each result is rounded on its typed array, except where no new number can arise. Not included: fusing
  * operations, keeping weights on the device between runs.
  */
 import { EspalierError } from "../../errors.ts";

@@ -26,7 +26,7 @@ export interface PackageSummary {
   readonly weightElements: number;
   readonly weightBytes: number;
   readonly modelBytes: number;
-  /** All bytes of the weight file over the elements it stands for. */
+  /** All bytes of the weight file over the number of elements they encode. */
   readonly bitsPerWeight: number;
 }
 
@@ -105,7 +105,7 @@ export function summarizePackage(read: ReadPackage): PackageSummary {
   };
 }
 
-/** Several packages as one: functions by name of all, weights and bytes added up. */
+/** Several packages as one: all functions by name, weights and bytes added up. */
 export function summarizeFiles(reads: readonly ReadPackage[]): PackageSummary {
   const all = reads.map(summarizePackage);
   const [first] = all;

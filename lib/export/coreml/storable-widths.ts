@@ -1,4 +1,5 @@
-/** @file Widths that a target stores as they are; others would be written as something larger (`target-weights.ts`). */
+/** @file Widths that a target stores directly; others would be written in a larger form
+ * (`target-weights.ts`). */
 import type { Width } from "../../compress/quantize/width.ts";
 import { bitsOf } from "../../compress/quantize/width.ts";
 import type { Target } from "../../formats/coreml/targets.ts";

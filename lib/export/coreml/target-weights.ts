@@ -1,15 +1,17 @@
 /**
- * @file A weight in a form that a target stores, with the values that were evaluated.
+ * @file Converts a weight to a form that a target can store, with the same values that were
+ * evaluated.
  *
- * Systems before iOS 18 keep compressed constants in attributes, which say less: codes of 8 bits with one scale a tensor or one a
- * row, one table a tensor, no palette of 3 bits. What a weight has beyond that is said otherwise, without fitting anything again:
+ * Systems before iOS 18 keep compressed constants in attributes, which support less: codes of 8
+ * bits with one scale per tensor or per row, one table per tensor, no palettes of 3 bits. Other
+ * weights are converted without fitting anything again:
  *
  *   affine, 4 bits           the same codes in 8 bits
  *   affine, scale per block  fp16
  *   palette, g tables of 2^b entries    one table of all g · 2^b entries, where these are at most 256; else fp16
  *
- * Nothing is rounded but the products of a scaled palette that goes to fp16.
- * A larger file is the price; the note on a weight says so. What makes it small again is quantizing for that target.
+ * Only the products of a scaled palette that becomes fp16 are rounded. The file gets larger; the
+ * note on a weight says so. To make it small again, quantize for that target.
  */
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
@@ -21,7 +23,7 @@ import { rowsOf } from "../../weights/weight-views.ts";
 
 export interface TargetForm {
   readonly form: WeightForm;
-  /** What the target does not store and what it gets instead; null where the weight stays as it is. */
+  /** What the target cannot store and what it gets instead; null if the weight does not change. */
   readonly note: string | null;
 }
 
@@ -55,7 +57,7 @@ export function formFor(form: WeightForm, target: Target): TargetForm {
 
 const halves = (shape: readonly number[]): WeightForm => ({ kind: "dense", dtype: "fp16", shape });
 
-/** The narrowest palette of the target with so many entries. */
+/** The narrowest palette of the target with this many entries. */
 function fewestBits(entries: number, target: Target): PaletteWeight["bits"] | null {
   const sizes: readonly PaletteWeight["bits"][] = [1, 2, 3, 4, 6, 8];
   return sizes.find((b) => target.paletteBits.includes(b) && 2 ** b >= entries) ?? null;
@@ -83,7 +85,7 @@ const decoded = (w: CompressedWeight): CompressedWeight => ({
   values: decodeWeight(w).map(roundToFloat16),
 });
 
-/** All tables are needed for any row, so the whole is made, and kept as long as somebody has it. */
+/** Every row needs all tables, so the whole weight is made, and kept while it is referenced. */
 function joinedPalette(w: DeferredWeight, form: WeightForm): DeferredWeight {
   let last: WeakRef<CompressedWeight> | undefined;
   return {
@@ -104,7 +106,7 @@ async function joined(w: DeferredWeight, form: WeightForm): Promise<CompressedWe
   const indices = new Uint8Array(rows * columns);
   const tables = new Float32Array(2 ** bits);
   const scales: number[] = [];
-  // Pieces of a weight with one table all have it.
+  // All pieces of a weight with one table share it.
   const isOne = rowsTogether(w.form) === rows;
   let at = 0;
   let entries = 0;

@@ -1,10 +1,12 @@
 /**
- * @file A decoder whose layers were pruned unevenly, as one whose layers are alike: what is missing is filled with zeros.
+ * @file Makes the layers of an unevenly pruned decoder equal by filling missing heads and neurons
+ * with zeros.
  *
  * A GGUF architecture such as `llama` has one number of heads, groups and neurons for all layers. With K the most groups and r the most
  * heads that read one group in any layer, every layer gets K groups of r heads, head i of group g at r g + i. A head that was added
- * has zeros in the output projection, a neuron zeros in all three matrices: the model computes what it did, and is as large as
- * its widest layer. Neurons are rounded up to blocks of 32, so that the down projection can be quantized.
+ * has zeros in the output projection, a neuron zeros in all three matrices: the model computes the
+ * same, and every layer is as large as the widest one. Neurons are rounded up to blocks of 32, so
+ * that the down projection can be quantized.
  */
 import type { DecoderArchitecture, LayerArchitecture } from "../../decoder/architecture.ts";
 import { standardHeadToGroup } from "../../decoder/families/family.ts";
@@ -30,7 +32,8 @@ export function evenWidths(arch: DecoderArchitecture): DecoderArchitecture {
   return { ...arch, layers: arch.layers.map((l) => ({ ...l, queryHeads, kvGroups, headToGroup, neurons })) };
 }
 
-/** For each place of the even weight the row and the column that it comes from, −1 for zeros; null where they are those there were. */
+/** For each place of the even weight the row and the column that it comes from, −1 for zeros; null
+ * where nothing changes. */
 export interface Places {
   readonly rows: Int32Array | null;
   readonly columns: Int32Array | null;

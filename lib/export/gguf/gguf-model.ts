@@ -1,12 +1,13 @@
 /**
  * @file A model as a GGUF file: which type holds each weight, the metadata, and the data, some rows at a time.
  *
- * Codes that a type has a place for go over as they are: symmetric int4 and int8 whose scales cover blocks of 32 become Q4_0 and
- * Q8_0, w = d q. Everything else is quantized from its decoded values to the type that is asked for. A row whose length is no
- * multiple of 32 has no blocks and stays F16. Vectors are F32. Of families that norm their queries the scale of attention may
- * be another than llama.cpp's: the quotient goes into the gain of that norm.
+ * Codes that a type can hold are copied unchanged: symmetric int4 and int8 whose scales cover
+ * blocks of 32 become Q4_0 and Q8_0, w = d q. Everything else is quantized from its decoded values
+ * to the requested type. A row whose length is no multiple of 32 has no blocks and stays F16.
+ * Vectors are F32. In families with query norms the attention scale may differ from llama.cpp's:
+ * the quotient goes into the gain of that norm.
  *
- * Reference: `convert_hf_to_gguf.py` of ggml-org/llama.cpp for names and orders. Left out: experts, biases, K types.
+ * Reference: `convert_hf_to_gguf.py` of ggml-org/llama.cpp for names and orders. Not included: experts, biases, K types.
  */
 import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { storedFloat } from "../../checkpoint/checkpoint.ts";
@@ -22,7 +23,7 @@ import { decodeWeight } from "../../weights/decode.ts";
 import type { AffineWeight, WeightForm } from "../../weights/weight.ts";
 import { evenWidths, type Places, placesOf } from "./even-widths.ts";
 
-/** Values in memory at once of a matrix that is read by rows. */
+/** Values held at once when a matrix is read by rows. */
 const PIECE_ELEMENTS = 1 << 20;
 
 export interface PlannedTensor extends GgufTensorToWrite {
@@ -31,7 +32,8 @@ export interface PlannedTensor extends GgufTensorToWrite {
   /** The weight, by flat name; null for a tensor of the metadata's. */
   readonly weight: string | null;
   /**
-   * `kept`: the very codes or numbers of the model; `rounded`: floats to a shorter float; `quantized`: decoded values to another type.
+   * `kept`: the unchanged codes or numbers of the model; `rounded`: floats to a shorter float;
+   * `quantized`: decoded values to another type.
    */
   readonly fidelity: "kept" | "rounded" | "quantized";
 }
@@ -44,7 +46,7 @@ export interface GgufModel {
   /** Without the tokenizer's. */
   readonly keys: readonly GgufKey[];
   readonly tensors: readonly PlannedTensor[];
-  /** Weights that were added as zeros. */
+  /** Number of zero weights that were added. */
   readonly paddedWeights: number;
 }
 
@@ -57,7 +59,8 @@ export function ggufFamilyOf(arch: DecoderArchitecture): GgufFamily {
   });
 }
 
-/** `type`: what holds weights whose codes no type has a place for; null: floats as the checkpoint stores them, codes as Q8_0. */
+/** `type`: the type for weights whose codes no GGUF type can hold; null: floats as the checkpoint
+ * stores them, codes as Q8_0. */
 export function ggufModel(checkpoint: Checkpoint, type: WrittenType | null, name: string): GgufModel {
   const { architecture, config } = checkpoint;
   const family = ggufFamilyOf(architecture);

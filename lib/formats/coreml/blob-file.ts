@@ -6,7 +6,7 @@
  *        u32 0xDEADBEEF, u32 type, u64 size in bytes, u64 offset of the data, u64 padding bits, 32 zero bytes
  *
  * A value of a program names the offset of a record, so values may share one: equal blobs are written once.
- * Left out: version 1 files.
+ * Not included: version 1 files.
  */
 import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";

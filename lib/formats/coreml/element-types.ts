@@ -2,7 +2,7 @@
  * @file The numbers Core ML gives to element types, and their bytes.
  *
  * Reference: `MIL.proto` (DataType), `FeatureTypes.proto` (ArrayDataType), MIL blob storage v2 (BlobDataType).
- * The three tables number the same types differently. Left out: 64-bit and unsigned 32-bit integers, bfloat16
+ * The three tables number the same types differently. Not included: 64-bit and unsigned 32-bit integers, bfloat16
  * and fp8, which no program here holds. Typed arrays are viewed as bytes: hosts are little-endian, as files are.
  */
 import { EspalierError } from "../../errors.ts";

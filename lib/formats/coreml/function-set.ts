@@ -2,7 +2,7 @@
  * @file A package for each function, for systems whose packages hold one function (iOS 17).
  *
  * Every package has its function as `main` and a copy of the weights; `functions.json` beside them says which file is which
- * function. Above the size limit a function is itself a pipeline of packages. Left out: sharing one weight file, which Core ML
+ * function. Above the size limit a function is itself a pipeline of packages. Not included: sharing one weight file, which Core ML
  * has no way to say before iOS 18.
  */
 import { readFile, stat, writeFile } from "node:fs/promises";

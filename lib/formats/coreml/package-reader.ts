@@ -5,7 +5,7 @@
  * table (arguments, inferred against declared types), every blob. Parameters that a package keeps as `const` operations
  * become parameters again. Of blobs the records are read and checked; their data is read when the program is run or a constant is
  * asked for it, so the package must stay where it is until then. Compressed constants of
- * iOS 16 and 17 are read into the form of iOS 18. Left out: model types other than ML programs, nested blocks.
+ * iOS 16 and 17 are read into the form of iOS 18. Not included: model types other than ML programs, nested blocks.
  */
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";

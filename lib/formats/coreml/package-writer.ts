@@ -2,7 +2,7 @@
  * @file Writes a program as an `.mlpackage`: manifest, protobuf, one weight file that all functions share.
  *
  * Reference: Core ML's specifications 8 to 10; the program's opset says which. The same program gives the same bytes, and
- * `predictPackage` counts them beforehand without making any data. Left out: pipelines, flexible shapes.
+ * `predictPackage` counts them beforehand without making any data. Not included: pipelines, flexible shapes.
  */
 import { createHash } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";

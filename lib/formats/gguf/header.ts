@@ -6,7 +6,7 @@
  * dimensions, u64 dimensions innermost first, u32 element type, u64 offset from the start of the data. The data begin at
  * the next multiple of `general.alignment` (32 unless the file says otherwise), and each tensor begins there where the
  * one before it ends, rounded up to that multiple. Nothing is allocated on the word of a count before the file is known
- * to be long enough for it. Left out, with an error that says so: version 1, big-endian files, files split in several,
+ * to be long enough for it. Not included, refused with an error that says so: version 1, big-endian files, files split in several,
  * arrays of arrays.
  */
 

@@ -6,7 +6,7 @@
  *   Q4_0  d = x* / −8,  q = ⌊x/d + 8.5⌋, x* the value of largest size     Q5_0  the same with −16 and 16.5
  *   Q4_1  m = min x, d = (max x − m) / 15, q = ⌊(x − m)/d + 0.5⌋            Q5_1  the same with 31
  *   Q8_0  d = max |x| / 127, q = x/d rounded, halves away from zero.
- * `codesToBlocks` writes codes and scales that exist already, so that nothing is quantized twice. Left out: the K types.
+ * `codesToBlocks` writes codes and scales that exist already, so that nothing is quantized twice. Not included: the K types.
  */
 import { EspalierError } from "../../errors.ts";
 import { bfloat16FromFloat32, float16FromFloat32, toFloat16Bits } from "../../float16.ts";

@@ -1,7 +1,7 @@
 /**
  * @file Compressed constants (`constexpr_*`, the input form of iOS 18) and activation quantization.
  *
- * All arguments of a constexpr are constants or other constexprs. Left out: sparse compositions
+ * All arguments of a constexpr are constants or other constexprs. Not included: sparse compositions
  * (`constexpr_lut_to_sparse`, `constexpr_sparse_blockwise_shift_scale`).
  */
 import { defineOp, isConstantOperation, type OpArguments } from "../op.ts";

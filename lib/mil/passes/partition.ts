@@ -5,7 +5,7 @@
  * where the fewest bytes cross it, which in a decoder is between two halves of a layer, where only the stream crosses. What
  * is cheap to compute again from the inputs (positions, masks, rotations) is computed in each part instead of passed on.
  * All functions are cut at the same weights, so that they share them in every part. A state whose rows belong to different
- * parts is divided among them (`state-rows.ts`). No layout is assumed. Left out: reordering.
+ * parts is divided among them (`state-rows.ts`). No layout is assumed. Not included: reordering.
  */
 import { EspalierError } from "../../errors.ts";
 import { Builder, typeOf } from "../builder.ts";

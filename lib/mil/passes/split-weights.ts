@@ -4,7 +4,7 @@
  *   linear(x, W)  = concat_i linear(x, W_i)                           conv the same along channels
  *   gather(W, t)  = Σ_i [t in part i] · gather(W_i, clamp(t − start_i))
  *
- * Both are exact: of the terms of the sum one is the row and the others are zero. A bias is split with the rows. Left out:
+ * Both are exact: of the terms of the sum one is the row and the others are zero. A bias is split with the rows. Not included:
  * sparse weights, whose values do not lie at rows, and weights that other operations read.
  */
 import { EspalierError } from "../../errors.ts";

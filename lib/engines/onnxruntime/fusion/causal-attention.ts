@@ -8,7 +8,7 @@
  * exp(−40000) = 0, at about half of the work, and scores of one tile at a time, which stay in the cache.
  *
  * Matched as `attention` in lib/decoder/block.ts builds it: heads of one group stacked in rows, soft cap or none, with the
- * transpose behind it or without. Left out: masks that are inputs, sequences too short to gain.
+ * transpose behind it or without. Not included: masks that are inputs, sequences too short to gain.
  */
 import type { Operation, Value } from "../../../mil/program.ts";
 import type { OnnxGraph } from "../graph.ts";

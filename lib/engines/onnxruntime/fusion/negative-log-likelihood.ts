@@ -5,7 +5,7 @@
  * exponential and sum by themselves each go through all of the logits in memory, which took a quarter of the head's time.
  *
  * Matched as sub(reduce_log_sum_exp(z, 1), squeeze(gather_along_axis(z, targets, 1), 1)) of z (rows, classes), as
- * `negativeLogLikelihood` in lib/decoder/sequence-programs.ts builds it. Left out: other axes and ranks.
+ * `negativeLogLikelihood` in lib/decoder/sequence-programs.ts builds it. Not included: other axes and ranks.
  */
 import { type Fusion, isParam, madeBy, numbers, operand, shapeOf } from "./pattern.ts";
 

@@ -4,7 +4,7 @@ import { peekData } from "../../../formats/coreml/constant-reader.ts";
 import type { Operation, Value } from "../../../mil/program.ts";
 import { type DType, elementCount } from "../../../mil/types.ts";
 
-/** Above this a constant is a weight, not a number somebody wrote. */
+/** Above this size a constant is a weight, not a number in the program. */
 const SMALL = 65_536;
 
 /** The numbers of a small float constant; null for computed, compressed and big ones. */

@@ -1,4 +1,4 @@
-/** @file The lint's page in the documentation, written from the rule table. */
+/** @file Writes the lint's page of the documentation from the rule table. */
 
 import type { LintRule } from "./rule.ts";
 import { rules } from "./rules/all.ts";

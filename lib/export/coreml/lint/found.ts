@@ -1,4 +1,4 @@
-/** @file How rules say what they found: one finding per function, naming the operations at fault. */
+/** @file How rules report findings: one per function, naming the operations at fault. */
 
 import type { FunctionView } from "../../../mil/function-view.ts";
 import type { Operation } from "../../../mil/program.ts";
@@ -8,8 +8,8 @@ export const programRule = (rule: Omit<ProgramRule, "looksAt">): ProgramRule => 
 export const fileRule = (rule: Omit<FileRule, "looksAt">): FileRule => ({ looksAt: "files", ...rule });
 
 /**
- * Of the operations a rule is about, those that break it. Null when no function has any of the former.
- * `broken` may give a severity in place of true.
+ * The operations that break a rule, among those it applies to. Null when no function has any it
+ * applies to. `broken` may return a severity instead of true.
  */
 export function findOperations(
   subject: ProgramSubject,

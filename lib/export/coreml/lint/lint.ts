@@ -3,7 +3,8 @@
  *
  * Reference: Apple's Neural Engine rules (coreai-models), the validator of Core ML's specification, and the issues each rule
  * names. Findings come in the order of the rule table, then of functions and operations: the same package, the same list. A
- * package with an error is not ready. What only a device can tell (whether an operation did run on the Neural Engine) is not known here.
+ * package with an error is not ready. Only a device can show whether an operation really ran on the
+ * Neural Engine.
  */
 import type { DecoderArchitecture } from "../../../decoder/architecture.ts";
 import { toEspalierError } from "../../../errors.ts";
@@ -77,14 +78,14 @@ export function lintFiles(files: PackageFiles, options: LintOptions = {}): LintR
     if (rule.looksAt === "files") return rule.check(files);
     return subject ? rule.check(subject) : null;
   });
-  // What the reader refuses is one finding, unless a rule already says what is wrong or unknown here.
+  // An error of the reader is one finding, unless a rule already reports a fault or an unsupported feature.
   if (refusal === null || result.counts.errors > 0 || result.findings.some((f) => notReadHere.has(f.rule)))
     return result;
   const findings = [...result.findings, ...unreadable(refusal, result.units).findings];
   return { ...result, findings, counts: { ...result.counts, ...countSeverities(findings) } };
 }
 
-/** Rules for what Core ML runs and this reader does not take. */
+/** Rules for features that Core ML runs and this reader does not support. */
 const notReadHere: ReadonlySet<string> = new Set([
   "files/fixed-shapes",
   "files/control-flow",
@@ -121,7 +122,7 @@ function run(units: PackageUnits, check: (rule: LintRule) => Found[] | null): Li
 
 function findingOf(rule: LintRule, found: Found, units: PackageUnits): LintFinding {
   const severity = found.severity ?? rule.severity;
-  // A package that may run anywhere is not broken by what only the Neural Engine refuses.
+  // A package that may run on any unit is not broken by something only the Neural Engine refuses.
   const milder = rule.units === "neural engine" && units === "all" && severity === "error";
   return {
     rule: rule.id,
@@ -140,7 +141,8 @@ const countSeverities = (findings: readonly LintFinding[]) => {
   return { errors: count("error"), warnings: count("warning"), infos: count("info") };
 };
 
-/** What Core ML may well take and this reader does not know; anything else that it refuses is damage. */
+/** Features that Core ML may accept but this reader does not know; everything else it refuses is
+ * damage. */
 const notKnownHere: readonly string[] = ["format/unsupported", "program/unsupported-op"];
 
 function unreadable(thrown: unknown, units: PackageUnits): LintResult {

@@ -1,8 +1,10 @@
 /**
- * @file What a lint rule is: one known trap, where it is published, how to see it in a package, and how to get out of it.
+ * @file The definition of a lint rule: one known trap, its published source, how to detect it in a
+ * package, and how to avoid it.
  *
  * A rule looks either at a package's files (protobuf, interface, blob records) before anything else has read them, or at the
- * program in them. It says nothing when it does not apply (`null`), an empty list when the package passes.
+ * program in them. It returns `null` when it does not apply and an empty list when the package
+ * passes.
  */
 import type { DecoderArchitecture } from "../../../decoder/architecture.ts";
 import type { PackageFiles } from "../../../formats/coreml/package-reader.ts";
@@ -35,7 +37,8 @@ interface RuleText {
   readonly fix: string;
   /** The published fact: repository, issue or document. */
   readonly source: string;
-  /** `neural engine` rules say nothing of a package meant for the GPU, and no more than a warning of one that may run anywhere. */
+  /** `neural engine` rules do not apply to a package for the GPU, and give at most a warning for
+   * one that may run on any unit. */
   readonly units: "any" | "neural engine";
 }
 
@@ -56,6 +59,6 @@ export interface ProgramSubject {
   readonly functions: readonly FunctionView[];
   /** Null for a program that was not read from a package. */
   readonly weightBytes: number | null;
-  /** What the weights belong to, where it is known; a bare package does not say. */
+  /** The architecture of the model, if known; a bare package does not contain it. */
   readonly architecture: DecoderArchitecture | null;
 }

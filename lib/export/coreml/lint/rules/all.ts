@@ -1,4 +1,5 @@
-/** @file Every rule, in the order findings are told: first what keeps a package from being read, last what it might do better. */
+/** @file Every rule, in the order of findings: first faults that prevent reading a package, last
+ * possible improvements. */
 import type { LintRule } from "../rule.ts";
 import { attentionRules } from "./attention.ts";
 import { fileRules } from "./files.ts";

@@ -63,7 +63,7 @@ export const READABLE = fileRule({
   fix: "The package is damaged or was written by a tool with a fault; export it again.",
   source: "Core ML specification (MIL.proto, blob storage v2); the milproto reader of apple/coremltools",
   units: "any",
-  // Decided by whoever runs the rules: the reader itself is the check.
+  // The caller of the rules decides this one: the reader itself is the check.
   check: () => [],
 });
 
@@ -163,7 +163,8 @@ const controlFlow = fileRule({
 /** Of topk, and legal only when it returns indices. */
 const ONLY_WITH_INDICES = "output_indices_dtype";
 
-/** Arguments that came later than their operation, with the specification that brought them: coremltools' iOS16, iOS17 definitions. */
+/** Arguments added after their operation, with the specification that added them: coremltools'
+ * iOS16, iOS17 definitions. */
 const argumentsSince: ReadonlyMap<string, number> = new Map([
   ["topk sort", 7],
   ["topk return_indices", 7],

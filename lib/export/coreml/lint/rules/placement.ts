@@ -1,4 +1,4 @@
-/** @file Operations that leave the Neural Engine: what each costs is a hand-over there and back. */
+/** @file Operations that leave the Neural Engine: each costs a hand-over there and back. */
 import { cpuOperations } from "../../../../cost/placement.ts";
 import { elementsIn, isConstant, isProduct, operand } from "../../../../mil/function-view.ts";
 import type { Operation } from "../../../../mil/program.ts";

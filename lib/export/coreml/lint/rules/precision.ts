@@ -31,7 +31,7 @@ const fp32 = programRule({
     ),
 });
 
-/** Read by index or give one; what is to be said of them the placement rules say. */
+/** Operations that take or return an index; the placement rules cover them. */
 const indexed = new Set(
   "gather gather_along_axis gather_nd slice_by_index slice_by_size slice_update topk argsort reduce_argmax reduce_argmin".split(
     " ",

@@ -35,14 +35,14 @@ function findWeights(
 const isLut = (op: Operation): boolean => op.type === "constexpr_lut_to_dense";
 const isAffine = (op: Operation): boolean => op.type === "constexpr_blockwise_shift_scale";
 
-/** Who multiplies with the weight a constexpr makes, through other constexprs. */
+/** The operations that multiply with a constexpr's weight, through other constexprs. */
 function users(op: Operation, view: FunctionView): Operation[] {
   return op.outputs.flatMap((o) =>
     view.consumers(o).flatMap((u) => (u.type.startsWith("constexpr_") ? users(u, view) : [u])),
   );
 }
 
-/** The axis of a weight its outputs lie on. */
+/** The output axis of a weight. */
 function outputAxis(weight: Value, op: Operation): number {
   if (op.type !== "matmul") return 0;
   const rank = shapeOf(weight).length;
@@ -50,7 +50,7 @@ function outputAxis(weight: Value, op: Operation): number {
   return op.params.transpose_x === true ? rank - 1 : rank - 2;
 }
 
-/** Whose codes are integers: a scale on what a palette gives is another rule's matter, as is one on a palette's table. */
+/** Only weights with integer codes: other rules check scales on a palette's output or table. */
 const hasIntegerCodes = (op: Operation): boolean => {
   const data = operand(op, "data");
   return isAffine(op) && data !== undefined && dtypeOf(data).includes("int");
