@@ -27,7 +27,7 @@ struct ChatView: View {
                         if isBusy {
                             Button("Stop") { work?.cancel() }
                         } else {
-                            Button("Continue it") { start() }.disabled(runner.payload == nil || runner.isRunning)
+                            Button("Continue the text") { start() }.disabled(runner.payload == nil || runner.isRunning)
                         }
                     }
                     Section(speed) {

@@ -10,12 +10,12 @@ struct PairingLink: Equatable {
 
     init(_ text: String) throws {
         guard let parts = URLComponents(string: text), parts.scheme == "espalier-probe", parts.host == "pair" else {
-            throw ProbeError("this code is not from the workbench", hint: "Scan the one on the page of the package.")
+            throw ProbeError("this code is not from the workbench", hint: "Scan the code on the page of the package.")
         }
         func value(_ name: String) -> String { parts.queryItems?.first { $0.name == name }?.value ?? "" }
         guard let server = URL(string: value("server")), server.scheme == "http" || server.scheme == "https",
             server.host != nil, !value("token").isEmpty
-        else { throw ProbeError("the link lacks its server or its token", hint: "Ask the workbench for a new one.") }
+        else { throw ProbeError("the link has no server or no token", hint: "Ask the workbench for a new one.") }
         self.server = server
         token = value("token")
         package = value("package")

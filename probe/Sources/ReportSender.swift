@@ -22,7 +22,7 @@ enum ReportSender {
     static func send(_ report: Report, to link: PairingLink) async throws -> Answer {
         guard report.package.sha256.hasPrefix(link.package) else {
             throw ProbeError(
-                "the code is for another package", hint: "Scan the one on the page of \(report.package.name).")
+                "the code is for a different package", hint: "Scan the one on the page of \(report.package.name).")
         }
         var request = URLRequest(url: link.endpoint)
         request.httpMethod = "POST"
@@ -35,6 +35,6 @@ enum ReportSender {
         if let refusal = try? JSONDecoder().decode(Refusal.self, from: data) {
             throw ProbeError(refusal.error.message, hint: refusal.error.hint)
         }
-        throw ProbeError("the workbench answered \(status)", hint: "Is the address right?")
+        throw ProbeError("the workbench answered \(status)", hint: "Check the address.")
     }
 }
