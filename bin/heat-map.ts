@@ -2,7 +2,7 @@
  * @file A layers × heads heat map for the terminal: colour and number, within-noise cells marked.
  *
  * Position on the scale is sign(v) · √(|v| / max), so that small differences stay visible; colours run from neutral to
- * brown for a unit whose loss hurts, to teal for one whose loss helps. Without colour the numbers alone say it.
+ * brown for a unit whose loss hurts, to teal for one whose loss helps. Without colour, only the numbers are printed.
  */
 
 import { divergingColour } from "../experiments/studies/colour-scales.ts";

@@ -10,7 +10,7 @@ export const fixed = (v: number, digits: number): string => v.toFixed(digits).re
 
 export const signed = (v: number, digits: number): string => (v >= 0 ? "+" : "") + fixed(v, digits);
 
-/** `12.3 ± 0.4`; an unknown error is said to be unknown. */
+/** `12.3 ± 0.4`; an unknown error is written as "unknown". */
 export const withError = (v: number, error: number, digits: number): string =>
   `${fixed(v, digits)} ± ${Number.isFinite(error) ? fixed(error, digits) : "unknown"}`;
 

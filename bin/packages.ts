@@ -27,7 +27,7 @@ export async function packageAt(path: string): Promise<string> {
 /** What the card beside a package says of it: whether it computes what its model computes, and whether that model is good. */
 export type Readiness = Pick<ExportCard, "faithful" | "good">;
 
-/** Null where no card lies beside the package. */
+/** Null when there is no card next to the package. */
 export async function readinessBeside(path: string): Promise<Readiness | null> {
   const text = await readFile(join(path, "..", "card.json"), "utf8").catch(() => null);
   if (text === null) return null;

@@ -33,7 +33,7 @@ export async function resolveModel(reference: string): Promise<string> {
   }
   const known = /^[\w][\w.-]{0,79}$/.test(reference) ? await workbenchModel(reference) : null;
   if (known !== null) return known;
-  // What is there and is no model is best explained by opening it.
+  // Something exists there but is not a model: opening it gives the best explanation.
   for (const path of candidates) if (await exists(path)) return path;
   throw new EspalierError(
     "model/missing-file",

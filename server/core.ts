@@ -1,5 +1,6 @@
 /**
- * @file The core of the workbench: database, queue, events, artifacts, opened once per process and passed to whatever needs it.
+ * @file The core of the workbench: database, queue, events, artifacts, opened once per process and passed to the code that needs
+ * them.
  */
 import { join } from "node:path";
 import { defaultEngine, type EngineName } from "../lib/engines/create.ts";

@@ -1,7 +1,7 @@
 /**
  * @file The one HTTP server: access first, then the API, downloads, and at last the pages.
  *
- * Pages are Next's; they talk to the API like anybody else and share no module with it.
+ * Next serves the pages; they call the API like any other client and share no module with it.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { nodeHTTPRequestHandler } from "@trpc/server/adapters/node-http";

@@ -120,7 +120,7 @@ async function attemptUnder(
       end.state === "succeeded" ? await persistently(() => keep(core, run, out, parent, end.summary)) : end.outcome;
   } catch (thrown) {
     const { code, message, hint } = failureOf(thrown);
-    // A host that leaves while the database is away fails nothing: another one goes on.
+    // A host that leaves while the database is away does not fail the run: another host continues it.
     outcome = isPassing(thrown)
       ? { state: "lost", reason: "its host was shut down" }
       : { state: "failed", error: { code, message, hint: hint ?? null } };

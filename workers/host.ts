@@ -33,7 +33,7 @@ export interface HostOptions {
 
 export interface Host {
   readonly id: string;
-  /** Takes nothing more, kills its tasks (their runs become lost and are taken up again), leaves. */
+  /** Takes no more runs, kills its tasks (their runs become lost and start again elsewhere), and leaves. */
   stop(): Promise<void>;
 }
 
@@ -94,7 +94,7 @@ export async function startHost(core: Core, options: HostOptions = {}): Promise<
   };
   const loop = (async () => {
     while (!shutdown.signal.aborted) {
-      // What the watch does not already say is said.
+      // Log only what the watch does not already log.
       await take().catch((thrown: unknown) => {
         if (!databaseFailure(thrown)) log(`the queue fails: ${failureOf(thrown).message}`);
       });

@@ -32,7 +32,7 @@ export function holdLease(core: Core, hostId: string, run: Run): Lease {
       gone.abort();
       end();
     } catch {
-      // The database is away; the lease may run out, and then a later attempt goes on from what is stored.
+      // The database is away; the lease may run out, and then a later attempt continues from what is stored.
     }
   };
   const timer = setInterval(() => void renew(), RENEW_MS);

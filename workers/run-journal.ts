@@ -38,7 +38,7 @@ export async function openJournal(
       if (g) await recordProgress(core, hostId, run, g, live);
       else if (live.log || live.metrics) await core.events.publish(`run:${run.id}`, { type: "journal", ...live });
     } catch (thrown) {
-      // Curves and lines wait for the database; progress is told anew.
+      // Curves and lines wait for the database; progress is simply sent again.
       lines = [...l, ...lines];
       points = [...p, ...points];
       throw thrown;

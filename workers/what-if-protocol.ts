@@ -80,7 +80,7 @@ const answers: { [A in keyof WhatIfAnswers]: z.ZodType<WhatIfAnswers[A]> } = {
   }),
 };
 
-/** Throws a ZodError for what is no answer to that question. */
+/** Throws a ZodError when the message does not answer that question. */
 export function parseAnswer<A extends keyof WhatIfAnswers>(ask: A, value: unknown): WhatIfAnswers[A] {
   return answers[ask].parse(value);
 }

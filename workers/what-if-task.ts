@@ -1,4 +1,7 @@
-/** @file The process of the warm what-if engine: models stay loaded between questions; partial measurements are told as they come. */
+/**
+ * @file The process of the warm what-if engine: models stay loaded between questions; partial measurements are told as they
+ * come.
+ */
 import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { type ModelSession, modelSession } from "../experiments/models.ts";
@@ -91,7 +94,7 @@ function warm(opened: WhatIfQuestion): void {
   const { model, text } = opened.request;
   const question: WhatIfQuestion = { ...opened, request: { ask: "predict", model, text, selection: [] } };
   const done = lanes.instant.then(() => answer(question, new AbortController().signal));
-  // Whoever asks for a prediction is told what goes wrong.
+  // The client that asked for a prediction gets the error.
   lanes.instant = done.then(
     () => undefined,
     () => undefined,

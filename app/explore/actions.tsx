@@ -1,5 +1,8 @@
 "use client";
-/** @file From a selection to runs: prune it, teach what is left; or keep it under a name. Small sheets over their buttons, no dialog. */
+/**
+ * @file From a selection to runs: prune it and distill the pruned model, or save the selection under a name. Small sheets over
+ * their buttons, no dialog.
+ */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { useTRPC } from "../parts/api.tsx";

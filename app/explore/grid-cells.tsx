@@ -140,7 +140,7 @@ interface DenseProps {
   readonly layout: GridLayout;
 }
 
-/** All cells of a very large model: one path a colour, one for what is not measured. */
+/** All cells of a very large model: one path per colour, and one for units that are not measured. */
 export const DenseCells = memo(function DenseCells(
   props: DenseProps & { readonly worth: Worth; readonly max: number; readonly isSigned: boolean },
 ) {

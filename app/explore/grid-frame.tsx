@@ -2,7 +2,7 @@
 import { memo, type ReactNode } from "react";
 import { cellStyle, divergingColour } from "../../experiments/studies/colour-scales.ts";
 import { signedRootAxis, ticksApart } from "../parts/axis.ts";
-/** @file What stands around the cells: names of layers and columns, brackets of KV groups, the colour legend. */
+/** @file The frame around the cells: names of layers and columns, brackets of KV groups, the colour legend. */
 import { decorative } from "./decorative.ts";
 import { tickLabel } from "./grid-cells.tsx";
 import type { GridLayout } from "./grid-layout.ts";

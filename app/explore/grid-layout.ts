@@ -11,7 +11,7 @@ export interface GridLayout {
   readonly width: number;
   readonly left: number;
   readonly top: number;
-  /** Where the cells end and what stands beside them begins. */
+  /** Where the cells end and the marks beside them begin. */
   readonly right: number;
   readonly bottom: number;
   readonly cellWidth: number;
@@ -23,7 +23,7 @@ export interface GridLayout {
   at(x: number, y: number): { layer: number; column: number } | null;
 }
 
-/** What stands beside the cells: blocks removed whole, neurons kept. */
+/** The marks beside the cells: blocks removed whole, neurons kept. */
 export const ASIDE = 206;
 const LEFT = 40;
 const TOP = 42;

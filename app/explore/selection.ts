@@ -1,4 +1,4 @@
-/** @file What is dropped, as a set of atoms: what gestures do to it, how it stands in an address, what it consists of. */
+/** @file What is dropped, as a set of atoms: how gestures change it, how an address writes it, what it consists of. */
 import { findUnit, type UnitKind } from "../../lib/units.ts";
 import { type Anatomy, type GridUnit, headsOfGroup, type UnitGridModel } from "./units.ts";
 
@@ -127,7 +127,7 @@ export function formatSelection(selection: Selection): string {
     .join(",");
 }
 
-/** What stands in an address; whatever is no unit is left out. */
+/** The selection in an address; anything that is not a unit is ignored. */
 export function parseSelection(text: string | null): Set<string> {
   const found = new Set<string>();
   for (const part of (text ?? "").split(",")) {

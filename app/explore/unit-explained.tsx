@@ -1,5 +1,8 @@
 "use client";
-/** @file What a unit does: where a head looks on your sentence, what it attends to, what breaks without it, where it is strongest. */
+/**
+ * @file What a unit does: where a head looks on your sentence, what it attends to, what breaks without it, where it is
+ * strongest.
+ */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import type { PatternName, PatternScore } from "../../lib/compress/importance/attention-patterns.ts";
@@ -146,7 +149,7 @@ function PatternRow({ pattern: p }: { pattern: PatternScore }) {
   );
 }
 
-/** The end of a text, so that what it leads to stands in view. */
+/** The end of a text, so that the token after it is in view. */
 const tail = (tokens: readonly string[]): string =>
   tokens.join("").replace(/\s+/g, " ").slice(-52).replace(/^\S* /, "");
 

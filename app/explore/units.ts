@@ -49,7 +49,7 @@ export interface GridUnit {
   readonly unit: string;
   readonly layer: number;
   readonly column: number;
-  /** What stands in the selection when it is dropped. */
+  /** What the selection holds when it is dropped. */
   readonly atoms: readonly string[];
   /** The KV group a head reads; null where there are none to draw. */
   readonly group: string | null;

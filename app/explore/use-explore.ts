@@ -16,7 +16,7 @@ const WRITE_AFTER_MS = 200;
 /** Steps of a dragged threshold closer together than this are undone as one. */
 const SAME_GESTURE_MS = 700;
 
-/** A value that is at hand at once and in the address a moment later; Back and links change it too. */
+/** A value that changes at once and reaches the address a moment later; Back and links change it too. */
 function useFollowed(name: string): [string, (value: string) => void] {
   const { get, set } = useAddress();
   const inAddress = get(name) ?? "";

@@ -25,7 +25,7 @@ export interface Measured {
   readonly running: Importance | null;
 }
 
-/** Whether a unit stands on the grid of a kind: layers with their halves beside them. */
+/** Whether the grid of a kind shows a unit: layers come with their two halves. */
 function isOfKind(unit: string, kind: UnitKind): boolean {
   const own = findUnit(unit)?.kind;
   return own === kind || (kind === "layers" && (own === "attention" || own === "mlp"));
@@ -163,7 +163,7 @@ const superscript = (n: number): string =>
     .replace("-", "⁻")
     .replace(/\d/g, (d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(d)] ?? d);
 
-/** Losses in 10⁻³ nats per token; whatever else in a power of a thousand that leaves one to three digits. */
+/** Losses in 10⁻³ nats per token; other values in a power of a thousand that leaves one to three digits. */
 export function scaleOf(worth: Worth, metric: SensitivityMetric, target: Target): Scale {
   if (target === "loss") return { times: 1000, unit: "10⁻³ nats per token", isSigned: true };
   const max = Math.max(0, ...[...worth.values()].map((w) => Math.abs(w.value)));

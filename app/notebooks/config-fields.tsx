@@ -89,7 +89,7 @@ export function ConfigFields(props: {
     if (role === "text" || role === "tasks") return (texts.data ?? []).filter((t) => t.kind === role).map((t) => t.id);
     return (fields[name]?.enum ?? []).map(String);
   };
-  // In the order of the schema, whatever order they were kept in.
+  // In the order of the schema, not the order they were stored in.
   const order = Object.keys(fields);
   const given = Object.entries(config).toSorted(([a], [b]) => order.indexOf(a) - order.indexOf(b));
   const unset = Object.keys(fields).filter((name) => !(name in config));

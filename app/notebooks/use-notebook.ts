@@ -2,7 +2,7 @@
 /**
  * @file The notebook on the page and the one that is kept: edits here at once, saved a moment later, versions checked.
  *
- * Two windows notice each other: who saves second is told, and keeps what was written until they reload.
+ * Two windows notice each other: the second one to save gets a warning and keeps its text until it reloads.
  */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useRef, useState } from "react";

@@ -1,5 +1,8 @@
 "use client";
-/** @file A phone is paired: a code to scan or type that lives five minutes, the script that does the whole of it, a report from a file. */
+/**
+ * @file A phone is paired: a code to scan or type that lives five minutes, the script that does the whole of it, a report from a
+ * file.
+ */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useId, useRef, useState } from "react";
 import { MAX_REPORT_BYTES } from "../../lib/report/report.ts";
@@ -102,7 +105,7 @@ export function Pairing({ packageId, title, atOnce }: PairingProps) {
 const clock = (seconds: number): string =>
   seconds >= 60 ? `${Math.floor(seconds / 60)} min ${seconds % 60} s` : `${seconds} s`;
 
-/** Whole seconds, told anew each second. */
+/** Whole seconds, updated each second. */
 function useSecondsUntil(moment: string | Date | null): number {
   const [now, setNow] = useState(() => Date.now());
   useEffect(() => {

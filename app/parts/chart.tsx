@@ -334,7 +334,7 @@ export function Chart(props: ChartProps) {
   pick.current = onPick;
   const latest = useRef(props);
   latest.current = props;
-  // Drawn again when what is drawn changes, not when a parent made an equal object anew.
+  // Draw again when the data change, not when a parent made a new object with the same data.
   const drawnKey = useMemo(
     () => JSON.stringify([series, x, y, height, props.marks, props.legend, props.unified]),
     [series, x, y, height, props.marks, props.legend, props.unified],

@@ -95,7 +95,7 @@ export function Check(props: { label: ReactNode; checked: boolean; onChange: (on
   );
 }
 
-/** A button with an icon alone; its name is its tooltip. */
+/** A button with only an icon; its name is its tooltip. */
 export function IconButton(props: {
   readonly icon: IconName;
   readonly label: string;

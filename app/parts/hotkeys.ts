@@ -200,7 +200,7 @@ export function useHotkeyListener(): void {
   }, []);
 }
 
-/** `Mod-K` as the machine at hand writes it, one label a key. */
+/** `Mod-K` as this machine writes it, one label per key. */
 export function keyLabels(keys: string, isMac: boolean): string[] {
   const signs: Record<string, string> = isMac
     ? { Mod: "⌘", Shift: "⇧", Alt: "⌥", Enter: "↵", ArrowLeft: "←", ArrowRight: "→" }

@@ -1,7 +1,8 @@
 /**
  * @file What an event about a run changes in lists a page already has: its progress in place, and nothing is asked for again.
  *
- * A list is whole when it was asked for without a filter; a run that is new to it, or changed its state, is then fetched alone.
+ * A list is whole when it was requested without a filter; a run that is new to it, or changed its state, is then fetched by
+ * itself.
  * A filtered list may gain or lose such a run and is asked for again.
  */
 

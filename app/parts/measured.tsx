@@ -1,4 +1,4 @@
-/** @file A number that never stands alone: its sign, its error, whether it is within noise. */
+/** @file A number with its sign, its error, and whether it is within noise. */
 import { fixed, signed } from "./format.ts";
 
 export interface MeasuredProps {

@@ -1,4 +1,4 @@
-/** @file What a figure is saved as: SVG with text as text, PNG, CSV of what is drawn, JSON. The light theme, whatever the page wears. */
+/** @file The formats a figure is saved in: SVG with text as text, PNG, CSV of the drawn data, JSON. Always in the light theme. */
 
 export interface FigureTable {
   readonly columns: readonly string[];

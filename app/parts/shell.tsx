@@ -1,5 +1,5 @@
 "use client";
-/** @file What stands around every page: navigation in the order of the journey, the bars, the palette, the keys. */
+/** @file The frame around every page: navigation in the order of the journey, the bars, the palette, the keys. */
 import { useQuery } from "@tanstack/react-query";
 import { usePathname, useRouter } from "next/navigation";
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useState } from "react";
@@ -156,7 +156,7 @@ export function Shell({ children }: { children: ReactNode }) {
 export interface TopBarProps {
   /** The last crumb. */
   readonly title: ReactNode;
-  /** Where it lies, outermost first. */
+  /** The pages above it, outermost first. */
   readonly trail?: readonly { readonly name: string; readonly href: string }[];
   /** State of the thing. */
   readonly chips?: ReactNode;

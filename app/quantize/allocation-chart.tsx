@@ -1,5 +1,8 @@
 "use client";
-/** @file Predicted divergence over size with its interval, uniform widths beside it, what was measured whole, and a budget to drag. */
+/**
+ * @file Predicted divergence over size with its interval, uniform widths beside it, what was measured whole, and a budget to
+ * drag.
+ */
 import { useMemo } from "react";
 import { allocationPoints, uniformAllocation } from "../../lib/compress/allocate/allocation.ts";
 import type { Finalist } from "../../lib/compress/allocate/prediction.ts";
@@ -70,7 +73,7 @@ export function AllocationChart(props: {
   );
 }
 
-/** Below this a log axis would be stretched by rounding alone, nats per token. */
+/** Below this, nats per token, rounding errors would stretch a log axis. */
 const LEAST = 1e-7;
 
 function seriesOf(map: RunWidthMap, finalists: readonly Finalist[], placed: readonly PlacedFinalist[]): Series[] {

@@ -14,7 +14,7 @@ export interface WidthMapRun {
   readonly progress: (ProgressData & { readonly done: number; readonly total: number }) | null;
 }
 
-/** Cells a second, from what is left and how long that is thought to take. */
+/** Cells per second, from the cells left and the estimated time for them. */
 export const rateOf = (left: number, seconds: ProgressData["left"]): number | null => {
   const mean = seconds ? (seconds.lowSeconds + seconds.highSeconds) / 2 : 0;
   return mean > 0 && left > 0 ? left / mean : null;

@@ -1,4 +1,6 @@
-/** @file What a width map is asked for: how tensors are stored, on which text; as a page's address and as a run's config. Pure. */
+/**
+ * @file What a width map is asked for: how tensors are stored, on which text; as a page's address and as a run's config. Pure.
+ */
 import type { Weighting } from "../../experiments/statistics.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
 
@@ -83,6 +85,6 @@ export function settingsOf(config: Readonly<Record<string, unknown>>): Settings 
   };
 }
 
-/** The same tensors stored the same way, whatever they are measured on. */
+/** The same tensors stored the same way, measured on any text. */
 export const isStoredAlike = (a: Settings, b: Settings): boolean =>
   a.model === b.model && a.scheme === b.scheme && a.group === b.group;

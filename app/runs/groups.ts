@@ -1,5 +1,5 @@
 /**
- * @file Runs put together: those that differ in their seed alone, or by kind, model, tag, sweep.
+ * @file Groups of runs: those that differ only in their seed, or by kind, model, tag, sweep.
  *
  * The number of a group is the mean over its runs with a 95 % interval from Student's t with N − 1 degrees of freedom; a group of
  * one keeps its own standard error. The runs stay visible: a mean is a number no run ever had.

@@ -135,7 +135,7 @@ export function parseBrushes(text: string): Map<string, Brush> {
   );
 }
 
-/** Where a value lies on its axis, 0 below to 1 above. */
+/** The place of a value on its axis, from 0 at the bottom to 1 at the top. */
 export function position(axis: ParallelAxis, value: number): number {
   const of = axis.scale === "logarithmic" ? Math.log : (v: number): number => v;
   const [low, high] = [of(axis.domain[0]), of(axis.domain[1])];

@@ -131,7 +131,7 @@ export function RunsTable(props: {
   const edit = (what: "name" | "tags" | "note") => (): void => {
     if (current) setEditing({ key: current.key, what });
   };
-  /** What an action is about: the picked, else the row at hand. */
+  /** The runs an action applies to: the picked runs, else the focused row. */
   const chosen = (): string[] => (picks.length > 0 ? [...picks] : (current?.group.runs.map((r) => r.id) ?? []));
   const openRun = (): void => {
     const run = current?.group.runs[0];

@@ -20,7 +20,7 @@ export function useRunEdits(): RunEdits {
   const toast = useToast();
   const { mutate } = useMutation(
     trpc.runs.update.mutationOptions({
-      // What was put on the page before its time is asked for anew.
+      // The page showed the change before the server confirmed it, so fetch again.
       onError: () => void queries.invalidateQueries({ queryKey: [["runs", "list"]] }),
       onSuccess: () => void queries.invalidateQueries({ queryKey: [["runs", "get"]] }),
     }),

@@ -1,4 +1,7 @@
-/** @file The front, what wins under a budget, and which points tests cannot tell apart. Pure, so that a drag solves it in its frame. */
+/**
+ * @file The front, what wins under a budget, and which points tests cannot tell apart. Pure, so that a drag solves it in its
+ * frame.
+ */
 import { lossOf, type Measure, type Point, type Size } from "./measures.ts";
 
 /** Points no other beats in both, by rising size; the base stands apart. Points without a value are on no front. */
@@ -20,7 +23,7 @@ export function frontOf(points: readonly Point[], size: Size, measure: Measure):
 /** Points that belong together, smallest first: every one is tested against that one. */
 export interface Capsule {
   readonly points: readonly Point[];
-  /** Of the likeliest difference that was not found: the least p among them. */
+  /** The least p among its pairs: the difference that was closest to being significant. */
   readonly leastP: number;
 }
 

@@ -1,4 +1,4 @@
-/** @file What stands on the axes of the trade-off: five ways to be accurate, four ways to be small, each with its unit and error. */
+/** @file The axes of the trade-off: five ways to be accurate, four ways to be small, each with its unit and error. */
 
 import { mcnemar } from "../../lib/stats/mcnemar.ts";
 import { twoSidedP } from "../../lib/stats/normal.ts";

@@ -18,7 +18,7 @@ export interface LayerMade {
   readonly isGone: boolean;
 }
 
-/** Layers of the base with what is left of them; null where it was not kept what the model is made of. */
+/** Layers of the base with what remains of them; null where the model's structure was not stored. */
 export function layersOf(made: MadeOf | null, base: MadeOf | null): LayerMade[] | null {
   if (!made) return null;
   const reference = base?.layers ?? made.layers;
@@ -32,7 +32,7 @@ export function layersOf(made: MadeOf | null, base: MadeOf | null): LayerMade[] 
       heads: Array.from({ length: headsOfBase }, (_, h) => own?.heads.includes(h) ?? false),
       neurons: own?.neurons ?? 0,
       neuronsOfBase: own?.neuronsOfBase ?? of.neurons,
-      // Tensors are numbered in the model at hand, layers in the base.
+      // Tensors are numbered as in this model, layers as in the base.
       bits: roles.flatMap((role) => {
         const found = own ? bits.get(`L${own.index}.${role}`) : undefined;
         return found === undefined ? [] : [{ role, bits: found }];

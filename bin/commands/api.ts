@@ -1,7 +1,7 @@
 /**
  * @file `espalier api <thing> <verb>`: every procedure of the workbench, with flags from its schema.
  *
- * The commands are made from the router, so that whatever the page can do the command line can. They speak to the server that
+ * The commands are made from the router, so the command line can do everything the pages can. They speak to the server that
  * has the data when one runs, and open the data themselves when none does.
  */
 import type { Command } from "commander";

@@ -103,7 +103,7 @@ export function printResult(options: { json?: boolean | undefined }, text: () =>
   process.stdout.write(options.json ? `${JSON.stringify(json())}\n` : `${text()}\n`);
 }
 
-/** Runs `body` in a session that is closed whatever happens. */
+/** Runs `body` in a session that is always closed afterwards. */
 export async function withSession<T>(
   given: Record<string, unknown>,
   signal: AbortSignal,

@@ -1,4 +1,4 @@
-/** @file `espalier run-package`: text from a package alone, executed here. */
+/** @file `espalier run-package`: text from a package without its checkpoint, executed here. */
 import { basename, dirname, join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";

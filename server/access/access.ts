@@ -82,7 +82,7 @@ export function checkRequest(request: IncomingMessage, policy: AccessPolicy): Ve
   });
 }
 
-/** Answers what is not allowed; true for what is. A person who opens a page is asked for the token. */
+/** Refuses requests that are not allowed; true for allowed ones. A person who opens a page is asked for the token. */
 export function guard(request: IncomingMessage, response: ServerResponse, policy: AccessPolicy): boolean {
   const verdict = checkRequest(request, policy);
   if (verdict.allowed) return true;
@@ -157,7 +157,7 @@ function isOwnOrigin(request: IncomingMessage, host: string): boolean {
   return opensPage;
 }
 
-/** Takes as long for a wrong secret as for the right one, whatever its length. */
+/** Takes as long for a wrong secret of any length as for the right one. */
 export function isSame(a: string, b: string): boolean {
   const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
   return timingSafeEqual(digest(a), digest(b));

@@ -35,7 +35,10 @@ export function securityHeaders(nonce: string, isDevelopment: boolean): Record<s
   };
 }
 
-/** Sets them on an answer with a fresh nonce, and hands the nonce to Next through the request, whatever the caller sent there. */
+/**
+ * Sets them on an answer with a fresh nonce, and hands the nonce to Next through the request, replacing what the caller sent
+ * there.
+ */
 export function applySecurityHeaders(
   request: IncomingMessage,
   response: ServerResponse,

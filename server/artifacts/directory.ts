@@ -2,7 +2,7 @@
  * @file Folders in the artifact store: each file under its own digest, and a manifest that names them under the folder's.
  *
  * The manifest is the JSON of `[{path, sha256, sizeBytes}, …]`, sorted by path (UTF-16 order), so that the same files give the
- * same digest everywhere. Left out: empty folders, modes and times, and whatever begins with a dot (`.git`, `.cache`).
+ * same digest everywhere. Left out: empty folders, modes and times, and everything that begins with a dot (`.git`, `.cache`).
  */
 import { lstat, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
@@ -36,8 +36,9 @@ const manifestSchema = z.array(
 );
 
 /**
- * Keeps a folder, or one file as a folder that holds it. `sizeBytes` is the sum over its files. Links to files are followed, as in a Hugging Face cache; links to
- * folders and anything that is no file throw `input/invalid`, a folder without files `input/empty`.
+ * Keeps a folder, or one file as a folder that holds it. `sizeBytes` is the sum over its files. Links to files are followed, as
+ * in a Hugging Face cache; links to
+ * folders and anything that is not a file throw `input/invalid`, a folder without files `input/empty`.
  */
 export async function putDirectory(
   store: ArtifactStore,
@@ -73,7 +74,7 @@ async function* once(data: Uint8Array): AsyncGenerator<Uint8Array> {
   yield data;
 }
 
-/** Throws `format/malformed` when the artifact is no manifest, or one that leads out of its folder. */
+/** Throws `format/malformed` when the artifact is not a manifest, or names paths outside its folder. */
 export async function readManifest(store: ArtifactStore, sha256: string): Promise<Manifest> {
   const malformed = (reason: string, cause?: unknown): EspalierError =>
     new EspalierError("format/malformed", `the artifact ${sha256} is not a folder: ${reason}`, { cause });

@@ -84,7 +84,7 @@ async function send(store: ArtifactStore, sha256: string, req: IncomingMessage, 
   try {
     await pipeline(bytes, res);
   } catch (thrown) {
-    // A reader that goes away is no failure; one that gets half must see the connection break.
+    // A reader that disconnects is not a failure; one that got half the bytes must see the connection break.
     res.destroy();
     if (thrown instanceof EspalierError) throw thrown;
   }

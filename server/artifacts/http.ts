@@ -59,7 +59,7 @@ export function httpStore(options: HttpStoreOptions): ArtifactStore {
       request.on("error", reject);
       request.on("close", () => upload?.destroy());
       request.on("response", (response) => {
-        // A server may refuse before it has read everything; the rest need not be sent.
+        // A server may refuse before it has read everything; then there is no need to send the rest.
         if (upload && !request.writableFinished) {
           upload.unpipe(request);
           response.on("end", () => request.destroy());

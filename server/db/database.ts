@@ -45,7 +45,7 @@ const LOG_BYTES = 24 * 2 ** 20;
 
 const migrationsFolder = fileURLToPath(new URL("./migrations", import.meta.url));
 
-/** Where `npm ci` leaves a migrated, empty database, so that a first start need not make one. */
+/** Where `npm ci` leaves a migrated, empty database, so that a first start does not have to make one. */
 export const snapshotPath = fileURLToPath(
   new URL("../../node_modules/.cache/espalier/empty-database.tar.gz", import.meta.url),
 );

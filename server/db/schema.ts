@@ -137,7 +137,7 @@ export const runUnits = pgTable(
   (t) => [primaryKey({ columns: [t.runId, t.hash] })],
 );
 
-/** Files a run keeps while it works, so that it can go on on any machine. */
+/** Files a run keeps while it works, so that any machine can continue it. */
 export const runFiles = pgTable(
   "run_files",
   {
@@ -226,7 +226,7 @@ export const packages = pgTable("packages", {
   modelId: text("model_id").notNull(),
   runId: text("run_id").notNull(),
   artifact: text("artifact").notNull(),
-  /** Hash of the .mlpackage alone, which a report names; null in rows from before there were reports. */
+  /** Hash of only the .mlpackage, which a report names; null in rows from before there were reports. */
   packageSha256: text("package_sha256"),
   sizeBytes: bigint("size_bytes", { mode: "number" }).notNull(),
   ready: boolean("ready").notNull(),
@@ -267,7 +267,7 @@ export const reports = pgTable(
   (t) => [index("reports_package").on(t.packageSha256), index("reports_device").on(t.deviceId)],
 );
 
-/** What the cost model reads of a package, by the hash of its files: made when somebody asks, and made anew by a newer version. */
+/** What the cost model reads of a package, by the hash of its files: made on the first request, and again by a newer version. */
 export const packageProfiles = pgTable("package_profiles", {
   packageSha256: text("package_sha256").primaryKey(),
   version: integer("version").notNull(),
@@ -361,7 +361,7 @@ export const hosts = pgTable("hosts", {
   heartbeatAt: at("heartbeat_at").notNull(),
 });
 
-/** What happened, in order; browsers follow it and go on where they broke off. */
+/** What happened, in order; browsers follow it and continue from the last event they got. */
 export const events = pgTable(
   "events",
   {

@@ -28,7 +28,7 @@ export interface ReportOfDevice {
 export interface ListedDevice extends Device {
   /** Newest first. */
   readonly reports: readonly ReportOfDevice[];
-  /** Of the cost model's table; null for a chip it does not know, and for what is no phone. */
+  /** From the cost model's table; null for a chip it does not know, and for a simulated phone. */
   readonly costChip: { readonly id: string; readonly name: string } | null;
 }
 

@@ -21,7 +21,7 @@ export interface PairingLink {
   readonly url: string;
   /** The QR code of `url`. */
   readonly svg: string;
-  /** What stands in the way of a phone; null when nothing does. */
+  /** Why a phone cannot reach this server; null when it can. */
   readonly hint: string | null;
 }
 

@@ -1,7 +1,7 @@
 /**
  * @file Pairing: permission for one phone to send one report on one package, for a few minutes.
  *
- * The QR code holds an address, and a token of 128 bits; beside it stands a code short enough to type. Either works once.
+ * The QR code holds an address and a token of 128 bits; next to it is a code short enough to type. Either works once.
  * Only their hashes are kept. Wrong ones are counted, so that the short code cannot be guessed: 29⁸ codes, at most
  * `MAX_FAILURES` tries while one lives.
  */

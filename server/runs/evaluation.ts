@@ -1,5 +1,6 @@
 /**
- * @file Whatever makes a model is followed by its evaluation, so that it stands on the curve of its base by itself.
+ * @file Every run that makes a model is followed by an evaluation, so that the model appears on the curve of its base without
+ * further work.
  *
  * The base is what the model was first made from. It is measured as others of that base were measured last, questions included;
  * where none were, on the text to select on that is nearest: the one the run holds out, else one of the same kind of text.
@@ -117,7 +118,7 @@ export async function submitMaker(
   return run;
 }
 
-/** The same config and seed again, measured anew; followed by an evaluation when the first was. */
+/** Measures the same config and seed again; followed by an evaluation when the first was. */
 export async function retryRun(core: Core, id: string): Promise<Run> {
   const { kind, config, name, tags, priority } = await getRun(core, id);
   const [following] = await core.db.select({ id: runs.id }).from(runs).where(followsRun(id)).limit(1);

@@ -49,7 +49,9 @@ export interface Origin {
   fresh?: boolean;
 }
 
-/** Checks a submission and writes its run and first event where `core.db` writes; `submitTogether` offers it to hosts afterwards. */
+/**
+ * Checks a submission and writes its run and first event where `core.db` writes; `submitTogether` offers it to hosts afterwards.
+ */
 export async function insertRun(core: Core, given: Submission, origin: Origin = {}): Promise<Run> {
   const { kind, config: rawConfig, name, tags, priority } = submission.parse(given);
   const experiment = experimentOf(kind);
@@ -104,7 +106,7 @@ async function announce(core: Core, run: Run): Promise<void> {
   await core.events.publish("runs", runEvent(run));
 }
 
-/** Changes runs and tells it in one transaction, so that whoever follows misses no state, whatever dies meanwhile. */
+/** Changes runs and writes the events in one transaction, so that followers miss no state even if a process dies meanwhile. */
 async function move(core: Core, where: SQL | undefined, set: Partial<PgUpdateSetSource<typeof runs>>): Promise<Run[]> {
   const moved = await core.db.transaction(async (tx) => {
     const rows = await tx.update(runs).set(set).where(where).returning();
@@ -210,7 +212,7 @@ const heldBy = (hostId: string, run: { id: string; attempt: number }) =>
     inArray(runs.state, ["running", "stopping"]),
   );
 
-/** Prolongs the lease; gives the state back, or null when the run is no longer this host's. */
+/** Extends the lease; returns the state, or null when the run no longer belongs to this host. */
 export async function renewLease(
   core: Core,
   hostId: string,
@@ -283,7 +285,7 @@ export async function finishRun(
   return true;
 }
 
-/** Runs whose hosts fell silent become lost, and are taken up again while they have attempts left. */
+/** Runs whose hosts stopped responding become lost, and are started again while they have attempts left. */
 export async function loseSilent(core: Core, options: { hostsKnownDead?: boolean } = {}): Promise<number> {
   const now = new Date(core.clock.nowMs());
   const isSilent = options.hostsKnownDead ? sql`true` : and(leaseIsOver(now), databaseWasThere(core, now));
@@ -294,7 +296,7 @@ export async function loseSilent(core: Core, options: { hostsKnownDead?: boolean
       state: "lost",
       reason: "its host stopped responding",
     })),
-    // Somebody had asked for an end already; nothing is to be taken up again.
+    // Somebody had already asked for an end, so the run is not started again.
     ...(await move(core, and(eq(runs.state, "stopping"), isSilent), {
       ...end,
       state: "cancelled",
@@ -337,7 +339,7 @@ async function requeue(core: Core, run: Run, reason: string): Promise<Run> {
 const wrongState = (run: Run, verb: string, hint: string): EspalierError =>
   new EspalierError("run/state", `${run.id} is ${run.state}; it cannot be ${verb}`, { hint });
 
-/** Finish the step at hand, keep everything. */
+/** Finishes the current step and keeps everything. */
 export async function stopRun(core: Core, id: string): Promise<Run> {
   const run = await getRun(core, id);
   if (run.state === "queued") return cancelQueued(core, run);
@@ -377,7 +379,7 @@ async function changeState(core: Core, run: Run, from: RunState, set: Partial<ty
   return row ?? getRun(core, run.id);
 }
 
-/** The same run goes on from its last finished unit. */
+/** The same run continues from its last finished unit. */
 export async function resumeRun(core: Core, id: string): Promise<Run> {
   const run = await getRun(core, id);
   if (run.state !== "cancelled" && run.state !== "failed" && run.state !== "lost")

@@ -10,7 +10,7 @@ import { getText } from "../texts/texts.ts";
 import { checkReferences, modelShape, referencesIn } from "./references.ts";
 
 export interface Issue {
-  /** Empty for what no field alone is to blame for. */
+  /** Empty when the issue belongs to no single field. */
   readonly field: string;
   readonly message: string;
 }
@@ -51,7 +51,8 @@ async function separatorOf(core: Core, schema: z.ZodType, config: Record<string,
 }
 
 /**
- * The config as it is kept, with the separator of its text, once its models and texts are there and its kind does not refuse it. Throws `input/invalid`, what is
+ * The config as it is kept, with the separator of its text, once its models and texts are there and its kind does not refuse it.
+ * Throws `input/invalid`, what is
  * missing, or what the kind's `check` throws.
  */
 export async function checkSubmission(
@@ -73,7 +74,7 @@ export async function submissionIssues(core: Core, kind: string, config: Record<
   const issues = schemaIssues(kind, config);
   if (issues.length > 0) return issues;
   const schema = experimentOf(kind).config;
-  // References one field at a time, so that each refusal stands beside its field.
+  // References one field at a time, so that each refusal appears beside its field.
   for (const [field] of fieldRoles(schema)) {
     await checkReferences(core, schema, { [field]: config[field] }).catch((thrown: unknown) => {
       issues.push({ field, message: toEspalierError(thrown).message });
@@ -84,7 +85,7 @@ export async function submissionIssues(core: Core, kind: string, config: Record<
     await checkSubmission(core, kind, config);
     return [];
   } catch (thrown) {
-    // It stands beside each of the fields that it speaks of.
+    // It appears beside each field that it names.
     const { message } = toEspalierError(thrown);
     const fields = fieldsIn(message);
     return (fields.length > 0 ? fields : [""]).map((field) => ({ field, message: withoutFlags(message) }));

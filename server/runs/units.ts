@@ -1,4 +1,4 @@
-/** @file Unit results by name, shared by all runs; and the files a run keeps to go on from. */
+/** @file Unit results by name, shared by all runs; and the files from which a run continues. */
 import { and, asc, eq } from "drizzle-orm";
 import { type UnitName, unitHash } from "../../experiments/unit-name.ts";
 import type { Core } from "../core.ts";
@@ -57,7 +57,7 @@ export async function restoreRunFile(core: Core, runId: string, name: string, pa
   return true;
 }
 
-/** Once a run has succeeded nothing goes on from its checkpoints. */
+/** Once a run has succeeded, nothing continues from its checkpoints. */
 export async function forgetRunFiles(core: Core, runId: string): Promise<void> {
   await core.db.delete(runFiles).where(eq(runFiles.runId, runId));
 }

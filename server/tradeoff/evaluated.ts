@@ -80,7 +80,7 @@ export interface EvaluatedBoard {
   readonly points: readonly EvaluatedPoint[];
   /** The newest trade-off run of it, which can be run again to measure more. */
   readonly tradeoffRun: string | null;
-  /** The model that run chose, by whatever rule it was given. */
+  /** The model that run chose, by the rule it was given. */
   readonly winner: { readonly model: string; readonly reason: string } | null;
 }
 

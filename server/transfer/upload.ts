@@ -1,5 +1,6 @@
 /**
- * @file Files from a browser: `POST /api/upload?name=…&batch=…`, one file a request, kept under the data directory until imported.
+ * @file Files from a browser: `POST /api/upload?name=…&batch=…`, one file a request, kept under the data directory until
+ * imported.
  *
  * A batch is a folder `uploads/<batch>`, at most one folder deep. A file appears there under its name when all of it has come.
  * Names are letters, digits, dots, dashes and underscores, so no name leads anywhere else. The length is told beforehand and
@@ -22,7 +23,7 @@ export interface UploadOptions {
   readonly maxFileBytes?: number;
   readonly maxBatchBytes?: number;
   readonly maxFiles?: number;
-  /** So much of the disk is left free, for the database lies on it too. */
+  /** This much of the disk stays free, because the database is on it too. */
   readonly reserveBytes?: number;
   readonly idleMs?: number;
 }

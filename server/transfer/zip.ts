@@ -94,7 +94,7 @@ export function attachment(fileName: string): string {
     : `attachment; filename="${plain}"; filename*=UTF-8''${encoded}`;
 }
 
-/** Answers with a folder, or with entries from a store, as `name.zip`. A reader that goes away is no failure. */
+/** Answers with a folder, or with entries from a store, as `name.zip`. A reader that disconnects is not a failure. */
 export async function sendZip(
   response: ServerResponse,
   source: string | readonly ZipEntry[],

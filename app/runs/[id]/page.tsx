@@ -20,7 +20,7 @@ import { useLog } from "./use-log.ts";
 import "../runs.css";
 import "./run.css";
 
-/** A live run's curves are read anew this often at most. */
+/** A live run's curves are read again at most this often. */
 const CURVES_MS = 1_500;
 
 export default function RunPage() {
