@@ -26,6 +26,7 @@ test("what is no package is named for what it is, with what to do", async () => 
   const whole = await written("whole.mlpackage");
   const model = join(whole, "Data", "com.apple.CoreML", "model.mlmodel");
   await writeFile(at("text.txt"), "text");
+  await writeFile(at("model.gguf"), "GGUF");
   await writeFile(at("file.mlpackage"), "text");
   await writeFile(at("packed.mlpackage"), Buffer.from("PK\u0003\u0004 and so on", "latin1"));
   for (const name of [
@@ -42,6 +43,7 @@ test("what is no package is named for what it is, with what to do", async () => 
   const cases: [string, string, string][] = [
     [at("nothing"), "there is nothing at", "Check the path"],
     [at("text.txt"), "is a file", "A package is a folder"],
+    [at("model.gguf"), "is a GGUF file", "`espalier generate"],
     [at("file.mlpackage"), "is a file", "A package is a folder"],
     [at("packed.mlpackage"), "is a file", "unpack it"],
     [at("empty"), "has no Manifest.json", "A package is a folder"],

@@ -39,6 +39,8 @@ export async function noPackage(path: string): Promise<EspalierError> {
     return new EspalierError("model/missing-file", `there is nothing at ${path}`, { hint: "Check the path." });
   const relative = await coremlRelative(path);
   if (relative) return relative;
+  if (found.isFile() && /\.gguf$/i.test(path))
+    return unsupported(`${path} is a GGUF file, not a package`, `\`espalier generate ${path}\` runs it here.`);
   if (found.isFile()) return unsupported(`${path} is a file`, THE_FOLDER);
   const names = await readdir(path);
   const packages = names.filter((n) => n.endsWith(".mlpackage"));
