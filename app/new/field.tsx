@@ -21,7 +21,7 @@ const units: Readonly<Record<string, string>> = {
   rowsPerTable: "channels",
   groupSize: "channels",
   maxBytes: "bytes",
-  maxBits: "bits a weight",
+  maxBits: "bits per weight",
   maxKl: "nats per token",
   keep: "of the accuracy",
 };

@@ -228,7 +228,7 @@ function AlsoMeasured({ report, run }: { report: ReportDetail; run: ReportRun })
           {warm === null && first !== null ? <span className="soft">, warm not reported</span> : null}
         </dd>
         {run.prefill.map((p) => (
-          <FactRow key={p.function} name={`Prefill, ${p.width} tokens a call, at ${p.context}`}>
+          <FactRow key={p.function} name={`Prefill, ${p.width} tokens per call, at ${p.context}`}>
             {count(p.tokensPerSecond)} tok/s
           </FactRow>
         ))}

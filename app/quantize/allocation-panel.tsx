@@ -112,8 +112,8 @@ export function AllocationPanel(props: {
               ? ` ${allocation.unmeasured.length} are not measured yet and stay fp16.`
               : ""}{" "}
             {prediction.basis === "calibrated"
-              ? `The prediction is corrected by ${prediction.finalists} allocations that were measured whole; the interval is of 95 %.`
-              : "The interval is of sampling alone until two allocations have been measured whole."}
+              ? `The prediction is corrected by ${prediction.finalists} allocations that were measured as a whole; the interval is a 95 % interval.`
+              : "Until two allocations have been measured as a whole, the interval covers sampling error only."}
           </p>
         </>
       ) : (
@@ -126,8 +126,8 @@ export function AllocationPanel(props: {
         {measure.data ? (
           <p>
             <Link href={`/runs/${measure.data.made?.id}`}>The quantized model</Link> and{" "}
-            <Link href={`/runs/${measure.data.measured?.id}`}>its measurement</Link> are on their way; the point appears
-            on the curve, and beside others of its base in <Link href="/tradeoff">Trade-off</Link>.
+            <Link href={`/runs/${measure.data.measured?.id}`}>its measurement</Link> are on their way. The point will
+            appear on this curve, and with the other models of its base on <Link href="/tradeoff">Trade-off</Link>.
           </p>
         ) : null}
       </div>

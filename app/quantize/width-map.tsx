@@ -107,7 +107,7 @@ export function WidthMapView({ run, settings, target }: { run: WidthMapRun; sett
   if (!data)
     return (
       <div className="region">
-        <Waiting>Reading what is measured</Waiting>
+        <Waiting>Reading the measurements</Waiting>
       </div>
     );
   const solved = solution

@@ -129,7 +129,7 @@ function Runs() {
         </div>
       )}
       {picked.length > 0 ? (
-        <section className="runs-lower" aria-label="What is picked">
+        <section className="runs-lower" aria-label="Picked runs">
           <Compare names={names} groups={compared} value={view.value} clear={() => setPicks([])} />
           <Shared names={names} view={view} runs={found} compared={compared} setPicks={setPicks} />
         </section>

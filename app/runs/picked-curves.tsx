@@ -55,7 +55,7 @@ export function PickedCurves({ compared, tools }: { compared: readonly RunGroup[
     return (
       <div>
         <div className="row" style={{ justifyContent: "space-between" }}>
-          <h2>Curves of what is picked</h2>
+          <h2>Curves of the picked runs</h2>
           {tools}
         </div>
         <p className="soft">None of the picked runs has a curve. Distillations have; pick one of those.</p>
@@ -64,7 +64,7 @@ export function PickedCurves({ compared, tools }: { compared: readonly RunGroup[
   const without = runs.length - new Set(series.map((s) => s.name.replace(/, raw$/, ""))).size;
   return (
     <Chart
-      title={`${shown.charAt(0).toUpperCase()}${shown.slice(1)} of what is picked`}
+      title={`${shown.charAt(0).toUpperCase()}${shown.slice(1)} of the picked runs`}
       sentence={`${isFew || smoothing === 0 ? "As measured." : `Moving average of ${smoothing.toFixed(2)} over all points, debiased; the raw lines stay behind.`}${without > 0 ? ` ${without} of the picked runs have no such curve.` : ""}`}
       series={series}
       x={{ title: "Step" }}

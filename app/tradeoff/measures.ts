@@ -37,7 +37,7 @@ export interface Measure {
 const around = (mean: number, standardError: number): { low: number; high: number } | null =>
   Number.isFinite(standardError) ? { low: mean - z95 * standardError, high: mean + z95 * standardError } : null;
 
-/** Differences of sums over sequences, in the unit of the sums a token. */
+/** Differences of sums over sequences, in the unit of the sums per token. */
 function bySequence(a: Point, b: Point, which: "kl" | "nll" | "agreed"): Paired | null {
   const [x, y] = [b.paired, a.paired];
   if (!x || !y || x.tokens.length !== y.tokens.length || x.tokens.some((t, i) => t !== y.tokens[i])) return null;
@@ -164,7 +164,7 @@ export const sizes = {
     of: (p) => (p.speed ? 1000 / p.speed.tokensPerSecond : Number.NaN),
     words: ["faster", "slower", "fastest"],
     has: (p) => p.speed !== null,
-    text: (v) => `${fixed(v, 2)} ms a token`,
+    text: (v) => `${fixed(v, 2)} ms per token`,
   },
 } as const satisfies Record<string, Size>;
 export type SizeId = keyof typeof sizes;

@@ -78,7 +78,10 @@ test("two points differ in units, named one by one", () => {
       tensors: [tensor("embedding", 4), tensor("L0.query", 4), tensor("L1.query", 2), tensor("L1.down", 3)],
     },
   });
-  expect(differences(point({}), other, base)).toEqual(["L2.down: 4-bit, there 3-bit", "embedding: 3-bit, there 4-bit"]);
+  expect(differences(point({}), other, base)).toEqual([
+    "L2.down: 4-bit here, 3-bit there",
+    "embedding: 3-bit here, 4-bit there",
+  ]);
   expect(differences(point({}), point({ made: null }), base)).toBeNull();
 });
 

@@ -100,18 +100,18 @@ export function differences(a: Point, b: Point, base: MadeOf | null): string[] |
     if (!other) continue;
     const name = `L${layer.layer}`;
     if (layer.isGone !== other.isGone) {
-      found.push(`${name}: ${layer.isGone ? "taken out" : "kept"}, there ${other.isGone ? "taken out" : "kept"}`);
+      found.push(`${name}: ${layer.isGone ? "removed" : "kept"} here, ${other.isGone ? "removed" : "kept"} there`);
       continue;
     }
     const heads = layer.heads.flatMap((kept, h) =>
       kept === (other.heads[h] ?? false) ? [] : [`${name}.H${h}: ${kept ? "kept" : "dropped"}`],
     );
     found.push(...heads);
-    if (layer.neurons !== other.neurons) found.push(`${name} neurons: ${layer.neurons}, there ${other.neurons}`);
+    if (layer.neurons !== other.neurons) found.push(`${name} neurons: ${layer.neurons} here, ${other.neurons} there`);
     for (const { role, bits } of layer.bits) {
       const there = other.bits.find((t) => t.role === role)?.bits;
       if (there !== bits)
-        found.push(`${name}.${role}: ${bits}-bit, there ${there === undefined ? "none" : `${there}-bit`}`);
+        found.push(`${name}.${role}: ${bits}-bit here, ${there === undefined ? "none" : `${there}-bit`} there`);
     }
   }
   const ends = (p: Point): Map<string, number> =>
@@ -119,7 +119,7 @@ export function differences(a: Point, b: Point, base: MadeOf | null): string[] |
   const there = ends(b);
   for (const [tensor, bits] of ends(a))
     if (there.get(tensor) !== bits)
-      found.push(`${tensor}: ${bits}-bit, there ${there.has(tensor) ? `${there.get(tensor)}-bit` : "none"}`);
+      found.push(`${tensor}: ${bits}-bit here, ${there.has(tensor) ? `${there.get(tensor)}-bit` : "none"} there`);
   return found;
 }
 

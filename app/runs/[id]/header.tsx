@@ -142,7 +142,7 @@ export function RunHeader({ run, isLive }: { run: Run; isLive: boolean }) {
               type="button"
               disabled={cancel.isPending}
               onClick={() => cancel.mutate({ id })}
-              title="End at once; finished units are kept"
+              title="End now; finished units are kept"
             >
               Cancel
             </button>
