@@ -1,5 +1,5 @@
 /**
- * @file The address of what a maker makes: a SHA-256 of everything that decides it, and of nothing else.
+ * @file The address of a maker's result: a SHA-256 of exactly the inputs that decide it.
  *
  * Models count by their hash and texts by the SHA-256 of their content, so a text that changed at the same path is another one,
  * and the same text elsewhere is the same. Where the result is written does not count.
@@ -9,7 +9,8 @@ import { z } from "zod";
 import { type ModelSession, readText } from "./models.ts";
 import { fieldRoles } from "./roles.ts";
 
-/** The config with the content of what it names in place of the names, fields in the order of the config. */
+/** The config with each name replaced by the content it refers to, fields in the order of the
+ * config. */
 export async function decidedBy(
   schema: z.ZodType,
   config: unknown,

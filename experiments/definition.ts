@@ -1,5 +1,5 @@
 /**
- * @file What a kind of run is, in one record; a measurement and a maker are the two sorts of them.
+ * @file The definition of a kind of run, in one record: either a measurement or a maker.
  *
  * A measurement is split into units, the smallest pieces of work that are kept: each named by everything that decides its result,
  * idempotent, stored raw before it is summarised. Resuming is running again: units already stored are not computed twice.
@@ -43,7 +43,7 @@ export interface Progress {
 }
 
 export interface CheckpointFiles {
-  /** Brings back what was last saved under this path, if anything was. */
+  /** Restores what was last saved under this path, if anything. */
   restore(path: string): Promise<void>;
   saved(path: string): Promise<void>;
 }
@@ -57,7 +57,7 @@ export interface ExperimentContext {
   readonly clock: Clock;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
-  /** Where statistics of models are kept; absent: gathered anew in every process. */
+  /** Where statistics of models are stored; if absent, every process computes them again. */
   readonly arrays?: ArrayStore | undefined;
   /** A line for the log of the run. */
   readonly log?: ((line: string) => void) | undefined;

@@ -28,7 +28,7 @@ export interface OpenModel extends ModelFiles {
 
 export interface ModelSession {
   open(reference: string): Promise<OpenModel>;
-  /** As `open`, without reading the weights: for what streams them. */
+  /** As `open`, without reading the weights, for callers that stream them. */
   files(reference: string): Promise<ModelFiles>;
   /** Lets the weights of a model go; opening it again reads them again. */
   release(reference: string): void;

@@ -1,8 +1,10 @@
 /**
- * @file The first original of a model made here: found again, and what was lost against it, for the record in config.json.
+ * @file Finds the first original of a model made here and measures the loss against it, for the
+ * record in config.json.
  *
- * Where a model lies is remembered under its hash whenever something is made from it, so that the end of a chain can be compared
- * with its beginning. What cannot be found, or has changed since, is replaced by the direct parent, and the record says so.
+ * Whenever something is made from a model, its path is stored under its hash, so that the end of a
+ * chain can be compared with its beginning. If the original is missing or has changed, the direct
+ * parent replaces it, and the record says so.
  */
 import { basename } from "node:path";
 import { z } from "zod";
@@ -39,8 +41,9 @@ const place = z.object({ path: z.string() });
 const placeOf = (model: string): UnitName => ({ engine: "", model, subject: "the folder it lies in", shard: "" });
 
 /**
- * What a model made from `parent` is to be judged by. `given` is what a person named; `known` are models that are open anyway.
- * Throws `input/invalid` when `given` is another model than the one that `parent` says it was made from, or has other tokens.
+ * The model with which one made from `parent` is compared. `given` is what a person named; `known`
+ * are models that are open anyway. Throws `input/invalid` when `given` is another model than the
+ * one that `parent` says it was made from, or has other tokens.
  */
 export async function originalOf(
   parent: OpenModel,
@@ -90,7 +93,7 @@ const estimate = (e: { mean: number; standardError: number } | null) => ({
   standardError: e && Number.isFinite(e.standardError) ? e.standardError : null,
 });
 
-/** What the losses of a model beside its base add up to. */
+/** The summary of a model's losses relative to its base. */
 export function lossBeside(
   base: BesideBase,
   losses: readonly SequenceLoss[],

@@ -1,4 +1,4 @@
-/** @file The part of a maker's config that says where it writes. */
+/** @file The part of a maker's config that sets its output folder. */
 import { z } from "zod";
 
 export const outputConfig = (what: string) => ({

@@ -1,5 +1,6 @@
 /**
- * @file What the fields of a config refer to, so that forms offer the right things and a workbench can stand in for paths.
+ * @file The kind of thing each field of a config refers to, so that forms offer the right choices
+ * and the workbench can use ids instead of paths.
  *
  * On the command line a model is a folder or an id and an output is a folder. In the workbench the same fields hold ids; the
  * role, kept as metadata of the schema, says which fields those are.

@@ -34,7 +34,7 @@ export function splitSequences(sequences: readonly TokenSequence[]): Split {
   };
 }
 
-/** What calibrates a compression, and what its loss is then measured on. */
+/** The sequences that calibrate a compression, and those on which its loss is measured. */
 export interface CalibrationText {
   readonly calibrate: TokenSequence[];
   /** The calibrating part in words. */

@@ -1,5 +1,6 @@
 /**
- * @file What errors in a model's weights count, gathered once for a model and a text: from memory, from the array store, or anew.
+ * @file How much errors in a model's weights count, computed once for a model and a text, and then
+ * taken from memory or the array store.
  *
  *   activation   E[x_c²] of what each matrix is fed, by input channel: an error there is the error of the layer's output
  *   fisher       E[(∂NLL/∂w)²] of each weight: to second order, the error of the loss

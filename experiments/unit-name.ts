@@ -1,5 +1,6 @@
 /**
- * @file The name of a stored result: everything that decides it, in four parts that are kept beside it and searched by.
+ * @file The name of a stored result: everything that decides it, in four parts that are stored with
+ * it and can be searched.
  *
  *   hash = SHA-256 of [engine, model, subject, shard] as JSON
  */
@@ -8,7 +9,7 @@ import { z } from "zod";
 import type { TokenSequence } from "../lib/eval/sequences.ts";
 
 export const unitName = z.object({
-  /** The identity of what computed it, its device included; empty where nothing was computed. */
+  /** The identity of the engine, its device included; empty where nothing was computed. */
   engine: z.string(),
   /** Hash of the model it is about. */
   model: z.string(),
@@ -27,7 +28,7 @@ export const unitHash = ({ engine, model, subject, shard }: UnitName, apart?: st
     )
     .digest("hex");
 
-/** SHA-256 of the very tokens of some sequences, and of which of them are scored. */
+/** SHA-256 of the tokens of some sequences and of which of them are scored. */
 export function shardName(sequences: readonly TokenSequence[]): string {
   const hash = createHash("sha256");
   for (const { ids, scoredFrom } of sequences) {

@@ -1,5 +1,5 @@
 /**
- * @file What a notebook is made of: text, runs, figures, comparisons.
+ * @file The cells of a notebook: text, runs, figures, comparisons.
  *
  * A figure says what it draws and from which runs; frozen, it names its data by hash and never changes again. An experiment
  * cell keeps its config and the run it last started, so that exporting never computes anything.

@@ -1,5 +1,6 @@
 /**
- * @file `probe.json`: what the probe app has to know of its package: which files, how to drive it, how to read text.
+ * @file `probe.json`: the facts that the probe app needs about its package: which files, how to
+ * drive it, how to read text.
  *
  * How to drive it is the package's own interface (`espalier.interface` of its metadata, docs/package-interface.md), copied here
  * as it stands.

@@ -1,9 +1,11 @@
 /**
- * @file A phone that is none: runs an exported folder as the probe would, by an engine here, and fills a report.
+ * @file A simulated phone: runs an exported folder as the probe would, on an engine here, and fills
+ * in a report.
  *
  * Everything comes from the folder alone: manifest, golden vectors, package. fp16 is rounded after every operation. The report says
- * `simulated`, names this machine's engine as its chip, and never stands for a measurement of a phone: it proves the loop, and
- * tells whether a package computes what it should before anybody carries it to a device.
+ * `simulated`, names this machine's engine as its chip, and never counts as a measurement of a
+ * phone: it tests the whole loop, and shows whether a package computes correctly before it goes to
+ * a device.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -38,7 +40,8 @@ export interface ExportedProbe {
   readonly golden: Golden;
 }
 
-/** What lies in `Probe/Payload` of an export. Throws `model/missing-file`, `format/malformed`. */
+/** The contents of `Probe/Payload` of an export. Throws `model/missing-file`, `format/malformed`.
+ */
 export async function readProbe(folder: string): Promise<ExportedProbe> {
   const read = async (name: string): Promise<unknown> => {
     const path = join(folder, "Probe", "Payload", name);

@@ -1,5 +1,5 @@
 /**
- * @file The `Probe` folder of an export: an Xcode project that measures this very package on a device.
+ * @file The `Probe` folder of an export: an Xcode project that measures this package on a device.
  *
  * Swift sources, tests and texts are the files under `probe/` of this repository, copied; the project file, the manifest and the
  * golden vectors are written for the package. The package itself stays where it is and is copied into the app when that is built.
@@ -29,7 +29,7 @@ export interface ProbeOptions {
   readonly name: string;
   readonly drive: PackageInterface;
   readonly golden: Golden;
-  /** Other files beside the package that it cannot be driven without. */
+  /** Other files next to the package that are needed to drive it. */
   readonly companions?: readonly string[];
 }
 

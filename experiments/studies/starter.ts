@@ -29,7 +29,7 @@ export const starterStudyOptions = z.object({
   keep: z.number().gt(0).max(1).default(0.95).describe("Share of the base accuracy the winner must keep"),
 });
 
-/** What the study's runs came to; null for what did not happen. */
+/** The results of the study's runs; null for runs that did not happen. */
 export interface StarterStudyResult {
   readonly importance: SensitivitySummary;
   readonly pruned: PruneSummary;

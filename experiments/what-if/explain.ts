@@ -1,4 +1,5 @@
-/** @file One unit explained: what a head attends to, on a sentence and on the text, and what breaks without the unit. */
+/** @file Explains one unit: what a head attends to, on a sentence and on the text, and which
+ * predictions get worse without the unit. */
 
 import { throwIfCancelled } from "../../lib/cancel.ts";
 import {
@@ -40,7 +41,7 @@ export interface UnitExplanation {
   readonly breaks: { before: string[]; token: string; baseNll: number; nll: number }[];
 }
 
-/** Throws `prune/unknown-unit` for what is no head of the model. */
+/** Throws `prune/unknown-unit` for a name that is not a head of the model. */
 function headOf(model: OpenModel, unit: string): { layer: number; head: number } {
   const { kind, layer, index } = parseUnit(unit);
   if (kind !== "heads")

@@ -1,6 +1,6 @@
 /**
- * @file What a selection will be measured at, before it is measured: first-order Taylor, corrected by selections that were
- * measured.
+ * @file Predicts the measured effect of a selection: first-order Taylor, corrected by measured
+ * selections.
  *
  *   A = Σ_{u ∈ S} −g_u,  D = Σ_{u ∈ S} |g_u|,  s = |S| / n;   Δ(S) ≈ b A + c D + d D s,  Var = σ² ((D s)² + τ²)
  *
@@ -10,8 +10,8 @@
  * c and d are 0, and there is no interval. Then they and σ are fitted by weighted least squares to selections drawn for a
  * model and text: half at random, half from the units that seem to matter least, which is what people drop. τ is a tenth of the
  * median D s. The interval is that of a new measurement on this text; where only some of its sequences were looked at, it is
- * wider by what the others may say. Not included: which units stand in for which. How the form was chosen:
- * docs/decisions/0008-what-if-prediction.md.
+ * wider by what the others may say. Not included: which units replace one another. How the form was
+ * chosen: docs/decisions/0008-what-if-prediction.md.
  */
 import type { Rng } from "../../lib/random.ts";
 import { type LeastSquaresFit, leastSquares, leverage } from "../../lib/stats/least-squares.ts";

@@ -168,7 +168,7 @@ export class Predictor {
     return { ...common, ...predictSelection(calibration, size, unseen > 0 ? unseen * standardError ** 2 : 0) };
   }
 
-  /** Takes in what a selection was measured at on the first sequences. */
+  /** Adds the measured effect of a selection on the first sequences. */
   observe(selection: readonly string[], closed: readonly ClosedLayer[], measured: number): void {
     if (selection.length === 0 || this.known.length === 0) return;
     const pool = poolOf(selection);

@@ -1,4 +1,5 @@
-/** @file What a selection of units takes away, as closed gates by layer, and as weights of 0. */
+/** @file The effect of removing a selection of units, as closed gates by layer and as weights of 0.
+ */
 import { closedGates } from "../../lib/compress/importance/gates.ts";
 import { selectionByName } from "../../lib/compress/prune/selection.ts";
 import { type DecoderArchitecture, isKvSource } from "../../lib/decoder/architecture.ts";

@@ -1,5 +1,6 @@
 /**
- * @file What if these units were gone: the change in loss and the divergence of any selection, within moments.
+ * @file What if these units were removed: the change in loss and the divergence of any selection,
+ * within moments.
  *
  *   Δ_s = NLL_s(gates of the selection 0) − NLL_s(all gates 1), per sequence s, in nats per token
  *
@@ -69,7 +70,7 @@ export interface WhatIfAccuracy {
 
 interface Asked {
   readonly signal?: AbortSignal | undefined;
-  /** Awaited between steps of long work, so that what cannot wait goes first. */
+  /** Awaited between steps of long work, so that urgent requests go first. */
   readonly pause?: (() => Promise<void>) | undefined;
 }
 

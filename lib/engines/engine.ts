@@ -1,5 +1,5 @@
 /**
- * @file What an engine is: something that runs a MIL function.
+ * @file The interface of an engine, which runs MIL functions.
  *
  * Engines are interchangeable; `test/engines` holds one conformance suite for all. A compiled function keeps no
  * weights: they are inputs unless the program holds them as constants. States follow Core ML: `makeState` gives
@@ -35,7 +35,8 @@ export interface CompileOptions {
 
 export interface Engine {
   readonly name: string;
-  /** What its numbers depend on: the engine, and device and driver where it has its own. Part of the key of a unit. */
+  /** Everything its numbers depend on: the engine, plus device and driver if it has its own. Part
+   * of the key of a unit. */
   readonly identity: string;
   /** What ran: engine, backend, version, device or threads, for provenance. */
   readonly description: string;
@@ -44,13 +45,14 @@ export interface Engine {
   /** Its device is the CPU in the place of a GPU. */
   readonly isSoftware?: boolean;
   compile(fn: MilFunction, options?: CompileOptions): Promise<Executable>;
-  /** The tensor on the engine's device, or the very tensor given where it has none. Free it with `release`. */
+  /** The tensor on the engine's device, or the given tensor if it has none. Free it with `release`.
+   */
   upload(t: Tensor): Promise<Tensor>;
   /** Operations of compiled functions that an engine with a device ran on the CPU instead: how many, by type. */
   elsewhere(): ReadonlyMap<string, number>;
 }
 
-/** What of an engine's work its device did not do, for a log; null where all ran as asked. */
+/** The work that the engine's device did not do, for a log; null if it did all. */
 export function elsewhereText(engine: Engine): string | null {
   const all = [...engine.elsewhere()].sort(([, a], [, b]) => b - a).map(([type, n]) => `${n} ${type}`);
   return all.length === 0 ? null : `of the operations compiled for ${engine.name}, the CPU ran ${all.join(", ")}`;

@@ -1,5 +1,6 @@
 /**
- * @file What `auto` means: the GPU where there is a real one that does a short piece of work sooner, the CPU otherwise.
+ * @file The engine for `auto`: the GPU if there is a real one and it finishes a short test faster,
+ * else the CPU.
  *
  * The work is like a decoder's: a few products of 1024 rows with weights that lie where the engine keeps them, each followed by a
  * nonlinearity. Both engines run it once to warm up and twice to be timed; the better of the two counts.

@@ -1,5 +1,6 @@
 /**
- * @file An engine for programs larger than memory: it runs calls that are known beforehand, part by part of the program.
+ * @file An engine for programs larger than memory: it runs calls known in advance, one part of the
+ * program at a time.
  *
  * Whoever drives it does so twice. The first time every call is noted and answered with zeros; `execute` then cuts the functions
  * into parts of at most `limitBytes` of weights (`mil/passes/partition.ts`), makes one part's weights at a time, runs all

@@ -1,4 +1,4 @@
-/** @file A JSON value from the bytes or the text of a file; what is no JSON is named for what it is. */
+/** @file Parses JSON from the bytes or the text of a file; errors say what the file is instead. */
 import { EspalierError } from "../errors.ts";
 import { refuseMistakenFile } from "./mistaken-file.ts";
 import { utf8Text } from "./utf8-text.ts";

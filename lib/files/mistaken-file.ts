@@ -1,5 +1,6 @@
 /**
- * @file What a file is that was taken for model weights and is not: said by its first bytes, with what to do about it.
+ * @file Identifies, by its first bytes, a file that is not model weights, and says what to do about
+ * it.
  */
 import { EspalierError } from "../errors.ts";
 

@@ -1,5 +1,6 @@
 /**
- * @file What the table of MIL operations says about each one: arguments, type inference, gradient, cost.
+ * @file The facts about each operation in the table of MIL operations: arguments, type inference,
+ * gradient, cost.
  *
  * Reference: Apple's MIL operator documentation for iOS 18 (opset CoreML8). One entry per op in `lib/mil/ops`;
  * engines lower from the same entries, packages are written and read from them, and the conformance suite

@@ -1,5 +1,6 @@
 /**
- * @file Building operations of a function anew, one after the other, some of them otherwise: what passes have in common.
+ * @file Rebuilds a function operation by operation, replacing some of them: the shared part of all
+ * passes.
  *
  * A `Rewriter` knows what stands in the new function for each value of the old one. An operation is copied with its operands
  * replaced, or a pass says what stands for its result. Constants keep their tensors.

@@ -1,5 +1,6 @@
 /**
- * @file The normal distribution's tail: how likely a difference as large as this is when there is none.
+ * @file The normal distribution's tail: the probability of a difference this large if there is no
+ * real one.
  *
  *   p = 2 · (1 − Φ(|z|)) = erfc(|z| / √2)
  *

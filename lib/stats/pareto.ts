@@ -1,5 +1,5 @@
 /**
- * @file The trade-off of size against loss: which points are worth having.
+ * @file The trade-off of size against loss: the Pareto front.
  *
  *   p is on the front when no q has size_q ≤ size_p and loss_q ≤ loss_p with one of them smaller
  *

@@ -1,5 +1,6 @@
 /**
- * @file A compressed weight seen otherwise, without decoding it: in another shape, times a power of two, some of its rows.
+ * @file Views of a compressed weight without decoding it: another shape, a power-of-two factor,
+ * some of its rows.
  *
  * Exact: codes stay codes, tables stay tables. A power of two moves only the exponents of scales, tables and values, so
  * nothing is rounded but what falls below fp16's smallest normal number, 2^-14.

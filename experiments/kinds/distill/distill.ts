@@ -1,5 +1,6 @@
 /**
- * @file Distill: teach a small model to say what a large one says, and win back what pruning lost.
+ * @file Distill: train a small model to predict what a large one predicts, and so recover the loss
+ * from pruning.
  *
  * Loss α · CE + (1 − α) · τ² KL(teacher ‖ student) on training text, AdamW with warm-up and cosine decay. Every so often the
  * divergence on held-out text is measured and the best weights so far are kept; a checkpoint makes a stopped run go on
@@ -115,7 +116,7 @@ export interface DistillSummary {
   readonly bestStep: number;
   readonly tokens: number;
   readonly resumedFrom: number | null;
-  /** What the student was first made from, and what it has lost against that now. */
+  /** The student's original, and its current loss against that. */
   readonly origin: OriginRecord;
 }
 

@@ -1,4 +1,5 @@
-/** @file The export card: what a package is, and what was checked before it was called ready. */
+/** @file The export card: a description of a package, and the checks it passed before it was called
+ * ready. */
 import { z } from "zod";
 import { targetNames } from "../../../lib/formats/coreml/targets.ts";
 import { deviceChecksShape } from "./device-checks.ts";
@@ -12,7 +13,7 @@ const layerHeadroom = z.object({
   insideAt: z.string(),
 });
 
-/** `unexecuted`: well-formed, but not run here, so that nobody can say whether it is right. */
+/** `unexecuted`: well-formed, but not run here, so its correctness is unknown. */
 export const verdicts = ["ready", "not-ready", "unexecuted"] as const;
 
 const part = z.object({
@@ -30,12 +31,13 @@ const common = {
   status: z.enum(verdicts),
   /** In words, why the package is not ready; empty when it is. */
   reasons: z.array(z.string()),
-  /** Whether the package computes what its model computes; `ok` null where it was not run. Null in cards from before it was told apart. */
+  /** Whether the package computes the same as its model; `ok` is null if it was not run. Null in
+   * older cards, which lack the distinction. */
   faithful: z
     .object({ ok: z.boolean().nullable(), reasons: z.array(z.string()) })
     .nullable()
     .default(null),
-  /** Whether its model still says what the original says. Null in cards from before it was asked. */
+  /** Whether its model still predicts what the original predicts. Null in older cards. */
   good: quality.nullable().default(null),
   package: z.string(),
   /** What lies beside this card: `package`, with the verdict in front of it unless it is ready. */
@@ -46,7 +48,7 @@ const common = {
   /** What they have, the same or nothing is kept; `sizeBytes` counts an embedding beside them too. */
   packageBytes: z.number().nullable().default(null),
   weightBytes: z.number(),
-  /** What the target does not store as the checkpoint has it, and what it gets instead. */
+  /** Weights that the target stores in a different form from the checkpoint's. */
   notes: z.array(z.string()).default([]),
   parameters: z.number(),
   bitsPerWeight: z.number(),
@@ -82,7 +84,7 @@ const common = {
 };
 
 export const coremlCard = z.object({
-  /** Cards from before there were other targets do not say it. */
+  /** Absent in cards from before there were other targets. */
   to: z.literal("coreml").default("coreml"),
   ...common,
   /** One package; packages that follow each other; or a package for each function. */

@@ -1,4 +1,4 @@
-/** @file What an export is asked for, and the sizes that follow from it. */
+/** @file The options of an export, and the sizes that follow from them. */
 import { z } from "zod";
 import type { DecoderArchitecture } from "../../../lib/decoder/architecture.ts";
 import { LARGEST_HEAD_PART, neuralEngineGap, STATE_MULTIPLE } from "../../../lib/decoder/neural-engine/plan.ts";
@@ -120,7 +120,7 @@ export function checkSizes({ layout, contexts, embedding }: ExportConfig, shape:
     throw new EspalierError("export/unsupported", "--embedding host needs --layout neural-engine");
 }
 
-/** Throws `export/unsupported` for what the layout or the model cannot have. */
+/** Throws `export/unsupported` for options that the layout or the model cannot support. */
 export function exportSizes(config: ExportConfig, arch: DecoderArchitecture): ExportSizes {
   const layout = config.layout ?? (neuralEngineGap(arch) === null ? "neural-engine" : "plain");
   const multiple = layout === "neural-engine" ? STATE_MULTIPLE : 1;

@@ -1,4 +1,5 @@
-/** @file What a package holds, as its page shows it: weights by scheme, functions where it has any. */
+/** @file The contents of a package, as its page shows them: weights by scheme, functions where it
+ * has any. */
 import type { PackageSummary } from "../../../lib/export/coreml/inspect.ts";
 
 export type PackageContents = Pick<PackageSummary, "opset" | "functions" | "weights" | "modelBytes">;

@@ -219,7 +219,8 @@ interface PackageRun extends Parity {
   readonly execution: Pick<CoremlCard["execution"], "kind" | "explanation">;
 }
 
-/** Runs what was written, from its files alone: whole where the model is held, else some weights at a time. */
+/** Runs the written package from its files alone: as a whole if the model is in memory, else some
+ * weights at a time. */
 async function runPackage(
   source: ExportSource,
   { path, states }: { path: string; states: boolean },
@@ -257,7 +258,7 @@ async function runPackage(
     const explanation = "a few weights at a time, on texts chosen in advance";
     return { ...(await walk(staged)), execution: { kind: "by-parts", explanation } };
   } catch (thrown) {
-    // A program that cannot be cut is one that was not run, which the card says.
+    // A program that cannot be cut is not run, and the card says so.
     if (thrown instanceof EspalierError && thrown.code === "export/unsupported") return unrun(thrown.message);
     throw thrown;
   }

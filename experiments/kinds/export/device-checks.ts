@@ -1,5 +1,6 @@
 /**
- * @file What can be said of a written package before a phone has seen it: the lint's findings, and modelled speed and memory.
+ * @file Checks of a written package that need no phone: the lint's findings, and modelled speed and
+ * memory.
  *
  * Both read the package from its files. Everything under `modelled` is modelled, until a report of a phone replaces it.
  */

@@ -1,9 +1,10 @@
 /**
  * @file Export: write a package, read it back, run it here, compare it with the model it came from.
  *
- * What a target needs stands in its exporter (`exporter.ts`); this file knows none. A package is ready when it is faithful (it computes
- * what its model computes) and good (its model still says what the original says, `quality.ts`). One that could not be run here is
- * `unexecuted`, never ready. The card records all of it.
+ * Everything specific to a target is in its exporter (`exporter.ts`), nothing here. A package is
+ * ready when it is faithful (it computes the same as its model) and good (its model still predicts
+ * what the original predicts, `quality.ts`). One that could not be run here is `unexecuted`, never
+ * ready. The card records all of it.
  */
 import type { Maker } from "../../definition.ts";
 import type { ExportCard } from "./card.ts";

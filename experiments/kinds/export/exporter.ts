@@ -1,5 +1,5 @@
 /**
- * @file What a target is: how a model is refused, written, verified and described for it.
+ * @file The definition of a target: how a model is refused, written, verified and described for it.
  *
  * Export, cards, pages and the command line know targets only through this. A target is one exporter, its kind of card (`card.ts`)
  * and its entry in `exporters.ts`; the compiler names every place that has to tell cards apart.
@@ -24,11 +24,13 @@ export interface ExportRequest {
 
 export interface Exporter<Written extends { readonly path: string }, Verified, Card extends ExportCard> {
   readonly id: Card["to"];
-  /** Refuses, before any work, what config and shape of the model show to be impossible; null for a model that is not made yet. */
+  /** Before any work, refuses exports that are impossible for the config and the shape of the
+   * model; null for a model that does not exist yet. */
   check(config: ExportConfig, shape: ModelShape | null): void;
   /** Writes the package at `path`, under a name that says it is not checked. Throws `export/unsupported`. */
   write(request: ExportRequest): Promise<Written>;
-  /** Reads back and runs what was written, from its files alone. Throws `export/parity` for what must not be kept. */
+  /** Reads back and runs the written files alone. Throws `export/parity` for a result that must not
+   * be kept. */
   verify(written: Written, request: ExportRequest): Promise<Verified>;
   card(written: Written, verified: Verified, request: ExportRequest): Promise<Card>;
   /** What else travels with the package. */
@@ -39,7 +41,8 @@ export interface Exporter<Written extends { readonly path: string }, Verified, C
   hash(path: string): Promise<string>;
 }
 
-/** Writes a folder, whole or not at all: the package under its name and verdict, `card.json`, the tokenizer, what travels with it. */
+/** Writes a complete folder or nothing: the package under its name and verdict, `card.json`, the
+ * tokenizer and accompanying files. */
 export async function exportTo<Written extends { readonly path: string }, Verified, Card extends ExportCard>(
   exporter: Exporter<Written, Verified, Card>,
   given: Omit<ExportRequest, "folder" | "provenance">,

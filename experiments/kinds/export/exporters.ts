@@ -5,7 +5,7 @@ import { coremlExporter } from "./coreml-exporter.ts";
 import type { Exporter } from "./exporter.ts";
 import { ggufExporter } from "./gguf-exporter.ts";
 
-/** What can be asked of a target without a package of it at hand. */
+/** The facts about a target that need no package. */
 type AnyExporter = Pick<Exporter<{ path: string }, unknown, ExportCard>, "id" | "check" | "contents" | "hash">;
 
 const exporters: Readonly<Record<(typeof targets)[number], AnyExporter>> = {

@@ -1,5 +1,5 @@
 /**
- * @file The exporter of GGUF files, for llama.cpp and what is built on it.
+ * @file The exporter of GGUF files, for llama.cpp and programs built on it.
  *
  * Faithful is a file that has the bytes that were predicted, whose tensors were read back bit for bit, whose tokenizer gives the
  * ids of the model's on the compared texts, and, where nothing was quantized, whose logits are the model's within the rounding of the
@@ -256,7 +256,7 @@ async function compareTokenizers(
   return { tokenizerFaults: [...found, ...around], textsCompared: texts.length };
 }
 
-/** The file as a model that steps: in memory, or what it says on the compared texts where the model is streamed. */
+/** The file as a step model: in memory or, for a streamed model, replaying the compared texts. */
 async function readModel(
   engine: Engine,
   read: Checkpoint,
@@ -272,7 +272,7 @@ async function readModel(
   return knownTextModel(arch.vocab, context, await streamedLogits(engine, streamed, texts));
 }
 
-/** What the model lost before, and what quantizing it to the types of the file costs on top. */
+/** The model's earlier loss, plus the cost of quantizing it to the types of the file. */
 function withCost(own: Quality, kl: number): Quality {
   const cost = `quantizing to the types of the file costs a KL of ${kl.toPrecision(3)} nats per token`;
   if (own.ok === null) return { ...own, reason: `${own.reason}; ${cost}` };

@@ -1,5 +1,5 @@
 /**
- * @file Golden vectors: what a package must say on a device, written beside it.
+ * @file Golden vectors: the outputs a package must give on a device, written next to it.
  *
  * Expected logits are those of the fp32 decoder with the weights as they ship (codes decoded, the rest rounded to fp16), so
  * that a difference is the device's arithmetic and not the compression. Per position the best `topK` tokens, their logits and

@@ -1,5 +1,5 @@
 /**
- * @file The program of a package in the layout asked for, with its interface: what there is to write, before it is written.
+ * @file The program of a package in the layout asked for, with its interface, before it is written.
  *
  * For the Neural Engine headroom is measured first on the unscaled program; where a value comes near fp16's largest the
  * program is built again with the factors that bring it back.

@@ -1,23 +1,25 @@
 /**
- * @file Whether an exported model is good: it still says what its original said, within a stated limit.
+ * @file Whether an exported model is good: it still predicts what its original predicts, within a
+ * stated limit.
  *
- * A package can be faithful (it computes what its model computes) and useless (its model lost everything when it was made). What
- * a model lost is the KL(original ‖ model) that its checkpoint carries (`lib/checkpoint/origin.ts`), in nats per token.
+ * A package can be faithful (it computes what its model computes) and useless (its model lost
+ * everything when it was made). The loss is the KL(original ‖ model) stored in the model's
+ * checkpoint (`lib/checkpoint/origin.ts`), in nats per token.
  */
 import { z } from "zod";
 import { type MeasuredLoss, originOf, originRecord } from "../../../lib/checkpoint/origin.ts";
 
-/** Nats per token; docs/packages.md says what that is. */
+/** Nats per token, explained in docs/packages.md. */
 export const DEFAULT_MAX_KL = 0.2;
 
 export const quality = z.object({
-  /** Null: nobody knows what was lost. */
+  /** Null: the loss is unknown. */
   ok: z.boolean().nullable(),
   /** The limit it was held to, nats per token. */
   maxKl: z.number(),
   /** One sentence. */
   reason: z.string(),
-  /** What the checkpoint says it was made from; null for an original. */
+  /** The origin recorded in the checkpoint; null for an original. */
   origin: originRecord.nullable(),
 });
 export type Quality = z.infer<typeof quality>;

@@ -1,5 +1,6 @@
 /**
- * @file What an export starts from: the weights as they ship, and the fp32 model with those very weights it is compared with.
+ * @file The inputs of an export: the weights as they ship, and the fp32 model with the same weights
+ * for comparison.
  *
  * Weights are read by range whenever a program is written or run, so that at any time one decoded model is in memory: first the
  * reference, whose logits on the compared texts are all that is kept of it, then the package. One rule: a model of more than
@@ -43,11 +44,11 @@ export interface ExportSource {
   readonly modelBytes: number;
   /** Small enough to be decoded into memory as a whole. */
   readonly held: boolean;
-  /** What the target does not store as the checkpoint has it, and what it gets instead. */
+  /** Weights that the target stores in a different form from the checkpoint's. */
   readonly notes: readonly string[];
   /** As they ship. */
   readonly weights: ReadonlyMap<string, CompressedWeight | DeferredWeight>;
-  /** Knows what the fp32 model says on the texts below. */
+  /** Replays the fp32 model's logits on the texts below. */
   readonly reference: StepModel;
   readonly text: ComparedText;
   /** Of the golden vectors. */
@@ -100,7 +101,7 @@ export async function weightsFor(
 
 type KnownReference = Pick<ExportSource, "reference" | "text" | "golden">;
 
-/** The reference decodes; what it says is kept, and its weights are let go. */
+/** The reference decodes; its logits are kept and its weights freed. */
 async function heldReference(
   config: ExportConfig,
   sizes: ExportSizes,
@@ -132,7 +133,7 @@ async function heldReference(
   }
 }
 
-/** A text and `count` tokens the model goes on with, with the logits at every position. */
+/** A text and the model's next `count` tokens, with the logits at every position. */
 async function greedyText(
   model: StepModel,
   prompt: readonly number[],

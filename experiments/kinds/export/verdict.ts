@@ -1,7 +1,8 @@
 /**
- * @file Whether a package is ready, and in words why it is not.
+ * @file Whether a package is ready and, if not, the reasons in words.
  *
- * Ready is two things: faithful, it computes here what its model computes; and good, its model still says what the original says.
+ * Ready means two things: faithful (here it computes the same as its model) and good (its model
+ * still predicts what the original predicts).
  */
 import type { CoremlCard } from "./card.ts";
 import type { Quality } from "./quality.ts";

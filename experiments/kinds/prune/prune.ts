@@ -1,5 +1,6 @@
 /**
- * @file Prune: take heads, neurons and layers away by what they are worth, or by name, and write the smaller checkpoint.
+ * @file Prune: remove heads, neurons and layers by importance or by name, and write the smaller
+ * checkpoint.
  */
 import { z } from "zod";
 import { bytesPerValue, madeFrom } from "../../../lib/checkpoint/made-from.ts";
@@ -129,16 +130,17 @@ interface BeforeAndAfter {
 
 export interface PruneSummary {
   readonly out: string;
-  /** Names of what went: heads, runs of neurons, layers. */
+  /** Names of the removed heads, runs of neurons and layers. */
   readonly dropped: string[];
   readonly heads: BeforeAndAfter;
   readonly groups: BeforeAndAfter;
   readonly neurons: BeforeAndAfter;
   readonly layers: BeforeAndAfter;
   readonly parameters: BeforeAndAfter;
-  /** What was expected and measured on the way to a size; null where shares or a list said what goes. */
+  /** Expected and measured losses on the way to a size; null where shares or a list chose the
+   * units. */
   readonly sized: SizedReport | null;
-  /** What the model was made from, and what was lost against it. */
+  /** The model it was made from, and the loss against it. */
   readonly origin: OriginRecord;
 }
 
@@ -171,7 +173,7 @@ export async function selectionFor(config: PruneConfig, context: ExperimentConte
       ),
     );
   }
-  // Shares are of the whole model, so what goes with the layers counts.
+  // Shares are of the whole model, so units removed with whole layers count.
   const staying = arch.layers.flatMap((_, l) => (dropLayers.includes(l) ? [] : [l]));
   const left: DecoderArchitecture = { ...arch, layers: arch.layers.filter((_, l) => !dropLayers.includes(l)) };
   const atOldIndex = (list: readonly (readonly number[])[]): number[][] =>
@@ -193,7 +195,7 @@ export async function selectionFor(config: PruneConfig, context: ExperimentConte
       selectNeurons(left, scores, neuronShare, {
         mode: config.neuronMode,
         multiple: config.neuronMultiple,
-        // Sizes of activations say nothing across layers; changes of the loss do.
+        // Sizes of activations cannot be compared across layers; changes of the loss can.
         standardize: metricOf(config.neuronMetric).needs === "inputs",
       }),
     );
@@ -201,7 +203,8 @@ export async function selectionFor(config: PruneConfig, context: ExperimentConte
   return selection;
 }
 
-/** The share of what is left that must go for `share` of `all` to be gone; 0 when more is gone already. */
+/** The share of the remaining units to remove so that `share` of `all` is removed; 0 if more is
+ * already gone. */
 const shareLeft = (share: number, all: number, left: number): number =>
   Math.max(0, (share * all - (all - left)) / left);
 

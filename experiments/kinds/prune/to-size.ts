@@ -1,11 +1,12 @@
 /**
- * @file Prunes a model to a number of parameters: what goes is chosen among heads, KV groups, neurons and layers together, and
- * what stays is fitted to take over.
+ * @file Prunes a model to a number of parameters: chooses jointly among heads, KV groups, neurons
+ * and layers, and refits the rest to compensate.
  *
- * A round estimates what every step of every layer would lose, takes the cheapest set (`size-target.ts`), cuts and fits
- * (`compensate.ts`); the next estimates anew on what is left, so that losses that hang together are seen. Estimates of a kind
- * are scaled by what closing whole halves of some layers was measured to lose. The loss is measured on held-out text before
- * and after fitting.
+ * A round estimates the loss of every step of every layer, takes the cheapest set
+ * (`size-target.ts`), cuts and fits (`compensate.ts`). The next round estimates again on the
+ * smaller model, so that interactions are seen. Estimates of each kind are scaled by the measured
+ * loss of closing whole halves of some layers. The loss is measured on held-out text before and
+ * after fitting.
  */
 import { leaveOneOut } from "../../../lib/compress/importance/leave-one-out.ts";
 import { compensate } from "../../../lib/compress/prune/compensate.ts";
@@ -40,7 +41,7 @@ export interface SizedReport {
   readonly basePerplexity: number;
   readonly rounds: {
     readonly parameters: number;
-    /** By what measured losses of whole halves exceed their estimates. */
+    /** The ratio of measured losses of whole halves to their estimates. */
     readonly factors: ByHalf;
     /** Estimated losses of all that goes in this round, nats per token. */
     readonly expected: ByHalf;

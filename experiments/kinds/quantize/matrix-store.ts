@@ -1,5 +1,6 @@
 /**
- * @file The compressed matrices of one model, each stored once at a width however often a search asks for it.
+ * @file The compressed matrices of one model, each stored once per width, however often a search
+ * needs it.
  */
 
 import { throwIfCancelled } from "../../../lib/cancel.ts";

@@ -41,13 +41,14 @@ import { shardName, type UnitName } from "../../unit-name.ts";
 const ERRORS_TOKENS = 2500;
 /** Storing every matrix to its nearest codes once. */
 const PROBE_STORING_TOKENS = 6600;
-/** Tokens whose divergence decides how much a part matters. */
+/** Tokens on which the divergence of each part is measured. */
 const PROBE_TOKENS = 576;
 const BANDS = 16;
 const MOST_TRIALS = 4;
 /** A mixture this near below the limit is near enough. */
 const NEAR = 0.8;
-/** Divergence with nearest codes over that of a model stored with care, until a trial says better. */
+/** Assumed ratio of the divergence with GPTQ and tuning to that with nearest codes, until a trial
+ * measures it. */
 const GAIN = 2;
 
 export interface MixtureTask {
@@ -70,7 +71,7 @@ export interface MixtureTask {
   ): Promise<ReadonlyMap<string, CompressedWeight>>;
   /** What that costs, in tokens of a forward pass. */
   readonly wholeTokens: number;
-  /** What is not among the choices: norms, and tables of which only rows are read. */
+  /** Bytes that are not part of the choice: norms and lookup tables. */
   readonly fixedBytes: number;
 }
 
@@ -189,7 +190,7 @@ export async function quickSensitivities(
     onErrors((i + 1) / entries.length);
   }
 
-  // The probe width is one whose damage is well above rounding and below ruin: that nearest to 4 bits.
+  // The probe width should do clear but not destructive damage: the width nearest to 4 bits.
   const probe = [...widths].sort((a, b) => Math.abs(bitsOf(a) - 4) - Math.abs(bitsOf(b) - 4))[0] as Width;
   const sequences = firstTokens(task.calibrate, PROBE_TOKENS);
   const measured = new Measured(task, context, sequences);

@@ -140,9 +140,9 @@ export interface QuantizeSummary {
   readonly search: MixtureSearch | null;
   /** What errors were weighted by, in words. */
   readonly calibration: string;
-  /** What the model was made from, and what was lost against it on held-out text. */
+  /** The model it was made from, and the loss against it on held-out text. */
   readonly origin: OriginRecord;
-  /** Layouts that tensors got instead of what was asked for. */
+  /** Tensors whose layout differs from the requested one. */
   readonly notes: string[];
 }
 
@@ -170,7 +170,7 @@ function widthNamed(scheme: (typeof schemes)[number], bits: number): Width {
   );
 }
 
-/** What was given of what chooses widths, by name. */
+/** The given options that choose widths, by name. */
 const chosenBy = (config: QuantizeConfig) => {
   const given = (names: readonly (keyof QuantizeConfig)[]): string[] => names.filter((n) => config[n] !== undefined);
   return {
@@ -179,7 +179,7 @@ const chosenBy = (config: QuantizeConfig) => {
   };
 };
 
-/** Of what a search chooses from, the widths that the target stores. */
+/** The widths of the search that the target can store. */
 function withStorableWidths(config: QuantizeConfig): QuantizeConfig {
   const storable = config.widths.filter((w) => isStorable(w, targets[config.target]));
   if (storable.length > 0) return { ...config, widths: storable };
@@ -202,7 +202,7 @@ function checkStorable(recipe: Readonly<Record<string, Width>>, { target }: Quan
   });
 }
 
-/** Refuses what no model can make possible, before anything is opened. */
+/** Refuses configs that no model can satisfy, before anything is opened. */
 function check(config: QuantizeConfig): void {
   const refuse = (message: string, hint: string): never => {
     throw new EspalierError("input/invalid", message, { hint });
@@ -240,8 +240,8 @@ function checkBudget(config: QuantizeConfig, arch: DecoderArchitecture, flag: st
 }
 
 /**
- * Widths under a budget, from a width map, whose units are stored like any others. Throws `input/invalid`
- * with what the smallest widths take when the budget is out of reach.
+ * Widths under a budget, from a width map, whose units are stored like any others. Throws
+ * `input/invalid` with the size at the smallest widths when the budget cannot be met.
  */
 async function allocationFor(
   config: QuantizeConfig,
@@ -293,7 +293,7 @@ function recipeOf(config: QuantizeConfig, model: OpenModel): Record<string, Widt
   return widthsOf(recipe, model.weights.arch, fallback);
 }
 
-/** Tables of which only rows are read, which are never measured one by one, at one width. */
+/** Lookup tables, which are never measured one by one, all at one width. */
 const tableWidths = (weights: DecoderWeights, chosen: Width): Record<string, Width> =>
   Object.fromEntries([...weights.tables.keys()].map((name) => [tensorUnit(name), chosen]));
 

@@ -1,6 +1,6 @@
 /**
- * @file A model stored as a recipe of widths says: to the nearest codes, or layer by layer with errors made good (GPTQ), and then
- * tuned on the original's logits.
+ * @file Stores a model by a recipe of widths: with nearest codes, or layer by layer with error
+ * correction (GPTQ), and then tuned on the original's logits.
  */
 import { storeCalibrated } from "../../../lib/compress/quantize/calibrated.ts";
 import { type Granularity, granularityFor } from "../../../lib/compress/quantize/granularity.ts";

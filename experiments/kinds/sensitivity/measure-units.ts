@@ -1,4 +1,4 @@
-/** @file Makes what a metric needs, once for all units, and has it measure each of them. */
+/** @file Prepares the material of a metric once for all units, then measures each unit. */
 import { layerInputStatistics } from "../../../lib/compress/importance/activation-inputs.ts";
 import { leaveOneOut, sharedPrefix } from "../../../lib/compress/importance/leave-one-out.ts";
 import { gateGradients } from "../../../lib/compress/importance/taylor.ts";

@@ -1,4 +1,4 @@
-/** @file The ways to say what a unit is worth: the one list of metrics. */
+/** @file The list of metrics for the importance of a unit. */
 import type { UnitKind } from "../../../lib/units.ts";
 import { activationMetric } from "./metrics/activation.ts";
 import { blockInfluenceMetric } from "./metrics/block-influence.ts";

@@ -1,6 +1,6 @@
 /**
- * @file Sensitivity: what each head, KV group, block of neurons, sub-block or layer is worth, and what each tensor loses
- * at each width.
+ * @file Sensitivity: the importance of each head, KV group, block of neurons, sub-block or layer,
+ * and the loss of each tensor at each width.
  *
  * Leave-one-out measures the change in loss when the unit's gate is closed; other metrics predict it for less. Values are
  * stored per sequence, so that errors, agreement and its noise ceiling are computed afterwards.

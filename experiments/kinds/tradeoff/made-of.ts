@@ -1,6 +1,7 @@
 /**
- * @file What a point of a trade-off is made of: heads, neurons and bits beside the base, bytes as a package keeps them, and its
- * losses by sequence, so that two points can be compared pair by pair.
+ * @file The composition of a point of a trade-off: heads, neurons and bits compared with the base,
+ * bytes as a package keeps them, and its losses by sequence, so that two points can be compared
+ * pair by pair.
  */
 import { z } from "zod";
 import type { Checkpoint } from "../../../lib/checkpoint/checkpoint.ts";
@@ -14,7 +15,8 @@ import { formSizeBytes } from "../../../lib/weights/form.ts";
 import type { WeightForm } from "../../../lib/weights/weight.ts";
 import type { EvaluateSummary } from "../evaluate/evaluate.ts";
 
-/** What a model is made of, beside the base: which heads it keeps, how many neurons, how many bits each tensor takes. */
+/** A model's composition compared with the base: which heads it keeps, how many neurons, how many
+ * bits each tensor takes. */
 export interface MadeOf {
   /** One a layer that is left, numbered as in the model it began as. */
   readonly layers: {

@@ -1,8 +1,8 @@
 /**
  * @file Trade-off: accuracy against size over several models, the front, and the winner under a budget.
  *
- * Every model is measured on the same text and questions, beside the base. Differences are paired by sequence or by question,
- * so that what is within noise is said to be.
+ * Every model is compared with the base on the same text and questions. Differences are paired by
+ * sequence or by question, so that differences within noise are reported as such.
  */
 import { z } from "zod";
 import { parameterCount } from "../../../lib/decoder/weights.ts";

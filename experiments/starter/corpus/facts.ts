@@ -1,4 +1,5 @@
-/** @file What is true in every story of this world: learned once, asked without being told. */
+/** @file Facts that hold in every story of this world: the model learns them once and is asked
+ * without a passage. */
 import type { Rng } from "../../../lib/random.ts";
 import { type Question, question, several } from "./question.ts";
 import type { Passage } from "./story.ts";

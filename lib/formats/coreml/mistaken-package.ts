@@ -1,5 +1,6 @@
 /**
- * @file What lies at a path that was taken for a package and is none, with what to do about it.
+ * @file Identifies what is at a path that should be a package but is not, and says what to do about
+ * it.
  */
 import { open, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";

@@ -248,7 +248,7 @@ function alignmentOf(metadata: GgufMetadata, cursor: Cursor): number {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Reads forward through the file, some way ahead of what is asked for. */
+/** Reads forward through the file, some way ahead of each request. */
 class Cursor {
   private buffer: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   private view = new DataView(this.buffer.buffer);

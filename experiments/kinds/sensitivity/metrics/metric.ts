@@ -1,8 +1,10 @@
 /**
- * @file What a metric is: how raw values of a unit come from what it needs, and what they add up to.
+ * @file The definition of a metric: how to compute a unit's raw values from the material it needs,
+ * and how to aggregate them.
  *
- * What is costly, the passes through the model, is made once for all units (`measure-units.ts`); a metric is arithmetic on it, light
- * enough for pages, which take its words from here.
+ * The expensive part, the passes through the model, runs once for all units (`measure-units.ts`). A
+ * metric is arithmetic on the result, light enough for pages, which also take its name and meaning
+ * from here.
  */
 import type { LayerInputStatistics } from "../../../../lib/compress/importance/activation-inputs.ts";
 import type { DecoderArchitecture } from "../../../../lib/decoder/architecture.ts";
@@ -24,7 +26,7 @@ export interface Materials {
   losses: OfUnit;
   /** ∂NLL/∂gate, nats per token: one pass forward and backward. */
   gradients: OfUnit;
-  /** Statistics of what layers and projections are fed: one pass forward. */
+  /** Statistics of the inputs of layers and projections: one forward pass. */
   inputs: LayerInputs;
 }
 
