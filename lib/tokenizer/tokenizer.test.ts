@@ -1,5 +1,7 @@
+import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../../test/fixtures/tiny-model.ts";
 import { folderFiles } from "../files/named-files.ts";
@@ -57,4 +59,32 @@ test("a vocabulary of a quarter of a million is read", async () => {
   const t = await tokenizerOf(bpe(vocab));
   expect(t.vocabSize).toBe(262_144);
   expect(t.encode("ab")).toEqual([3]);
+});
+
+/** transformers 5.24, AutoTokenizer: "a" is [2, 289] under each of these, and [0, 289, 1] with the template below. */
+test("the post-processor alone says what stands around a text", async () => {
+  const starter = fileURLToPath(new URL("../../experiments/starter/model/tokenizer.json", import.meta.url));
+  const tokenizer = JSON.parse(readFileSync(starter, "utf8"));
+  const around = async (own: object, changed = tokenizer): Promise<number[]> => {
+    const t = await tokenizerOf(changed, {
+      "tokenizer_config.json": { bos_token: "<bos>", eos_token: "<eos>", ...own },
+    });
+    const { begin, end } = t.addedTokens("auto");
+    return [...begin, ...t.encode("a"), ...end];
+  };
+  for (const own of [{}, { add_bos_token: false }, { add_bos_token: true, add_eos_token: true }])
+    expect(await around(own)).toEqual([2, 289]);
+  const special = (id: number, token: string) => [token, { id: token, ids: [id], tokens: [token] }];
+  const template = {
+    type: "TemplateProcessing",
+    single: [
+      { SpecialToken: { id: "<pad>", type_id: 0 } },
+      { Sequence: { id: "A", type_id: 0 } },
+      { SpecialToken: { id: "<eos>", type_id: 0 } },
+    ],
+    pair: [{ Sequence: { id: "A", type_id: 0 } }, { Sequence: { id: "B", type_id: 1 } }],
+    special_tokens: Object.fromEntries([special(0, "<pad>"), special(1, "<eos>")]),
+  };
+  expect(await around({ add_bos_token: true }, { ...tokenizer, post_processor: template })).toEqual([0, 289, 1]);
+  expect(await around({ add_bos_token: true }, { ...tokenizer, post_processor: null })).toEqual([289]);
 });

@@ -1,8 +1,8 @@
 /**
  * @file A model's tokenizer, from its `tokenizer.json` or from what a GGUF file says, through Hugging Face's own JavaScript library.
  *
- * The tokens that it puts around a text by itself are those that `transformers` 5 would: where `tokenizer_config.json` has
- * `add_bos_token` or `add_eos_token`, these decide; elsewhere the post-processor of `tokenizer.json` does. Decoding never cleans up spaces.
+ * The tokens that it puts around a text by itself are those that `transformers` 5 would: the post-processor of `tokenizer.json`
+ * decides, and `add_bos_token` and `add_eos_token` of `tokenizer_config.json` are not read beside it. Decoding never cleans up spaces.
  *
  * A vocabulary with byte fallback that lacks byte tokens fuses what it does not know into one <unk>, however long.
  * `unknown: "bytes"` gives one for each byte instead: a model must not score better for knowing fewer letters.
@@ -43,8 +43,6 @@ const tokenText = z.union([z.string(), z.looseObject({ content: z.string() })]).
 const tokenizerConfigSchema = z.looseObject({
   bos_token: tokenText,
   eos_token: tokenText,
-  add_bos_token: z.boolean().nullish(),
-  add_eos_token: z.boolean().nullish(),
 });
 
 /** Throws `model/missing-file` without a `tokenizer.json`. */
@@ -90,10 +88,6 @@ export function tokenizerOf(contents: TokenizerContents, where: string): Tokeniz
   const eosIds = [...new Set([...eos.flat(), ...[named(own.eos_token)].filter((id) => id !== null)])];
 
   const around = processed(library);
-  if (own.add_bos_token !== undefined || own.add_eos_token !== undefined) {
-    around.begin = own.add_bos_token ? idsOr(named(own.bos_token) ?? bosId, around.begin) : [];
-    around.end = own.add_eos_token ? idsOr(named(own.eos_token) ?? eosIds[0] ?? null, around.end) : [];
-  }
   const textOf = (ids: readonly number[]): string => ids.map((id) => library.id_to_token(id) ?? id).join(" ") || "none";
 
   const added = library.get_added_tokens_decoder();
