@@ -2,7 +2,7 @@
  * @file Statistics of a model on a text (input moments, Fisher information), kept as one safetensors file each.
  *
  * They are gathered once and shared by quantize, sensitivity and what-if. A file is named as a unit is, by the model,
- * the statistic and the very tokens; what cannot be read is gathered again.
+ * the statistic and the tokens; a file that cannot be read is computed again.
  */
 import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";

@@ -94,7 +94,7 @@ interface KindOfRun<Kind extends string, Config, Summary> {
 export interface Measurement<Kind extends string, Config, U extends Unit, Result, Summary>
   extends KindOfRun<Kind, Config, Summary> {
   readonly makes: null;
-  /** What a stored result must look like to be taken for one. */
+  /** The schema that a stored result must match to be used. */
   readonly result: z.ZodType<Result>;
   plan(config: Config, context: ExperimentContext): Promise<readonly U[]>;
   run(unit: U, config: Config, context: ExperimentContext, onShare: (share: number) => void): Promise<Result>;

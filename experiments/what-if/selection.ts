@@ -19,7 +19,8 @@ export interface ClosedLayer {
   readonly perLayer: boolean;
 }
 
-/** Gates of a layer of which only heads are closed, and of one of which more is: the two programs there are to compile. */
+/** Gates of a layer where only heads are closed, and of one where more is: these are the two
+ * programs to compile. */
 export const headGates: readonly GateKind[] = ["heads"];
 export const allGates = (arch: DecoderArchitecture): readonly GateKind[] => [
   "heads",

@@ -8,7 +8,7 @@ export type EngineName = (typeof engineNames)[number];
 
 export const defaultEngine: EngineName = "onnxruntime";
 
-/** Throws `input/invalid` for a name that is none. `where`: the flag or setting that says so. */
+/** Throws `input/invalid` for an unknown name. `where`: the flag or setting that says so. */
 export function engineNamed(name: string | undefined, where = "engine"): EngineName {
   const found = engineNames.find((e) => e === (name ?? defaultEngine));
   if (found) return found;

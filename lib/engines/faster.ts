@@ -21,7 +21,7 @@ export interface Choice {
   readonly reason: string;
 }
 
-/** `gpu` throws `engine/unavailable` where there is none. */
+/** `gpu` throws `engine/unavailable` without a GPU. */
 export async function fasterEngine(
   make: { gpu(): Promise<Engine>; cpu(): Promise<Engine> },
   clock: Clock,

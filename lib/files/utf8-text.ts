@@ -32,7 +32,8 @@ const notUtf8 = (where: string, why: string, name: string): EspalierError =>
     hint: `Convert it first, for example with iconv -f ${name} -t UTF-8.`,
   });
 
-/** Where the first character that is none begins: the longest beginning that decodes as a stream, less an unfinished end. */
+/** Where the first invalid character begins: the longest beginning that decodes as a stream, less
+ * an unfinished end. */
 function firstWrongByte(bytes: Uint8Array): number {
   let good = 0;
   let bad = bytes.length;

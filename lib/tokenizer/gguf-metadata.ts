@@ -59,7 +59,8 @@ export interface TokenizerToWrite extends TokenizerContents {
   readonly adds: { readonly bos: boolean; readonly eos: boolean };
 }
 
-/** Throws `export/unsupported` for a tokenizer that GGUF has no words for, `format/malformed` for one that is none. */
+/** Throws `export/unsupported` for a tokenizer that GGUF cannot express, `format/malformed` for an
+ * invalid one. */
 export function tokenizerKeys(given: TokenizerToWrite): GgufKey[] {
   const read = tokenizerSchema.safeParse(given.tokenizer);
   if (!read.success)

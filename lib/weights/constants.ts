@@ -1,5 +1,6 @@
 /**
- * @file A compressed weight as constants of a MIL program: the very codes, scales and tables, as constexpr ops.
+ * @file A compressed weight as constants of a MIL program: its unchanged codes, scales and tables,
+ * as constexpr ops.
  *
  * Reference: Core ML's iOS 18 `constexpr_*` operations. The tensors of a weight are made once and shared by every function
  * that holds it, so they are written once. A scaled palette is written down as palette · scale; `scaleOutputs`

@@ -1,8 +1,9 @@
 /**
  * @file The one closed type of a compressed weight, and what it stands for.
  *
- * A value holds the very codes, scales and tables that go into a package (fp16 where the package keeps fp16).
- * Evaluating a compressed model means decoding exactly these; there is no second "fake quantization" path.
+ * A value holds exactly the codes, scales and tables that go into a package (fp16 where the package
+ * keeps fp16). Evaluating a compressed model means decoding exactly these; there is no second "fake
+ * quantization" path.
  *
  *   dense    w
  *   affine   w = scale · (code − offset), one scale per block of rows × columns
@@ -93,7 +94,8 @@ export interface PaletteForm {
 export interface DeferredWeight {
   readonly kind: "deferred";
   readonly form: WeightForm;
-  /** Consecutive rows of the weight, or of `rows`, each a weight of the same kind; made one at a time, anew at every call. */
+  /** Consecutive rows of the weight, or of `rows`, each a weight of the same kind; made one at a
+   * time, and again at every call. */
   pieces(rows?: RowRange): AsyncIterable<CompressedWeight>;
 }
 

@@ -218,7 +218,7 @@ function parameterTarget(config: PruneConfig, model: OpenModel): number | null {
 
 /** A part that goes in one round, of all parameters. */
 const ROUND_SHARE = 0.25;
-/** Fitting has many unknowns: as much of a text as serves them, unless told otherwise. */
+/** Default number of tokens: fitting has many unknowns, so it needs much text. */
 const SIZE_TOKENS = 16_384;
 
 async function makePruned(config: PruneConfig, context: MakerContext, folder: OutputFolder): Promise<PruneSummary> {

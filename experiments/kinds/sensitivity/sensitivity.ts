@@ -128,7 +128,8 @@ function askedUnits(config: SensitivityConfig, arch: DecoderArchitecture, metric
   return unitsOf(arch, allowed(kinds), config.neuronBlock);
 }
 
-/** The kinds of what is asked for by name, or of what `units` says. Throws `prune/unknown-unit` for a name that is none. */
+/** The kinds of the units given by name, or those in `units`. Throws `prune/unknown-unit` for an
+ * unknown name. */
 const askedKinds = ({ only, units }: SensitivityConfig): UnitKind[] =>
   only ? only.map((name) => parseUnit(name).kind) : units.filter((k) => k !== "tensors");
 
@@ -347,7 +348,7 @@ function inDoubt(
   return found;
 }
 
-/** Bytes of what no width map measures and fp16 keeps: norms, and tables of which only rows are read. */
+/** Bytes of the tensors that no width map measures and that stay fp16: norms and lookup tables. */
 export const fixedBytesOf = (arch: Parameters<typeof weightList>[0]): number =>
   weightList(arch).reduce((n, w) => n + (w.shape.length < 2 || isRowTable(w.role) ? 2 * elementCount(w.shape) : 0), 0);
 

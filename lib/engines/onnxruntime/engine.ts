@@ -50,7 +50,7 @@ export async function createOnnxRuntimeEngine(options: OnnxRuntimeOptions = {}):
   };
 }
 
-/** Throws `input/invalid` for a number of threads that is none. */
+/** Throws `input/invalid` for an invalid number of threads. */
 export function checkedThreads(given: number | undefined): number {
   const threads = given ?? 1;
   if (Number.isInteger(threads) && threads >= 1) return threads;

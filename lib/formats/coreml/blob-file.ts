@@ -268,7 +268,7 @@ export class BlobFile {
     }
   }
 
-  /** The bytes of a record as they lie in the file, or the first `most` of them. */
+  /** The stored bytes of a record, or the first `most` of them. */
   readStored(record: BlobRecord, most = record.sizeBytes): Uint8Array {
     const wanted = Math.min(most, record.sizeBytes);
     return withFile(this.path, (fd) => readExactly(fd, this.path, record.dataOffset, wanted, this.sizeBytes));

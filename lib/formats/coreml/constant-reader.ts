@@ -123,7 +123,7 @@ export class ConstantReader {
 export class StoredTensor implements Tensor {
   readonly dtype: DType;
   readonly shape: readonly number[];
-  /** Its bytes as they lie in the file, sub-byte elements packed. */
+  /** Its bytes as stored in the file, sub-byte elements packed. */
   readonly packed: () => Uint8Array;
   private readonly read: () => TensorData;
   private known: TensorData | null = null;

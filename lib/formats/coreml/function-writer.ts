@@ -262,7 +262,8 @@ const fromFront = (op: Operation, axis: number): number => {
   return axis < 0 ? axis + shape.length : axis;
 };
 
-/** MIL wants floating-point parameters in the type of the result, or of the operands where that is none. */
+/** MIL requires floating-point parameters in the type of the result or, if the result is not a
+ * float, of the operands. */
 function floatParameterType(op: Operation): DType {
   for (const v of [...op.outputs, ...operandValues(op)])
     if (v.type.kind === "tensor" && isFloat(v.type.dtype)) return v.type.dtype;

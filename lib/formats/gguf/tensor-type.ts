@@ -62,7 +62,7 @@ const names: Readonly<Record<number, string>> = {
   42: "Q2_0",
 };
 
-/** The name of a type by its number in the file; `type 99` for one that nobody knows. */
+/** The name of a type by its number in the file; `type 99` for an unknown one. */
 export const typeName = (code: number): string => names[code] ?? `type ${code}`;
 
 export const isTensorType = (name: string): name is GgufTensorType => Object.hasOwn(blockSizes, name);
