@@ -143,6 +143,9 @@ test("a width that iOS 17 does not store is refused by tensor, with those it doe
     message: "L0.down: iOS 17 does not store palette3",
     hint: "It stores palette1, palette2, palette4, palette6, palette8, affine8, fp16.",
   });
+  await expect(quantized("llama", { scheme: "affine", bits: 4, target: "iOS17" })).rejects.toMatchObject({
+    message: "--bits: iOS 17 does not store affine4",
+  });
   await expect(quantized("llama", { maxBits: 4, widths: ["palette3"], target: "iOS17" })).rejects.toMatchObject({
     message: "iOS 17 stores none of palette3",
   });

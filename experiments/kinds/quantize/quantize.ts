@@ -220,8 +220,18 @@ function check(config: QuantizeConfig): void {
     refuse("--search measured needs --text to measure tensors on", "Use held-out text that you do not report on.");
   if (config.search === "measured" && budgets.length === 0)
     refuse("--search measured chooses widths under a budget", "Give --max-bytes or --max-bits, or leave --search out.");
-  if (fixed.includes("bits") || fixed.includes("scheme")) widthNamed(config.scheme ?? "palette", config.bits ?? 4);
-  if (config.embeddingBits !== undefined) widthNamed(config.scheme ?? "palette", config.embeddingBits);
+  const scheme = config.scheme ?? "palette";
+  const named: Record<string, Width | undefined> = {
+    ...config.recipe?.tensors,
+    "--embedding": config.embedding,
+    "--attention": config.attention,
+    "--mlp": config.mlp,
+  };
+  if (fixed.includes("bits") || fixed.includes("scheme")) named["--bits"] = widthNamed(scheme, config.bits ?? 4);
+  if (config.embeddingBits !== undefined) named["--embedding-bits"] = widthNamed(scheme, config.embeddingBits);
+  const given = Object.entries(named).flatMap(([name, w]): [string, Width][] => (w ? [[name, w]] : []));
+  checkStorable(Object.fromEntries(given), config);
+  withStorableWidths(config);
 }
 
 /** The budget in bytes; null without one. */
