@@ -147,6 +147,6 @@ test("a width that iOS 17 does not store is refused by tensor, with those it doe
     message: "--bits: iOS 17 does not store affine4",
   });
   await expect(quantized("llama", { maxBits: 4, widths: ["palette3"], target: "iOS17" })).rejects.toMatchObject({
-    message: "iOS 17 stores none of palette3",
+    message: "iOS 17 can store none of palette3",
   });
 });
