@@ -43,7 +43,9 @@ export function whatIfService(core: Core): WhatIfService {
         said = (said + text).slice(-2000);
       });
       c.on("message", (raw) => {
-        const message = fromWhatIf.parse(raw);
+        const parsed = fromWhatIf.safeParse(raw);
+        if (!parsed.success) return;
+        const message = parsed.data;
         if (message.type === "ready") return resolve(c);
         const one = waiting.get(message.id);
         if (message.type === "partial") return one?.onPartial?.(message.partial);

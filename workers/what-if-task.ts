@@ -5,6 +5,7 @@
 import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { type ModelSession, modelSession } from "../experiments/models.ts";
+import { bosConfig } from "../experiments/text.ts";
 import { openWhatIf, type WhatIf } from "../experiments/what-if/what-if.ts";
 import { throwIfCancelled } from "../lib/cancel.ts";
 import { createEngine, engineNamed } from "../lib/engines/create.ts";
@@ -21,7 +22,7 @@ interface WarmModel {
   readonly onTexts: WarmModels<WhatIf>;
 }
 
-const onText = z.object({ text: z.string(), separator: z.string().nullable() });
+const onText = z.object({ text: z.string(), separator: z.string().nullable(), ...bosConfig });
 const clock = { nowMs: () => performance.timeOrigin + performance.now() };
 const engine = await createEngine(engineNamed(process.argv[2]), { threads: availableParallelism(), clock });
 const models = new WarmModels<WarmModel>(
@@ -33,10 +34,10 @@ const models = new WarmModels<WarmModel>(
       onTexts: new WarmModels<WhatIf>(
         TEXTS,
         (key) => {
-          const { text, separator } = onText.parse(JSON.parse(key));
+          const { text, separator, bos } = onText.parse(JSON.parse(key));
           return openWhatIf(
             { engine, models: session, clock },
-            { model: folder, text, ...(separator === null ? {} : { separator }) },
+            { model: folder, text, bos, ...(separator === null ? {} : { separator }) },
           );
         },
         async () => undefined,
@@ -50,8 +51,9 @@ const tell = (message: FromWhatIf): void => void process.send?.(message);
 
 const answer = (question: WhatIfQuestion, signal: AbortSignal): Promise<unknown> =>
   models.use(question.folder, ({ onTexts }) =>
-    onTexts.use(JSON.stringify({ text: question.textPath, separator: question.separator }), (whatIf) =>
-      answerWith(whatIf, question, signal),
+    onTexts.use(
+      JSON.stringify({ text: question.textPath, separator: question.separator, bos: question.request.bos }),
+      (whatIf) => answerWith(whatIf, question, signal),
     ),
   );
 
@@ -91,8 +93,8 @@ function laneOf({ request: { ask } }: WhatIfQuestion): keyof typeof lanes {
 
 /** Gradients that predictions need are computed before somebody asks for one. */
 function warm(opened: WhatIfQuestion): void {
-  const { model, text } = opened.request;
-  const question: WhatIfQuestion = { ...opened, request: { ask: "predict", model, text, selection: [] } };
+  const { model, text, bos } = opened.request;
+  const question: WhatIfQuestion = { ...opened, request: { ask: "predict", model, text, bos, selection: [] } };
   const done = lanes.instant.then(() => answer(question, new AbortController().signal));
   // The client that asked for a prediction gets the error.
   lanes.instant = done.then(
@@ -102,7 +104,9 @@ function warm(opened: WhatIfQuestion): void {
 }
 
 process.on("message", (raw: unknown) => {
-  const message = toWhatIf.parse(raw);
+  const parsed = toWhatIf.safeParse(raw);
+  if (!parsed.success) return;
+  const message = parsed.data;
   if (message.type === "cancel") return cancels.get(message.id)?.abort();
   const cancel = new AbortController();
   cancels.set(message.id, cancel);

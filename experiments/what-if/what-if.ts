@@ -31,7 +31,7 @@ import { meanAndError } from "../../lib/stats/ratio.ts";
 import { eventLoopTurn } from "../../lib/turn.ts";
 import { taskSequences } from "../kinds/evaluate/evaluate.ts";
 import type { ModelSession } from "../models.ts";
-import { textSequences } from "../text.ts";
+import { type TextConfig, textSequences } from "../text.ts";
 import { type AttentionPattern, attentionOn, explainUnit, type UnitExplanation } from "./explain.ts";
 import { Predictor, type Refinement, type SelectionPrediction } from "./predictor.ts";
 import { type ClosedLayer, closedBy, gatesFor, isGone, isOpen, nothingClosed, silenced } from "./selection.ts";
@@ -110,13 +110,13 @@ const REFINED_AT_A_TIME = 4;
 
 export async function openWhatIf(
   context: { engine: Engine; models: ModelSession; clock: Clock },
-  config: { model: string; text: string; separator?: string | undefined; limit?: number },
+  config: Pick<TextConfig, "text" | "separator" | "bos"> & { model: string; limit?: number },
 ): Promise<WhatIf> {
   const model = await context.models.open(config.model);
   const { runner, tokenizer } = model;
   const { arch } = model.weights;
   const { sequences, protocol } = await textSequences(
-    { text: config.text, separator: config.separator, limit: config.limit ?? 24, context: 128 },
+    { text: config.text, separator: config.separator, bos: config.bos, limit: config.limit ?? 24, context: 128 },
     model,
   );
   const prefix = PrefixStreams.open(runner, sequences, {

@@ -19,14 +19,14 @@ export const whatIfRouter = router({
   open: procedure
     .input(open.omit({ ask: true }).extend(client))
     .mutation(({ ctx, input, signal }) => ctx.whatIf.ask({ ask: "open", ...input }, { client: input.client, signal })),
-  /** The change in loss of a selection. */
+  /** The change in loss of a selection; what is known before it is precise is told under the topic `what-if:CLIENT`. */
   measure: procedure.input(measure.omit({ ask: true }).extend(client)).query(({ ctx, input, signal }) =>
     ctx.whatIf.ask(
       { ask: "measure", ...input },
       {
         client: input.client,
         signal,
-        onPartial: (partial) => void ctx.core.events.publish(`what-if:${input.client}`, partial).catch(() => undefined),
+        onPartial: (partial) => ctx.core.events.tell(`what-if:${input.client}`, partial),
       },
     ),
   ),

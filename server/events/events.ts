@@ -19,6 +19,8 @@ export interface Events {
   /** Part of the caller's transaction when given one; call `wake` after it has committed. */
   publish(topic: string, payload: unknown, within?: Db): Promise<void>;
   wake(): void;
+  /** Heard by whoever follows the topic in this process at this moment; kept nowhere, for what is out of date in a second. */
+  tell(topic: string, payload: unknown): void;
   /** Until the next event of any process or `ms` have passed. */
   idle(ms: number, signal: AbortSignal): Promise<void>;
   lastSeq(): Promise<number>;
@@ -30,10 +32,13 @@ export interface Events {
 const CHANNEL = "espalier_events";
 const POLL_MS = 1000;
 const KEEP_MS = 24 * 3600 * 1000;
+/** What was told and not read yet, at most; the oldest goes first. */
+const MOST_TOLD = 100;
 
 export async function openEvents(database: Database): Promise<Events> {
   const { db } = database;
   const waiting = new Set<() => void>();
+  const hearing = new Set<{ readonly topics: readonly string[]; readonly told: Omit<EspalierEvent, "seq">[] }>();
   let closed = false;
   const wakeHere = (): void => {
     for (const go of [...waiting]) go();
@@ -78,6 +83,14 @@ export async function openEvents(database: Database): Promise<Events> {
       }
     },
     wake: wakeHere,
+    tell(topic, payload) {
+      const own = [...hearing].filter((h) => h.topics.includes(topic));
+      for (const { told } of own) {
+        told.push({ topic, payload });
+        if (told.length > MOST_TOLD) told.shift();
+      }
+      if (own.length > 0) wakeHere();
+    },
     async idle(ms, signal) {
       const either = new AbortController();
       const go = (): void => either.abort();
@@ -93,22 +106,29 @@ export async function openEvents(database: Database): Promise<Events> {
     },
     async *follow(topics, seq, signal) {
       let last = seq;
-      while (!signal.aborted && !closed) {
-        const batch = await db
-          .select({ seq: events.seq, topic: events.topic, payload: events.payload })
-          .from(events)
-          .where(and(gt(events.seq, last), inArray(events.topic, [...topics])))
-          .orderBy(asc(events.seq))
-          .limit(500)
-          .catch(() => null);
-        if (batch) {
-          for (const event of batch) {
-            last = event.seq;
-            yield event;
+      const here = { topics, told: [] as Omit<EspalierEvent, "seq">[] };
+      hearing.add(here);
+      try {
+        while (!signal.aborted && !closed) {
+          for (let one = here.told.shift(); one; one = here.told.shift()) yield { seq: last, ...one };
+          const batch = await db
+            .select({ seq: events.seq, topic: events.topic, payload: events.payload })
+            .from(events)
+            .where(and(gt(events.seq, last), inArray(events.topic, [...topics])))
+            .orderBy(asc(events.seq))
+            .limit(500)
+            .catch(() => null);
+          if (batch) {
+            for (const event of batch) {
+              last = event.seq;
+              yield event;
+            }
+            if (batch.length === 500) continue;
           }
-          if (batch.length === 500) continue;
+          if (here.told.length === 0) await pause(signal);
         }
-        await pause(signal);
+      } finally {
+        hearing.delete(here);
       }
     },
     async close() {

@@ -1,5 +1,6 @@
 /** @file What the API needs of the warm what-if engine; it runs in a process of its own. */
 import { z } from "zod";
+import { bosConfig } from "../../experiments/text.ts";
 import type { AttentionPattern, UnitExplanation } from "../../experiments/what-if/explain.ts";
 import type { Refinement, SelectionPrediction } from "../../experiments/what-if/predictor.ts";
 import type { WhatIfAccuracy, WhatIfMeasurement } from "../../experiments/what-if/what-if.ts";
@@ -7,6 +8,7 @@ import type { WhatIfAccuracy, WhatIfMeasurement } from "../../experiments/what-i
 const session = {
   model: z.string().describe("Id of a model"),
   text: z.string().describe("Id of a text"),
+  ...bosConfig,
 };
 
 export const whatIfAsk = z.discriminatedUnion("ask", [
