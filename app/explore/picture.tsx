@@ -77,6 +77,17 @@ export function Picture(props: PictureProps) {
         asTable={state.asTable}
         onTable={(on) => state.set({ view: on ? "table" : null })}
       >
+        <Measure
+          model={state.model}
+          text={props.text}
+          kind={grid.kind}
+          metric={state.metric}
+          neuronBlock={props.neuronBlock}
+          anatomy={anatomy}
+          worth={worth}
+          running={running}
+          units={grid.find.size}
+        />
         <UnitGrid
           label={`${kindNames[grid.kind].title} of ${state.model}, layers by ${many}`}
           grid={grid}
@@ -101,17 +112,6 @@ export function Picture(props: PictureProps) {
           }
         />
       </Figure>
-      <Measure
-        model={state.model}
-        text={props.text}
-        kind={grid.kind}
-        metric={state.metric}
-        neuronBlock={props.neuronBlock}
-        anatomy={anatomy}
-        worth={worth}
-        running={running}
-        units={grid.find.size}
-      />
       <Choose
         anatomy={anatomy}
         parts={props.parts}

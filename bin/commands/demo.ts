@@ -173,7 +173,7 @@ async function follow(
             "engine/failed",
             `${run.name} (${run.id}) failed: ${run.error?.message ?? "unknown"}`,
             {
-              hint: `espalier runs resume ${run.id}`,
+              hint: `espalier api runs resume --id ${run.id}`,
             },
           );
         }

@@ -1,14 +1,12 @@
 "use client";
 import type { Summaries } from "../../../experiments/registry.ts";
-import { cellStyle, costColour, divergingColour } from "../../../experiments/studies/colour-scales.ts";
-import { headGrid } from "../../../experiments/studies/head-grid.ts";
 import { perplexityRatio } from "../../../lib/checkpoint/origin.ts";
-import { findUnit } from "../../../lib/units.ts";
 import { bytes, count, fixed, percent } from "../../parts/format.ts";
 /** @file What a run of its kind found: a head map, what was cut, where the bytes are, a table with intervals, the winner. */
 import { Link } from "../../parts/link.tsx";
 import { significant, withError } from "../columns.ts";
-import type { Run } from "./run-facts.ts";
+import { cutByLayer, type Run } from "./run-facts.ts";
+import { WorthOfUnits } from "./worth-of-units.tsx";
 
 export function KindSummary({ run, hasCurves }: { run: Run; hasCurves: boolean }) {
   const { summary } = run;
@@ -19,7 +17,7 @@ export function KindSummary({ run, hasCurves }: { run: Run; hasCurves: boolean }
       </div>
     );
   // Written by the experiment of this kind, whose type it has.
-  if (run.kind === "sensitivity") return <HeadMap run={run} summary={summary as Summaries["sensitivity"]} />;
+  if (run.kind === "sensitivity") return <WorthOfUnits run={run} summary={summary as Summaries["sensitivity"]} />;
   if (run.kind === "prune") return <Cut summary={summary as Summaries["prune"]} />;
   if (run.kind === "quantize") return <Bytes summary={summary as Summaries["quantize"]} />;
   if (run.kind === "evaluate") return <Evaluation summary={summary as Summaries["evaluate"]} />;
@@ -28,91 +26,12 @@ export function KindSummary({ run, hasCurves }: { run: Run; hasCurves: boolean }
   return null;
 }
 
-function HeadMap({ run, summary }: { run: Run; summary: Summaries["sensitivity"] }) {
-  const metric = summary.units.some((u) => u.metric === "leave-one-out") ? "leave-one-out" : "taylor";
-  const grid = headGrid(summary, metric);
-  const values = grid.flat().flatMap((c) => (c ? [c.value] : []));
-  const max = Math.max(...values.map(Math.abs), 1e-12);
-  const low = Math.max(Math.min(...values.filter((v) => v > 0)), max / 1e4);
-  const model = String(run.config.model);
-  const href = `/explore${model.startsWith("run:") ? "" : `?model=${encodeURIComponent(model)}`}`;
-  return (
-    <section className="region">
-      <h2>What each head is worth</h2>
-      <p className="soft">
-        {metric === "taylor" ? "Mean |gradient|" : "Change of loss, 10⁻³ nats per token"}, {count(summary.sequences)}{" "}
-        sequences; {summary.protocol}.
-        {summary.agreement
-          ? ` Taylor ranks heads like leave-one-out with ρ ${fixed(summary.agreement.spearman, 2)}; noise alone would allow ${fixed(summary.agreement.noiseCeiling, 2)}.`
-          : ""}
-      </p>
-      {grid.length > 0 ? (
-        <table className="run-heads">
-          <thead>
-            <tr>
-              <th scope="col">
-                <span className="visually-hidden">Layer</span>
-              </th>
-              {(grid[0] ?? []).map((_, h) => (
-                // biome-ignore lint/suspicious/noArrayIndexKey: a head is its place
-                <th key={h} scope="col" className="number">
-                  H{h}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {grid.map((row, l) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: a layer is its place
-              <tr key={l}>
-                <th scope="row">L{l}</th>
-                {row.map((c, h) => (
-                  <td
-                    // biome-ignore lint/suspicious/noArrayIndexKey: a head is its place
-                    key={h}
-                    className="number"
-                    title={c ? `± ${fixed(1000 * c.standardError, 2)}` : undefined}
-                    style={
-                      c
-                        ? cellStyle((theme) =>
-                            metric === "taylor"
-                              ? costColour(c.value, low, max, theme)
-                              : divergingColour(c.value, max, theme),
-                          )
-                        : undefined
-                    }
-                  >
-                    {c ? fixed(1000 * c.value, 1) : ""}
-                  </td>
-                ))}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      ) : (
-        <p className="soft">
-          It measured no heads, but{" "}
-          {[...new Set(summary.units.map((u) => findUnit(u.unit)?.kind ?? u.unit))].join(", ")}.
-        </p>
-      )}
-      <p style={{ margin: "10px 0 0" }}>
-        <Link className="button" href={href}>
-          Explore the heads
-        </Link>
-      </p>
-    </section>
-  );
-}
-
 function Cut({ summary }: { summary: Summaries["prune"] }) {
-  const byLayer = new Map<string, string[]>();
-  for (const unit of summary.dropped) {
-    const [layer = "", head = ""] = unit.split(".");
-    byLayer.set(layer, [...(byLayer.get(layer) ?? []), head]);
-  }
   const rows = [
     ["Query heads", summary.heads],
     ["KV groups", summary.groups],
+    ["Neurons", summary.neurons],
+    ["Layers", summary.layers],
     ["Parameters", summary.parameters],
   ] as const;
   return (
@@ -142,9 +61,9 @@ function Cut({ summary }: { summary: Summaries["prune"] }) {
         </tbody>
       </table>
       <p style={{ margin: "10px 0 0" }}>
-        {[...byLayer].map(([layer, heads]) => (
+        {cutByLayer(summary.dropped).map(({ layer, units }) => (
           <span key={layer} style={{ marginRight: 14, whiteSpace: "nowrap" }}>
-            <strong>{layer}</strong> <s>{heads.join(" ")}</s>
+            <strong>{layer}</strong> <s>{units}</s>
           </span>
         ))}
       </p>

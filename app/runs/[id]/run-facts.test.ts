@@ -3,6 +3,8 @@ import { expect, test } from "vitest";
 import {
   type Curve,
   changedFields,
+  cutByLayer,
+  dearestUnits,
   doneOf,
   mainCurves,
   quoted,
@@ -79,4 +81,20 @@ test("a run of a second has speeds too", () => {
   expect(speed.steps.length).toBeGreaterThan(5);
   expect(speed.stretchMs).toBeLessThan(200);
   for (const v of speed.perSecond) expect(v).toBeCloseTo(40, 9);
+});
+
+test("a cut names heads, neurons and whole layers, and counts what is too much to name", () => {
+  expect(cutByLayer(["L0.H1", "L3", "L0.N0-31"])).toEqual([
+    { layer: "L0", units: "H1 N0-31" },
+    { layer: "L3", units: "the whole layer" },
+  ]);
+  const many = Array.from({ length: 30 }, (_, i) => `L1.N${i}`);
+  expect(cutByLayer(many)[0]?.units).toMatch(/^N0 N1 .* N23 and 6 more$/);
+});
+
+test("units stand by leave-one-out where there is some, the dearest first", () => {
+  const unit = (name: string, metric: string, value: number) => ({ unit: name, metric, value });
+  const all = [unit("L0.N0", "taylor", 9), unit("L1", "leave-one-out", 1), unit("L2", "leave-one-out", 3)];
+  expect(dearestUnits(all, 1)).toEqual({ metric: "leave-one-out", units: [all[2]] });
+  expect(dearestUnits(all.slice(0, 1), 5)).toEqual({ metric: "taylor", units: [all[0]] });
 });

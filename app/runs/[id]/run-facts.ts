@@ -1,6 +1,7 @@
 /** @file What a run's page says, worked out from its row and its curves. */
 import type { inferRouterOutputs } from "@trpc/server";
 import type { AppRouter } from "../../../server/api/router.ts";
+import { count } from "../../parts/format.ts";
 import { configText } from "../row.ts";
 
 type Outputs = inferRouterOutputs<AppRouter>;
@@ -134,3 +135,32 @@ export const clockTime = (ms: number, seconds = false): string =>
         ...(seconds ? { second: "2-digit" } : {}),
       })
     : "unknown";
+
+/** Units a summary names in each layer; the rest is a number. */
+const NAMED = 24;
+
+/** What a cut dropped, layer by layer: `H0 H3`, `neurons 0-31`, `the whole layer`. */
+export function cutByLayer(dropped: readonly string[]): { layer: string; units: string }[] {
+  const byLayer = new Map<string, string[]>();
+  for (const unit of dropped) {
+    const [layer = "", part = "the whole layer"] = unit.split(".");
+    byLayer.set(layer, [...(byLayer.get(layer) ?? []), part]);
+  }
+  return [...byLayer].map(([layer, units]) => ({
+    layer,
+    units:
+      units.length > NAMED
+        ? `${units.slice(0, NAMED).join(" ")} and ${count(units.length - NAMED)} more`
+        : units.join(" "),
+  }));
+}
+
+/** Units by the metric that measures most directly, the dearest first. */
+export function dearestUnits<U extends { readonly unit: string; readonly metric: string; readonly value: number }>(
+  units: readonly U[],
+  most: number,
+): { metric: string; units: U[] } {
+  const metric = units.some((u) => u.metric === "leave-one-out") ? "leave-one-out" : (units[0]?.metric ?? "");
+  const own = units.filter((u) => u.metric === metric).sort((a, b) => b.value - a.value);
+  return { metric, units: own.slice(0, most) };
+}
