@@ -25,7 +25,7 @@ test("runs hold any ascending list", () => {
     }),
   );
   expect(showRuns([0, 1, 2, 5, 7, 8])).toBe("0-2,5,7-8");
-  expect(() => parseRuns("3-1")).toThrow(/no list/);
+  expect(() => parseRuns("3-1")).toThrow(/not a list/);
 });
 
 test("tensors are named by layer and role", () => {
