@@ -1,10 +1,10 @@
 /** @file What the lint and the cost model say, for people at a terminal. */
+
 import type { Modelled } from "../lib/cost/estimate.ts";
 import { speedRange } from "../lib/cost/range.ts";
 import type { LintResult } from "../lib/export/coreml/lint/lint.ts";
-import { bytes, fixed, table } from "./numbers.ts";
-
-const plural = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`;
+import { byteSize, plural } from "../lib/number-text.ts";
+import { fixed, table } from "./numbers.ts";
 
 export const lintCounts = ({ counts, units }: Pick<LintResult, "counts" | "units">): string =>
   `${plural(counts.errors, "error")}, ${plural(counts.warnings, "warning")}, ${plural(counts.infos, "note")}; ${counts.passed} rules passed, ${counts.notApplicable} do not apply (.${units})`;
@@ -35,7 +35,7 @@ export function modelledLines(m: Modelled): string[] {
     }),
   );
   return [
-    `modelled         memory ${bytes(m.peakMemoryBytes)}; not measured; the range shows how far published figures are from the model`,
+    `modelled         memory ${byteSize(m.peakMemoryBytes)}; not measured; the range shows how far published figures are from the model`,
     ...table(["device", "context", "decode tokens/s", "range", "prefill tokens/s", "ms per token"], rows).split("\n"),
   ];
 }

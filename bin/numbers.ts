@@ -14,13 +14,6 @@ export const signed = (v: number, digits: number): string => (v >= 0 ? "+" : "")
 export const withError = (v: number, error: number, digits: number): string =>
   `${fixed(v, digits)} ± ${Number.isFinite(error) ? fixed(error, digits) : "unknown"}`;
 
-export function bytes(n: number): string {
-  if (n < 1000) return `${n} B`;
-  if (n < 1e6) return `${(n / 1e3).toFixed(1)} kB`;
-  if (n < 1e9) return `${(n / 1e6).toFixed(2)} MB`;
-  return `${(n / 1e9).toFixed(2)} GB`;
-}
-
 export const percent = (share: number, digits = 1): string => `${fixed(share * 100, digits)} %`;
 
 /** Rows as aligned columns; the first column left, the others right. */

@@ -62,7 +62,7 @@ test("app takes types alone from server", () => {
 
 /** The folders of lib, and the files beside them, from bottom to top: each imports only what stands above it in this list. */
 const libOrder = [
-  ...["errors", "cancel", "turn", "random", "float16", "units", "stats", "files"],
+  ...["errors", "cancel", "turn", "random", "float16", "number-text", "units", "stats", "files"],
   ...["mil", "weights", "formats", "engines", "decoder"],
   ...["eval", "tokenizer", "checkpoint", "train", "compress"],
   ...["cost", "export", "report"],
@@ -121,4 +121,12 @@ test("lib and experiments read neither the clock nor chance", () => {
       /Math\.random\(|Date\.now\(|new Date\(\)|performance\.now\(/.test(readFileSync(join(root, f), "utf8")),
     );
   expect(wrong).toEqual([]);
+});
+
+test("what a file is stands at its top", () => {
+  const late = folders.flatMap(sources).filter((file) => {
+    const lines = readFileSync(join(root, file), "utf8").split("\n");
+    return lines.findIndex((line) => line.includes("@file")) > 2;
+  });
+  expect(late).toEqual([]);
 });

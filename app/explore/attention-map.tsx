@@ -1,8 +1,8 @@
 "use client";
+/** @file Where one head looks: each token of a sentence against those before it. Hover or use the arrow keys to read the weights. */
 import { useState } from "react";
 import { cellStyle, sequentialColour } from "../../experiments/studies/colour-scales.ts";
 import { fixed } from "../parts/format.ts";
-/** @file Where one head looks: each token of a sentence against those before it. Hover or use the arrow keys to read the weights. */
 import { decorative } from "./decorative.ts";
 
 export interface AttentionMapProps {

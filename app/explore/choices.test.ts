@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { publishedParameters } from "../../lib/cost/parameters.ts";
+import { smallAnatomy } from "../../test/fixtures/small-anatomy.ts";
 import { costOf, layerParts, weightBytes } from "./cost.ts";
-import { smallAnatomy } from "./fixture.ts";
 import { histogram } from "./histogram.ts";
 import { modelledSpeed } from "./speed.ts";
 import { askedFor, type Candidate, countBelow, lowest, savingAtLeast, thresholdFor } from "./threshold.ts";

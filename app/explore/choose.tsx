@@ -1,11 +1,11 @@
 "use client";
+/** @file Below the grid: the distribution with a threshold to drag, and three ways to ask for a selection. */
 import { memo, useId, useMemo } from "react";
 import { signedRootAxis, ticksApart } from "../parts/axis.ts";
 import { Check } from "../parts/controls.tsx";
 import { bytes, fixed } from "../parts/format.ts";
 import { PictureSlider } from "../parts/picture-slider.tsx";
 import { type Cost, costOf, type LayerParts, weightBytes } from "./cost.ts";
-/** @file Below the grid: the distribution with a threshold to drag, and three ways to ask for a selection. */
 import { decorative } from "./decorative.ts";
 import { short, tickLabel } from "./grid-cells.tsx";
 import { histogram } from "./histogram.ts";

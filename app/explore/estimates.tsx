@@ -1,8 +1,8 @@
 "use client";
+/** @file The estimates of one change on one axis: the sum of single effects, the prediction, the measurement, and the goal. */
 import { linearAxis } from "../parts/axis.ts";
 import { fixed, signed } from "../parts/format.ts";
 import { PictureSlider } from "../parts/picture-slider.tsx";
-/** @file The estimates of one change on one axis: the sum of single effects, the prediction, the measurement, and the goal. */
 import { decorative } from "./decorative.ts";
 
 /** In 10⁻³ nats per token. */

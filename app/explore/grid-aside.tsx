@@ -1,7 +1,7 @@
 "use client";
+/** @file Beside the grid, row by row: attention and MLP removed whole on a log axis, and the neurons each layer keeps. */
 import { logAxis } from "../parts/axis.ts";
 import { count, fixed, signed } from "../parts/format.ts";
-/** @file Beside the grid, row by row: attention and MLP removed whole on a log axis, and the neurons each layer keeps. */
 import { decorative } from "./decorative.ts";
 import type { GridLayout } from "./grid-layout.ts";
 import type { Scale, UnitWorth, Worth } from "./values.ts";

@@ -1,8 +1,8 @@
 "use client";
+/** @file One cell of the grid in each of its states, and all of them in one drawing where they are too many. */
 import { memo } from "react";
 import { divergingColour, type Shade } from "../../experiments/studies/colour-scales.ts";
 import { fixed, signed } from "../parts/format.ts";
-/** @file One cell of the grid in each of its states, and all of them in one drawing where they are too many. */
 import { decorative } from "./decorative.ts";
 import type { GridLayout } from "./grid-layout.ts";
 import { isDropped, type Selection } from "./selection.ts";

@@ -1,8 +1,8 @@
 "use client";
+/** @file The frame around the cells: names of layers and columns, brackets of KV groups, the colour legend. */
 import { memo, type ReactNode } from "react";
 import { cellStyle, divergingColour } from "../../experiments/studies/colour-scales.ts";
 import { signedRootAxis, ticksApart } from "../parts/axis.ts";
-/** @file The frame around the cells: names of layers and columns, brackets of KV groups, the colour legend. */
 import { decorative } from "./decorative.ts";
 import { tickLabel } from "./grid-cells.tsx";
 import type { GridLayout } from "./grid-layout.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { smallAnatomy } from "./fixture.ts";
+import { smallAnatomy } from "../../test/fixtures/small-anatomy.ts";
 import { gridLayout } from "./grid-layout.ts";
 import { type Anatomy, unitGrid } from "./units.ts";
 

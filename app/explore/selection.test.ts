@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { findUnit } from "../../lib/units.ts";
-import { smallAnatomy } from "./fixture.ts";
+import { smallAnatomy } from "../../test/fixtures/small-anatomy.ts";
 import {
   askedUnits,
   columnUnits,

@@ -1,4 +1,5 @@
 /** @file What is dropped, as a set of atoms: how gestures change it, how an address writes it, what it consists of. */
+import { plural } from "../../lib/number-text.ts";
 import { findUnit, type UnitKind } from "../../lib/units.ts";
 import { type Anatomy, type GridUnit, headsOfGroup, type UnitGridModel } from "./units.ts";
 
@@ -163,8 +164,6 @@ export interface Piece {
   readonly what: string;
   readonly atoms: readonly string[];
 }
-
-const plural = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`;
 
 /** What a selection consists of, the largest units first: layers, sub-blocks, KV groups, neurons by layer, single heads. */
 export function pieces(selection: Selection, anatomy: Anatomy): Piece[] {

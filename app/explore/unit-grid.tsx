@@ -1,10 +1,10 @@
 "use client";
-import { useEffect, useMemo, useRef, useState } from "react";
 /**
  * @file The grid: layers by units, coloured by what each is worth, hatched where dropped; every gesture also by keyboard.
  *
  * One svg, so that what stands beside the cells is aligned with their rows and the figure saves as it looks.
  */
+import { useEffect, useMemo, useRef, useState } from "react";
 import { decorative } from "./decorative.ts";
 import { type AsideProps, GridAside } from "./grid-aside.tsx";
 import { Cell, DenseCells, DenseDropped, Hatches, spokenCell } from "./grid-cells.tsx";

@@ -1,8 +1,8 @@
 "use client";
+/** @file Asks the warm engine what a selection costs: a newer question replaces the older, partial answers are shown as they come. */
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { z } from "zod";
-/** @file Asks the warm engine what a selection costs: a newer question replaces the older, partial answers are shown as they come. */
 import { findUnit } from "../../lib/units.ts";
 import type { WhatIfAnswers, WhatIfMeasured, WhatIfOpened } from "../../server/what-if/service.ts";
 import { tabName, useTopic, useTRPC } from "../parts/api.tsx";

@@ -1,7 +1,7 @@
 "use client";
+/** @file The page once its data is there: bars, picture, what-if, dock, inspector, and the keys that go through them. */
 import { useQuery } from "@tanstack/react-query";
 import { type RefObject, useCallback, useMemo, useRef, useState } from "react";
-/** @file The page once its data is there: bars, picture, what-if, dock, inspector, and the keys that go through them. */
 import { findUnit } from "../../lib/units.ts";
 import type { Importance } from "../../server/what-if/importance.ts";
 import { useTRPC } from "../parts/api.tsx";

@@ -1,8 +1,8 @@
 "use client";
+/** @file A config as lines of name and value: what is set, what else can be, with the words of the schema. */
 import { useQuery } from "@tanstack/react-query";
 import { useId } from "react";
 import { z } from "zod";
-/** @file A config as lines of name and value: what is set, what else can be, with the words of the schema. */
 import { withoutFlags } from "../../experiments/flags.ts";
 import { type FieldSchema, typedConfig } from "../new/config-form.ts";
 import { useTRPC } from "../parts/api.tsx";

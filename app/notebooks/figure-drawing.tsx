@@ -1,8 +1,8 @@
 "use client";
+/** @file What a figure of a notebook draws, live or frozen: a map of heads, curves, a trade-off, numbers side by side. */
 import type { inferRouterOutputs } from "@trpc/server";
 import { cellStyle, divergingColour } from "../../experiments/studies/colour-scales.ts";
 import { headGrid } from "../../experiments/studies/head-grid.ts";
-/** @file What a figure of a notebook draws, live or frozen: a map of heads, curves, a trade-off, numbers side by side. */
 import { findUnit } from "../../lib/units.ts";
 import type { AppRouter } from "../../server/api/router.ts";
 import { Chart, type Series } from "../parts/chart.tsx";

@@ -1,10 +1,10 @@
 "use client";
+/** @file The head of a package: is it ready, what is it for, its few numbers, the zip and the way to Xcode. */
 import { useRef } from "react";
 import { deviceName } from "../../lib/report/device-names.ts";
 import { Keys, Tag } from "../parts/controls.tsx";
 import { bytes, count, fixed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
-/** @file The head of a package: is it ready, what is it for, its few numbers, the zip and the way to Xcode. */
 import { Link } from "../parts/link.tsx";
 import { coremlOf, type Modelled, type PackageDetail, targetWords } from "./card.ts";
 

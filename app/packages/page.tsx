@@ -1,6 +1,7 @@
 "use client";
 /** @file All packages: ready or not, how large, for what, how fast by model or by phone. */
 import { useQuery } from "@tanstack/react-query";
+import { plural } from "../../lib/number-text.ts";
 import { useTRPC } from "../parts/api.tsx";
 import { Tag } from "../parts/controls.tsx";
 import { bytes, count, fixed, moment } from "../parts/format.ts";
@@ -10,8 +11,6 @@ import { TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
 import { coremlOf, lintGroups, type PackageEntry, targetWords } from "./card.ts";
 import "./packages.css";
-
-const plural = (n: number, word: string): string => `${n} ${word}${n === 1 ? "" : "s"}`;
 
 const CHIP = "a17-pro";
 

@@ -1,4 +1,5 @@
 /** @file Numbers as they stand on pages: thin spaces, true minus, signs on differences, SI bytes. */
+import { byteSize } from "../../lib/number-text.ts";
 
 const THIN = "\u2009";
 const grouped = (digits: string): string => digits.replace(/\B(?=(\d{3})+(?!\d))/g, THIN);
@@ -15,11 +16,7 @@ export const signed = (v: number, digits: number): string => `${v < 0 ? "−" : 
 
 export const percent = (share: number, digits = 1): string => `${fixed(share * 100, digits)}${THIN}%`;
 
-export function bytes(n: number): string {
-  if (n < 1_000) return `${n}${THIN}B`;
-  if (n < 1_000_000) return `${(n / 1e3).toFixed(1)}${THIN}kB`;
-  return n < 1e9 ? `${(n / 1e6).toFixed(2)}${THIN}MB` : `${(n / 1e9).toFixed(2)}${THIN}GB`;
-}
+export const bytes = (n: number): string => byteSize(n, THIN);
 
 export function duration(seconds: number): string {
   if (seconds < 10) return `${seconds.toFixed(1)}${THIN}s`;

@@ -1,7 +1,7 @@
 "use client";
+/** @file States that are designed: of a run, of progress, of an error, of nothing yet. */
 import { TRPCClientError } from "@trpc/client";
 import type { ReactNode } from "react";
-/** @file States that are designed: of a run, of progress, of an error, of nothing yet. */
 import { withoutFlags } from "../../experiments/flags.ts";
 import type { AppRouter } from "../../server/api/router.ts";
 import type { RunState } from "../../server/db/schema.ts";

@@ -1,7 +1,7 @@
 "use client";
+/** @file One row: pick, name with tags and reason, state, the value on the shared axis, the other columns. */
 import { memo } from "react";
 import { Icon } from "../parts/icons.tsx";
-/** @file One row: pick, name with tags and reason, state, the value on the shared axis, the other columns. */
 import { Link } from "../parts/link.tsx";
 import { IntervalGlyph } from "../parts/measured.tsx";
 import { RunStateMark, timeLeft } from "../parts/states.tsx";

@@ -6,11 +6,14 @@
  * The weights are random bf16 numbers in the shapes of the released models, so that nothing is downloaded; texts are a few tokens
  * long, so that a run takes minutes. What is measured is that the verbs go through, and what they hold.
  */
+
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { bytes, fixed, table } from "../../bin/numbers.ts";
+import { fixed, table } from "../../bin/numbers.ts";
+import { byteSize } from "../../lib/number-text.ts";
+
 import type { ReleasedName } from "../../test/fixtures/released-configs.ts";
 import { scaledConfig, writeSyntheticCheckpoint } from "../synthetic-checkpoint.ts";
 import { espalier } from "./measured.ts";
@@ -57,7 +60,13 @@ try {
       const args = verbs[verb];
       if (!args) throw new Error(`there is no verb ${verb} here; there are ${Object.keys(verbs).join(", ")}`);
       const { processorSeconds, peakBytes } = await espalier(args);
-      lines.push([shape, verb, fixed(processorSeconds, 0), bytes(peakBytes), peakBytes <= LIMIT_BYTES ? "" : "MISSED"]);
+      lines.push([
+        shape,
+        verb,
+        fixed(processorSeconds, 0),
+        byteSize(peakBytes),
+        peakBytes <= LIMIT_BYTES ? "" : "MISSED",
+      ]);
     }
   }
   console.log(table(["shape", "verb", "seconds", "memory", "12 GB"], lines));

@@ -1,10 +1,13 @@
 /** @file `espalier export`. */
+
 import type { Command } from "commander";
 import type { CoremlCard, ExportCard, GgufCard } from "../../experiments/kinds/export/card.ts";
 import { exportExperiment } from "../../experiments/kinds/export/export.ts";
 import { EspalierError } from "../../lib/errors.ts";
+import { byteSize } from "../../lib/number-text.ts";
 import { lintCounts, modelledLines } from "../device-text.ts";
-import { bytes, count, fixed, percent } from "../numbers.ts";
+import { count, fixed, percent } from "../numbers.ts";
+
 import { addExperimentCommand } from "./experiment-command.ts";
 
 const verdicts: Readonly<Record<ExportCard["status"], string>> = {
@@ -23,8 +26,8 @@ export function cardText(card: ExportCard): string {
     `${verdicts[card.status]}: ${card.file}`,
     ...card.reasons.map((reason) => `why not          ${reason}`),
     ...readinessText(card),
-    `size             ${bytes(card.sizeBytes)}, as predicted; weights ${bytes(card.weightBytes)}, ${fixed(card.bitsPerWeight, 3)} bits per weight`,
-    `against fp16     ${fixed(card.timesSmallerThanFp16, 2)} times smaller (${count(card.parameters)} weights, ${bytes(card.fp16Bytes)})`,
+    `size             ${byteSize(card.sizeBytes)}, as predicted; weights ${byteSize(card.weightBytes)}, ${fixed(card.bitsPerWeight, 3)} bits per weight`,
+    `against fp16     ${fixed(card.timesSmallerThanFp16, 2)} times smaller (${count(card.parameters)} weights, ${byteSize(card.fp16Bytes)})`,
     ...card.notes.map((note) => `stored           ${note}`),
     ...targetText(card),
     `run here         ${{ whole: "yes", "by-parts": "yes, part by part", none: "NO" }[card.execution.kind]}: ${card.execution.explanation}`,
@@ -62,7 +65,7 @@ function checksText(card: ExportCard): string[] {
 
 function coremlText(card: CoremlCard): string[] {
   const several =
-    card.kind === "package" ? [] : card.parts.map((p) => `  ${p.file}: ${p.holds}, weights ${bytes(p.weightBytes)}`);
+    card.kind === "package" ? [] : card.parts.map((p) => `  ${p.file}: ${p.holds}, weights ${byteSize(p.weightBytes)}`);
   return [
     `functions        ${card.functions.join(", ")}, ${card.layout} layout, ${card.target}`,
     ...(several.length > 0 ? [`packages         ${several.length}`, ...several] : []),
@@ -78,7 +81,7 @@ const fidelities: Readonly<Record<GgufCard["types"][number]["fidelity"], string>
 const ggufText = (card: GgufCard): string[] => [
   `architecture     ${card.architecture}`,
   ...card.types.map(
-    (t) => `tensors          ${count(t.tensors)} in ${t.type}, ${fidelities[t.fidelity]}, ${bytes(t.sizeBytes)}`,
+    (t) => `tensors          ${count(t.tensors)} in ${t.type}, ${fidelities[t.fidelity]}, ${byteSize(t.sizeBytes)}`,
   ),
 ];
 

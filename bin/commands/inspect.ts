@@ -1,4 +1,5 @@
 /** @file `espalier inspect`: what is in a package, a checkpoint, a GGUF or a safetensors file. */
+
 import { stat } from "node:fs/promises";
 import type { Command } from "commander";
 import { readFiles } from "../../experiments/kinds/export/package-files.ts";
@@ -18,8 +19,10 @@ import { openGguf } from "../../lib/formats/gguf/gguf.ts";
 import type { GgufValue } from "../../lib/formats/gguf/metadata.ts";
 import { openSafetensors } from "../../lib/formats/safetensors.ts";
 import { printProgram } from "../../lib/mil/print.ts";
+import { byteSize } from "../../lib/number-text.ts";
 import { lintText, modelledLines } from "../device-text.ts";
-import { bytes, count, fixed, table } from "../numbers.ts";
+import { count, fixed, table } from "../numbers.ts";
+
 import { isPackage, packageAt, type Readiness, readinessBeside } from "../packages.ts";
 import { printResult } from "./experiment-command.ts";
 import { readinessText } from "./export.ts";
@@ -113,7 +116,7 @@ async function inspected(
   const text = (): string => {
     const parts = [
       `Core ML specification ${s.specificationVersion}, opset ${s.opset}`,
-      `weights ${bytes(s.weightBytes)}, program ${bytes(s.modelBytes)}, ${fixed(s.bitsPerWeight, 3)} bits per weight in the weight file`,
+      `weights ${byteSize(s.weightBytes)}, program ${byteSize(s.modelBytes)}, ${fixed(s.bitsPerWeight, 3)} bits per weight in the weight file`,
     ];
     for (const fn of s.functions) {
       parts.push(
@@ -173,7 +176,7 @@ async function inspectGguf(path: string, options: { json?: boolean }): Promise<v
     options,
     () =>
       [
-        `GGUF version ${file.version}, ${count(tensors.length)} tensors, ${bytes(file.sizeBytes)}`,
+        `GGUF version ${file.version}, ${count(tensors.length)} tensors, ${byteSize(file.sizeBytes)}`,
         isModel ? model.text : `not a model that Espalier can run: ${model.message}`,
         "",
         ...[...file.metadata].map(([key, value]) => `${key} = ${shown(value)}`),
@@ -240,7 +243,7 @@ async function checkpointSummary(path: string): Promise<{ text: string; layers: 
   const parameters = parameterCount(arch);
   const text = [
     `${arch.family}: ${arch.layers.length} layers, hidden ${arch.hidden}, vocabulary ${arch.vocab}, ${arch.tiedHead ? "tied" : "separate"} head`,
-    `${count(parameters)} parameters, ${bytes(sizeBytes)}, ${fixed((8 * sizeBytes) / parameters, 2)} bits per weight, sha-256 ${hash.slice(0, 16)}`,
+    `${count(parameters)} parameters, ${byteSize(sizeBytes)}, ${fixed((8 * sizeBytes) / parameters, 2)} bits per weight, sha-256 ${hash.slice(0, 16)}`,
     ...unusedInWords(unused),
     ...(origin ? [`made from       ${origin.name} (${origin.hash.slice(0, 12)})`, ...originLines(origin)] : []),
   ].join("\n");

@@ -1,11 +1,14 @@
 /** @file `espalier import` and `espalier models`: checkpoints the workbench knows by id. */
+
 import { parse, resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import type { Command } from "commander";
 import { EspalierError } from "../../lib/errors.ts";
+import { byteSize } from "../../lib/number-text.ts";
 import { apiError, type Client } from "../../server/api/client.ts";
 import { clock } from "../environment.ts";
-import { bytes, count, fixed, table } from "../numbers.ts";
+import { count, fixed, table } from "../numbers.ts";
+
 import { progressLine } from "../progress.ts";
 import { exists } from "../session.ts";
 import { openWorkbenchSession } from "../workbench-session.ts";
@@ -77,7 +80,7 @@ export function addModels(program: Command, signal: AbortSignal): void {
         m.facts.family,
         m.parentId ?? "imported",
         count(m.facts.parameters),
-        bytes(m.sizeBytes),
+        byteSize(m.sizeBytes),
         fixed(m.facts.bitsPerWeight, 2),
       ]);
       printResult(
@@ -120,7 +123,7 @@ async function followImport(client: Client, id: string, signal: AbortSignal): Pr
       line.report({
         done: at.doneBytes,
         total: Math.max(1, at.totalBytes),
-        label: `${bytes(at.doneBytes)} of ${bytes(at.totalBytes)}`,
+        label: `${byteSize(at.doneBytes)} of ${byteSize(at.totalBytes)}`,
       });
       await wait(LOOK_MS);
     }

@@ -1,7 +1,10 @@
 /** @file `espalier quantize`. */
+
 import type { Command } from "commander";
 import { type QuantizeSummary, quantize } from "../../experiments/kinds/quantize/quantize.ts";
-import { bytes, fixed } from "../numbers.ts";
+import { byteSize } from "../../lib/number-text.ts";
+import { fixed } from "../numbers.ts";
+
 import { addExperimentCommand } from "./experiment-command.ts";
 import { originLines } from "./origin-lines.ts";
 
@@ -13,7 +16,7 @@ function countsOf(widths: readonly string[]): string {
 }
 
 function searchLines({ maxKl, trials }: NonNullable<QuantizeSummary["search"]>): string[] {
-  const tried = trials.map((t) => `${bytes(t.sizeBytes)} at ${t.kl.toPrecision(3)}`).join(", ");
+  const tried = trials.map((t) => `${byteSize(t.sizeBytes)} at ${t.kl.toPrecision(3)}`).join(", ");
   if (maxKl === null) return [];
   return [`chosen as       the smallest mixture under a KL of ${maxKl}`, `measured ${tried} (on the calibration text)`];
 }
@@ -29,7 +32,7 @@ export function addQuantize(program: Command, signal: AbortSignal): void {
     print: (s) =>
       [
         `widths          ${countsOf(Object.values(s.recipe))}`,
-        `weights         ${bytes(s.sizeBytes)}`,
+        `weights         ${byteSize(s.sizeBytes)}`,
         `bits per weight ${fixed(s.bitsPerWeight, 3)}`,
         ...(s.predicted
           ? [

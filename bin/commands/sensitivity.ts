@@ -1,12 +1,15 @@
 /** @file `espalier sensitivity`. */
+
 import type { Command } from "commander";
 import { metricOf } from "../../experiments/kinds/sensitivity/metrics.ts";
 import { sensitivity } from "../../experiments/kinds/sensitivity/sensitivity.ts";
 import type { WidthMap } from "../../experiments/kinds/sensitivity/width-map.ts";
 import { headGrid } from "../../experiments/studies/head-grid.ts";
+import { byteSize } from "../../lib/number-text.ts";
 import { findUnit } from "../../lib/units.ts";
 import { heatMap } from "../heat-map.ts";
-import { bytes, fixed, table, withError } from "../numbers.ts";
+import { fixed, table, withError } from "../numbers.ts";
+
 import { addExperimentCommand } from "./experiment-command.ts";
 
 /** Rows of a table in a terminal; the rest is in --json. */
@@ -16,7 +19,7 @@ const MOST_ROWS = 120;
 function widthMapTable({ columns, widths, cells }: WidthMap): string {
   const rows = columns.map(({ tensor, fp16Bytes }) => [
     tensor,
-    bytes(fp16Bytes),
+    byteSize(fp16Bytes),
     ...widths.map((width) => {
       const cell = cells.find((c) => c.tensor === tensor && c.width === width);
       return cell ? (cell.kl.mean * 1000).toPrecision(3) : "waiting";

@@ -1,7 +1,10 @@
 /** @file `espalier tradeoff`. */
+
 import type { Command } from "commander";
 import { type TradeoffSummary, tradeoff } from "../../experiments/kinds/tradeoff/tradeoff.ts";
-import { bytes, fixed, percent, table, withError } from "../numbers.ts";
+import { byteSize } from "../../lib/number-text.ts";
+import { fixed, percent, table, withError } from "../numbers.ts";
+
 import { addExperimentCommand } from "./experiment-command.ts";
 
 export function tradeoffTable(s: TradeoffSummary): string {
@@ -20,7 +23,7 @@ export function tradeoffTable(s: TradeoffSummary): string {
     .sort((a, b) => b.sizeBytes - a.sizeBytes)
     .map((p) => [
       `${p.model === s.winner ? "▸ " : "  "}${p.label}`,
-      bytes(p.sizeBytes),
+      byteSize(p.sizeBytes),
       fixed(p.bitsPerWeight, 2),
       fixed(s.fp16Bytes / p.sizeBytes, 1),
       withError(p.kl.mean, p.kl.standardError, 4),

@@ -4,6 +4,7 @@
  * No script and no request: it can be attached to an issue as it is. Light and dark follow the reader's system.
  */
 
+import { byteSize } from "../../lib/number-text.ts";
 import type { TradeoffPoint } from "../kinds/tradeoff/tradeoff.ts";
 import { divergingColour } from "./colour-scales.ts";
 import { type HeadGrid, headGrid } from "./head-grid.ts";
@@ -14,7 +15,6 @@ export const escapeHtml = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 const signed = (v: number, digits: number): string => `${v >= 0 ? "+" : "−"}${Math.abs(v).toFixed(digits)}`;
 const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
-const bytes = (n: number): string => (n < 1e6 ? `${(n / 1e3).toFixed(1)} kB` : `${(n / 1e6).toFixed(2)} MB`);
 
 export function heatMap(grid: HeadGrid, dropped: ReadonlySet<string>): string {
   const max = Math.max(1e-9, ...grid.flat().map((c) => Math.abs(c?.value ?? 0)));
@@ -87,7 +87,7 @@ export function tradeoffChart(points: readonly TradeoffPoint[], winner: string |
     const { x: cx, y: cy } = at;
     const kind = p.model === winner ? "winner" : p.onFront ? "point" : "dominated";
     parts.push(
-      `<g><title>${escapeHtml(p.label)}: ${bytes(p.sizeBytes)}, ${percent(p.accuracy.value)} right (95 % ${percent(p.accuracy.interval.low)}–${percent(p.accuracy.interval.high)})</title>`,
+      `<g><title>${escapeHtml(p.label)}: ${byteSize(p.sizeBytes)}, ${percent(p.accuracy.value)} right (95 % ${percent(p.accuracy.interval.low)}–${percent(p.accuracy.interval.high)})</title>`,
       `<line class="bar" x1="${cx}" x2="${cx}" y1="${y(p.accuracy.interval.low)}" y2="${y(p.accuracy.interval.high)}"/><circle class="${kind}" cx="${cx}" cy="${cy}" r="${kind === "winner" ? 7 : 4.5}"/>`,
       `<text x="${place.x}" y="${place.y}" text-anchor="${place.anchor}">${escapeHtml(at.name)}</text></g>`,
     );
@@ -100,7 +100,7 @@ export function pointsTable(points: readonly TradeoffPoint[], fp16Bytes: number,
     .sort((a, b) => b.sizeBytes - a.sizeBytes)
     .map((p) => {
       const cells = [
-        bytes(p.sizeBytes),
+        byteSize(p.sizeBytes),
         p.bitsPerWeight.toFixed(2),
         `${(fp16Bytes / p.sizeBytes).toFixed(1)} ×`,
         p.accuracy

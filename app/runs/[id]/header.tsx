@@ -1,8 +1,8 @@
 "use client";
+/** @file The head of a run: its state, how far it is, how long it still takes and by what, and what can be done with it. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useRouter } from "next/navigation";
 import { useState } from "react";
-/** @file The head of a run: its state, how far it is, how long it still takes and by what, and what can be done with it. */
 import { withoutFlags } from "../../../experiments/flags.ts";
 import { useTRPC } from "../../parts/api.tsx";
 import { Keys } from "../../parts/controls.tsx";

@@ -1,8 +1,8 @@
 "use client";
+/** @file What a run of its kind found: a head map, what was cut, where the bytes are, a table with intervals, the winner. */
 import type { Summaries } from "../../../experiments/registry.ts";
 import { perplexityRatio } from "../../../lib/checkpoint/origin.ts";
 import { bytes, count, fixed, percent } from "../../parts/format.ts";
-/** @file What a run of its kind found: a head map, what was cut, where the bytes are, a table with intervals, the winner. */
 import { Link } from "../../parts/link.tsx";
 import { significant, withError } from "../columns.ts";
 import { cutByLayer, type Run } from "./run-facts.ts";

@@ -43,7 +43,6 @@ export function findOperations(
 }
 
 /** `7 operations`, `1 table`. */
-export const plural = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`;
 
 /** `gather 2, topk 1`, most frequent first. */
 export function histogram(ops: readonly Operation[]): string {

@@ -9,7 +9,8 @@ import {
   shapeOf,
 } from "../../../../mil/function-view.ts";
 import type { Operation, Value } from "../../../../mil/program.ts";
-import { findOperations, plural, programRule } from "../found.ts";
+import { plural } from "../../../../number-text.ts";
+import { findOperations, programRule } from "../found.ts";
 import type { ProgramRule } from "../rule.ts";
 
 const isFused = (op: Operation): boolean => op.type === "scaled_dot_product_attention";

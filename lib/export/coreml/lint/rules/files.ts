@@ -7,7 +7,8 @@ import { isReserved } from "../../../../formats/coreml/function-writer.ts";
 import type * as mil from "../../../../formats/coreml/generated/mil_pb.ts";
 import { opsetSpecifications, type PackageFiles } from "../../../../formats/coreml/package-reader.ts";
 import { opTable } from "../../../../mil/op.ts";
-import { fileRule, groupBy, plural } from "../found.ts";
+import { plural } from "../../../../number-text.ts";
+import { fileRule, groupBy } from "../found.ts";
 import type { FileRule, Found } from "../rule.ts";
 
 interface RawFunction {

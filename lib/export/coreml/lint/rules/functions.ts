@@ -1,7 +1,8 @@
 /** @file What functions a package has, and what in them does nothing. */
 import { attendedPositions, bytesIn, positionsPerCall } from "../../../../mil/function-view.ts";
 import { type Operation, operandValues } from "../../../../mil/program.ts";
-import { groupBy, plural, programRule } from "../found.ts";
+import { plural } from "../../../../number-text.ts";
+import { groupBy, programRule } from "../found.ts";
 import type { ProgramRule } from "../rule.ts";
 
 const FUNCTIONS = 8;

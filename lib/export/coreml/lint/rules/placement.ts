@@ -2,7 +2,8 @@
 import { cpuOperations } from "../../../../cost/placement.ts";
 import { elementsIn, isConstant, isProduct, operand } from "../../../../mil/function-view.ts";
 import type { Operation } from "../../../../mil/program.ts";
-import { findOperations, histogram, plural, programRule } from "../found.ts";
+import { plural } from "../../../../number-text.ts";
+import { findOperations, histogram, programRule } from "../found.ts";
 import type { ProgramRule } from "../rule.ts";
 
 const gathers = new Set(["gather", "gather_along_axis", "gather_nd"]);

@@ -2,7 +2,8 @@
 import { dtypeOf, type FunctionView, integers, isInteger, onlyIndexes } from "../../../../mil/function-view.ts";
 import type { Operation, Value } from "../../../../mil/program.ts";
 import { operandValues } from "../../../../mil/program.ts";
-import { findOperations, histogram, plural, programRule } from "../found.ts";
+import { plural } from "../../../../number-text.ts";
+import { findOperations, histogram, programRule } from "../found.ts";
 import type { ProgramRule } from "../rule.ts";
 
 const ENGINE = "apple/coreai-models neural engine rules; hollance/neural-engine";

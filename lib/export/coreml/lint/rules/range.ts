@@ -15,8 +15,9 @@ import {
   throughMoves,
 } from "../../../../mil/function-view.ts";
 import { type Operation, operandValues, type Value } from "../../../../mil/program.ts";
+import { plural } from "../../../../number-text.ts";
 import { constantRange, smallConstant } from "../constants.ts";
-import { findOperations, plural, programRule } from "../found.ts";
+import { findOperations, programRule } from "../found.ts";
 import type { Found, ProgramRule } from "../rule.ts";
 
 const LARGEST = 65_504;

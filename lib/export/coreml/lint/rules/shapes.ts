@@ -11,7 +11,8 @@ import {
 } from "../../../../mil/function-view.ts";
 import { type Operation, operandValues, type Value } from "../../../../mil/program.ts";
 import { dtypeBits } from "../../../../mil/types.ts";
-import { findOperations, histogram, plural, programRule } from "../found.ts";
+import { plural } from "../../../../number-text.ts";
+import { findOperations, histogram, programRule } from "../found.ts";
 import type { ProgramRule } from "../rule.ts";
 
 const ENGINE = "apple/coreai-models neural engine rules";
@@ -274,7 +275,7 @@ const lastAxisMoves = programRule({
         if (op.type === "reshape") return shapeOf(from).at(-1) !== shapeOf(to).at(-1);
         return numbersOf(op, "perm").at(-1) !== shapeOf(to).length - 1;
       },
-      (ops) => `${plural(ops.length, "copy").replace("copys", "copies")} across the last axis: ${histogram(ops)}`,
+      (ops) => `${plural(ops.length, "copy", "copies")} across the last axis: ${histogram(ops)}`,
     ),
 });
 

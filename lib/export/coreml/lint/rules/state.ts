@@ -9,7 +9,8 @@ import {
 } from "../../../../mil/function-view.ts";
 import { type Operation, operandValues, type Value } from "../../../../mil/program.ts";
 import { showType } from "../../../../mil/types.ts";
-import { findOperations, plural, programRule } from "../found.ts";
+import { plural } from "../../../../number-text.ts";
+import { findOperations, programRule } from "../found.ts";
 import type { Found, ProgramRule, ProgramSubject } from "../rule.ts";
 
 const statesOf = (view: FunctionView): Value[] => view.fn.inputs.filter((i) => i.type.kind === "state");
@@ -182,7 +183,7 @@ const canonicalOrder = programRule({
           : [
               {
                 operations: shared.map((w) => operand(w, "data")?.name ?? w.name),
-                message: `${plural(shared.length, "updated copy").replace("copys", "copies")} of ${state.name} read by more than the write`,
+                message: `${plural(shared.length, "updated copy", "updated copies")} of ${state.name} read by more than the write`,
               },
             ];
       }),

@@ -13,7 +13,8 @@ import {
 } from "../../../../mil/function-view.ts";
 import type { Operation, Value } from "../../../../mil/program.ts";
 import { elementCount } from "../../../../mil/types.ts";
-import { findOperations, plural, programRule } from "../found.ts";
+import { plural } from "../../../../number-text.ts";
+import { findOperations, programRule } from "../found.ts";
 import type { Found, ProgramRule, ProgramSubject, Severity } from "../rule.ts";
 
 type Verdict = boolean | Severity;
