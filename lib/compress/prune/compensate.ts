@@ -76,7 +76,8 @@ export async function compensate(
       throwIfCancelled(options.signal);
       const tap = lastInput[half];
       const name = layerName(l, half === "attention" ? "output" : "down");
-      let [h, c]: (Float64Array | null)[] = [null, null];
+      let h: Float64Array | null = null;
+      let c: Float64Array | null = null;
       for (const b of batches.keys()) {
         throwIfCancelled(options.signal);
         const wanted = await from.part(half, source, truth[b] as Stream, { taps: [tap] });
