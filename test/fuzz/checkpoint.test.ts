@@ -15,11 +15,9 @@ const headerBytes = Number(weights.readBigUInt64LE(0));
 const header: unknown = JSON.parse(weights.subarray(8, 8 + headerBytes).toString());
 const folder = await temporaryFolder();
 const seen = new Map<string, number>();
-const LIMIT_MS = 2000;
 
 /** Opens a checkpoint of these files and reads all its weights; how it ended. */
 async function outcome(directory: string): Promise<string> {
-  const started = performance.now();
   let ended = "opened";
   try {
     const checkpoint = await openCheckpoint(directory);
@@ -36,7 +34,6 @@ async function outcome(directory: string): Promise<string> {
     expect(thrown.message).not.toContain("[object Object]");
     ended = thrown.code;
   }
-  expect(performance.now() - started).toBeLessThan(LIMIT_MS);
   seen.set(ended, (seen.get(ended) ?? 0) + 1);
   return ended;
 }
