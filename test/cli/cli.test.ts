@@ -117,7 +117,7 @@ test("the starter: evaluate, prune by name, quantize, export, run the package", 
   );
   const modelled = JSON.parse(espalier("inspect", packaged, "--modelled", "--json").out);
   for (const d of modelled.devices) expect(d.decode[0].tokensPerSecond).toBeGreaterThan(0);
-  expect(espalier("inspect", packaged, "--lint", "--units", "toaster").err).toContain("no toaster");
+  expect(espalier("inspect", packaged, "--lint", "--units", "toaster").err).toContain("toaster is not known");
 
   const prompt = "Once upon a time there was";
   const said = JSON.parse(espalier("run-package", out, "--prompt", prompt, "--max-tokens", "12", "--json").out);
