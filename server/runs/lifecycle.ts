@@ -67,6 +67,8 @@ export async function insertRun(core: Core, given: Submission, origin: Origin = 
       tags,
       priority,
       waitsFor: runsNamed(experiment.config, config),
+      // Runs of one transaction keep their order; now() would be the same for all of them.
+      createdAt: sql`clock_timestamp()`,
       ...origin,
     })
     .returning();

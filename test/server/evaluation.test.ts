@@ -8,7 +8,7 @@ import { runs, studies } from "../../server/db/schema.ts";
 import { registerModel } from "../../server/models/models.ts";
 import { submitMaker } from "../../server/runs/evaluation.ts";
 import { cancelRun, getRun, type Run, resumeRun, submitRun } from "../../server/runs/lifecycle.ts";
-import { submitStudy } from "../../server/studies/studies.ts";
+import { getStudy, submitStudy } from "../../server/studies/studies.ts";
 import { addText } from "../../server/texts/texts.ts";
 import { evaluatedBoards } from "../../server/tradeoff/evaluated.ts";
 import { startHost } from "../../workers/host.ts";
@@ -72,6 +72,8 @@ test("a chain is a study of all runs or of none, each model measured once beside
   ];
   const { study, runs: made } = await submitStudy(core, { title: "chain", steps }, { kind: "chain" });
   expect(new Set(made.map((r) => r.studyId))).toEqual(new Set([study.id]));
+  // Hosts take runs, and pages list them, in the order in which they were submitted.
+  expect((await getStudy(core, study.id)).runs.map((r) => r.id)).toEqual(made.map((r) => r.id));
   const [cut, small] = made;
   if (!cut || !small) throw new Error("the study has no runs");
   for (const run of [cut, small]) {
