@@ -60,6 +60,8 @@ export interface MixtureTask {
   readonly errorWeights: ReadonlyMap<string, ErrorWeights>;
   /** Names everything that decides how a tensor is stored. */
   readonly storedHow: string;
+  /** Names what else decides how a whole model is stored. */
+  readonly wholeHow: string;
   readonly granularity: Granularity;
   readonly widths: readonly Width[];
   /** Stores one matrix to its nearest codes, from a cache where it can. */
@@ -137,7 +139,7 @@ const nameOf = (
 ): UnitName => ({
   engine: engine.identity,
   model: model.hash,
-  subject: `mixture@2 ${what} from ${original.hash} ${storedHow} calibrated on ${shardName(calibrate)}`,
+  subject: `mixture@3 ${what} from ${original.hash} ${storedHow} calibrated on ${shardName(calibrate)}`,
   shard: shardName(sequences),
 });
 
@@ -315,7 +317,7 @@ export async function smallestUnder(
     context.log?.(`trial ${trials.length + 1}: storing ${(sizeBytes / 1e6).toFixed(1)} MB`);
     const onTrial = phases.part(task.wholeTokens + tokensOf(sequences));
     let stored: ReadonlyMap<string, CompressedWeight> | undefined;
-    const kl = await measured.kl(`whole ${digest(tensors)}`, async () => {
+    const kl = await measured.kl(`whole ${task.wholeHow} ${digest(tensors)}`, async () => {
       stored = await task.storeWhole(tensors, (share) => onTrial(0.95 * share));
       return stored;
     });

@@ -327,6 +327,7 @@ test("without options: the smallest mixture under the limit, on text the model w
     out: join(folder, "budget"),
     widths,
     maxBytes: summary.sizeBytes,
+    tune: 0,
   });
   const within = await runExperiment(quantize, budget, own);
   expect(puts).toBe(before);

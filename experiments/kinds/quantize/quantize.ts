@@ -331,20 +331,22 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
     // A model that must write the text itself takes about a tenth of the whole for it.
     const written = config.text === undefined ? 0.1 : 0;
     const text = await calibrationText(config, original.model, context, (s) => context.onShare(written * s));
+    // Whatever a search weighs errors by leaves out the part that trials are measured on.
+    const fit = isQuick ? trialParts(text.calibrate).fit : text.calibrate;
     const how: Storing = {
       method: config.method ?? (isQuick ? "gptq" : "nearest"),
       tune: config.tune ?? (isQuick ? 1 : 0),
       granularity: { ...granularityOf(config), ...(config.rowScales ? { rowScales: true } : {}) },
-      calibrate: isQuick && budget === null ? trialParts(text.calibrate).fit : text.calibrate,
+      calibrate: isQuick && budget === null ? fit : text.calibrate,
     };
     // Costs in tokens of a forward pass.
     const whole = storingTokens(how);
-    const moments = config.weighting === "none" ? 0 : 1.2 * tokensOf(how.calibrate);
+    const moments = config.weighting === "none" ? 0 : 1.2 * tokensOf(fit);
     const losses = 2 * tokensOf(text.heldOut.sequences);
     const phases = new Phases(moments + (isQuick ? SEARCH_TOKENS + 2 * whole : whole) + losses, (s) =>
       context.onShare(written + (1 - written) * s),
     );
-    const errorWeights = await errorWeightsOf(config.weighting, model, how.calibrate, context, phases.part(moments));
+    const errorWeights = await errorWeightsOf(config.weighting, model, fit, context, phases.part(moments));
     const matrices = new MatrixStore(weights, how.granularity, errorWeights, context.signal);
     const store = (recipe: Readonly<Record<string, Width>>, onStored: (share: number) => void) =>
       storeRecipe(recipe, how, { model, original: original.model, matrices }, context, onStored);
@@ -365,7 +367,8 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
         original: original.model,
         calibrate: text.calibrate,
         errorWeights,
-        storedHow: JSON.stringify([how.method, how.tune, how.granularity, config.weighting]),
+        storedHow: JSON.stringify([how.granularity, config.weighting]),
+        wholeHow: JSON.stringify([how.method, how.tune]),
         granularity: how.granularity,
         widths: config.widths,
         store: (entry, chosen) => matrices.get(entry, chosen),
