@@ -13,7 +13,7 @@ const rng = createRng(Number(process.env.ESPALIER_FAULT_SEED ?? 1), "whom to kil
 
 interface Counted {
   hash: string;
-  key: string;
+  subject: string;
   puts: number;
 }
 
@@ -21,13 +21,13 @@ interface Counted {
 const watchUnits = (url: string): Promise<unknown> =>
   query(
     url,
-    `create table unit_puts (hash text, key text);
+    `create table unit_puts (hash text, subject text);
      create function count_put() returns trigger language plpgsql as
-       $$ begin insert into unit_puts values (new.hash, new.key); return new; end $$;
+       $$ begin insert into unit_puts values (new.hash, new.subject); return new; end $$;
      create trigger count_put after insert or update on units for each row execute function count_put();`,
   );
 const unitPuts = (url: string): Promise<Counted[]> =>
-  query<Counted>(url, "select hash, key, count(*)::int as puts from unit_puts group by hash, key");
+  query<Counted>(url, "select hash, subject, count(*)::int as puts from unit_puts group by hash, subject");
 
 /** The states of a run as they were told, in order, without those that merely repeat. */
 async function statesOf(url: string, id: string): Promise<string[]> {
