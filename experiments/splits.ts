@@ -5,7 +5,7 @@
  */
 import { basename } from "node:path";
 import { EspalierError } from "../lib/errors.ts";
-import { predictedTokens, type TokenSequence } from "../lib/eval/sequences.ts";
+import { type TokenSequence, tokensOf } from "../lib/eval/sequences.ts";
 import type { ExperimentContext } from "./definition.ts";
 import type { OpenModel } from "./models.ts";
 import type { MeasuredText } from "./original.ts";
@@ -82,7 +82,5 @@ function fromSampled(sequences: readonly TokenSequence[], name: string): Calibra
     },
   };
 }
-
-const tokensOf = (sequences: readonly TokenSequence[]): number => sequences.reduce((n, s) => n + predictedTokens(s), 0);
 
 const everyFourth = (heldOut: readonly TokenSequence[]): string => `every fourth of them, ${tokensOf(heldOut)} tokens`;

@@ -20,7 +20,7 @@ import { stepModel } from "../../lib/decoder/step-model.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import { type MultipleChoiceItem, scoreChoices } from "../../lib/eval/choice-scoring.ts";
 import { PrefixStreams, type SequenceComparison } from "../../lib/eval/prefix-streams.ts";
-import { type PaddedBatch, predictedTokens, type TokenSequence } from "../../lib/eval/sequences.ts";
+import { type PaddedBatch, predictedTokens, type TokenSequence, tokensOf } from "../../lib/eval/sequences.ts";
 import { sharedLosses } from "../../lib/eval/shared-losses.ts";
 import { promptIds } from "../../lib/eval/text-codec.ts";
 import { elementCount } from "../../lib/mil/types.ts";
@@ -125,7 +125,7 @@ export async function openWhatIf(
   });
   const firstSequences = prefix.batches.slice(0, prefix.firstBatches).flatMap((b) => b.rows).length;
   for (let b = 0; b < prefix.firstBatches; b++) await prefix.prepare(b);
-  const tokens = sequences.reduce((n, s) => n + predictedTokens(s), 0);
+  const tokens = tokensOf(sequences);
   const baseNllOf = (indices: readonly number[]): number => {
     const count = (i: number): number => predictedTokens(sequences[i] as TokenSequence);
     return (

@@ -8,7 +8,7 @@
 import { throwIfCancelled } from "../cancel.ts";
 import type { DecoderRunner } from "../decoder/runner.ts";
 import { EspalierError } from "../errors.ts";
-import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "./sequences.ts";
+import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence, tokensOf } from "./sequences.ts";
 
 export interface SequenceLoss {
   readonly id: string;
@@ -39,7 +39,7 @@ export async function sequenceLosses(
   options: LossOptions = {},
 ): Promise<SequenceLoss[]> {
   const results = new Array<SequenceLoss>(sequences.length);
-  const total = sequences.reduce((n, s) => n + predictedTokens(s), 0);
+  const total = tokensOf(sequences);
   let done = 0;
   for (const batch of padIntoBatches(sequences, options.tokensPerBatch ?? runner.engine.tokensPerCall)) {
     throwIfCancelled(options.signal);

@@ -84,6 +84,9 @@ export function splitAtSeparator(text: string, separator: string): string[] {
 
 export const predictedTokens = (s: TokenSequence): number => s.ids.length - s.scoredFrom;
 
+export const tokensOf = (sequences: readonly TokenSequence[]): number =>
+  sequences.reduce((n, s) => n + predictedTokens(s), 0);
+
 /** A stretch of an encoded text, with the start tokens before it. */
 interface Piece {
   readonly id: string;
@@ -148,7 +151,7 @@ export function protocolString(
     protocol.separator === undefined
       ? "windows without overlap"
       : `documents split at ${JSON.stringify(protocol.separator)}`;
-  const tokens = sequences.reduce((n, s) => n + predictedTokens(s), 0);
+  const tokens = tokensOf(sequences);
   return `${name}: ${sequences.length} ${kind}, context ${protocol.context}, ${codec.addedTokens(protocol.bos ?? "auto").described}, ${tokens} tokens predicted${protocol.fuseUnknown ? ", unknown text fused" : ""}`;
 }
 

@@ -20,7 +20,7 @@ import type { SequenceShape } from "../../../lib/decoder/sequence-programs.ts";
 import { type DecoderWeights, decoderWeights, type WeightEntry, weightList } from "../../../lib/decoder/weights.ts";
 import { EspalierError } from "../../../lib/errors.ts";
 import { BesideBase } from "../../../lib/eval/beside-base.ts";
-import { predictedTokens, sequencesFromText, splitAtSeparator } from "../../../lib/eval/sequences.ts";
+import { sequencesFromText, splitAtSeparator, tokensOf } from "../../../lib/eval/sequences.ts";
 import { summarizeLosses } from "../../../lib/eval/summary.ts";
 import { f32, float32Data } from "../../../lib/mil/tensor.ts";
 import { createRng } from "../../../lib/random.ts";
@@ -268,7 +268,7 @@ async function train(config: DistillConfig, context: MakerContext, folder: Outpu
   await readTrainingState(bestPath, trained, z.null());
   await lora?.merge();
   await lora?.dispose();
-  const tokens = heldOut.reduce((n, s) => n + predictedTokens(s), 0);
+  const tokens = tokensOf(heldOut);
   const { model: teacherHash, student: studentHash, ...settings } = context.decidedBy;
   const decided = { ...settings, teacher: teacherHash, student: studentHash };
   const record = await originRecordFor(

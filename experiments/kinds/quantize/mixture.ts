@@ -26,7 +26,7 @@ import { decodedWeights } from "../../../lib/decoder/decoded-weights.ts";
 import { DecoderRunner } from "../../../lib/decoder/runner.ts";
 import { type WeightEntry, weight } from "../../../lib/decoder/weights.ts";
 import { BesideBase } from "../../../lib/eval/beside-base.ts";
-import { predictedTokens, type TokenSequence } from "../../../lib/eval/sequences.ts";
+import { predictedTokens, type TokenSequence, tokensOf } from "../../../lib/eval/sequences.ts";
 import { summarizeLosses } from "../../../lib/eval/summary.ts";
 import { float32Data } from "../../../lib/mil/tensor.ts";
 import { tensorUnit } from "../../../lib/units.ts";
@@ -36,11 +36,10 @@ import type { ExperimentContext } from "../../definition.ts";
 import type { OpenModel } from "../../models.ts";
 import type { Phases } from "../../phases.ts";
 import { shardName, type UnitName } from "../../unit-name.ts";
+import { STORING_TOKENS } from "./store-recipe.ts";
 
 /** Estimating the errors of all matrices, as tokens of a forward pass that take as long. */
 const ERRORS_TOKENS = 2500;
-/** Storing every matrix to its nearest codes once. */
-const PROBE_STORING_TOKENS = 6600;
 /** Tokens on which the divergence of each part is measured. */
 const PROBE_TOKENS = 576;
 const BANDS = 16;
@@ -119,8 +118,6 @@ function firstTokens(sequences: readonly TokenSequence[], tokens: number): Token
   return taken;
 }
 
-const tokensOf = (sequences: readonly TokenSequence[]): number => sequences.reduce((n, s) => n + predictedTokens(s), 0);
-
 const probesOf = (entries: readonly WeightEntry[], layers: number) => {
   const width = Math.ceil(layers / BANDS);
   const bands = Array.from({ length: Math.ceil(layers / width) }, (_, b) => b);
@@ -197,9 +194,7 @@ export async function quickSensitivities(
   const sequences = firstTokens(task.calibrate, PROBE_TOKENS);
   const measured = new Measured(task, context, sequences);
   const { bands, bandOf, roles, inLayers, outside } = probesOf(entries, weights.arch.layers.length);
-  const onProbes = phases.part(
-    (bands.length + roles.length + outside.length + 1) * PROBE_TOKENS + PROBE_STORING_TOKENS,
-  );
+  const onProbes = phases.part((bands.length + roles.length + outside.length + 1) * PROBE_TOKENS + STORING_TOKENS);
   const total = bands.length + roles.length + outside.length;
   let done = 0;
   context.log?.(`measuring ${total} parts of the model at ${probe}, one at a time`);

@@ -14,7 +14,7 @@ import type { DecoderArchitecture } from "../../../lib/decoder/architecture.ts";
 import { decodedWeights } from "../../../lib/decoder/decoded-weights.ts";
 import { type DecoderWeights, weightList } from "../../../lib/decoder/weights.ts";
 import { EspalierError, invariant } from "../../../lib/errors.ts";
-import { predictedTokens, type TokenSequence } from "../../../lib/eval/sequences.ts";
+import { tokensOf } from "../../../lib/eval/sequences.ts";
 import { isStorable } from "../../../lib/export/coreml/storable-widths.ts";
 import { targets } from "../../../lib/formats/coreml/targets.ts";
 import { float32Data } from "../../../lib/mil/tensor.ts";
@@ -155,8 +155,6 @@ export interface MixtureSearch {
 
 /** Sensitivities of a mixture, as tokens of a forward pass that take as long. */
 const SEARCH_TOKENS = 25_000;
-
-const tokensOf = (sequences: readonly TokenSequence[]): number => sequences.reduce((n, s) => n + predictedTokens(s), 0);
 
 /** The width that scheme and bits say. Throws `input/invalid` when there is none. */
 function widthNamed(scheme: (typeof schemes)[number], bits: number): Width {

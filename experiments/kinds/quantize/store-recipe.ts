@@ -7,7 +7,7 @@ import { type Granularity, granularityFor } from "../../../lib/compress/quantize
 import { quantizeLayerByLayer } from "../../../lib/compress/quantize/layer-by-layer.ts";
 import { tune } from "../../../lib/compress/quantize/tune.ts";
 import type { Width } from "../../../lib/compress/quantize/width.ts";
-import { predictedTokens, type TokenSequence } from "../../../lib/eval/sequences.ts";
+import { type TokenSequence, tokensOf } from "../../../lib/eval/sequences.ts";
 import { tensorUnit } from "../../../lib/units.ts";
 import type { CompressedWeight } from "../../../lib/weights/weight.ts";
 import type { ExperimentContext } from "../../definition.ts";
@@ -31,7 +31,7 @@ export interface Storing {
 
 /** What storing a whole model costs, in tokens of a forward pass. */
 export function storingTokens({ method, tune: passes, calibrate }: Storing): number {
-  const tokens = calibrate.reduce((n, s) => n + predictedTokens(s), 0);
+  const tokens = tokensOf(calibrate);
   return STORING_TOKENS + (method === "gptq" ? STORING_TOKENS + 4 * tokens : 0) + 6 * passes * tokens;
 }
 
