@@ -1,6 +1,5 @@
 "use client";
-import { useMutation, useQuery } from "@tanstack/react-query";
-import { useRouter } from "next/navigation";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef } from "react";
 import { Link } from "./parts/link.tsx";
 import "./home/home.css";
@@ -37,8 +36,13 @@ export default function Home() {
 
 function useStartStudy(): { start: () => void; isPending: boolean; error: unknown } {
   const trpc = useTRPC();
-  const router = useRouter();
-  const begin = useMutation(trpc.studies.startStarter.mutationOptions({ onSuccess: () => router.refresh() }));
+  const queries = useQueryClient();
+  // The stream of events tells it too, but a page that has just been opened may not hear it yet.
+  const refresh = () =>
+    Promise.all(
+      [trpc.studies.pathKey(), trpc.runs.pathKey()].map((queryKey) => queries.invalidateQueries({ queryKey })),
+    );
+  const begin = useMutation(trpc.studies.startStarter.mutationOptions({ onSuccess: refresh }));
   return { start: () => begin.mutate({}), isPending: begin.isPending, error: begin.error };
 }
 

@@ -24,7 +24,8 @@ test("first start: one button begins the starter study, and the page follows it"
     route.continue({ postData: JSON.stringify({ distillSteps: 60, questions: 150 }) }),
   );
   await page.getByRole("button", { name: "Run the starter study" }).click();
-  await page.getByRole("link", { name: "what each head is worth" }).first().waitFor();
+  // The run is named once a worker has begun it.
+  await page.getByRole("link", { name: "what each head is worth" }).first().waitFor({ timeout: 120_000 });
   await page.getByRole("progressbar").first().waitFor({ timeout: 60_000 });
 });
 
