@@ -8,6 +8,7 @@ import { createRng } from "../lib/random.ts";
 import type { ExperimentContext } from "./definition.ts";
 import type { OpenModel } from "./models.ts";
 import { onceFor } from "./statistics.ts";
+import type { TextConfig } from "./text.ts";
 import { type UnitName, unitHash } from "./unit-name.ts";
 
 const COUNT = 64;
@@ -17,12 +18,26 @@ const SEED = 0;
 const stored = z.array(z.array(z.number().int().nonnegative()).min(2)).min(1);
 const utf8 = new TextEncoder();
 
-/** 64 texts of 192 tokens, fewer where the model's context is shorter. */
-export function sampledText(
+/** 64 texts of 192 tokens, shorter where the model's context is; of these the first `limit`, each cut to `context` tokens. */
+export async function sampledText(
   model: OpenModel,
+  { limit, context: cut }: Pick<TextConfig, "limit" | "context">,
   context: ExperimentContext,
   onShare?: (share: number) => void,
 ): Promise<TokenSequence[]> {
+  const texts = await writtenTexts(model, context, onShare);
+  return texts.slice(0, limit).map((whole, i) => {
+    const ids = whole.subarray(0, cut);
+    const sizeBytes = utf8.encode(model.tokenizer.decode([...ids.subarray(1)])).length;
+    return { id: `sampled text ${i}`, ids, scoredFrom: 1, sizeBytes };
+  });
+}
+
+function writtenTexts(
+  model: OpenModel,
+  context: ExperimentContext,
+  onShare?: (share: number) => void,
+): Promise<Int32Array[]> {
   const { tokenizer, weights } = model;
   const length = Math.min(LENGTH, weights.arch.maxPositions);
   const name: UnitName = {
@@ -51,11 +66,6 @@ export function sampledText(
         name,
         texts.map((ids) => [...ids]),
       );
-    return texts.map((ids, i) => ({
-      id: `sampled text ${i}`,
-      ids,
-      scoredFrom: 1,
-      sizeBytes: utf8.encode(tokenizer.decode([...ids.subarray(1)])).length,
-    }));
+    return texts;
   });
 }

@@ -48,7 +48,8 @@ const TOKENS = 12_288;
 const CONTEXT = 256;
 
 /**
- * The text of a config in two parts; without a limit its first 12288 tokens serve. Without a text, what `model` writes itself.
+ * The text of a config in two parts; without a limit its first 12288 tokens serve. Without a text, what `model` writes itself: at most
+ * `limit` texts, each cut to `context`.
  * `onShare` is called while it writes.
  */
 export async function calibrationText(
@@ -58,7 +59,7 @@ export async function calibrationText(
   onShare?: (share: number) => void,
 ): Promise<CalibrationText> {
   if (config.text === undefined)
-    return fromSampled(await sampledText(model, context, onShare), basename(model.reference));
+    return fromSampled(await sampledText(model, config, context, onShare), basename(model.reference));
   const bounded = config.limit !== undefined || config.maxTokens !== undefined;
   const asked = { ...config, context: config.context ?? CONTEXT, ...(bounded ? {} : { maxTokens: TOKENS }) };
   const { sequences, protocol } = await textSequences({ ...asked, text: config.text }, model);

@@ -295,35 +295,32 @@ test("without options: the smallest mixture under the limit, on text the model w
   };
   const widths = ["palette6", "palette4", "palette2"];
   const out = join(folder, "shipped");
-  const summary = await runExperiment(
-    quantize,
-    quantizeConfig.parse({ model: starter, out, widths, maxKl: 0.01 }),
-    own,
-  );
+  const few = { model: starter, limit: 24 };
+  const summary = await runExperiment(quantize, quantizeConfig.parse({ ...few, out, widths, maxKl: 0.01 }), own);
   expect(summary.calibration).toMatch(/^calibrated on \d+ tokens that the model wrote itself$/);
   const { loss } = summary.origin;
-  expect(loss?.protocol).toMatch(/64 texts that model wrote itself/);
+  expect(loss?.protocol).toMatch(/24 texts that model wrote itself/);
   // The limit holds on the trial part; text that no choice was made on says the same within its error.
   const { trials } = summary.search ?? { trials: [] };
   const best = trials.filter((t) => t.kl <= 0.01).sort((a, b) => a.sizeBytes - b.sizeBytes)[0];
   expect(best?.sizeBytes).toBe(summary.sizeBytes);
   expect(loss?.kl.mean).toBeLessThan(0.013);
-  expect(loss?.kl.mean).toBeGreaterThan(0.003);
+  expect(loss?.kl.mean).toBeGreaterThan(0.001);
   expect(new Set(Object.values(summary.recipe)).size).toBeGreaterThan(1);
   // No smaller than what misses the limit, and smaller than the narrowest single width that meets it.
   for (const t of trials) if (t.kl > 0.01) expect(t.sizeBytes).toBeLessThan(summary.sizeBytes);
-  const alike = quantizeConfig.parse({ model: starter, out: join(folder, "alike"), bits: 4 });
+  const alike = quantizeConfig.parse({ ...few, out: join(folder, "alike"), bits: 4 });
   const uniform = await runExperiment(quantize, alike, own);
   if ((uniform.origin.loss?.kl.mean ?? 1) < 0.01) expect(summary.sizeBytes).toBeLessThan(uniform.sizeBytes);
 
   // The same question again measures nothing, and writes the same recipe.
   const before = puts;
-  const again = quantizeConfig.parse({ model: starter, out: join(folder, "again-shipped"), widths, maxKl: 0.01 });
+  const again = quantizeConfig.parse({ ...few, out: join(folder, "again-shipped"), widths, maxKl: 0.01 });
   expect((await runExperiment(quantize, again, own)).recipe).toEqual(summary.recipe);
   expect(puts).toBe(before);
   // A budget is another question to the same measurements; where it is as large, the mixture is as good or better.
   const budget = quantizeConfig.parse({
-    model: starter,
+    ...few,
     out: join(folder, "budget"),
     widths,
     maxBytes: summary.sizeBytes,
