@@ -9,11 +9,11 @@
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { modelSession } from "../experiments/models.ts";
+import { modelSession } from "../experiments/model-session.ts";
 import { writeCheckpoint } from "../lib/checkpoint/write-checkpoint.ts";
 import { architectureOf } from "../lib/decoder/families/registry.ts";
 import { parameterCount, weightList } from "../lib/decoder/weights.ts";
-import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { sequenceLosses } from "../lib/eval/perplexity.ts";
 import type { TokenSequence } from "../lib/eval/sequences.ts";
 import { folderFiles } from "../lib/files/named-files.ts";

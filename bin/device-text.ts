@@ -1,7 +1,7 @@
 /** @file What the lint and the cost model say, for people at a terminal. */
 
 import type { Modelled } from "../lib/cost/estimate.ts";
-import { speedRange } from "../lib/cost/range.ts";
+import { speedRange } from "../lib/cost/speed-range.ts";
 import type { LintResult } from "../lib/export/coreml/lint/lint.ts";
 import { byteSize, plural } from "../lib/number-text.ts";
 import { fixed, table } from "./numbers.ts";

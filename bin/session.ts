@@ -9,7 +9,7 @@ import { isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { arrayFiles } from "../experiments/array-files.ts";
 import type { ExperimentContext, UnitStore } from "../experiments/definition.ts";
-import { modelSession } from "../experiments/models.ts";
+import { modelSession } from "../experiments/model-session.ts";
 import { type UnitName, unitHash } from "../experiments/unit-name.ts";
 import { holdsCheckpoint } from "../lib/checkpoint/place.ts";
 import { createEngine, type EngineName } from "../lib/engines/create.ts";

@@ -7,7 +7,7 @@
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { httpClient } from "../server/api/client.ts";
-import { startWorkbench } from "../test/browser/workbench.ts";
+import { startWorkbench } from "../test/browser/browser-session.ts";
 
 const folder = join(import.meta.dirname, "images");
 

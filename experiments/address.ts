@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import { type ModelSession, readText } from "./models.ts";
+import { type ModelSession, readText } from "./model-session.ts";
 import { fieldRoles } from "./roles.ts";
 
 /** The config with each name replaced by the content it refers to, fields in the order of the

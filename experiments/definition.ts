@@ -16,7 +16,7 @@ import type { Engine } from "../lib/engines/engine.ts";
 import type { Clock } from "../lib/random.ts";
 import { addressOf, decidedBy } from "./address.ts";
 import type { ArrayStore } from "./array-files.ts";
-import type { ModelSession } from "./models.ts";
+import type { ModelSession } from "./model-session.ts";
 import { outputSchema } from "./output.ts";
 import { type UnitName, unitHash } from "./unit-name.ts";
 

@@ -3,13 +3,13 @@ import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { writeSyntheticCheckpoint } from "../bench/synthetic-checkpoint.ts";
-import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { temporaryFolder, tinyConfigs } from "../test/fixtures/tiny-model.ts";
 import { decidedBy } from "./address.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "./definition.ts";
 import { fieldsIn, withoutFlags } from "./flags.ts";
 import { distillConfig } from "./kinds/distill/distill.ts";
-import { modelSession } from "./models.ts";
+import { modelSession } from "./model-session.ts";
 import { experimentOf } from "./registry.ts";
 import { heldOutDocuments, SEPARATOR } from "./starter/corpus.ts";
 

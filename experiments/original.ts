@@ -17,7 +17,7 @@ import type { SequenceLoss } from "../lib/eval/perplexity.ts";
 import type { TokenSequence } from "../lib/eval/sequences.ts";
 import { summarizeLosses } from "../lib/eval/summary.ts";
 import type { ExperimentContext, Headline } from "./definition.ts";
-import type { OpenModel } from "./models.ts";
+import type { OpenModel } from "./model-session.ts";
 import { requireSameTokens } from "./same-tokens.ts";
 import type { UnitName } from "./unit-name.ts";
 

@@ -3,13 +3,13 @@ import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
-import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { temporaryFolder } from "../test/fixtures/tiny-model.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "./definition.ts";
 import { distill, distillConfig } from "./kinds/distill/distill.ts";
 import { evaluate, evaluateConfig } from "./kinds/evaluate/evaluate.ts";
 import { tradeoff, tradeoffConfig } from "./kinds/tradeoff/tradeoff.ts";
-import { modelSession } from "./models.ts";
+import { modelSession } from "./model-session.ts";
 import { originalOf } from "./original.ts";
 import { heldOutDocuments, SEPARATOR } from "./starter/corpus.ts";
 

@@ -1,7 +1,7 @@
 /** @file Models whose logits are compared, or of which one teaches the other, must have one vocabulary: the same ids for the same tokens. */
 import { EspalierError } from "../lib/errors.ts";
 import { vocabularyDifference } from "../lib/tokenizer/vocabulary-difference.ts";
-import type { ModelFiles } from "./models.ts";
+import type { ModelFiles } from "./model-session.ts";
 
 /** Throws `input/invalid` naming the first token that differs. */
 export function requireSameTokens(first: ModelFiles, second: ModelFiles): void {

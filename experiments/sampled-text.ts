@@ -6,7 +6,7 @@ import { sampleTexts } from "../lib/decoder/sample-texts.ts";
 import type { TokenSequence } from "../lib/eval/sequences.ts";
 import { createRng } from "../lib/random.ts";
 import type { ExperimentContext } from "./definition.ts";
-import type { OpenModel } from "./models.ts";
+import type { OpenModel } from "./model-session.ts";
 import { onceFor } from "./statistics.ts";
 import type { TextConfig } from "./text.ts";
 import { type UnitName, unitHash } from "./unit-name.ts";

@@ -7,7 +7,7 @@ import { basename } from "node:path";
 import { EspalierError } from "../lib/errors.ts";
 import { type TokenSequence, tokensOf } from "../lib/eval/sequences.ts";
 import type { ExperimentContext } from "./definition.ts";
-import type { OpenModel } from "./models.ts";
+import type { OpenModel } from "./model-session.ts";
 import type { MeasuredText } from "./original.ts";
 import { sampledText } from "./sampled-text.ts";
 import { type TextConfig, textSequences } from "./text.ts";

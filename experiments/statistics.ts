@@ -11,7 +11,7 @@ import type { ErrorWeights } from "../lib/compress/quantize/width.ts";
 import type { TokenSequence } from "../lib/eval/sequences.ts";
 import type { ArrayStore } from "./array-files.ts";
 import type { ExperimentContext } from "./definition.ts";
-import type { OpenModel } from "./models.ts";
+import type { OpenModel } from "./model-session.ts";
 import { shardName, type UnitName, unitHash } from "./unit-name.ts";
 
 export const weightings = ["none", "activation", "fisher"] as const;

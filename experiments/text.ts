@@ -4,7 +4,7 @@ import { z } from "zod";
 import { leadingSequences } from "../lib/eval/leading-sequences.ts";
 import { protocolString, type TokenSequence } from "../lib/eval/sequences.ts";
 import { bosRules } from "../lib/eval/text-codec.ts";
-import { type ModelFiles, readText } from "./models.ts";
+import { type ModelFiles, readText } from "./model-session.ts";
 
 /** The rule of special tokens, the same wherever text becomes tokens. */
 export const bosConfig = {

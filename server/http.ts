@@ -11,11 +11,11 @@ import { statusOf } from "./access/answer.ts";
 import { applySecurityHeaders } from "./access/security-headers.ts";
 import { appRouter } from "./api/router.ts";
 import type { ApiContext } from "./api/trpc.ts";
-import { artifactEndpoint } from "./artifacts/endpoint.ts";
+import { artifactEndpoint } from "./artifacts/artifact-endpoint.ts";
 import { failureOf } from "./db/failures.ts";
-import { modelFolder } from "./models/models.ts";
+import { modelFolder } from "./models/model-registry.ts";
 import { getPackage, packageFolder } from "./packages/packages.ts";
-import { type ReportEndpoint, reportEndpoint } from "./reports/endpoint.ts";
+import { type ReportEndpoint, reportEndpoint } from "./reports/report-endpoint.ts";
 import { sendZip } from "./transfer/zip.ts";
 
 export type PageHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;

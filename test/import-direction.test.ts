@@ -17,7 +17,7 @@ const allowed: Record<string, readonly string[]> = {
 };
 /** Native or heavy packages, and the one file that may load each. */
 const heavy: Record<string, string> = {
-  "onnxruntime-node": "lib/engines/onnxruntime/package.ts",
+  "onnxruntime-node": "lib/engines/onnxruntime/onnxruntime-node.ts",
   "@tensorflow/tfjs-node": "lib/engines/tensorflow/backend.ts",
   pg: "server/db/database.ts",
   "@aws-sdk/client-s3": "server/artifacts/s3.ts",

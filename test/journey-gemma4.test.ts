@@ -8,13 +8,13 @@ import { distill, distillConfig } from "../experiments/kinds/distill/distill.ts"
 import { exportConfig, exportExperiment } from "../experiments/kinds/export/export.ts";
 import { prune, pruneConfig } from "../experiments/kinds/prune/prune.ts";
 import { quantize, quantizeConfig } from "../experiments/kinds/quantize/quantize.ts";
-import { modelSession } from "../experiments/models.ts";
+import { modelSession } from "../experiments/model-session.ts";
 import { simulatePhone } from "../experiments/probe/simulate.ts";
 import { heldOutDocuments, SEPARATOR } from "../experiments/starter/corpus.ts";
 import { openCheckpoint } from "../lib/checkpoint/checkpoint.ts";
 import { generate } from "../lib/decoder/generate.ts";
 import { openPackage } from "../lib/decoder/opened-package.ts";
-import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { writeFileAtomic } from "../lib/files/atomic.ts";
 import { temporaryFolder, tinyConfigs } from "./fixtures/tiny-model.ts";
 

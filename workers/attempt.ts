@@ -12,17 +12,17 @@ import { EspalierError } from "../lib/errors.ts";
 import { type Core, workFolder } from "../server/core.ts";
 import { failureOf } from "../server/db/failures.ts";
 import type { Provenance } from "../server/db/schema.ts";
-import { firstAncestor, freeModelId, modelFolder, registerModel } from "../server/models/models.ts";
+import { firstAncestor, freeModelId, modelFolder, registerModel } from "../server/models/model-registry.ts";
 import { registerPackage } from "../server/packages/packages.ts";
 import { compactPoints } from "../server/runs/journal.ts";
 import { finishRun, type Outcome, type Run } from "../server/runs/lifecycle.ts";
 import { resolveModelReference } from "../server/runs/references.ts";
-import { forgetRunFiles, getUnit, putUnit, restoreRunFile, saveRunFile } from "../server/runs/units.ts";
+import { forgetRunFiles, getUnit, putUnit, restoreRunFile, saveRunFile } from "../server/runs/stored-units.ts";
 import { textFile } from "../server/texts/texts.ts";
 import { holdLease, type Lease } from "./lease.ts";
-import { type Job, type Request, type ToTask, toHost } from "./protocol.ts";
 import { openJournal, type RunJournal } from "./run-journal.ts";
 import { forkTask } from "./task-process.ts";
+import { type Job, type Request, type ToTask, toHost } from "./task-protocol.ts";
 import { isAwayOrFull, isPassing, type Persistently, whileAway } from "./while-away.ts";
 
 /** A task that was asked to stop has this long to finish its step. */

@@ -2,13 +2,13 @@
 import { arrayFiles } from "../experiments/array-files.ts";
 import type { CheckpointFiles, ExperimentContext, UnitStore } from "../experiments/definition.ts";
 import { runExperiment } from "../experiments/definition.ts";
-import { modelSession } from "../experiments/models.ts";
+import { modelSession } from "../experiments/model-session.ts";
 import { experimentOf } from "../experiments/registry.ts";
 import { createEngine } from "../lib/engines/create.ts";
 import { elsewhereText } from "../lib/engines/engine.ts";
 import { type ErrorCode, EspalierError, errorCodes, toEspalierError } from "../lib/errors.ts";
 import { cleanUpTemporaryOutput } from "../lib/files/atomic.ts";
-import { type Job, type Request, type ToHost, toTask } from "./protocol.ts";
+import { type Job, type Request, type ToHost, toTask } from "./task-protocol.ts";
 
 const METRICS_MS = 250;
 const MEMORY_MS = 500;

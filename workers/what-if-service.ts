@@ -5,7 +5,7 @@
 import type { ChildProcess } from "node:child_process";
 import { type ErrorCode, EspalierError, errorCodes } from "../lib/errors.ts";
 import type { Core } from "../server/core.ts";
-import { modelFolder } from "../server/models/models.ts";
+import { modelFolder } from "../server/models/model-registry.ts";
 import { getText, textFile } from "../server/texts/texts.ts";
 import type { WhatIfAnswers, WhatIfAsk, WhatIfMeasured, WhatIfService } from "../server/what-if/service.ts";
 import { forkTask } from "./task-process.ts";

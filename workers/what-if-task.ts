@@ -4,7 +4,7 @@
  */
 import { availableParallelism } from "node:os";
 import { z } from "zod";
-import { type ModelSession, modelSession } from "../experiments/models.ts";
+import { type ModelSession, modelSession } from "../experiments/model-session.ts";
 import { bosConfig } from "../experiments/text.ts";
 import { openWhatIf, type WhatIf } from "../experiments/what-if/what-if.ts";
 import { throwIfCancelled } from "../lib/cancel.ts";

@@ -2,9 +2,9 @@
 import { setInterval } from "node:timers";
 import type { ApiContext } from "../server/api/trpc.ts";
 import { type Core, type CoreOptions, openCore } from "../server/core.ts";
+import { ensureStarter } from "../server/first-contents.ts";
 import { openHubImports } from "../server/models/hub-import.ts";
 import { watchRuns } from "../server/runs/watch.ts";
-import { ensureStarter } from "../server/starter.ts";
 import { advanceSweeps } from "../server/sweeps/sweeps.ts";
 import { openUploads } from "../server/transfer/upload.ts";
 import { type Host, type HostOptions, startHost } from "./host.ts";

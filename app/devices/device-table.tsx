@@ -3,7 +3,7 @@ import type { inferRouterOutputs } from "@trpc/server";
 import type { ComputeUnits } from "../../lib/formats/coreml/compute-units.ts";
 import { deviceName } from "../../lib/report/device-names.ts";
 import type { AppRouter } from "../../server/api/router.ts";
-import { unitWords } from "../packages/card.ts";
+import { unitWords } from "../packages/card-lines.ts";
 import { bytes, moment } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 

@@ -2,7 +2,7 @@
 /** @file Phones that have reported, what failed on each, how to measure on another, and the cost model refitted to what came. */
 import { useQuery } from "@tanstack/react-query";
 import { Suspense } from "react";
-import { coremlOf } from "../packages/card.ts";
+import { coremlOf } from "../packages/card-lines.ts";
 import { Pairing } from "../packages/pairing.tsx";
 import { useTRPC } from "../parts/api.tsx";
 import { Picker } from "../parts/controls.tsx";

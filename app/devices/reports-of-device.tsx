@@ -1,7 +1,7 @@
 /** @file The reports of one device, a line for each compute unit it was run on, with the cases that failed. */
 
 import { deviceName } from "../../lib/report/device-names.ts";
-import { unitWords } from "../packages/card.ts";
+import { unitWords } from "../packages/card-lines.ts";
 import { count, moment } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";

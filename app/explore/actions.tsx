@@ -10,8 +10,8 @@ import { Check, Keys } from "../parts/controls.tsx";
 import { useHotkeys } from "../parts/hotkeys.ts";
 import { ErrorNote } from "../parts/states.tsx";
 import { useToast } from "../parts/toast.tsx";
-import { formatSelection, type Selection, unitNames, whyNotCut } from "./selection.ts";
-import type { Anatomy } from "./units.ts";
+import { formatSelection, type Selection, unitNames, whyNotCut } from "./dropped-units.ts";
+import type { Anatomy } from "./grid-units.ts";
 
 export interface ActionsProps {
   readonly model: string;

@@ -4,7 +4,7 @@ import type { ReactNode } from "react";
 import { Tag } from "../parts/controls.tsx";
 import { fixed, percent, signed } from "../parts/format.ts";
 import { type Cost, weightBytes } from "./cost.ts";
-import type { Speed } from "./speed.ts";
+import type { Speed } from "./selection-speed.ts";
 import type { WhatIf } from "./use-what-if.ts";
 
 export interface ChangeTableProps {

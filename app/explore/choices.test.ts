@@ -4,7 +4,7 @@ import { publishedParameters } from "../../lib/cost/parameters.ts";
 import { smallAnatomy } from "../../test/fixtures/small-anatomy.ts";
 import { costOf, layerParts, weightBytes } from "./cost.ts";
 import { histogram } from "./histogram.ts";
-import { modelledSpeed } from "./speed.ts";
+import { modelledSpeed } from "./selection-speed.ts";
 import { askedFor, type Candidate, countBelow, lowest, savingAtLeast, thresholdFor } from "./threshold.ts";
 
 const candidates: Candidate[] = [

@@ -7,13 +7,13 @@ import { bytes, fixed } from "../parts/format.ts";
 import { PictureSlider } from "../parts/picture-slider.tsx";
 import { type Cost, costOf, type LayerParts, weightBytes } from "./cost.ts";
 import { decorative } from "./decorative.ts";
+import { isDropped, replaced, type Selection } from "./dropped-units.ts";
 import { short, tickLabel } from "./grid-cells.tsx";
+import { type Anatomy, kindNames, type UnitGridModel } from "./grid-units.ts";
 import { histogram } from "./histogram.ts";
-import { isDropped, replaced, type Selection } from "./selection.ts";
 import { askedFor, type Candidate, countBelow, lowest, savingAtLeast, thresholdFor } from "./threshold.ts";
-import { type Anatomy, kindNames, type UnitGridModel } from "./units.ts";
+import type { Scale, Worth } from "./unit-worth.ts";
 import { useWidth } from "./use-width.ts";
-import type { Scale, Worth } from "./values.ts";
 
 export interface ChooseProps {
   readonly anatomy: Anatomy;

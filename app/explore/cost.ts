@@ -7,8 +7,8 @@
  */
 
 import { findUnit } from "../../lib/units.ts";
-import { neuronsOf, type Selection } from "./selection.ts";
-import type { Anatomy } from "./units.ts";
+import { neuronsOf, type Selection } from "./dropped-units.ts";
+import type { Anatomy } from "./grid-units.ts";
 
 export interface LayerParts {
   readonly head: number;

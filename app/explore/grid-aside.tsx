@@ -4,7 +4,7 @@ import { logAxis } from "../parts/axis.ts";
 import { count, fixed, signed } from "../parts/format.ts";
 import { decorative } from "./decorative.ts";
 import type { GridLayout } from "./grid-layout.ts";
-import type { Scale, UnitWorth, Worth } from "./values.ts";
+import type { Scale, UnitWorth, Worth } from "./unit-worth.ts";
 
 export interface AsideProps {
   readonly layout: GridLayout;

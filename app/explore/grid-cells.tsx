@@ -4,10 +4,10 @@ import { memo } from "react";
 import { divergingColour, type Shade } from "../../experiments/studies/colour-scales.ts";
 import { fixed, signed } from "../parts/format.ts";
 import { decorative } from "./decorative.ts";
+import { isDropped, type Selection } from "./dropped-units.ts";
 import type { GridLayout } from "./grid-layout.ts";
-import { isDropped, type Selection } from "./selection.ts";
-import { type GridUnit, spokenUnit, type UnitGridModel } from "./units.ts";
-import { isNoise, type Scale, type UnitWorth, type Worth } from "./values.ts";
+import { type GridUnit, spokenUnit, type UnitGridModel } from "./grid-units.ts";
+import { isNoise, type Scale, type UnitWorth, type Worth } from "./unit-worth.ts";
 
 const css = (of: (theme: "light" | "dark") => Shade, what: "fill" | "ink"): string => {
   const [light, dark] = [of("light"), of("dark")];

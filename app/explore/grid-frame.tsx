@@ -6,8 +6,8 @@ import { signedRootAxis, ticksApart } from "../parts/axis.ts";
 import { decorative } from "./decorative.ts";
 import { tickLabel } from "./grid-cells.tsx";
 import type { GridLayout } from "./grid-layout.ts";
-import type { GridUnit, UnitGridModel } from "./units.ts";
-import type { Scale } from "./values.ts";
+import type { GridUnit, UnitGridModel } from "./grid-units.ts";
+import type { Scale } from "./unit-worth.ts";
 
 export interface Bracket {
   readonly group: string;

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { smallAnatomy } from "../../test/fixtures/small-anatomy.ts";
 import { gridLayout } from "./grid-layout.ts";
-import { type Anatomy, unitGrid } from "./units.ts";
+import { type Anatomy, unitGrid } from "./grid-units.ts";
 
 const shaped = (layers: number, heads: number, perGroup: number): Anatomy => ({
   ...smallAnatomy(layers),

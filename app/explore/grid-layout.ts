@@ -2,7 +2,7 @@
  * @file Where the cells of a grid stand: numbers in them when there is room, colour and marks when there is less, one drawing
  * without a cell of its own each when there is none.
  */
-import type { UnitGridModel } from "./units.ts";
+import type { UnitGridModel } from "./grid-units.ts";
 
 export type GridMode = "numbers" | "marks" | "dense";
 

@@ -6,9 +6,9 @@ import { IconButton, KeyLabels } from "../parts/controls.tsx";
 import { fixed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { short } from "./grid-cells.tsx";
+import { type GridUnit, spokenUnit } from "./grid-units.ts";
 import { UnitExplained } from "./unit-explained.tsx";
-import { type GridUnit, spokenUnit } from "./units.ts";
-import { isNoise, rankOf, type Scale, type Worth } from "./values.ts";
+import { isNoise, rankOf, type Scale, type Worth } from "./unit-worth.ts";
 
 export interface InspectorProps {
   readonly model: string;

@@ -2,13 +2,13 @@
 /** @file What is not measured yet, and the buttons that measure it; while it is measured, how far it is. */
 import { useMutation } from "@tanstack/react-query";
 import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
-import type { Importance } from "../../server/what-if/importance.ts";
+import type { Importance } from "../../server/what-if/measured-importance.ts";
 import { useTRPC } from "../parts/api.tsx";
 import { duration } from "../parts/format.ts";
 import { Empty, ErrorNote, ProgressBar } from "../parts/states.tsx";
+import { type Anatomy, type GridKind, kindNames } from "./grid-units.ts";
 import { type Offer, offers } from "./offers.ts";
-import { type Anatomy, type GridKind, kindNames } from "./units.ts";
-import { measuredCount, metricName, type Worth } from "./values.ts";
+import { measuredCount, metricName, type Worth } from "./unit-worth.ts";
 
 export interface MeasureProps {
   readonly model: string;

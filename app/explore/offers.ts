@@ -3,7 +3,7 @@
  * leave-one-out of the units in doubt, then of all; of a small one all of it at once.
  */
 import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
-import { type Anatomy, type GridKind, kindNames } from "./units.ts";
+import { type Anatomy, type GridKind, kindNames } from "./grid-units.ts";
 
 export interface Offer {
   readonly label: string;

@@ -6,8 +6,8 @@ import { useTRPC } from "../parts/api.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
 import "./explore.css";
 import { TopBar } from "../parts/shell.tsx";
+import { ExploreView } from "./explore-view.tsx";
 import { useExplore } from "./use-explore.ts";
-import { Workbench } from "./workbench.tsx";
 
 export default function ExplorePage() {
   return (
@@ -32,7 +32,7 @@ function Explore() {
   ];
   if (anatomy.data && importance.data && texts.data)
     return (
-      <Workbench
+      <ExploreView
         key={model}
         state={state}
         trail={trail}

@@ -1,18 +1,18 @@
 "use client";
 /** @file The left of the page: the grid in its frame, and below it the ways to choose by value. */
 import { type RefObject, useCallback, useMemo } from "react";
-import type { Importance } from "../../server/what-if/importance.ts";
+import type { Importance } from "../../server/what-if/measured-importance.ts";
 import { Figure } from "../parts/figure.tsx";
 import { count } from "../parts/format.ts";
 import { Choose } from "./choose.tsx";
 import type { Cost, LayerParts } from "./cost.ts";
+import { isDropped, type Selection, toggled } from "./dropped-units.ts";
+import type { TextChoice } from "./explore-view.tsx";
+import { type Anatomy, kindNames, type UnitGridModel, unitGrid } from "./grid-units.ts";
 import { Measure } from "./measure.tsx";
-import { isDropped, type Selection, toggled } from "./selection.ts";
 import { UnitGrid } from "./unit-grid.tsx";
-import { type Anatomy, kindNames, type UnitGridModel, unitGrid } from "./units.ts";
+import { isNoise, measured, measuredCount, metricName, type Scale, type Worth } from "./unit-worth.ts";
 import type { ExploreState } from "./use-explore.ts";
-import { isNoise, measured, measuredCount, metricName, type Scale, type Worth } from "./values.ts";
-import type { TextChoice } from "./workbench.tsx";
 
 export interface PictureProps {
   readonly picture: RefObject<HTMLElement | null>;

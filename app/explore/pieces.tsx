@@ -2,8 +2,8 @@
 /** @file What the selection consists of, and what each part costs and saves, taken by itself. */
 import { bytes, signed } from "../parts/format.ts";
 import { costOf, layerParts, weightBytes } from "./cost.ts";
-import { pieces, type Selection } from "./selection.ts";
-import type { Anatomy } from "./units.ts";
+import { pieces, type Selection } from "./dropped-units.ts";
+import type { Anatomy } from "./grid-units.ts";
 
 export function Pieces(props: {
   readonly anatomy: Anatomy;

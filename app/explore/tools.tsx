@@ -1,14 +1,14 @@
 "use client";
 /** @file The bar over the grid: what is shown at the left, what it was measured on at the right. */
 import { metricIds, type SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
-import type { Importance } from "../../server/what-if/importance.ts";
+import type { Importance } from "../../server/what-if/measured-importance.ts";
 import { Picker, Segments } from "../parts/controls.tsx";
 import { count, fixed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { ToolBar } from "../parts/shell.tsx";
-import { type GridKind, gridKinds, kindNames, type UnitGridModel } from "./units.ts";
+import { type GridKind, gridKinds, kindNames, type UnitGridModel } from "./grid-units.ts";
+import { metricName, type Target, targetsOf } from "./unit-worth.ts";
 import type { ExploreState } from "./use-explore.ts";
-import { metricName, type Target, targetsOf } from "./values.ts";
 
 export interface ToolsProps {
   readonly state: ExploreState;

@@ -12,7 +12,7 @@ import { fixed, signed } from "../parts/format.ts";
 import { ErrorNote, Waiting } from "../parts/states.tsx";
 import { useAddress } from "../parts/url-state.ts";
 import { AttentionMap } from "./attention-map.tsx";
-import { spokenUnit } from "./units.ts";
+import { spokenUnit } from "./grid-units.ts";
 import { useRested } from "./use-what-if.ts";
 
 export interface ExplainedProps {

@@ -6,10 +6,6 @@
  */
 import { useEffect, useMemo, useRef, useState } from "react";
 import { decorative } from "./decorative.ts";
-import { type AsideProps, GridAside } from "./grid-aside.tsx";
-import { Cell, DenseCells, DenseDropped, Hatches, spokenCell } from "./grid-cells.tsx";
-import { Brackets, brackets, ColumnHeads, Legend, legendBottom, RowHead } from "./grid-frame.tsx";
-import { ASIDE, gridLayout } from "./grid-layout.ts";
 import {
   columnUnits,
   groupUnits,
@@ -20,10 +16,14 @@ import {
   rowUnits,
   type Selection,
   unitAt,
-} from "./selection.ts";
-import { type GridUnit, kindNames, type UnitGridModel } from "./units.ts";
+} from "./dropped-units.ts";
+import { type AsideProps, GridAside } from "./grid-aside.tsx";
+import { Cell, DenseCells, DenseDropped, Hatches, spokenCell } from "./grid-cells.tsx";
+import { Brackets, brackets, ColumnHeads, Legend, legendBottom, RowHead } from "./grid-frame.tsx";
+import { ASIDE, gridLayout } from "./grid-layout.ts";
+import { type GridUnit, kindNames, type UnitGridModel } from "./grid-units.ts";
+import { isNoise, type Scale, type Worth } from "./unit-worth.ts";
 import { useWidth } from "./use-width.ts";
-import { isNoise, type Scale, type Worth } from "./values.ts";
 
 export interface UnitGridProps {
   readonly label: string;

@@ -6,9 +6,9 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
 import { useAddress } from "../parts/url-state.ts";
-import { formatSelection, parseSelection, type Selection } from "./selection.ts";
-import { type GridKind, gridKinds } from "./units.ts";
-import { isMetric, type Target, targetsOf } from "./values.ts";
+import { formatSelection, parseSelection, type Selection } from "./dropped-units.ts";
+import { type GridKind, gridKinds } from "./grid-units.ts";
+import { isMetric, type Target, targetsOf } from "./unit-worth.ts";
 
 /** Browsers refuse addresses that change many times a second. */
 const WRITE_AFTER_MS = 200;

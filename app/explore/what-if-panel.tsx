@@ -12,11 +12,11 @@ import { Icon } from "../parts/icons.tsx";
 import { ErrorNote } from "../parts/states.tsx";
 import { ChangeTable, type ChangeTableProps } from "./change-table.tsx";
 import type { Cost } from "./cost.ts";
+import { describeSelection, type Selection } from "./dropped-units.ts";
 import { Estimates } from "./estimates.tsx";
+import type { Prediction } from "./expected-cost.ts";
+import type { Anatomy } from "./grid-units.ts";
 import { Pieces } from "./pieces.tsx";
-import type { Prediction } from "./prediction.ts";
-import { describeSelection, type Selection } from "./selection.ts";
-import type { Anatomy } from "./units.ts";
 import type { WhatIf } from "./use-what-if.ts";
 
 export interface WhatIfPanelProps {

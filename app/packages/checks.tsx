@@ -10,7 +10,7 @@ import {
   lintGroups,
   type PackageDetail,
   parityLines,
-} from "./card.ts";
+} from "./card-lines.ts";
 
 const marks = {
   passed: { icon: "check", colour: "var(--ok)", word: "passed" },

@@ -2,7 +2,7 @@
 
 import { bytes, count, fixed } from "../parts/format.ts";
 import { Link } from "../parts/link.tsx";
-import { coremlOf, type PackageDetail } from "./card.ts";
+import { coremlOf, type PackageDetail } from "./card-lines.ts";
 
 export function Contents({ detail }: { detail: PackageDetail }) {
   const { card, contents } = detail;

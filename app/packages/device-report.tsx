@@ -5,8 +5,8 @@ import { Chart, type Series } from "../parts/chart.tsx";
 import { Picker, Segments } from "../parts/controls.tsx";
 import { bytes, count, duration, fixed, moment, percent, signed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
-import { type Modelled, type ReportDetail, type ReportRun, unitWords } from "./card.ts";
-import { decodeSpeeds, thermalStretches } from "./figures.ts";
+import { type Modelled, type ReportDetail, type ReportRun, unitWords } from "./card-lines.ts";
+import { decodeSpeeds, thermalStretches } from "./report-figures.ts";
 
 export interface DeviceReportProps {
   readonly reports: readonly { readonly id: string; readonly receivedAt: string | Date; readonly device: string }[];

@@ -6,7 +6,7 @@ import { Keys, Tag } from "../parts/controls.tsx";
 import { bytes, count, fixed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";
-import { coremlOf, type Modelled, type PackageDetail, targetWords } from "./card.ts";
+import { coremlOf, type Modelled, type PackageDetail, targetWords } from "./card-lines.ts";
 
 export interface HeadlineSpeed {
   readonly tokensPerSecond: number;

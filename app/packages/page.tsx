@@ -9,7 +9,7 @@ import { Icon } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";
 import { TopBar } from "../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../parts/states.tsx";
-import { coremlOf, lintGroups, type PackageEntry, targetWords } from "./card.ts";
+import { coremlOf, lintGroups, type PackageEntry, targetWords } from "./card-lines.ts";
 import "./packages.css";
 
 const CHIP = "a17-pro";

@@ -2,7 +2,7 @@
 /** @file Where each operation runs: rows of the decoder by layers, in pairs, modelled left and reported right, differences ringed. */
 import type { Row, Unit } from "../../lib/cost/placement.ts";
 import { Figure } from "../parts/figure.tsx";
-import type { Placed } from "./card.ts";
+import type { Placed } from "./card-lines.ts";
 
 const names: Record<Unit, string> = { ANE: "Neural Engine", GPU: "GPU", CPU: "CPU" };
 /** Rows as they are short enough to stand beside squares. */

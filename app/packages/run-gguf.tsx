@@ -1,6 +1,6 @@
 /** @file How a GGUF file is run, with lines to copy, and what became of its weights. */
 import { bytes, count } from "../parts/format.ts";
-import type { GgufCard } from "./card.ts";
+import type { GgufCard } from "./card-lines.ts";
 
 const fidelities: Readonly<Record<GgufCard["types"][number]["fidelity"], string>> = {
   kept: "unchanged",

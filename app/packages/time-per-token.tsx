@@ -1,7 +1,7 @@
 /** @file Where the time of a token goes at one context: parts of the model, and what a phone can tell apart. */
 import { Picker, Tag } from "../parts/controls.tsx";
 import { duration, fixed } from "../parts/format.ts";
-import { type Modelled, type ReportRun, timeRows } from "./card.ts";
+import { type Modelled, type ReportRun, timeRows } from "./card-lines.ts";
 
 export interface TimePerTokenProps {
   readonly modelled: Modelled;

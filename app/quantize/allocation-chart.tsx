@@ -5,9 +5,9 @@
  */
 import { useMemo } from "react";
 import { allocationPoints, uniformAllocation } from "../../lib/compress/allocate/allocation.ts";
-import type { Finalist } from "../../lib/compress/allocate/prediction.ts";
+import type { Finalist } from "../../lib/compress/allocate/divergence-prediction.ts";
 import { z95 } from "../../lib/stats/proportion.ts";
-import type { RunWidthMap } from "../../server/runs/width-map.ts";
+import type { RunWidthMap } from "../../server/runs/run-width-map.ts";
 import { stepBudget } from "../parts/budget.ts";
 import { Chart, type Series } from "../parts/chart.tsx";
 import { bytes, small } from "../parts/format.ts";

@@ -1,6 +1,6 @@
 /** @file The map of tensors × widths as a page draws it: columns by layer, a state for every cell, the line of an allocation. Pure. */
 import type { WidthMapCell, WidthMapColumn } from "../../experiments/kinds/sensitivity/width-map.ts";
-import type { Finalist } from "../../lib/compress/allocate/prediction.ts";
+import type { Finalist } from "../../lib/compress/allocate/divergence-prediction.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
 import { signed } from "../parts/format.ts";
 

@@ -1,7 +1,7 @@
 /** @file Columns of the table of runs: how each sorts and what it says, for a run or a group of runs. */
 import { bytes, count, duration, fixed } from "../parts/format.ts";
 import { groupValue, type RunGroup } from "./groups.ts";
-import { configText, numbersOf } from "./row.ts";
+import { configText, numbersOf } from "./run-row.ts";
 
 export interface Column {
   readonly id: string;

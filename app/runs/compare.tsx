@@ -12,7 +12,7 @@ import { ErrorNote } from "../parts/states.tsx";
 import { significant, withError } from "./columns.ts";
 import { comparedFields } from "./differences.ts";
 import type { RunGroup } from "./groups.ts";
-import { inUnit, type RunNames } from "./row.ts";
+import { inUnit, type RunNames } from "./run-row.ts";
 import { SeriesKey } from "./series-key.tsx";
 
 /** Columns that fit beside each other. */

@@ -1,6 +1,6 @@
 /** @file What compared runs differ in: config first, then numbers; a field as people read it. */
 import { groupValue, type RunGroup } from "./groups.ts";
-import { configText, isError, numbersOf, type RunNames } from "./row.ts";
+import { configText, isError, numbersOf, type RunNames } from "./run-row.ts";
 
 export interface ComparedField {
   readonly name: string;

@@ -8,7 +8,7 @@ import { Icon } from "../parts/icons.tsx";
 import { ToolBar } from "../parts/shell.tsx";
 import { type Column, defaultColumns } from "./columns.ts";
 import { type Grouping, groupings } from "./groups.ts";
-import { isError, numbersOf, type RunRow } from "./row.ts";
+import { isError, numbersOf, type RunRow } from "./run-row.ts";
 import type { RunsView } from "./view.ts";
 
 const groupingNames: Record<Grouping, string> = {

@@ -5,7 +5,7 @@
  * one keeps its own standard error. The runs stay visible: a mean is a number no run ever had.
  */
 import { studentQuantile } from "../../lib/stats/student-t.ts";
-import { configText, measuredValue, type RunRow } from "./row.ts";
+import { configText, measuredValue, type RunRow } from "./run-row.ts";
 
 export const groupings = ["none", "seed", "kind", "model", "tag", "sweep"] as const;
 export type Grouping = (typeof groupings)[number];

@@ -4,7 +4,7 @@
  * An axis is logarithmic when its values are positive and span more than a factor of twenty. Words stand in their order on
  * an ordinal axis. A run without a value passes below the axis, on a rail of its own.
  */
-import { configText, isError, numbersOf, type RunNames, type RunRow } from "./row.ts";
+import { configText, isError, numbersOf, type RunNames, type RunRow } from "./run-row.ts";
 
 export interface ParallelAxis {
   /** `config.steps`, `numbers.KL`. */

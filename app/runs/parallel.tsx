@@ -19,7 +19,7 @@ import {
   position,
 } from "./parallel-axes.ts";
 import { ParallelAxisMark, top, type VerticalFrame } from "./parallel-axis-mark.tsx";
-import type { RunNames, RunRow } from "./row.ts";
+import type { RunNames, RunRow } from "./run-row.ts";
 import { seriesColour, seriesDash } from "./series-key.tsx";
 import type { RunsView } from "./view.ts";
 

@@ -4,7 +4,7 @@
  * All terms must hold; commas within one mean any of them; a minus before a term turns it round. Numbers are those of the run
  * (`kl`, `bits-per-weight`, `mb`, `took`) and of its config (`temperature`, `seed`).
  */
-import { aliases, configText, numbersOf, type RunRow } from "./row.ts";
+import { aliases, configText, numbersOf, type RunRow } from "./run-row.ts";
 
 export type SearchedRun = RunRow;
 

@@ -5,7 +5,7 @@ import { Segments } from "../parts/controls.tsx";
 import type { RunGroup } from "./groups.ts";
 import { Parallel } from "./parallel.tsx";
 import { PickedCurves } from "./picked-curves.tsx";
-import type { RunNames, RunRow } from "./row.ts";
+import type { RunNames, RunRow } from "./run-row.ts";
 import type { RunsView } from "./view.ts";
 
 export function Shared(props: {

@@ -8,7 +8,7 @@ import { RunStateMark, timeLeft } from "../parts/states.tsx";
 import { type Column, moment, stateOf, withError } from "./columns.ts";
 import { groupValue } from "./groups.ts";
 import { InlineField } from "./inline-field.tsx";
-import { measuredElsewhere, type RunRow } from "./row.ts";
+import { measuredElsewhere, type RunRow } from "./run-row.ts";
 import { SeriesKey } from "./series-key.tsx";
 import type { Editing, Entry } from "./table.tsx";
 import type { RunEdits } from "./use-run-edits.ts";

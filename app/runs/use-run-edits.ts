@@ -4,7 +4,7 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { useTRPC } from "../parts/api.tsx";
 import { useToast } from "../parts/toast.tsx";
-import type { RunRow } from "./row.ts";
+import type { RunRow } from "./run-row.ts";
 
 export interface RunEdits {
   rename(id: string, name: string): void;

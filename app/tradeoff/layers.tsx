@@ -4,7 +4,7 @@ import { cellStyle, sequentialColour } from "../../experiments/studies/colour-sc
 import { count } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import type { Point } from "./measures.ts";
-import { countLayers, type LayerMade } from "./recipe.ts";
+import { countLayers, type LayerMade } from "./point-recipe.ts";
 
 const shares: Readonly<Record<number, number>> = { 1: 0.08, 2: 0.22, 3: 0.5, 4: 0.82, 6: 0.9, 8: 0.95, 16: 1 };
 const attention: readonly string[] = ["query", "key", "value", "output"];

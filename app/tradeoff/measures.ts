@@ -2,7 +2,7 @@
 
 import { mcnemar } from "../../lib/stats/mcnemar.ts";
 import { twoSidedP } from "../../lib/stats/normal.ts";
-import { pairedDifference } from "../../lib/stats/paired.ts";
+import { pairedDifference } from "../../lib/stats/paired-difference.ts";
 import { z95 } from "../../lib/stats/proportion.ts";
 import { ratioAndError } from "../../lib/stats/ratio.ts";
 import type { EvaluatedPoint } from "../../server/tradeoff/evaluated.ts";

@@ -4,7 +4,7 @@ import type { MadeOf } from "../../experiments/kinds/tradeoff/made-of.ts";
 import { fixed } from "../parts/format.ts";
 import { SIGNIFICANCE } from "./front.ts";
 import type { Measure, Point, Size } from "./measures.ts";
-import { differences } from "./recipe.ts";
+import { differences } from "./point-recipe.ts";
 
 export const showP = (p: number): string => (p < 0.001 ? "p < 0.001" : `p ${fixed(p, p < 0.1 ? 3 : 2)}`);
 

@@ -27,7 +27,7 @@ import {
 } from "./measures.ts";
 import { neighboursOf } from "./neighbours.tsx";
 import { PointPanel } from "./point-panel.tsx";
-import { layersOf, nameOf, recipeOf, yaml } from "./recipe.ts";
+import { layersOf, nameOf, recipeOf, yaml } from "./point-recipe.ts";
 import "./tradeoff.css";
 import { rangesOf, TradeoffChart } from "./tradeoff-chart.tsx";
 

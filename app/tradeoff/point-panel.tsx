@@ -13,7 +13,7 @@ import { Link } from "../parts/link.tsx";
 import { ErrorNote } from "../parts/states.tsx";
 import { type Measure, measures, type Point, type Size } from "./measures.ts";
 import { Neighbours } from "./neighbours.tsx";
-import { layersOf } from "./recipe.ts";
+import { layersOf } from "./point-recipe.ts";
 
 const CACHE_CONTEXT = 512;
 const made = { prune: "Prune", distill: "Distill", quantize: "Quantize" } as const;

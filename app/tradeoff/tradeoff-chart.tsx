@@ -5,9 +5,9 @@ import { fineLogTicks, logTicks } from "../parts/axis.ts";
 import { Chart, type Series } from "../parts/chart.tsx";
 import { small } from "../parts/format.ts";
 import type { FigureTable } from "../parts/save-figure.ts";
+import { CapsuleMark, Ground, Overlay } from "./chart-overlay.tsx";
 import type { Capsule } from "./front.ts";
 import { type Measure, type Point, type Size, sizes } from "./measures.ts";
-import { CapsuleMark, Ground, Overlay } from "./overlay.tsx";
 
 export interface TradeoffChartProps {
   readonly points: readonly Point[];

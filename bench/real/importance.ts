@@ -10,14 +10,14 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { unitsOf } from "../../experiments/kinds/sensitivity/units.ts";
-import { modelSession } from "../../experiments/models.ts";
+import { unitsOf } from "../../experiments/kinds/sensitivity/model-units.ts";
+import { modelSession } from "../../experiments/model-session.ts";
 import { textSequences } from "../../experiments/text.ts";
 import { openWhatIf } from "../../experiments/what-if/what-if.ts";
 import { leaveOneOut } from "../../lib/compress/importance/leave-one-out.ts";
 import { gateGradients } from "../../lib/compress/importance/taylor.ts";
 import { weightList } from "../../lib/decoder/weights.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 
 const { values, positionals } = parseArgs({

@@ -12,12 +12,12 @@ import { parseArgs } from "node:util";
 import { count, fixed, table } from "../../bin/numbers.ts";
 import { memoryStore } from "../../experiments/definition.ts";
 import { pruneToSize } from "../../experiments/kinds/prune/to-size.ts";
-import { modelSession, readText } from "../../experiments/models.ts";
+import { modelSession, readText } from "../../experiments/model-session.ts";
 import { madeFrom } from "../../lib/checkpoint/made-from.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { keptForConfig } from "../../lib/compress/prune/kept.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { predictedTokens, sequencesFromText } from "../../lib/eval/sequences.ts";
 
 const { values } = parseArgs({

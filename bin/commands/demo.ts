@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { Summaries } from "../../experiments/registry.ts";
 import { headGrid } from "../../experiments/studies/head-grid.ts";
 import { reportPage } from "../../experiments/studies/report-page.ts";
-import { type StarterStudyResult, starterStudyOptions } from "../../experiments/studies/starter.ts";
+import { type StarterStudyResult, starterStudyOptions } from "../../experiments/studies/starter-study.ts";
 import { throwIfCancelled } from "../../lib/cancel.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { requireReplaceable, withOutputDirectory, writeFileAtomic } from "../../lib/files/atomic.ts";

@@ -11,7 +11,7 @@ import { type PromptCodec, promptAfter } from "../../lib/eval/text-codec.ts";
 import { folderFiles } from "../../lib/files/named-files.ts";
 import { loadTokenizer, type Tokenizer } from "../../lib/tokenizer/tokenizer.ts";
 import { addFlags, parseFlags } from "../flags.ts";
-import { packageAt, tokenizerBeside } from "../packages.ts";
+import { packageAt, tokenizerBeside } from "../named-package.ts";
 import { exists } from "../session.ts";
 import { addCommonFlags, printResult, withSession } from "./experiment-command.ts";
 

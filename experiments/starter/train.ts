@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { float32Data, type Tensor } from "../../lib/mil/tensor.ts";
 import { starterConfig } from "./architecture.ts";
 import { tokenizerFiles } from "./bpe.ts";

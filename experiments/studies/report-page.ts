@@ -9,7 +9,7 @@ import type { TradeoffPoint } from "../kinds/tradeoff/tradeoff.ts";
 import { divergingColour } from "./colour-scales.ts";
 import { type HeadGrid, headGrid } from "./head-grid.ts";
 import { labelPlaces } from "./label-places.ts";
-import type { StarterStudyResult } from "./starter.ts";
+import type { StarterStudyResult } from "./starter-study.ts";
 
 export const escapeHtml = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");

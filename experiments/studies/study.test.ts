@@ -1,7 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { writeFileAtomic } from "../../lib/files/atomic.ts";
 import { temporaryFolder } from "../../test/fixtures/tiny-model.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "../definition.ts";
@@ -9,7 +9,7 @@ import { distill, distillConfig } from "../kinds/distill/distill.ts";
 import { evaluate, evaluateConfig } from "../kinds/evaluate/evaluate.ts";
 import { prune, pruneConfig } from "../kinds/prune/prune.ts";
 import { sensitivity, sensitivityConfig } from "../kinds/sensitivity/sensitivity.ts";
-import { modelSession } from "../models.ts";
+import { modelSession } from "../model-session.ts";
 import { heldOutDocuments, heldOutQuestions, SEPARATOR, trainingDocuments } from "../starter/corpus.ts";
 import type { UnitName } from "../unit-name.ts";
 

@@ -15,8 +15,8 @@ import { type PaddedBatch, scoredRange, type TokenSequence } from "../../lib/eva
 import { promptIds } from "../../lib/eval/text-codec.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import { parseUnit } from "../../lib/units.ts";
-import type { OpenModel } from "../models.ts";
-import { closedBy, gatesFor, isGone } from "./selection.ts";
+import type { OpenModel } from "../model-session.ts";
+import { closedBy, gatesFor, isGone } from "./closed-gates.ts";
 
 /** Tokens of a sentence at most; the pattern has their square. */
 const MOST_TOKENS = 256;

@@ -8,7 +8,8 @@ import type { TokenSequence } from "../../lib/eval/sequences.ts";
 import { createRng } from "../../lib/random.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
 import { parseUnit } from "../../lib/units.ts";
-import { NEURON_BLOCK, unitsOf } from "../kinds/sensitivity/units.ts";
+import { NEURON_BLOCK, unitsOf } from "../kinds/sensitivity/model-units.ts";
+import { type ClosedLayer, closedBy } from "./closed-gates.ts";
 import {
   type Calibration,
   calibrate,
@@ -16,8 +17,7 @@ import {
   type MeasuredSelection,
   predictSelection,
   type SelectionSize,
-} from "./prediction.ts";
-import { type ClosedLayer, closedBy } from "./selection.ts";
+} from "./taylor-prediction.ts";
 
 export interface SelectionPrediction {
   /** Σ of single effects by Taylor, nats per token. */

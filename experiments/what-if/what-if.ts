@@ -30,11 +30,11 @@ import { type Interval, wilsonInterval } from "../../lib/stats/proportion.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
 import { eventLoopTurn } from "../../lib/turn.ts";
 import { taskSequences } from "../kinds/evaluate/evaluate.ts";
-import type { ModelSession } from "../models.ts";
+import type { ModelSession } from "../model-session.ts";
 import { type TextConfig, textSequences } from "../text.ts";
+import { type ClosedLayer, closedBy, gatesFor, isGone, isOpen, nothingClosed, silenced } from "./closed-gates.ts";
 import { type AttentionPattern, attentionOn, explainUnit, type UnitExplanation } from "./explain.ts";
 import { Predictor, type Refinement, type SelectionPrediction } from "./predictor.ts";
-import { type ClosedLayer, closedBy, gatesFor, isGone, isOpen, nothingClosed, silenced } from "./selection.ts";
 
 export interface MeanWithError {
   readonly mean: number;

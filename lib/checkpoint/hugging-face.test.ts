@@ -2,10 +2,10 @@
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { loadWeights } from "../../experiments/models.ts";
+import { loadWeights } from "../../experiments/model-session.ts";
 import { type Config, folderOf, matrix, tensorsOf } from "../../test/fixtures/checkpoint-folder.ts";
 import { temporaryFolder, tinyConfigs } from "../../test/fixtures/tiny-model.ts";
-import { emptySelection, selectionByName } from "../compress/prune/selection.ts";
+import { emptySelection, selectionByName } from "../compress/prune/prune-selection.ts";
 import { pruneModel } from "../compress/prune/slice.ts";
 import { openSafetensors, type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
 import { elementCount } from "../mil/types.ts";

@@ -20,8 +20,8 @@
 import { EspalierError } from "../errors.ts";
 import { type Builder, typeOf } from "../mil/builder.ts";
 import type { Value } from "../mil/program.ts";
-import { activate } from "./activation.ts";
 import type { DecoderArchitecture, LayerArchitecture, LayerTensor } from "./architecture.ts";
+import { activate } from "./mlp-activation.ts";
 import { rotate } from "./rope.ts";
 
 export type BlockWeights = Partial<Record<LayerTensor, Value>>;

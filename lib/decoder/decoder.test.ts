@@ -3,7 +3,7 @@ import { tinyFamilies as families, tinyConfigs, tinyIds, tinyModel } from "../..
 import { leaveOneOut } from "../compress/importance/leave-one-out.ts";
 import { gateGradients } from "../compress/importance/taylor.ts";
 import { pruneHeads } from "../compress/prune/slice.ts";
-import { createOnnxRuntimeEngine } from "../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../engines/onnxruntime/onnxruntime-engine.ts";
 import { sequenceLosses } from "../eval/perplexity.ts";
 import type { TokenSequence } from "../eval/sequences.ts";
 import { f32, float32Data } from "../mil/tensor.ts";

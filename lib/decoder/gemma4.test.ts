@@ -2,7 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { loadWeights } from "../../experiments/models.ts";
+import { loadWeights } from "../../experiments/model-session.ts";
 import { releasedModels } from "../../test/fixtures/released-configs.ts";
 import {
   temporaryFolder,
@@ -15,12 +15,12 @@ import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { writeCheckpoint } from "../checkpoint/write-checkpoint.ts";
 import { leaveOneOut } from "../compress/importance/leave-one-out.ts";
 import { gateGradients } from "../compress/importance/taylor.ts";
-import { headsByName, selectHeads } from "../compress/prune/selection.ts";
+import { headsByName, selectHeads } from "../compress/prune/prune-selection.ts";
 import { pruneHeads } from "../compress/prune/slice.ts";
 import { compressByRows } from "../compress/quantize/by-rows.ts";
 import { palettize } from "../compress/quantize/palettize.ts";
 import { quantizeAffine } from "../compress/quantize/round-to-nearest.ts";
-import { createOnnxRuntimeEngine } from "../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../engines/onnxruntime/onnxruntime-engine.ts";
 import type { TokenSequence } from "../eval/sequences.ts";
 import { openSafetensors, type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
 import { f32, float32Data, i32, type Tensor } from "../mil/tensor.ts";

@@ -8,12 +8,12 @@
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Engine } from "../engines/engine.ts";
-import { pipelineEngine } from "../engines/pipeline.ts";
+import { pipelineEngine } from "../engines/function-pipeline.ts";
 import { type StagedEngine, stagedEngine } from "../engines/staged.ts";
 import { EspalierError } from "../errors.ts";
 import { isFunctionSet, type ReadFunctionSet, readFunctionSet } from "../formats/coreml/function-set.ts";
+import { isPipeline, readPipeline } from "../formats/coreml/package-pipeline.ts";
 import { readPackage } from "../formats/coreml/package-reader.ts";
-import { isPipeline, readPipeline } from "../formats/coreml/pipeline.ts";
 import type { MilFunction, Program } from "../mil/program.ts";
 import { zeros } from "../mil/tensor.ts";
 import type { StepModel } from "./generate.ts";

@@ -10,8 +10,8 @@ import { EspalierError } from "../errors.ts";
 import { roundToFloat16 } from "../float16.ts";
 import { scaleOutputs } from "../mil/passes/scale-outputs.ts";
 import type { Program, Value } from "../mil/program.ts";
-import { type WeightTensors, weightConstant, weightTensors } from "../weights/constants.ts";
 import type { CompressedWeight, DeferredWeight } from "../weights/weight.ts";
+import { type WeightTensors, weightConstant, weightTensors } from "../weights/weight-constants.ts";
 import type { DecoderArchitecture } from "./architecture.ts";
 import { cachedProgram, type WeightValues } from "./decoding-step.ts";
 

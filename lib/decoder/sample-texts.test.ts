@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { tinyModel } from "../../test/fixtures/tiny-model.ts";
-import { createOnnxRuntimeEngine } from "../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../engines/onnxruntime/onnxruntime-engine.ts";
 import { float32Data } from "../mil/tensor.ts";
 import { createRng, type Rng } from "../random.ts";
 import { DecoderRunner } from "./runner.ts";

@@ -30,7 +30,7 @@ export interface CreateEngineOptions {
 export async function createEngine(name: EngineName, options: CreateEngineOptions): Promise<Engine> {
   const { threads, tfjsNodePath } = options;
   if (name === "onnxruntime") {
-    const { createOnnxRuntimeEngine } = await import("./onnxruntime/engine.ts");
+    const { createOnnxRuntimeEngine } = await import("./onnxruntime/onnxruntime-engine.ts");
     return createOnnxRuntimeEngine({ threads });
   }
   if (name === "webgpu") {
@@ -46,6 +46,6 @@ export async function createEngine(name: EngineName, options: CreateEngineOption
     options.log?.(`engine auto: ${engine.description}, because ${reason}`);
     return engine;
   }
-  const { createTensorFlowEngine } = await import("./tensorflow/engine.ts");
+  const { createTensorFlowEngine } = await import("./tensorflow/tensorflow-engine.ts");
   return createTensorFlowEngine({ threads, ...(tfjsNodePath === undefined ? {} : { tfjsNodePath }) });
 }

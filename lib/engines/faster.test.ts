@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { EspalierError } from "../errors.ts";
 import type { Engine } from "./engine.ts";
 import { fasterEngine } from "./faster.ts";
-import { createOnnxRuntimeEngine } from "./onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "./onnxruntime/onnxruntime-engine.ts";
 
 const real = await createOnnxRuntimeEngine();
 /** An engine whose runs take `ms` of the clock given. */

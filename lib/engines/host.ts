@@ -8,7 +8,7 @@ import { float16FromFloat32 } from "../float16.ts";
 import type { MilFunction } from "../mil/program.ts";
 import { newData, type Tensor } from "../mil/tensor.ts";
 import { elementCount, sameShape, showType, type TensorType } from "../mil/types.ts";
-import type { HostData } from "./constants.ts";
+import type { HostData } from "./constant-pool.ts";
 import { DeviceTensor } from "./device-tensor.ts";
 
 /** What an engine holds as a tensor of the MIL type; the array itself where the type has the same. */

@@ -5,8 +5,8 @@ import { type TinyFamily, temporaryFolder, tinyIds, tinyModel } from "../../test
 import { palettize } from "../compress/quantize/palettize.ts";
 import type { StepModel } from "../decoder/generate.ts";
 import { hostEmbedding } from "../decoder/neural-engine/embedding.ts";
+import { neuralEngineProgram } from "../decoder/neural-engine/neural-engine-program.ts";
 import { neuralEnginePlan } from "../decoder/neural-engine/plan.ts";
-import { neuralEngineProgram } from "../decoder/neural-engine/program.ts";
 import { loadStaged, openPackage, packageModel } from "../decoder/opened-package.ts";
 import { INTERFACE_KEY } from "../decoder/package-interface.ts";
 import { packageProgram } from "../decoder/plain-layout-program.ts";
@@ -14,12 +14,12 @@ import { stepModel } from "../decoder/step-model.ts";
 import { knownTextModel, streamedLogits } from "../decoder/streamed-logits.ts";
 import { allValues, weightList } from "../decoder/weights.ts";
 import { roundToFloat16 } from "../float16.ts";
+import { writePipeline } from "../formats/coreml/package-pipeline.ts";
 import { writePackage } from "../formats/coreml/package-writer.ts";
-import { writePipeline } from "../formats/coreml/pipeline.ts";
 import type { Program } from "../mil/program.ts";
 import type { CompressedWeight } from "../weights/weight.ts";
 import type { Engine } from "./engine.ts";
-import { createOnnxRuntimeEngine } from "./onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "./onnxruntime/onnxruntime-engine.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
 const LIMIT = 3000;

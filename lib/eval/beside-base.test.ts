@@ -4,7 +4,7 @@ import { palettize } from "../compress/quantize/palettize.ts";
 import { decodedWeights } from "../decoder/decoded-weights.ts";
 import { DecoderRunner } from "../decoder/runner.ts";
 import { decoderWeights, weightList } from "../decoder/weights.ts";
-import { createOnnxRuntimeEngine } from "../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../engines/onnxruntime/onnxruntime-engine.ts";
 import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
 import { createRng } from "../random.ts";
 import { decodeWeight } from "../weights/decode.ts";

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { tinyFamilies, tinyModel } from "../../test/fixtures/tiny-model.ts";
 import { DecoderRunner } from "../decoder/runner.ts";
-import { createOnnxRuntimeEngine } from "../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../engines/onnxruntime/onnxruntime-engine.ts";
 import { createRng } from "../random.ts";
 import { sequenceLosses } from "./perplexity.ts";
 import type { TokenSequence } from "./sequences.ts";

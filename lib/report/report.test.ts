@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { measuredFigures, neuralEngineShare } from "./figures.ts";
+import { measuredFigures, neuralEngineShare } from "./measured-figures.ts";
 import { parseReport, type Report, type ReportRun } from "./report.ts";
 import { functionTimings } from "./timings.ts";
 

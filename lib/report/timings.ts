@@ -8,7 +8,7 @@
  */
 
 import type { ComputeUnits } from "../formats/coreml/compute-units.ts";
-import type { ReceivedReport } from "./figures.ts";
+import type { ReceivedReport } from "./measured-figures.ts";
 import { parityFailures, type Report } from "./report.ts";
 
 export interface FunctionTiming {

@@ -4,7 +4,7 @@
  *   p is on the front when no q has size_q ≤ size_p and loss_q ≤ loss_p with one of them smaller
  *
  * Loss is anything where less is better (nats per token, KL, error rate). Points measured on the same sequences are compared
- * by `paired.ts`. Not included: more than two axes.
+ * by `paired-difference.ts`. Not included: more than two axes.
  */
 import { EspalierError } from "../errors.ts";
 

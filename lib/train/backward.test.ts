@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { tinyIds, tinyModel } from "../../test/fixtures/tiny-model.ts";
 import { isTrained } from "../decoder/architecture.ts";
 import { perLayerRows, weightList } from "../decoder/weights.ts";
-import { createOnnxRuntimeEngine } from "../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../engines/onnxruntime/onnxruntime-engine.ts";
 import { f32, float32Data, i32, type Tensor } from "../mil/tensor.ts";
 import { createRng } from "../random.ts";
 import { Backward } from "./backward.ts";

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryFolder, tinyIds, tinyModel } from "../../test/fixtures/tiny-model.ts";
 import { type DecoderWeights, decoderWeights } from "../decoder/weights.ts";
-import { createOnnxRuntimeEngine } from "../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../engines/onnxruntime/onnxruntime-engine.ts";
 import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
 import { createRng } from "../random.ts";
 import { Backward } from "./backward.ts";

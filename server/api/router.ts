@@ -1,19 +1,19 @@
 /** @file Everything the workbench can be asked, by name. The page, the command line and scripts all speak this. */
-import { eventsRouter } from "./events.ts";
-import { experimentsRouter } from "./experiments.ts";
-import { modelsRouter } from "./models.ts";
-import { notebooksRouter } from "./notebooks.ts";
-import { packagesRouter } from "./packages.ts";
-import { devicesRouter, reportsRouter } from "./reports.ts";
-import { runsRouter } from "./runs.ts";
-import { studiesRouter } from "./studies.ts";
-import { sweepsRouter } from "./sweeps.ts";
-import { systemRouter } from "./system.ts";
-import { textsRouter } from "./texts.ts";
-import { tradeoffRouter } from "./tradeoff.ts";
+import { eventsRouter } from "./events-router.ts";
+import { experimentsRouter } from "./experiments-router.ts";
+import { modelsRouter } from "./models-router.ts";
+import { notebooksRouter } from "./notebooks-router.ts";
+import { packagesRouter } from "./packages-router.ts";
+import { devicesRouter, reportsRouter } from "./reports-router.ts";
+import { runsRouter } from "./runs-router.ts";
+import { studiesRouter } from "./studies-router.ts";
+import { sweepsRouter } from "./sweeps-router.ts";
+import { systemRouter } from "./system-router.ts";
+import { textsRouter } from "./texts-router.ts";
+import { tradeoffRouter } from "./tradeoff-router.ts";
 import { router } from "./trpc.ts";
-import { viewsRouter } from "./views.ts";
-import { whatIfRouter } from "./what-if.ts";
+import { viewsRouter } from "./views-router.ts";
+import { whatIfRouter } from "./what-if-router.ts";
 
 export const appRouter = router({
   system: systemRouter,

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { EspalierError } from "../../lib/errors.ts";
 import { removeStale } from "./digest.ts";
 import { diskStore } from "./disk.ts";
-import { httpStore } from "./http.ts";
+import { httpStore } from "./http-store.ts";
 import { openS3Store } from "./s3.ts";
 import type { ArtifactStore } from "./store.ts";
 

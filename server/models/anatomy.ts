@@ -3,7 +3,7 @@ import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { weightList } from "../../lib/decoder/weights.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import type { Core } from "../core.ts";
-import { modelFolder } from "./models.ts";
+import { modelFolder } from "./model-registry.ts";
 
 export async function anatomyOf(core: Core, id: string) {
   const checkpoint = await openCheckpoint(await modelFolder(core, id));

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { downloadFromHub, hubFiles } from "../../lib/checkpoint/hub.ts";
 import { EspalierError, toEspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
-import { importModel, modelId } from "./models.ts";
+import { importModel, modelId } from "./model-registry.ts";
 
 export interface HubImport {
   readonly repository: string;

@@ -10,13 +10,13 @@ import { publishedFigures } from "../../lib/cost/published.ts";
 import { typicalFactor } from "../../lib/cost/refit.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { ComputeUnits, PackageUnits } from "../../lib/formats/coreml/compute-units.ts";
-import type { MeasuredFigures } from "../../lib/report/figures.ts";
-import { comparePlacement, type PlacementRow } from "../../lib/report/placement.ts";
+import type { MeasuredFigures } from "../../lib/report/measured-figures.ts";
+import { comparePlacement, type PlacementRow } from "../../lib/report/placement-comparison.ts";
 import type { Core } from "../core.ts";
 import { type ChipFit, chipFits } from "../reports/fits.ts";
 import { figuresOfPackage, getReport, packageHashOf } from "../reports/reports.ts";
+import { type KeptCard, profileOf } from "./package-profile.ts";
 import { listPackages, type Package } from "./packages.ts";
-import { type KeptCard, profileOf } from "./profile.ts";
 
 /** Of a chip: what its modelled figures rest on. */
 export interface ModelBasis {

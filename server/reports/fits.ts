@@ -16,7 +16,7 @@ import { parityFailures } from "../../lib/report/report.ts";
 import { type FunctionTiming, functionTimings, whyNotTimed } from "../../lib/report/timings.ts";
 import type { Core } from "../core.ts";
 import { costFits, reports } from "../db/schema.ts";
-import { type KeptCard, profileOf } from "../packages/profile.ts";
+import { type KeptCard, profileOf } from "../packages/package-profile.ts";
 import { packagesWith, type ReportRow, typedReport } from "./reports.ts";
 
 /** One measured call beside what is modelled of it, before and after. */

@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { desc, eq, inArray, isNull } from "drizzle-orm";
 import { EspalierError } from "../../lib/errors.ts";
 import { hashOfFiles } from "../../lib/formats/coreml/package-hash.ts";
-import { type MeasuredFigures, measuredFigures } from "../../lib/report/figures.ts";
+import { type MeasuredFigures, measuredFigures } from "../../lib/report/measured-figures.ts";
 import { parityFailures, parseReport, type Report } from "../../lib/report/report.ts";
 import { readManifest } from "../artifacts/directory.ts";
 import type { Core } from "../core.ts";

@@ -11,8 +11,8 @@ import { experimentOf } from "../../experiments/registry.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import { models, runs, texts } from "../db/schema.ts";
-import { firstAncestor } from "../models/models.ts";
-import { type MeasuredOn, measuredOn } from "../tradeoff/protocol.ts";
+import { firstAncestor } from "../models/model-registry.ts";
+import { type MeasuredOn, measuredOn } from "../tradeoff/measurement-protocol.ts";
 import {
   FOLLOWING,
   followsRun,

@@ -4,7 +4,7 @@ import { eq, inArray, or, sql } from "drizzle-orm";
 import { experimentOf } from "../../experiments/registry.ts";
 import type { Core } from "../core.ts";
 import { models, packages, type RunState, runFiles, runs } from "../db/schema.ts";
-import { type KeptCard, packageFile } from "../packages/profile.ts";
+import { type KeptCard, packageFile } from "../packages/package-profile.ts";
 import type { Run } from "./lifecycle.ts";
 import { referencesIn } from "./references.ts";
 

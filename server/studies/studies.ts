@@ -2,7 +2,7 @@
 import { asc, desc, eq } from "drizzle-orm";
 import { z } from "zod";
 import { experimentKinds } from "../../experiments/registry.ts";
-import { starterStudy, starterStudyOptions, starterTexts } from "../../experiments/studies/starter.ts";
+import { starterStudy, starterStudyOptions, starterTexts } from "../../experiments/studies/starter-study.ts";
 import { type Study, withRuns } from "../../experiments/studies/study.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";

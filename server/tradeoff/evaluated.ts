@@ -16,17 +16,17 @@ import {
 } from "../../experiments/kinds/tradeoff/made-of.ts";
 import type { TradeoffPoint, TradeoffSummary } from "../../experiments/kinds/tradeoff/tradeoff.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
-import type { MeasuredFigures } from "../../lib/report/figures.ts";
+import type { MeasuredFigures } from "../../lib/report/measured-figures.ts";
 import { wilsonInterval } from "../../lib/stats/proportion.ts";
 
 import type { Core } from "../core.ts";
 import { models, runs, texts } from "../db/schema.ts";
-import { type Model, modelFolder } from "../models/models.ts";
+import { type Model, modelFolder } from "../models/model-registry.ts";
 import { listPackages } from "../packages/packages.ts";
 import { chipFits } from "../reports/fits.ts";
 import { figuresOfPackage } from "../reports/reports.ts";
-import { boardId, type MeasuredOn, measuredOn } from "./protocol.ts";
-import { chipOf, modelledSpeed, type PointSpeed, reportedSpeed, storedAs } from "./speed.ts";
+import { boardId, type MeasuredOn, measuredOn } from "./measurement-protocol.ts";
+import { chipOf, modelledSpeed, type PointSpeed, reportedSpeed, storedAs } from "./point-speed.ts";
 
 export interface MadeBy {
   readonly runId: string;

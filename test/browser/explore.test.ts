@@ -1,7 +1,7 @@
 /** Explore with the keyboard alone, in a real browser on the starter: drop, measure, undo, explain, save, send on, prune. */
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startWorkbench, type Workbench } from "./workbench.ts";
+import { startWorkbench, type Workbench } from "./browser-session.ts";
 
 let workbench: Workbench;
 let page: Page;

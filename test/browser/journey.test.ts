@@ -2,7 +2,7 @@
 import { readFile, stat } from "node:fs/promises";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startWorkbench, type Workbench } from "./workbench.ts";
+import { startWorkbench, type Workbench } from "./browser-session.ts";
 
 let workbench: Workbench;
 let page: Page;

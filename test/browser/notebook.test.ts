@@ -1,7 +1,7 @@
 /** A notebook in a real browser: written, run, frozen, restored, exported. */
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startWorkbench, type Workbench } from "./workbench.ts";
+import { startWorkbench, type Workbench } from "./browser-session.ts";
 
 let bench: Workbench;
 beforeAll(async () => {

@@ -5,14 +5,14 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { parsePairingUrl, sendReport } from "../../experiments/probe/send.ts";
 import { simulatePhone } from "../../experiments/probe/simulate.ts";
 import { publishedParameters } from "../../lib/cost/parameters.ts";
-import { profileProgram } from "../../lib/cost/profile.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { profileProgram } from "../../lib/cost/program-profile.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
 import { type Client, httpClient } from "../../server/api/client.ts";
 import { phoneReport } from "../fixtures/phone-report.ts";
 import { temporaryFolder } from "../fixtures/tiny-model.ts";
-import { startWorkbench, type Workbench } from "./workbench.ts";
+import { startWorkbench, type Workbench } from "./browser-session.ts";
 
 let bench: Workbench;
 let client: Client;

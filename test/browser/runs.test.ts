@@ -2,15 +2,15 @@
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { SEPARATOR } from "../../experiments/starter/corpus.ts";
-import { starterTexts } from "../../experiments/studies/starter.ts";
+import { starterTexts } from "../../experiments/studies/starter-study.ts";
 import { openCore } from "../../server/core.ts";
+import { ensureStarter } from "../../server/first-contents.ts";
 import { compactPoints } from "../../server/runs/journal.ts";
 import { submitRun } from "../../server/runs/lifecycle.ts";
-import { ensureStarter } from "../../server/starter.ts";
 import { addText } from "../../server/texts/texts.ts";
 import { fillWithPoints, fillWithRuns } from "../fixtures/many-runs.ts";
 import { temporaryFolder } from "../fixtures/tiny-model.ts";
-import { startWorkbench, type Workbench } from "./workbench.ts";
+import { startWorkbench, type Workbench } from "./browser-session.ts";
 
 const ROWS = 10_000;
 const POINTS = 1_000_000;

@@ -1,6 +1,6 @@
 /** Quantize and Trade-off in a real browser: a width map fills, a budget moves the allocation, the front is walked, a point exported. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startWorkbench, type Workbench } from "./workbench.ts";
+import { startWorkbench, type Workbench } from "./browser-session.ts";
 
 let bench: Workbench;
 beforeAll(async () => {

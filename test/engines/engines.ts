@@ -1,8 +1,8 @@
 /** @file The engines the conformance suite runs on. */
 import type { Engine } from "../../lib/engines/engine.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { createWebGpuEngine } from "../../lib/engines/onnxruntime/webgpu.ts";
-import { createTensorFlowEngine } from "../../lib/engines/tensorflow/engine.ts";
+import { createTensorFlowEngine } from "../../lib/engines/tensorflow/tensorflow-engine.ts";
 
 /** Folder of a built @tensorflow/tfjs-node; without it that backend is left out (see test/oracles/build-tfjs-node.sh). */
 const native = process.env.ESPALIER_TFJS_NODE;

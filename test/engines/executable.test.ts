@@ -1,7 +1,7 @@
 /** @file What every engine's executables promise besides numbers: states, checked inputs, independent results. */
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Engine } from "../../lib/engines/engine.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { float16FromFloat32, roundToFloat16 } from "../../lib/float16.ts";
 import { Builder } from "../../lib/mil/builder.ts";

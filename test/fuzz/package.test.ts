@@ -19,7 +19,7 @@ import { Builder } from "../../lib/mil/builder.ts";
 import { printProgram } from "../../lib/mil/print.ts";
 import { fp16 } from "../../lib/mil/types.ts";
 import { createRng } from "../../lib/random.ts";
-import { weightConstant } from "../../lib/weights/constants.ts";
+import { weightConstant } from "../../lib/weights/weight-constants.ts";
 import { temporaryFolder } from "../fixtures/tiny-model.ts";
 
 const files = [

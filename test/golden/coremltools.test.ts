@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { copyFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { lintPackage } from "../../lib/export/coreml/lint/lint.ts";
 import { float16FromFloat32, float32FromFloat16 } from "../../lib/float16.ts";
 import { readPackage } from "../../lib/formats/coreml/package-reader.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { gptq } from "../../lib/compress/quantize/gptq.ts";
 import { MatrixProducts } from "../../lib/compress/quantize/matrix-products.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import type { CompressedWeight } from "../../lib/weights/weight.ts";
 
 interface Golden {

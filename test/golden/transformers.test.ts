@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { loadWeights } from "../../experiments/models.ts";
+import { loadWeights } from "../../experiments/model-session.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 
 const families = ["llama", "llama_stretched", "llama_own_head", "phi3", "qwen3"];

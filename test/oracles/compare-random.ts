@@ -5,7 +5,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { float32FromFloat16 } from "../../lib/float16.ts";
 import { readPackage } from "../../lib/formats/coreml/package-reader.ts";

@@ -1,8 +1,8 @@
 /** Prints token ids and logits of the starter on held-out text, for check_starter.py to compare with transformers. */
 import { fileURLToPath } from "node:url";
-import { modelSession } from "../../experiments/models.ts";
+import { modelSession } from "../../experiments/model-session.ts";
 import { heldOutDocuments } from "../../experiments/starter/corpus.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { promptIds } from "../../lib/eval/text-codec.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 

@@ -5,14 +5,14 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { loadWeights } from "../../experiments/models.ts";
+import { loadWeights } from "../../experiments/model-session.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { madeFrom } from "../../lib/checkpoint/made-from.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
-import { emptySelection, selectionByName } from "../../lib/compress/prune/selection.ts";
+import { emptySelection, selectionByName } from "../../lib/compress/prune/prune-selection.ts";
 import { pruneModel } from "../../lib/compress/prune/slice.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 import { tinyGgufBytes } from "../fixtures/tiny-gguf.ts";
 import { temporaryFolder, tinyFamilies, tinyIds, writeTinyCheckpoint } from "../fixtures/tiny-model.ts";

@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { memoryStore, runExperiment } from "../../experiments/definition.ts";
 import { evaluate } from "../../experiments/kinds/evaluate/evaluate.ts";
-import { modelSession } from "../../experiments/models.ts";
+import { modelSession } from "../../experiments/model-session.ts";
 import { generate } from "../../lib/decoder/generate.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { promptIds } from "../../lib/eval/text-codec.ts";
 
 const folder = process.env.ESPALIER_REFERENCE;

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { heldOutDocuments, SEPARATOR } from "../../experiments/starter/corpus.ts";
 import type { Core } from "../../server/core.ts";
 import { runs, studies } from "../../server/db/schema.ts";
-import { registerModel } from "../../server/models/models.ts";
+import { registerModel } from "../../server/models/model-registry.ts";
 import { submitMaker } from "../../server/runs/evaluation.ts";
 import { cancelRun, getRun, type Run, resumeRun, submitRun } from "../../server/runs/lifecycle.ts";
 import { getStudy, submitStudy } from "../../server/studies/studies.ts";

@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { memoryStore, runExperiment } from "../../experiments/definition.ts";
 import { exportConfig, exportExperiment } from "../../experiments/kinds/export/export.ts";
-import { modelSession } from "../../experiments/models.ts";
+import { modelSession } from "../../experiments/model-session.ts";
 import { deviceOfChip } from "../../lib/cost/devices.ts";
 import { estimateProgram } from "../../lib/cost/estimate.ts";
 import type { CostParameters } from "../../lib/cost/model.ts";
 import { publishedParameters } from "../../lib/cost/parameters.ts";
-import { type PackageProfile, profileProgram } from "../../lib/cost/profile.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { type PackageProfile, profileProgram } from "../../lib/cost/program-profile.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
 import type { Core } from "../../server/core.ts";
@@ -21,7 +21,7 @@ import { type Package, registerPackage } from "../../server/packages/packages.ts
 import { listChips, listDevices } from "../../server/reports/device-list.ts";
 import { forgetFit, refitChip } from "../../server/reports/fits.ts";
 import { figuresOfPackage, importReport } from "../../server/reports/reports.ts";
-import { chipOf, reportedSpeed } from "../../server/tradeoff/speed.ts";
+import { chipOf, reportedSpeed } from "../../server/tradeoff/point-speed.ts";
 import { phoneReport } from "../fixtures/phone-report.ts";
 import { openTestCore, testClock } from "./workbench-fixture.ts";
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { heldOutDocuments, SEPARATOR, trainingDocuments } from "../../experiments/starter/corpus.ts";
 import type { Core } from "../../server/core.ts";
-import { getModel, registerModel } from "../../server/models/models.ts";
+import { getModel, registerModel } from "../../server/models/model-registry.ts";
 import { readCurves } from "../../server/runs/curves.ts";
 import { cancelRun, getRun, type Run, resumeRun, stopRun, submitRun } from "../../server/runs/lifecycle.ts";
 import { addText } from "../../server/texts/texts.ts";

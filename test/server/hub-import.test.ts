@@ -3,7 +3,7 @@ import { copyFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { openHubImports } from "../../server/models/hub-import.ts";
-import { getModel } from "../../server/models/models.ts";
+import { getModel } from "../../server/models/model-registry.ts";
 import { temporaryFolder, writeTinyCheckpoint } from "../fixtures/tiny-model.ts";
 import { openTestCore } from "./workbench-fixture.ts";
 

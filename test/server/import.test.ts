@@ -6,7 +6,7 @@ import { float16FromFloat32 } from "../../lib/float16.ts";
 import { asBytes, type TensorToWrite } from "../../lib/formats/safetensors.ts";
 import { elementCount } from "../../lib/mil/types.ts";
 import type { Core } from "../../server/core.ts";
-import { importModel, listModels } from "../../server/models/models.ts";
+import { importModel, listModels } from "../../server/models/model-registry.ts";
 import { folderOf, matrix, tensorsOf } from "../fixtures/checkpoint-folder.ts";
 import { tinyGgufBytes } from "../fixtures/tiny-gguf.ts";
 import { temporaryFolder, tinyConfigs } from "../fixtures/tiny-model.ts";

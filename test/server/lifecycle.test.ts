@@ -6,8 +6,8 @@ import { evaluate, lossSubject } from "../../experiments/kinds/evaluate/evaluate
 import type { Core } from "../../server/core.ts";
 import { openCore } from "../../server/core.ts";
 import { models } from "../../server/db/schema.ts";
-import { registerModel } from "../../server/models/models.ts";
-import { exportNotebook } from "../../server/notebooks/export.ts";
+import { registerModel } from "../../server/models/model-registry.ts";
+import { exportNotebook } from "../../server/notebooks/notebook-export.ts";
 import {
   createNotebook,
   freezeFigure,
@@ -31,8 +31,8 @@ import {
   stopRun,
   submitRun,
 } from "../../server/runs/lifecycle.ts";
-import { pairedTests } from "../../server/runs/paired.ts";
-import { getUnit, putUnit, unitValues } from "../../server/runs/units.ts";
+import { pairedTests } from "../../server/runs/paired-tests.ts";
+import { getUnit, putUnit, unitValues } from "../../server/runs/stored-units.ts";
 import { addText } from "../../server/texts/texts.ts";
 import { temporaryFolder } from "../fixtures/tiny-model.ts";
 import { databases, openTestCore, testClock } from "./workbench-fixture.ts";

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Core } from "../../server/core.ts";
-import { registerModel } from "../../server/models/models.ts";
+import { registerModel } from "../../server/models/model-registry.ts";
 import { submitRun } from "../../server/runs/lifecycle.ts";
 import { submissionIssues } from "../../server/runs/submission.ts";
 import { createSweep, listSweeps } from "../../server/sweeps/sweeps.ts";

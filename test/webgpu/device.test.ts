@@ -2,12 +2,12 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
-import { modelSession } from "../../experiments/models.ts";
+import { modelSession } from "../../experiments/model-session.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";
 import { createEngine } from "../../lib/engines/create.ts";
 import { DeviceTensor, release } from "../../lib/engines/device-tensor.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
-import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { createWebGpuEngine } from "../../lib/engines/onnxruntime/webgpu.ts";
 import { sequenceLosses } from "../../lib/eval/perplexity.ts";
 import { Builder } from "../../lib/mil/builder.ts";

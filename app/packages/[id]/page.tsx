@@ -12,7 +12,7 @@ import { Link } from "../../parts/link.tsx";
 import { ShareButton, TopBar } from "../../parts/shell.tsx";
 import { Empty, ErrorNote, Waiting } from "../../parts/states.tsx";
 import { useAddress } from "../../parts/url-state.ts";
-import { coremlOf } from "../card.ts";
+import { coremlOf } from "../card-lines.ts";
 import { Checks } from "../checks.tsx";
 import { Contents } from "../contents.tsx";
 import { DeviceReport } from "../device-report.tsx";

@@ -12,7 +12,7 @@ import { Icon } from "../../parts/icons.tsx";
 import { Link } from "../../parts/link.tsx";
 import { ErrorNote, RunStateMark, timeLeft } from "../../parts/states.tsx";
 import { InlineField } from "../inline-field.tsx";
-import { configText } from "../row.ts";
+import { configText } from "../run-row.ts";
 import { useRunEdits } from "../use-run-edits.ts";
 import { clockTime, doneOf, type Run } from "./run-facts.ts";
 

@@ -2,7 +2,7 @@
 import type { inferRouterOutputs } from "@trpc/server";
 import type { AppRouter } from "../../../server/api/router.ts";
 import { count } from "../../parts/format.ts";
-import { configText } from "../row.ts";
+import { configText } from "../run-row.ts";
 
 type Outputs = inferRouterOutputs<AppRouter>;
 export type Run = Outputs["runs"]["get"];

@@ -8,7 +8,7 @@ import { Icon } from "../../parts/icons.tsx";
 import { Link } from "../../parts/link.tsx";
 import { RunStateMark } from "../../parts/states.tsx";
 import { withError } from "../columns.ts";
-import { isError } from "../row.ts";
+import { isError } from "../run-row.ts";
 import { type Curve, changedFields, type Run, submitCommand } from "./run-facts.ts";
 
 const Facts = ({ title, children }: { title: string; children: ReactNode }) => (

@@ -12,7 +12,7 @@ import { Link } from "../../parts/link.tsx";
 import { ShareButton, TopBar } from "../../parts/shell.tsx";
 import { ErrorNote, RunStateMark, Waiting } from "../../parts/states.tsx";
 import { withError } from "../../runs/columns.ts";
-import { configText, measuredValue } from "../../runs/row.ts";
+import { configText, measuredValue } from "../../runs/run-row.ts";
 import { reasonOf } from "../../runs/table-row.tsx";
 
 const ended = ["succeeded", "failed", "cancelled", "lost"];

@@ -31,7 +31,7 @@ import { teacherFiles } from "../../../lib/train/teacher-files.ts";
 import { joinTopTokens, type TopTokens, topTokens } from "../../../lib/train/top-tokens.ts";
 import { type Batch, Trainer } from "../../../lib/train/trainer.ts";
 import type { CheckContext, Maker, MakerContext, OutputFolder } from "../../definition.ts";
-import { type OpenModel, readText } from "../../models.ts";
+import { type OpenModel, readText } from "../../model-session.ts";
 import { originalOf, originRecordFor } from "../../original.ts";
 import { outputConfig } from "../../output.ts";
 import { requireSameTokens } from "../../same-tokens.ts";

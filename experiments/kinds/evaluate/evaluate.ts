@@ -18,7 +18,7 @@ import { type LossSummary, summarizeLosses } from "../../../lib/eval/summary.ts"
 import type { BosRule } from "../../../lib/eval/text-codec.ts";
 import { utf8Text } from "../../../lib/files/utf8-text.ts";
 import type { CheckContext, ExperimentContext, Measurement, Unit } from "../../definition.ts";
-import type { ModelFiles } from "../../models.ts";
+import type { ModelFiles } from "../../model-session.ts";
 import { requireSameTokens } from "../../same-tokens.ts";
 import { shards, textConfig, textSequences } from "../../text.ts";
 import { shardName } from "../../unit-name.ts";

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { DecoderArchitecture } from "../../../lib/decoder/architecture.ts";
 import { LARGEST_HEAD_PART, neuralEngineGap, STATE_MULTIPLE } from "../../../lib/decoder/neural-engine/plan.ts";
 import { EspalierError } from "../../../lib/errors.ts";
-import { PACKAGE_LIMIT_BYTES } from "../../../lib/formats/coreml/pipeline.ts";
+import { PACKAGE_LIMIT_BYTES } from "../../../lib/formats/coreml/package-pipeline.ts";
 import { targetNames } from "../../../lib/formats/coreml/targets.ts";
 import { writtenTypes } from "../../../lib/formats/gguf/quantize.ts";
 import type { ModelShape } from "../../definition.ts";

@@ -13,7 +13,7 @@ import { loadPackage, loadStaged, type OpenedPackage, packageModel } from "../..
 import { overflowError } from "../../../lib/decoder/overflow.ts";
 import { parameterCount } from "../../../lib/decoder/weights.ts";
 import { EspalierError } from "../../../lib/errors.ts";
-import { summarizeFiles } from "../../../lib/export/coreml/inspect.ts";
+import { summarizeFiles } from "../../../lib/export/coreml/package-summary.ts";
 import { hashPackage } from "../../../lib/formats/coreml/package-hash.ts";
 import { targets as coremlTargets } from "../../../lib/formats/coreml/targets.ts";
 import type { Program } from "../../../lib/mil/program.ts";

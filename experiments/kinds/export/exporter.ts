@@ -8,7 +8,7 @@ import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { withOutputDirectory } from "../../../lib/files/atomic.ts";
 import type { MakerContext, ModelShape, OutputFolder } from "../../definition.ts";
-import type { ModelFiles } from "../../models.ts";
+import type { ModelFiles } from "../../model-session.ts";
 import type { ExportCard } from "./card.ts";
 import type { ExportConfig } from "./config.ts";
 import type { PackageContents } from "./contents.ts";

@@ -27,7 +27,7 @@ import { predictGguf, writeGguf } from "../../../lib/formats/gguf/write.ts";
 import { elementCount } from "../../../lib/mil/types.ts";
 import { tokenizerKeys } from "../../../lib/tokenizer/gguf-metadata.ts";
 import { loadTokenizer } from "../../../lib/tokenizer/tokenizer.ts";
-import { loadWeights, type ModelFiles, readText } from "../../models.ts";
+import { loadWeights, type ModelFiles, readText } from "../../model-session.ts";
 import type { GgufCard } from "./card.ts";
 import type { ExportConfig, ExportSizes } from "./config.ts";
 import type { Exporter, ExportRequest } from "./exporter.ts";

@@ -5,13 +5,13 @@
  * program is built again with the factors that bring it back.
  */
 import { type Headroom, measureHeadroom } from "../../../lib/decoder/neural-engine/headroom.ts";
+import { neuralEngineProgram } from "../../../lib/decoder/neural-engine/neural-engine-program.ts";
 import {
   type NeuralEngineOptions,
   type NeuralEnginePlan,
   neuralEnginePlan,
   scaledPlan,
 } from "../../../lib/decoder/neural-engine/plan.ts";
-import { neuralEngineProgram } from "../../../lib/decoder/neural-engine/program.ts";
 import { isUnscaled, scalingFor } from "../../../lib/decoder/neural-engine/scaling.ts";
 import type { PackageInterface } from "../../../lib/decoder/package-interface.ts";
 import { packageProgram } from "../../../lib/decoder/plain-layout-program.ts";

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { openCheckpoint } from "../../../lib/checkpoint/checkpoint.ts";
 import { writeCheckpoint } from "../../../lib/checkpoint/write-checkpoint.ts";
-import { createOnnxRuntimeEngine } from "../../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { temporaryFolder } from "../../../test/fixtures/tiny-model.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "../../definition.ts";
-import { modelSession } from "../../models.ts";
+import { modelSession } from "../../model-session.ts";
 import { tokenizerFiles } from "../../starter/bpe.ts";
 import { exportConfig, exportExperiment } from "./export.ts";
 

@@ -9,6 +9,12 @@ import { INTERFACE_KEY, type PackageInterface } from "../../../lib/decoder/packa
 import { EspalierError, invariant } from "../../../lib/errors.ts";
 import { peekData } from "../../../lib/formats/coreml/constant-reader.ts";
 import { isFunctionSet, readFunctionSet, writeFunctionSet } from "../../../lib/formats/coreml/function-set.ts";
+import {
+  isPipeline,
+  PIPELINE_FILE,
+  readPipeline,
+  writePipeline,
+} from "../../../lib/formats/coreml/package-pipeline.ts";
 import { type ReadPackage, readPackage } from "../../../lib/formats/coreml/package-reader.ts";
 import {
   type PackageMetadata,
@@ -16,7 +22,6 @@ import {
   predictPackage,
   writePackage,
 } from "../../../lib/formats/coreml/package-writer.ts";
-import { isPipeline, PIPELINE_FILE, readPipeline, writePipeline } from "../../../lib/formats/coreml/pipeline.ts";
 import { targetOf } from "../../../lib/formats/coreml/targets.ts";
 import { partition } from "../../../lib/mil/passes/partition.ts";
 import type { MilFunction, Program } from "../../../lib/mil/program.ts";

@@ -2,12 +2,12 @@
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { writeSyntheticCheckpoint } from "../../../bench/synthetic-checkpoint.ts";
-import { createOnnxRuntimeEngine } from "../../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { writeFileAtomic } from "../../../lib/files/atomic.ts";
 import { type TargetName, targetNames } from "../../../lib/formats/coreml/targets.ts";
 import { temporaryFolder, tinyConfigs } from "../../../test/fixtures/tiny-model.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "../../definition.ts";
-import { modelSession } from "../../models.ts";
+import { modelSession } from "../../model-session.ts";
 import { heldOutDocuments, SEPARATOR } from "../../starter/corpus.ts";
 import { quantize, quantizeConfig } from "../quantize/quantize.ts";
 import type { CoremlCard, ExportCard } from "./card.ts";

@@ -23,7 +23,7 @@ import { targets } from "../../../lib/formats/coreml/targets.ts";
 import type { Tensor } from "../../../lib/mil/tensor.ts";
 import type { CompressedWeight, DeferredWeight } from "../../../lib/weights/weight.ts";
 import type { ExperimentContext } from "../../definition.ts";
-import { type ModelFiles, readText } from "../../models.ts";
+import { type ModelFiles, readText } from "../../model-session.ts";
 import { counted } from "../../notes.ts";
 import type { ExportConfig, ExportSizes } from "./config.ts";
 import { GOLDEN_TOKENS, goldenPrompt } from "./golden.ts";

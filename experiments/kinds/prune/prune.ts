@@ -14,7 +14,7 @@ import {
   type PruneSelection,
   selectHeads,
   selectionByName,
-} from "../../../lib/compress/prune/selection.ts";
+} from "../../../lib/compress/prune/prune-selection.ts";
 import { pruneModel } from "../../../lib/compress/prune/slice.ts";
 import { type DecoderArchitecture, type LayerTensor, layerTensorShapes } from "../../../lib/decoder/architecture.ts";
 import { type DecoderWeights, parameterCount } from "../../../lib/decoder/weights.ts";
@@ -28,7 +28,7 @@ import {
   type OutputFolder,
   runExperiment,
 } from "../../definition.ts";
-import type { OpenModel } from "../../models.ts";
+import type { OpenModel } from "../../model-session.ts";
 import { lossNumbers, originalOf, originRecordFor } from "../../original.ts";
 import { outputConfig } from "../../output.ts";
 import { calibrationText } from "../../splits.ts";

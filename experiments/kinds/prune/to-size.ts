@@ -23,7 +23,7 @@ import type { TokenSequence } from "../../../lib/eval/sequences.ts";
 import { summarizeLosses } from "../../../lib/eval/summary.ts";
 import type { BlockHalf } from "../../../lib/train/half-gradients.ts";
 import type { ExperimentContext } from "../../definition.ts";
-import type { OpenModel } from "../../models.ts";
+import type { OpenModel } from "../../model-session.ts";
 import type { CalibrationText } from "../../splits.ts";
 
 interface Measured {

@@ -33,7 +33,7 @@ import { tensorUnit } from "../../../lib/units.ts";
 import { formSizeBytes } from "../../../lib/weights/form.ts";
 import type { CompressedWeight } from "../../../lib/weights/weight.ts";
 import type { ExperimentContext } from "../../definition.ts";
-import type { OpenModel } from "../../models.ts";
+import type { OpenModel } from "../../model-session.ts";
 import type { Phases } from "../../phases.ts";
 import { shardName, type UnitName } from "../../unit-name.ts";
 import { STORING_TOKENS } from "./store-recipe.ts";

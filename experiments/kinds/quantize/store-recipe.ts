@@ -11,7 +11,7 @@ import { type TokenSequence, tokensOf } from "../../../lib/eval/sequences.ts";
 import { tensorUnit } from "../../../lib/units.ts";
 import type { CompressedWeight } from "../../../lib/weights/weight.ts";
 import type { ExperimentContext } from "../../definition.ts";
-import type { OpenModel } from "../../models.ts";
+import type { OpenModel } from "../../model-session.ts";
 import { Phases } from "../../phases.ts";
 import type { MatrixStore } from "./matrix-store.ts";
 

@@ -10,7 +10,7 @@ import type { PrefixStreams } from "../../../lib/eval/prefix-streams.ts";
 import type { TokenSequence } from "../../../lib/eval/sequences.ts";
 import { float32Data } from "../../../lib/mil/tensor.ts";
 import type { UnitId } from "../../../lib/units.ts";
-import type { OpenModel } from "../../models.ts";
+import type { OpenModel } from "../../model-session.ts";
 import type { Materials, Metric } from "./metrics/metric.ts";
 
 export interface MeasureOptions {

@@ -1,14 +1,14 @@
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { createOnnxRuntimeEngine } from "../../../lib/engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { writeFileAtomic } from "../../../lib/files/atomic.ts";
 import { temporaryFolder } from "../../../test/fixtures/tiny-model.ts";
 import { memoryStore, runExperiment } from "../../definition.ts";
-import { modelSession } from "../../models.ts";
+import { modelSession } from "../../model-session.ts";
 import { heldOutDocuments, SEPARATOR } from "../../starter/corpus.ts";
 import type { UnitName } from "../../unit-name.ts";
+import { unitsByName } from "./model-units.ts";
 import { layerPieces, sensitivity, sensitivityConfig, unitsOf } from "./sensitivity.ts";
-import { unitsByName } from "./units.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
 const models = modelSession(engine, async (r) => r);

@@ -20,12 +20,12 @@ import { noiseCeiling, spearman } from "../../../lib/stats/rank-agreement.ts";
 import { meanAndError } from "../../../lib/stats/ratio.ts";
 import { parseUnit, tensorUnit, type UnitKind, unitKinds } from "../../../lib/units.ts";
 import type { Measurement, Unit } from "../../definition.ts";
-import type { OpenModel } from "../../models.ts";
+import type { OpenModel } from "../../model-session.ts";
 import { shards, textConfig, textSequences } from "../../text.ts";
 import { shardName } from "../../unit-name.ts";
 import { measureUnits } from "./measure-units.ts";
 import { metricIds, metricOf, type SensitivityMetric } from "./metrics.ts";
-import { type NamedUnit, NEURON_BLOCK, unitsByName, unitsOf } from "./units.ts";
+import { type NamedUnit, NEURON_BLOCK, unitsByName, unitsOf } from "./model-units.ts";
 import {
   cellSubject,
   measureTensor,
@@ -38,7 +38,7 @@ import {
 } from "./width-map.ts";
 
 export type { SensitivityMetric } from "./metrics.ts";
-export { type NamedUnit, unitsOf } from "./units.ts";
+export { type NamedUnit, unitsOf } from "./model-units.ts";
 
 export const sensitivityConfig = z.object({
   model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),

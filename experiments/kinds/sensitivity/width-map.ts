@@ -21,7 +21,7 @@ import { meanAndError } from "../../../lib/stats/ratio.ts";
 import { tensorUnit } from "../../../lib/units.ts";
 import { decodeWeight, weightSizeBytes } from "../../../lib/weights/decode.ts";
 import type { ExperimentContext } from "../../definition.ts";
-import type { OpenModel } from "../../models.ts";
+import type { OpenModel } from "../../model-session.ts";
 import { errorWeightsOf, onceFor, weightings } from "../../statistics.ts";
 
 /** How tensors are stored and what errors are weighted by; shared by width maps and by quantize. */

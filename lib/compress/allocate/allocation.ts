@@ -6,8 +6,9 @@
  * Costs are the mean ΔKL of the width map; the budget counts matrices and norms, as in a package's
  * weight file.
  */
+
+import { additiveEffect, type Finalist, type Prediction, predictDivergence } from "./divergence-prediction.ts";
 import { allocate, allocationCurve, type Choice, type CurvePoint, type Solution } from "./knapsack.ts";
-import { additiveEffect, type Finalist, type Prediction, predictDivergence } from "./prediction.ts";
 
 /** What is needed of a width map (`WidthMap` of the sensitivity experiment is one). */
 export interface MeasuredWidths<Width extends string = string> {

@@ -9,7 +9,7 @@
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
 import type { GateKind } from "../../decoder/sequence-programs.ts";
 import type { UnitKind } from "../../units.ts";
-import { headsOfGroup } from "../prune/selection.ts";
+import { headsOfGroup } from "../prune/prune-selection.ts";
 
 /** A unit, or the contribution of a layer's embeddings, which can be closed although it is not a
  * unit. */

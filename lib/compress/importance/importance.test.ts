@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { DecoderRunner, type Gates } from "../../decoder/runner.ts";
 import { gateShape } from "../../decoder/sequence-programs.ts";
-import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import { sequenceLosses } from "../../eval/perplexity.ts";
 import { PrefixStreams } from "../../eval/prefix-streams.ts";
 import type { TokenSequence } from "../../eval/sequences.ts";

@@ -9,7 +9,7 @@ import { z } from "zod";
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
 import { EspalierError } from "../../errors.ts";
 import { parseRuns, showRuns } from "../../units.ts";
-import type { PruneSelection } from "./selection.ts";
+import type { PruneSelection } from "./prune-selection.ts";
 
 const keptSchema = z.looseObject({
   kept: z.array(z.object({ layer: z.number().int().nonnegative(), heads: z.string(), neurons: z.string() })).optional(),

@@ -3,12 +3,12 @@ import { expect, test } from "vitest";
 import { tinyConfigs, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { architectureOf, configFor } from "../../decoder/families/registry.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
-import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import { f32, float32Data } from "../../mil/tensor.ts";
 import { createRng } from "../../random.ts";
 import { keptAfter, keptForConfig, keptOf } from "./kept.ts";
 import { neuronCount, selectLayers, selectNeurons } from "./neurons.ts";
-import { emptySelection, selectHeads, selectionByName } from "./selection.ts";
+import { emptySelection, selectHeads, selectionByName } from "./prune-selection.ts";
 import { pruneModel } from "./slice.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });

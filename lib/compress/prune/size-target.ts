@@ -12,8 +12,8 @@ import { EspalierError } from "../../errors.ts";
 import { elementCount } from "../../mil/types.ts";
 import type { BlockHalf } from "../../train/half-gradients.ts";
 import { allocate } from "../allocate/knapsack.ts";
+import { type PruneSelection, refuseLayer } from "./prune-selection.ts";
 import { attentionParameters, type LayerRemovals } from "./removals.ts";
-import { type PruneSelection, refuseLayer } from "./selection.ts";
 import { slicedArchitecture } from "./slice.ts";
 
 export interface SizeChoice {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
 import { parameterCount } from "../../decoder/weights.ts";
-import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import { sequenceLosses } from "../../eval/perplexity.ts";
 import type { TokenSequence } from "../../eval/sequences.ts";
 import { createRng } from "../../random.ts";

@@ -18,7 +18,7 @@ import type { DecoderWeights } from "../../decoder/weights.ts";
 import { decoderWeights, weight, weightList } from "../../decoder/weights.ts";
 import { EspalierError } from "../../errors.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
-import { emptySelection, type HeadSelection, type PruneSelection, refuseLayer } from "./selection.ts";
+import { emptySelection, type HeadSelection, type PruneSelection, refuseLayer } from "./prune-selection.ts";
 
 export interface SlicedLayer {
   readonly layer: LayerArchitecture;

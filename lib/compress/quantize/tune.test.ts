@@ -3,7 +3,7 @@ import { tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { decodedWeights } from "../../decoder/decoded-weights.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
 import { weight, weightList } from "../../decoder/weights.ts";
-import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import { BesideBase } from "../../eval/beside-base.ts";
 import type { TokenSequence } from "../../eval/sequences.ts";
 import { summarizeLosses } from "../../eval/summary.ts";

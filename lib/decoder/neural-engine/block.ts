@@ -16,14 +16,14 @@ import { float16FromFloat32 } from "../../float16.ts";
 import { type Builder, typeOf } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
 import { tensor } from "../../mil/tensor.ts";
-import { activate } from "../activation.ts";
 import type { DecoderArchitecture, LayerArchitecture, LayerTensor } from "../architecture.ts";
+import { activate } from "../mlp-activation.ts";
 import { rotate } from "../rope.ts";
 import { attend, toChannels, toHeads } from "./attention.ts";
 import type { FunctionCacheValues, SeenEntries } from "./cache.ts";
+import type { LayoutWeights } from "./layout-weights.ts";
 import { mirrorNorm } from "./norm.ts";
 import type { LayerScaling } from "./scaling.ts";
-import type { LayoutWeights } from "./weights.ts";
 
 export interface NeuralEngineBlock {
   readonly arch: DecoderArchitecture;

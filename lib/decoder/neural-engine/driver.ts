@@ -2,7 +2,7 @@
  * @file Drives a package in the Neural Engine layout on an engine, following its metadata: chooses
  * functions, makes their inputs, carries the caches, grows the context.
  *
- * `host.ts` computes the inputs of a call. Functions are compiled on first use.
+ * `host-part.ts` computes the inputs of a call. Functions are compiled on first use.
  */
 import type { Engine, EngineState, Executable } from "../../engines/engine.ts";
 import { EspalierError } from "../../errors.ts";
@@ -15,7 +15,7 @@ import type { NeuralEngineFunction, NeuralEngineInterface } from "../package-int
 import { checkTokens } from "../runner.ts";
 import type { RowTable } from "../weights.ts";
 import type { HostTables } from "./embedding.ts";
-import { capLogits, chooseFunction, fits, type HostArray, hostInputs, rowColumns } from "./host.ts";
+import { capLogits, chooseFunction, fits, type HostArray, hostInputs, rowColumns } from "./host-part.ts";
 
 export interface DriverOptions extends HostTables {
   readonly float16: "round" | "widen";

@@ -24,10 +24,10 @@ import {
   writeSafetensors,
 } from "../../formats/safetensors.ts";
 import { DeferredTensor } from "../../mil/tensor.ts";
-import { weightTensors } from "../../weights/constants.ts";
 import { decodeWeight } from "../../weights/decode.ts";
 import type { PartName } from "../../weights/form.ts";
 import type { CompressedWeight, DeferredWeight, WeightForm } from "../../weights/weight.ts";
+import { weightTensors } from "../../weights/weight-constants.ts";
 import { rowsOf } from "../../weights/weight-views.ts";
 import { distinctRows, type RowTable } from "../weights.ts";
 

@@ -3,13 +3,13 @@ import { readFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { loadWeights } from "../../../experiments/models.ts";
+import { loadWeights } from "../../../experiments/model-session.ts";
 import { decoded, dense, difference, largest, rounded, wholeSequence } from "../../../test/fixtures/shipped-decoder.ts";
 import { temporaryFolder, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { openCheckpoint } from "../../checkpoint/checkpoint.ts";
 import { pruneHeads, pruneNeurons } from "../../compress/prune/slice.ts";
 import { palettize } from "../../compress/quantize/palettize.ts";
-import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import { writePackage } from "../../formats/coreml/package-writer.ts";
 import { f32, float32Data } from "../../mil/tensor.ts";
 import { createRng } from "../../random.ts";
@@ -25,6 +25,7 @@ import { type DecoderWeights, inMemoryWeights } from "../weights.ts";
 import { type DriverOptions, openNeuralEngineModel } from "./driver.ts";
 import { hostEmbedding, openEmbedding, writeEmbedding } from "./embedding.ts";
 import { type Headroom, measureHeadroom } from "./headroom.ts";
+import { neuralEngineProgram } from "./neural-engine-program.ts";
 import {
   type NeuralEngineOptions,
   type NeuralEnginePlan,
@@ -32,7 +33,6 @@ import {
   neuralEnginePlan,
   scaledPlan,
 } from "./plan.ts";
-import { neuralEngineProgram } from "./program.ts";
 import { scalingFor } from "./scaling.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });

@@ -5,7 +5,7 @@ import { type TinyFamily, temporaryFolder, tinyConfigs, tinyIds } from "../../..
 import { pruneHeads } from "../../compress/prune/slice.ts";
 import { palettize } from "../../compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../compress/quantize/round-to-nearest.ts";
-import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import { readPackage } from "../../formats/coreml/package-reader.ts";
 import { writePackage } from "../../formats/coreml/package-writer.ts";
 import { f32, float32Data } from "../../mil/tensor.ts";
@@ -24,8 +24,8 @@ import { headRuns } from "./attention.ts";
 import { openNeuralEngineModel } from "./driver.ts";
 import { hostEmbedding, openEmbedding, writeEmbedding } from "./embedding.ts";
 import { measureHeadroom } from "./headroom.ts";
+import { neuralEngineProgram } from "./neural-engine-program.ts";
 import { headParts, type NeuralEngineOptions, type NeuralEnginePlan, neuralEnginePlan, scaledPlan } from "./plan.ts";
-import { neuralEngineProgram } from "./program.ts";
 import { scalingFor } from "./scaling.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });

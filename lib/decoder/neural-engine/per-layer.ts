@@ -15,9 +15,9 @@ import { type FloatDType, tensorType } from "../../mil/types.ts";
 import type { DecoderArchitecture } from "../architecture.ts";
 import { toChannels, toHeads } from "./attention.ts";
 import { pointwise } from "./block.ts";
+import type { LayoutWeights } from "./layout-weights.ts";
 import { mirrorNorm } from "./norm.ts";
 import { LARGEST_HEAD_PART, type NeuralEnginePlan, PER_LAYER_INPUT } from "./plan.ts";
-import type { LayoutWeights } from "./weights.ts";
 
 export interface PerLayerContext {
   readonly arch: DecoderArchitecture;

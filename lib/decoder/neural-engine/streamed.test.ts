@@ -5,7 +5,7 @@ import { openCheckpoint } from "../../checkpoint/checkpoint.ts";
 import { palettize } from "../../compress/quantize/palettize.ts";
 import { paletteRows } from "../../compress/quantize/row-compression.ts";
 import { palettizeScaled } from "../../compress/quantize/scaled-palette.ts";
-import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import { streamedWeights } from "../../export/streamed-weights.ts";
 import { roundToFloat16 } from "../../float16.ts";
 import { readPackage } from "../../formats/coreml/package-reader.ts";
@@ -17,8 +17,8 @@ import { packageModel } from "../opened-package.ts";
 import { INTERFACE_KEY } from "../package-interface.ts";
 import { stepModel } from "../step-model.ts";
 import { inMemoryWeights, weightList } from "../weights.ts";
+import { neuralEngineProgram } from "./neural-engine-program.ts";
 import { type NeuralEngineOptions, neuralEnginePlan } from "./plan.ts";
-import { neuralEngineProgram } from "./program.ts";
 
 const options: NeuralEngineOptions = {
   contexts: [64],

@@ -8,7 +8,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import type { InferenceSession } from "./package.ts";
+import type { InferenceSession } from "./onnxruntime-node.ts";
 
 const profile = z.array(
   z.looseObject({

@@ -8,12 +8,12 @@ import { EspalierError } from "../../errors.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import type { Tensor } from "../../mil/tensor.ts";
 import { sameShape, showType, type TensorType, type ValueType } from "../../mil/types.ts";
-import { type HostData, hostData } from "../constants.ts";
+import { type HostData, hostData } from "../constant-pool.ts";
 import { DeviceTensor } from "../device-tensor.ts";
 import type { EngineState, Executable } from "../engine.ts";
 import { checkInitialStates, checkInputs, fromHostData } from "../host.ts";
 import type { LoweredFunction, LoweredState, StateUpdate } from "./lower.ts";
-import type { InferenceSession, OnnxRuntime, OrtTensor } from "./package.ts";
+import type { InferenceSession, OnnxRuntime, OrtTensor } from "./onnxruntime-node.ts";
 import { HeldStates, type StateLayout } from "./states.ts";
 
 export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));

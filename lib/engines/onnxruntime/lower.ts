@@ -3,7 +3,7 @@
  *
  * Floats are f32 in the graph whatever their MIL type, integers int32. An fp16 result is rounded through
  * f32 → f16 → f32 where the caller asks for it, except where no new number can arise (reshape, gather, maximum…).
- * Constants come decoded (`../constants.ts`). A state becomes one more input and one more output: of a state
+ * Constants come decoded (`../constant-pool.ts`). A state becomes one more input and one more output: of a state
  * that one slice update writes, only what is written, because outputs are copied out of the graph. Results without
  * elements become empty constants. The constants of a large function are handed over at every run instead of being embedded,
  * so that functions share them and nothing is copied.
@@ -13,7 +13,7 @@ import { roundToFloat16 } from "../../float16.ts";
 import { argumentsOf, isConstantOperation, type OpArguments, opSpec } from "../../mil/op.ts";
 import type { MilFunction, Operation, Value } from "../../mil/program.ts";
 import { elementCount, showType, type TensorType } from "../../mil/types.ts";
-import type { HostConstant } from "../constants.ts";
+import type { HostConstant } from "../constant-pool.ts";
 import { causalAttention } from "./fusion/causal-attention.ts";
 import { negativeLogLikelihood } from "./fusion/negative-log-likelihood.ts";
 import { type Fusion, findFusions } from "./fusion/pattern.ts";

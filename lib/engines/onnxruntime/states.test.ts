@@ -5,7 +5,7 @@ import type { MilFunction, Value } from "../../mil/program.ts";
 import { f32, i32 } from "../../mil/tensor.ts";
 import { fp32, int32, stateType } from "../../mil/types.ts";
 import { createRng } from "../../random.ts";
-import { createOnnxRuntimeEngine } from "./engine.ts";
+import { createOnnxRuntimeEngine } from "./onnxruntime-engine.ts";
 import { HeldStates } from "./states.ts";
 
 test.each([

@@ -8,7 +8,7 @@ import { EspalierError } from "../../errors.ts";
 import type { SplitFunction } from "../../mil/passes/split-states.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { elementCount, isFloat, type Shape, type TensorType } from "../../mil/types.ts";
-import type { HostData } from "../constants.ts";
+import type { HostData } from "../constant-pool.ts";
 
 interface PartLayout {
   /** The name of the graph's state; null for rows that no operation touches. */

@@ -10,14 +10,26 @@
 import { EspalierError } from "../../errors.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import type { DType } from "../../mil/types.ts";
-import { ConstantPool, hostData } from "../constants.ts";
+import { ConstantPool, hostData } from "../constant-pool.ts";
 import { type Engine, inHostMemory } from "../engine.ts";
 import { profiledRun } from "./cpu-operations.ts";
-import { checkedThreads, createOnnxRuntimeEngine, lowerWith, type OnnxRuntimeOptions, openSession } from "./engine.ts";
 import { messageOf, OnnxRuntimeExecutable, OrtDeviceTensor, ortTensor, type Transfers } from "./executable.ts";
 import { OnnxGraph } from "./graph.ts";
 import { type GraphicsDevice, graphicsDevice } from "./graphics-device.ts";
-import { type InferenceSession, loadOnnxRuntime, type OnnxRuntime, type OrtTensor, ortVersion } from "./package.ts";
+import {
+  checkedThreads,
+  createOnnxRuntimeEngine,
+  lowerWith,
+  type OnnxRuntimeOptions,
+  openSession,
+} from "./onnxruntime-engine.ts";
+import {
+  type InferenceSession,
+  loadOnnxRuntime,
+  type OnnxRuntime,
+  type OrtTensor,
+  ortVersion,
+} from "./onnxruntime-node.ts";
 
 /** Sines and cosines of a GPU are right to 2⁻¹¹ only, and not even that beyond π: too little for rotary angles. */
 const cpuTypes = ["Sin", "Cos"];

@@ -1,19 +1,19 @@
 /** What is written as GGUF computes what the model did: read by our own reader, which agrees with the gguf package. */
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { loadWeights } from "../../../experiments/models.ts";
+import { loadWeights } from "../../../experiments/model-session.ts";
 import { bytePairMetadata, sentencePieceMetadata } from "../../../test/fixtures/gguf-tokenizer.ts";
 import { temporaryFolder, tinyConfigs, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { type Checkpoint, openCheckpoint } from "../../checkpoint/checkpoint.ts";
 import { madeFrom } from "../../checkpoint/made-from.ts";
 import { writeCheckpoint } from "../../checkpoint/write-checkpoint.ts";
-import { selectionByName } from "../../compress/prune/selection.ts";
+import { selectionByName } from "../../compress/prune/prune-selection.ts";
 import { pruneModel } from "../../compress/prune/slice.ts";
 import { architectureOf } from "../../decoder/families/registry.ts";
 import { initializeWeights } from "../../decoder/initialize.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
 import { allValues, type DecoderWeights } from "../../decoder/weights.ts";
-import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import type { WrittenType } from "../../formats/gguf/quantize.ts";
 import { predictGguf, writeGguf } from "../../formats/gguf/write.ts";
 import { float32Data } from "../../mil/tensor.ts";

@@ -17,7 +17,7 @@ import { type PackedBits, packedSizeBytes, unpackBits, unpackPieces } from "../b
 import { bad, type ConstantReader, StoredTensor, uint32Values } from "./constant-reader.ts";
 import { storedBytes, storedPieces, storedSizeBytes } from "./element-types.ts";
 import type * as mil from "./generated/mil_pb.ts";
-import { paramValue, uint32Vector } from "./values.ts";
+import { paramValue, uint32Vector } from "./protobuf-values.ts";
 
 export const AFFINE = "constexpr_affine_dequantize";
 

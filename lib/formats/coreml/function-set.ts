@@ -11,9 +11,15 @@ import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import { withOutputDirectory } from "../../files/atomic.ts";
 import type { MilFunction, Program } from "../../mil/program.ts";
+import {
+  PACKAGE_LIMIT_BYTES,
+  PIPELINE_FILE,
+  type ReadPipeline,
+  readPipeline,
+  writePipeline,
+} from "./package-pipeline.ts";
 import { type ReadPackage, readPackage } from "./package-reader.ts";
 import { type PackageMetadata, type PackageOptions, predictPackage, writePackage } from "./package-writer.ts";
-import { PACKAGE_LIMIT_BYTES, PIPELINE_FILE, type ReadPipeline, readPipeline, writePipeline } from "./pipeline.ts";
 
 export const FUNCTIONS_FILE = "functions.json";
 const MAX_DESCRIPTION_BYTES = 1_000_000;

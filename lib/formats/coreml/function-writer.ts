@@ -14,7 +14,6 @@ import { type DType, elementCount, isFloat } from "../../mil/types.ts";
 import { AFFINE, attributesOf } from "./attribute-form.ts";
 import { type BlobSink, WEIGHT_FILE } from "./blob-file.ts";
 import * as mil from "./generated/mil_pb.ts";
-import type { Target } from "./targets.ts";
 import {
   immediate,
   immediateTensor,
@@ -23,7 +22,8 @@ import {
   paramValue,
   stringValue,
   valueType,
-} from "./values.ts";
+} from "./protobuf-values.ts";
+import type { Target } from "./targets.ts";
 
 /** Tensors with fewer elements stay in the protobuf. */
 const BLOB_THRESHOLD = 10;

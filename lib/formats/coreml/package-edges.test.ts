@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../../../test/fixtures/tiny-model.ts";
-import { summarizePackage } from "../../export/coreml/inspect.ts";
+import { summarizePackage } from "../../export/coreml/package-summary.ts";
 import { Builder } from "../../mil/builder.ts";
 import type { Program, Value } from "../../mil/program.ts";
 import { newData, tensor } from "../../mil/tensor.ts";

@@ -3,16 +3,16 @@ import { expect, test } from "vitest";
 import { temporaryFolder, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { palettizeScaled } from "../../compress/quantize/scaled-palette.ts";
 import { writeEmbedding } from "../../decoder/neural-engine/embedding.ts";
+import { neuralEngineProgram } from "../../decoder/neural-engine/neural-engine-program.ts";
 import { neuralEnginePlan } from "../../decoder/neural-engine/plan.ts";
-import { neuralEngineProgram } from "../../decoder/neural-engine/program.ts";
 import { openPackage } from "../../decoder/opened-package.ts";
 import { INTERFACE_KEY } from "../../decoder/package-interface.ts";
 import { allValues, weightList } from "../../decoder/weights.ts";
-import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/engine.ts";
+import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import { roundToFloat16 } from "../../float16.ts";
 import type { CompressedWeight } from "../../weights/weight.ts";
+import { writePipeline } from "./package-pipeline.ts";
 import { writePackage } from "./package-writer.ts";
-import { writePipeline } from "./pipeline.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
 

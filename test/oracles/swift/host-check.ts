@@ -17,7 +17,7 @@ import { compareWith } from "../../../experiments/probe/compare.ts";
 import { probeManifestSchema } from "../../../experiments/probe/manifest.ts";
 import { spread } from "../../../experiments/probe/simulate.ts";
 import { whyNotEncoded } from "../../../experiments/probe/tokenizer-support.ts";
-import { hostInputs } from "../../../lib/decoder/neural-engine/host.ts";
+import { hostInputs } from "../../../lib/decoder/neural-engine/host-part.ts";
 import { float16FromFloat32 } from "../../../lib/float16.ts";
 import { createRng } from "../../../lib/random.ts";
 import { parseReport } from "../../../lib/report/report.ts";

@@ -9,7 +9,7 @@ import type { MilFunction, Value } from "../../../mil/program.ts";
 import { f32, float32Data, i32, type Tensor } from "../../../mil/tensor.ts";
 import { elementCount, fp32, int32 } from "../../../mil/types.ts";
 import { createRng } from "../../../random.ts";
-import { createOnnxRuntimeEngine } from "../engine.ts";
+import { createOnnxRuntimeEngine } from "../onnxruntime-engine.ts";
 import { causalAttention, tilesOf } from "./causal-attention.ts";
 import { negativeLogLikelihood } from "./negative-log-likelihood.ts";
 import { type Fusion, findFusions } from "./pattern.ts";

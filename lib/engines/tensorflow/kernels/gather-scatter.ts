@@ -6,7 +6,7 @@
  */
 import { EspalierError } from "../../../errors.ts";
 import { elementCount, isFloat, type Shape } from "../../../mil/types.ts";
-import type { HostData } from "../../constants.ts";
+import type { HostData } from "../../constant-pool.ts";
 import { emptyLike, hostTensor, type Kernel, type KernelContext, resultShape } from "./kernel.ts";
 
 /** The indices, each checked against the extent of the axis it points into. */

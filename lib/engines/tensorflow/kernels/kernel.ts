@@ -5,7 +5,7 @@
  */
 import type { OpArguments } from "../../../mil/op.ts";
 import type { DType, Shape, TensorType } from "../../../mil/types.ts";
-import type { HostData } from "../../constants.ts";
+import type { HostData } from "../../constant-pool.ts";
 import type { TensorFlow, TfTensor } from "../backend.ts";
 
 export interface KernelContext {

@@ -32,10 +32,10 @@ import type { Program, Value } from "../../../mil/program.ts";
 import { f32, float32Data, i32, type Tensor, tensor } from "../../../mil/tensor.ts";
 import { fp16, fp32, int32, stateType } from "../../../mil/types.ts";
 import type { CompressedWeight } from "../../../weights/weight.ts";
-import { lintPage } from "./docs.ts";
 import { type LintOptions, type LintResult, lintPackage, lintProgram } from "./lint.ts";
+import { lintPage } from "./lint-page.ts";
 import type { Severity } from "./rule.ts";
-import { rules } from "./rules/all.ts";
+import { rules } from "./rules/all-rules.ts";
 
 const metadata = { shortDescription: "tiny", author: "test", license: "", version: "1", userDefined: { a: "1" } };
 

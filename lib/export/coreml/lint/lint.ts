@@ -18,7 +18,7 @@ import {
 import { viewFunction } from "../../../mil/function-view.ts";
 import type { Program } from "../../../mil/program.ts";
 import type { Found, LintRule, ProgramSubject, Severity } from "./rule.ts";
-import { rules } from "./rules/all.ts";
+import { rules } from "./rules/all-rules.ts";
 import { READABLE } from "./rules/files.ts";
 
 export interface LintFinding {
