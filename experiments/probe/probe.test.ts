@@ -107,5 +107,7 @@ test("tokenizers of a form that the app does not know are named with the reason"
   const metaspace = { type: "Sequence", pretokenizers: [{ type: "Metaspace" }] };
   expect(whyNotEncoded({ model, pre_tokenizer: metaspace })).toContain("Metaspace");
   expect(whyNotEncoded({ model, pre_tokenizer: { type: "ByteLevel" }, decoder: { type: "ByteLevel" } })).toBe("");
+  const added_tokens = [{ id: 3, content: "<mask>", lstrip: true }];
+  expect(whyNotEncoded({ model, added_tokens })).toBe("its token <mask> takes spaces with it or is a word of its own");
   expect(whyNotEncoded(null)).toContain("tokenizer.json");
 });

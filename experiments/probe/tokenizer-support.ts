@@ -12,6 +12,16 @@ const schema = z.looseObject({
   normalizer: node.nullish(),
   pre_tokenizer: node.nullish(),
   decoder: node.nullish(),
+  added_tokens: z
+    .array(
+      z.looseObject({
+        content: z.string(),
+        single_word: z.boolean().default(false),
+        lstrip: z.boolean().default(false),
+        rstrip: z.boolean().default(false),
+      }),
+    )
+    .default([]),
   model: z.looseObject({
     type: z.string(),
     continuing_subword_prefix: z.string().nullish(),
@@ -29,7 +39,9 @@ const decoders = ["Replace", "ByteFallback", "Fuse", "Strip", "ByteLevel"];
 export function whyNotEncoded(tokenizerJson: unknown): string {
   const parsed = schema.safeParse(tokenizerJson);
   if (!parsed.success) return "no readable tokenizer.json was found";
-  const { model, normalizer, pre_tokenizer, decoder } = parsed.data;
+  const { model, normalizer, pre_tokenizer, decoder, added_tokens: added } = parsed.data;
+  const flagged = added.find((t) => t.single_word || t.lstrip || t.rstrip);
+  if (flagged) return `its token ${flagged.content} takes spaces with it or is a word of its own`;
   if (model.type !== "BPE") return `its model is ${model.type}, the probe knows BPE`;
   if (model.continuing_subword_prefix || model.end_of_word_suffix) return "its pieces carry a prefix or a suffix";
   for (const [what, given, known] of [

@@ -5,6 +5,7 @@ export const companionFiles: readonly string[] = [
   "tokenizer.json",
   "tokenizer_config.json",
   "special_tokens_map.json",
+  "added_tokens.json",
   "generation_config.json",
   "tokenizer.model",
   "chat_template.jinja",

@@ -14,6 +14,7 @@ import { EspalierError } from "../errors.ts";
 import { byteEnds } from "../eval/byte-ends.ts";
 import type { AddedTokens, BosRule, EncodeOptions, TextCodec } from "../eval/text-codec.ts";
 import { jsonFile, type NamedFiles } from "../files/named-files.ts";
+import { brokenWord, wholeTokenizer } from "./added-tokens.ts";
 import { surfacesOf } from "./surfaces.ts";
 
 export interface Tokenizer extends TextCodec {
@@ -26,7 +27,7 @@ export interface Tokenizer extends TextCodec {
   decode(ids: readonly number[]): string;
 }
 
-/** The parsed contents of a checkpoint's files; null where there is none. */
+/** The parsed contents of a checkpoint's files, the first two as `wholeTokenizer` gives them; null where there is none. */
 export interface TokenizerContents {
   readonly tokenizer: object;
   /** `tokenizer_config.json` */
@@ -45,17 +46,16 @@ const tokenizerConfigSchema = z.looseObject({
   eos_token: tokenText,
 });
 
-/** Throws `model/missing-file` without a `tokenizer.json`. */
+/** Throws `model/missing-file` without a `tokenizer.json`, and what `wholeTokenizer` throws. */
 export async function loadTokenizer(files: NamedFiles): Promise<Tokenizer> {
-  const tokenizer = await jsonFile(files, "tokenizer.json");
-  if (typeof tokenizer !== "object" || tokenizer === null) {
+  const whole = await wholeTokenizer(files);
+  if (whole === null) {
     throw new EspalierError("model/missing-file", `${files.path} has no tokenizer.json`, {
       hint: "Copy the tokenizer.json of the model you started from into that folder.",
     });
   }
   const contents = {
-    tokenizer,
-    own: await jsonFile(files, "tokenizer_config.json"),
+    ...whole,
     generation: await jsonFile(files, "generation_config.json"),
     model: await jsonFile(files, "config.json"),
   };
@@ -91,6 +91,7 @@ export function tokenizerOf(contents: TokenizerContents, where: string): Tokeniz
   const textOf = (ids: readonly number[]): string => ids.map((id) => library.id_to_token(id) ?? id).join(" ") || "none";
 
   const added = library.get_added_tokens_decoder();
+  const words = [...added.values()].flatMap((t) => (t.single_word ? [t.content] : []));
   const specialIds = new Set([...added].flatMap(([id, token]) => (token.special ? [id] : [])));
   const surface = surfacesOf(json, new Set([...added.values()].map((token) => token.content)));
   const known = new Map<number, Uint8Array | null>();
@@ -112,6 +113,14 @@ export function tokenizerOf(contents: TokenizerContents, where: string): Tokeniz
   /** Ids from `vocabSize` on stand for the bytes that the vocabulary lacks, in the order of `missing`. */
   const rawIds = (text: string, { unknown = "fused" }: EncodeOptions): readonly number[] => {
     if (text === "") return [];
+    const broken = brokenWord(text, words);
+    if (broken !== null) {
+      throw new EspalierError(
+        "format/unsupported",
+        `the text has ${JSON.stringify(broken)} inside a word; as an added token it is a word of its own (single_word) in ${where}`,
+        { hint: "Put spaces around it, or set single_word to false in tokenizer.json." },
+      );
+    }
     if (unknown === "bytes" && missing && !byBytes) byBytes = open(withBytes(json, missing.bytes, vocabSize));
     return (unknown === "bytes" && byBytes ? byBytes : library).encode(text, { add_special_tokens: false }).ids;
   };

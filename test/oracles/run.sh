@@ -18,6 +18,8 @@ rm -rf "$checkpoints"
 echo "-- transformers: the starter and its tokenizer"
 node --import tsx test/oracles/starter-vectors.ts > "$venv/starter-vectors.json"
 "$venv/bin/python" test/oracles/check_starter.py experiments/starter/model "$venv/starter-vectors.json"
+echo "-- transformers: tokens that the files beside tokenizer.json add"
+"$venv/bin/python" test/oracles/tokenizer_golden.py compare test/golden/tokenizers/golden.json
 echo "-- gguf: a tensor of every type"
 "$venv/bin/python" test/oracles/make_gguf.py compare test/golden/gguf
 "$venv/bin/python" test/oracles/make_gguf_codes.py compare test/golden/gguf

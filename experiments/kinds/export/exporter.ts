@@ -7,6 +7,8 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { withOutputDirectory } from "../../../lib/files/atomic.ts";
+import type { NamedFiles } from "../../../lib/files/named-files.ts";
+import { wholeTokenizer } from "../../../lib/tokenizer/added-tokens.ts";
 import type { MakerContext, ModelShape, OutputFolder } from "../../definition.ts";
 import type { ModelFiles } from "../../model-session.ts";
 import type { ExportCard } from "./card.ts";
@@ -64,14 +66,21 @@ export async function exportTo<Written extends { readonly path: string }, Verifi
       const card = await exporter.card(written, verified, request);
       await writeFile(join(folder, "card.json"), `${JSON.stringify(card, null, 2)}\n`);
       await mkdir(join(folder, "tokenizer"));
-      for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
-        const content = await model.checkpoint.file(name);
-        if (content) await writeFile(join(folder, "tokenizer", name), content);
-      }
+      await writeTokenizer(model.checkpoint, join(folder, "tokenizer"));
       await exporter.beside?.(written, card, request);
       await rename(written.path, join(folder, card.file));
       return card;
     },
     { marked: true, replace: output.replace },
   );
+}
+
+/** The files of the tokenizer beside a package. What reads it there may read `tokenizer.json` alone, so that has every added token. */
+async function writeTokenizer(files: NamedFiles, folder: string): Promise<void> {
+  for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
+    const content = await files.file(name);
+    if (content) await writeFile(join(folder, name), content);
+  }
+  const whole = await wholeTokenizer(files);
+  if (whole?.completed) await writeFile(join(folder, "tokenizer.json"), `${JSON.stringify(whole.tokenizer)}\n`);
 }

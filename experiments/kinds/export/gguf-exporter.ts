@@ -25,6 +25,7 @@ import { utf8Text } from "../../../lib/files/utf8-text.ts";
 import { openGguf } from "../../../lib/formats/gguf/gguf.ts";
 import { predictGguf, writeGguf } from "../../../lib/formats/gguf/write.ts";
 import { elementCount } from "../../../lib/mil/types.ts";
+import { wholeTokenizer } from "../../../lib/tokenizer/added-tokens.ts";
 import { tokenizerKeys } from "../../../lib/tokenizer/gguf-metadata.ts";
 import { loadTokenizer } from "../../../lib/tokenizer/tokenizer.ts";
 import { loadWeights, type ModelFiles, readText } from "../../model-session.ts";
@@ -201,13 +202,11 @@ export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
 
 async function tokenizerOf({ checkpoint, tokenizer }: ModelFiles) {
   const { begin, end } = tokenizer.addedTokens("auto");
-  const contents = await jsonFile(checkpoint, "tokenizer.json");
-  if (typeof contents !== "object" || contents === null)
-    throw new EspalierError("model/missing-file", `${checkpoint.path} has no tokenizer.json`);
+  const whole = await wholeTokenizer(checkpoint);
+  if (whole === null) throw new EspalierError("model/missing-file", `${checkpoint.path} has no tokenizer.json`);
   const template = await checkpoint.file("chat_template.jinja");
   return tokenizerKeys({
-    tokenizer: contents,
-    own: await jsonFile(checkpoint, "tokenizer_config.json"),
+    ...whole,
     generation: await jsonFile(checkpoint, "generation_config.json"),
     model: checkpoint.config,
     chatTemplate: template ? utf8Text(template, "chat_template.jinja") : null,
