@@ -4,7 +4,7 @@ import { useEffect, useRef } from "react";
 import { Link } from "./parts/link.tsx";
 import "./home/home.css";
 import { BringYourOwn } from "./home/bring-your-own.tsx";
-import { StepPicture, stepKinds, stepWords } from "./home/steps.tsx";
+import { StepPicture } from "./home/steps.tsx";
 import { useTRPC } from "./parts/api.tsx";
 import { Keys } from "./parts/controls.tsx";
 import { bytes, count, duration, fixed, percent, plain } from "./parts/format.ts";
@@ -49,6 +49,7 @@ function useStartStudy(): { start: () => void; isPending: boolean; error: unknow
 function FirstStart() {
   const trpc = useTRPC();
   const info = useQuery(trpc.system.info.queryOptions());
+  const kinds = useQuery(trpc.experiments.list.queryOptions(undefined, { staleTime: Number.POSITIVE_INFINITY }));
   const { start, isPending, error } = useStartStudy();
   const button = useRef<HTMLButtonElement>(null);
   useEffect(() => button.current?.focus(), []);
@@ -70,16 +71,18 @@ function FirstStart() {
       </div>
       {error ? <ErrorNote error={error} /> : null}
       <ol className="home-steps">
-        {stepKinds.map((kind) => (
-          <li key={kind}>
-            <div className="picture">
-              <StepPicture kind={kind} />
-            </div>
-            <span className="strong">{stepWords[kind].name}</span>
-            <br />
-            <span className="soft">{stepWords[kind].what}</span>
-          </li>
-        ))}
+        {(kinds.data ?? []).map(({ kind, step }) =>
+          step ? (
+            <li key={kind}>
+              <div className="picture">
+                <StepPicture kind={kind} />
+              </div>
+              <span className="strong">{step.name}</span>
+              <br />
+              <span className="soft">{step.what}</span>
+            </li>
+          ) : null,
+        )}
       </ol>
       <div className="home-columns">
         <BringYourOwn />

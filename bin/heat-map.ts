@@ -5,8 +5,8 @@
  * brown for a unit whose loss hurts, to teal for one whose loss helps. Without colour, only the numbers are printed.
  */
 
-import { divergingColour } from "../experiments/studies/colour-scales.ts";
-import type { HeadGrid } from "../experiments/studies/head-grid.ts";
+import { divergingColour } from "../experiments/figures/colour-scales.ts";
+import { type HeadGrid, isNoise, largestIn } from "../experiments/figures/head-figure.ts";
 import { signed } from "./numbers.ts";
 
 /** Rows are layers, columns heads; values in 10⁻³ nats per token. `dropped` cells are struck. */
@@ -14,14 +14,13 @@ export function heatMap(
   cells: HeadGrid,
   options: { colour: boolean; dropped?: (layer: number, head: number) => boolean },
 ): string {
-  const all = cells.flat().filter((c) => c !== null);
-  const max = Math.max(1e-9, ...all.map((c) => Math.abs(c.value)));
+  const max = largestIn(cells);
   const columns = Math.max(...cells.map((r) => r.length));
   const head = `      ${Array.from({ length: columns }, (_, h) => `H${h}`.padStart(8)).join("")}`;
   const rows = cells.map((row, l) => {
     const line = row.map((cell, h) => {
       if (!cell) return " ".repeat(8);
-      const noise = Math.abs(cell.value) < 2 * cell.standardError ? "≈" : " ";
+      const noise = isNoise(cell) ? "≈" : " ";
       const text = `${noise}${signed(cell.value * 1000, 1)}`.padStart(7);
       const marked = options.dropped?.(l, h) ? `×${text}` : ` ${text}`;
       if (!options.colour) return marked;

@@ -16,6 +16,7 @@ import type { Engine } from "../lib/engines/engine.ts";
 import type { Clock } from "../lib/random.ts";
 import { addressOf, decidedBy } from "./address.ts";
 import type { ArrayStore } from "./array-files.ts";
+import type { FigureKind } from "./figures/figure.ts";
 import type { ModelSession } from "./model-session.ts";
 import { outputSchema } from "./output.ts";
 import { type UnitName, unitHash } from "./unit-name.ts";
@@ -82,6 +83,10 @@ interface KindOfRun<Kind extends string, Config, Summary> {
   /** Raised when a config or a result changes meaning. */
   readonly version: number;
   readonly title: string;
+  /** What it does to a model in a word and a sentence, for Home, which shows steps in the order of the registry; null for none. */
+  readonly step: { readonly name: string; readonly what: string } | null;
+  /** The figure that shows what a run of it found, in notebooks and reports; null where numbers say it all. */
+  readonly figure: FigureKind | null;
   readonly config: z.ZodType<Config>;
   /**
    * Refuses, before any work, what the config and the shapes of its models show to be impossible: in the command line, the API and

@@ -1,7 +1,7 @@
 "use client";
 /** @file Where one head looks: each token of a sentence against those before it. Hover or use the arrow keys to read the weights. */
 import { useState } from "react";
-import { cellStyle, sequentialColour } from "../../experiments/studies/colour-scales.ts";
+import { cellStyle, sequentialColour } from "../../experiments/figures/colour-scales.ts";
 import { fixed } from "../parts/format.ts";
 import { decorative } from "./decorative.ts";
 

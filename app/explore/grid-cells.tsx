@@ -1,7 +1,7 @@
 "use client";
 /** @file One cell of the grid in each of its states, and all of them in one drawing where they are too many. */
 import { memo } from "react";
-import { divergingColour, type Shade } from "../../experiments/studies/colour-scales.ts";
+import { divergingColour, type Shade } from "../../experiments/figures/colour-scales.ts";
 import { fixed, signed } from "../parts/format.ts";
 import { decorative } from "./decorative.ts";
 import { isDropped, type Selection } from "./dropped-units.ts";

@@ -1,7 +1,7 @@
 "use client";
 /** @file The frame around the cells: names of layers and columns, brackets of KV groups, the colour legend. */
 import { memo, type ReactNode } from "react";
-import { cellStyle, divergingColour } from "../../experiments/studies/colour-scales.ts";
+import { cellStyle, divergingColour } from "../../experiments/figures/colour-scales.ts";
 import { signedRootAxis, ticksApart } from "../parts/axis.ts";
 import { decorative } from "./decorative.ts";
 import { tickLabel } from "./grid-cells.tsx";

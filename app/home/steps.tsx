@@ -1,17 +1,6 @@
-/** @file The five steps of the study, drawn: what Home shows before anything has been run. */
+/** @file What a kind of run does, drawn: what Home shows of each step before anything has been run. */
 import type { ReactNode } from "react";
-import { cellStyle, divergingColour, sequentialColour } from "../../experiments/studies/colour-scales.ts";
-
-export const stepKinds = ["sensitivity", "prune", "distill", "quantize", "export"] as const;
-export type StepKind = (typeof stepKinds)[number];
-
-export const stepWords: Record<StepKind, { name: string; what: string }> = {
-  sensitivity: { name: "Measure", what: "What is each head worth?" },
-  prune: { name: "Prune", what: "Drop what costs least." },
-  distill: { name: "Distill", what: "Win back the lost accuracy." },
-  quantize: { name: "Quantize", what: "Spend bits where they count." },
-  export: { name: "Package", what: "Check it, then try a phone." },
-};
+import { cellStyle, divergingColour, sequentialColour } from "../../experiments/figures/colour-scales.ts";
 
 /** Two blocks of 4 × 8 small cells. */
 function Cells({ of }: { of: (row: number, column: number) => { background: string; hatched?: boolean } }) {
@@ -31,7 +20,8 @@ function Cells({ of }: { of: (row: number, column: number) => { background: stri
 // A drawing, not a measurement: the same pattern every time.
 const pattern = (row: number, column: number): number => ((row * 37 + column * 101 + row * column * 13) % 97) / 97;
 
-const pictures: Record<StepKind, () => ReactNode> = {
+/** A kind without a picture is told in words alone. */
+const pictures: Partial<Record<string, () => ReactNode>> = {
   sensitivity: () => (
     <Cells
       of={(r, c) => {
@@ -88,6 +78,6 @@ const pictures: Record<StepKind, () => ReactNode> = {
   ),
 };
 
-export function StepPicture({ kind }: { kind: StepKind }) {
-  return pictures[kind]();
+export function StepPicture({ kind }: { kind: string }) {
+  return pictures[kind]?.() ?? null;
 }

@@ -2,7 +2,8 @@
 /** @file Cells of a notebook that show runs: an experiment, a figure, a comparison. */
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
-import { figureKinds, type NotebookCell } from "../../experiments/notebook/cells.ts";
+import { type FigureKind, figureKinds } from "../../experiments/figures/figure.ts";
+import type { NotebookCell } from "../../experiments/notebook/cells.ts";
 import { useTRPC } from "../parts/api.tsx";
 import { IconButton, Keys, Tag } from "../parts/controls.tsx";
 import { TableView } from "../parts/figure.tsx";
@@ -21,13 +22,6 @@ export interface CellProps<K extends NotebookCell["type"]> {
   readonly cells: readonly NotebookCell[];
   readonly onChange: (cell: NotebookCell) => void;
 }
-
-/** What a run of this kind draws by itself. */
-const figureOf: Partial<Record<string, (typeof figureKinds)[number]>> = {
-  sensitivity: "importance",
-  distill: "curves",
-  tradeoff: "tradeoff",
-};
 
 /** Submits what the cell says; resolves to the run's id. */
 export function useRunCell() {
@@ -120,7 +114,7 @@ export function ExperimentCell({ cell, cells, onChange, run }: CellProps<"experi
       ) : null}
       {failed ? <ErrorNote error={failed} /> : null}
       {known.error ? <ErrorNote error={known.error} /> : null}
-      {at ? <Outcome run={at} /> : null}
+      {at ? <Outcome run={at} figure={kinds.data?.find((k) => k.kind === at.kind)?.figure ?? null} /> : null}
     </div>
   );
 }
@@ -144,8 +138,7 @@ interface RunLike {
   readonly queuePosition: number | null;
 }
 
-function Outcome({ run }: { run: RunLike }) {
-  const kind = figureOf[run.kind];
+function Outcome({ run, figure }: { run: RunLike; figure: FigureKind | null }) {
   if (run.state === "queued")
     return (
       <div className="notebook-pad soft">
@@ -174,7 +167,7 @@ function Outcome({ run }: { run: RunLike }) {
     );
   return (
     <div className="notebook-pad">
-      {kind ? <LiveFigure figure={kind} runs={[run.id]} caption="" /> : null}
+      {figure ? <LiveFigure figure={figure} runs={[run.id]} caption="" /> : null}
       <dl className="facts" style={{ maxWidth: 420 }}>
         {Object.entries(run.numbers).map(([name, v]) => (
           <span key={name} style={{ display: "contents" }}>
@@ -187,7 +180,7 @@ function Outcome({ run }: { run: RunLike }) {
   );
 }
 
-function LiveFigure(props: { figure: (typeof figureKinds)[number]; runs: string[]; caption: string }) {
+function LiveFigure(props: { figure: FigureKind; runs: string[]; caption: string }) {
   const trpc = useTRPC();
   const data = useQuery(
     trpc.notebooks.figure.queryOptions({ figure: props.figure, runs: props.runs }, { retry: false, staleTime: 10_000 }),

@@ -1,26 +1,17 @@
 "use client";
 /** @file What a figure of a notebook draws, live or frozen: a map of heads, curves, a trade-off, numbers side by side. */
-import type { inferRouterOutputs } from "@trpc/server";
-import { cellStyle, divergingColour } from "../../experiments/studies/colour-scales.ts";
-import { headGrid } from "../../experiments/studies/head-grid.ts";
-import { findUnit } from "../../lib/units.ts";
-import type { AppRouter } from "../../server/api/router.ts";
+import { cellStyle, divergingColour } from "../../experiments/figures/colour-scales.ts";
+import { type FigureData, type FigureOf, figureTable } from "../../experiments/figures/figure.ts";
+import { headFigure, isNoise } from "../../experiments/figures/head-figure.ts";
+import { tradeoffFigure } from "../../experiments/figures/tradeoff-figure.ts";
 import { Chart, type Series } from "../parts/chart.tsx";
 import { Figure, TableView } from "../parts/figure.tsx";
 import { bytes, fixed, signed } from "../parts/format.ts";
 
-export type FigureData = inferRouterOutputs<AppRouter>["notebooks"]["figure"];
-
 export function FigureDrawing({ data, caption }: { data: FigureData; caption: string }) {
   if (data.figure === "importance") return <Importance data={data} caption={caption} />;
   if (data.figure === "tradeoff") return <Tradeoff data={data} caption={caption} />;
-  if (data.figure === "numbers")
-    return (
-      <TableView
-        caption={caption || "Numbers"}
-        table={{ columns: ["run", ...data.columns], rows: data.rows.map((r) => [r.name, ...r.numbers]) }}
-      />
-    );
+  if (data.figure === "numbers") return <TableView caption={caption || "Numbers"} table={figureTable(data)} />;
   return (
     <>
       {data.series.flatMap((s) =>
@@ -44,26 +35,19 @@ export function FigureDrawing({ data, caption }: { data: FigureData; caption: st
   );
 }
 
-type Of<K extends FigureData["figure"]> = Extract<FigureData, { figure: K }>;
-
-export function Importance({ data, caption }: { data: Of<"importance">; caption: string }) {
-  const grid = headGrid({ units: data.units }, "leave-one-out");
-  const known = data.units.filter((u) => u.metric === "leave-one-out" && findUnit(u.unit)?.kind === "heads");
-  const max = Math.max(1e-9, ...known.map((u) => Math.abs(u.value)));
-  const largest = known.toSorted((a, b) => b.value - a.value).slice(0, 12);
-  const noise = known.filter((u) => Math.abs(u.value) < 2 * u.standardError).length;
+export function Importance({ data, caption }: { data: FigureOf<"importance">; caption: string }) {
+  const { metric, grid, largest: max, heads, noise } = headFigure(data);
+  const largest = heads.slice(0, 12);
   const domain = Math.max(...largest.map((u) => u.value + 2 * u.standardError), 1e-9);
   const x = (v: number): number => 64 + (Math.max(0, v) / domain) * 180;
   const rowHeight = 16;
+  if (metric === null) return <TableView caption={caption || "What each unit is worth"} table={figureTable(data)} />;
   return (
     <Figure
       level={3}
       title={caption || "What each head is worth"}
-      sentence={`Change in loss when one head is zeroed, 10⁻³ nats per token; bars are 95 % intervals over ${data.sequences} sequences. ${noise} of ${known.length} are within noise.`}
-      table={() => ({
-        columns: ["unit", "metric", "10⁻³ nats per token", "standard error"],
-        rows: data.units.map((u) => [u.unit, u.metric, u.value * 1000, u.standardError * 1000]),
-      })}
+      sentence={`${metric === "leave-one-out" ? "Change in loss when one head is zeroed, 10⁻³ nats per token" : `By ${metric}, × 10⁻³`}; bars are 95 % intervals over ${data.sequences} sequences. ${noise} of ${heads.length} are within noise.`}
+      table={() => figureTable(data)}
     >
       <div className="notebook-importance">
         <table className="notebook-heads">
@@ -83,7 +67,7 @@ export function Importance({ data, caption }: { data: Of<"importance">; caption:
                         style={value === null ? undefined : cellStyle((theme) => divergingColour(value, max, theme))}
                       >
                         <span className="visually-hidden">{value === null ? "none" : signed(value * 1000, 1)}</span>
-                        {value !== null && Math.abs(value) < 2 * error ? <i aria-hidden="true" /> : null}
+                        {cell && isNoise(cell) ? <i aria-hidden="true" /> : null}
                       </td>
                     );
                   })}
@@ -127,45 +111,40 @@ export function Importance({ data, caption }: { data: Of<"importance">; caption:
   );
 }
 
-function Tradeoff({ data, caption }: { data: Of<"tradeoff">; caption: string }) {
-  const points = data.points.toSorted((a, b) => a.sizeBytes - b.sizeBytes);
-  const drawn = points.filter((p) => p.kl.mean > 0);
-  const front = drawn.filter((p, i) => drawn.slice(0, i).every((q) => q.kl.mean > p.kl.mean));
-  const of = (name: string, some: typeof drawn, style: Series["style"], hollow: boolean): Series => ({
+function Tradeoff({ data, caption }: { data: FigureOf<"tradeoff">; caption: string }) {
+  const { measure, title, points, front, winner } = tradeoffFigure(data);
+  const scale = measure === "accuracy" ? 100 : 1;
+  const of = (name: string, some: typeof points, style: Series["style"], hollow: boolean): Series => ({
     name,
     x: some.map((p) => p.sizeBytes / 1e6),
-    y: some.map((p) => p.kl.mean),
+    y: some.map((p) => p.value * scale),
     kind: "points",
     style,
     hollow,
     labels: some.map((p) => p.label),
     showLabels: true,
-    error: {
-      low: some.map((p) => Math.max(1e-9, p.kl.mean - 1.96 * p.kl.standardError)),
-      high: some.map((p) => p.kl.mean + 1.96 * p.kl.standardError),
-    },
+    error: { low: some.map((p) => p.low * scale), high: some.map((p) => p.high * scale) },
   });
-  const winner = points.find((p) => p.model === data.winner);
   return (
     <Chart
       level={3}
       title={caption || "Accuracy against size"}
-      sentence={`KL to the base on ${data.protocol ?? "its text"}; bars are 95 % intervals.${winner ? ` The winner, ${winner.label}, has ${bytes(winner.sizeBytes)}.` : ""}`}
+      sentence={`${title}, on ${data.protocol ?? "its questions"}; bars are 95 % intervals.${winner ? ` The winner, ${winner.label}, has ${bytes(winner.sizeBytes)}.` : ""}`}
       height={320}
       x={{ title: "Weights as stored, MB", logarithmic: true }}
-      y={{ title: "KL to base, nats per token", logarithmic: true }}
+      y={{ title, logarithmic: measure === "kl" }}
       series={[
         {
           name: "front",
           x: front.map((p) => p.sizeBytes / 1e6),
-          y: front.map((p) => p.kl.mean),
+          y: front.map((p) => p.value * scale),
           kind: "staircase",
           style: "ink",
         },
         of("undominated", front, "ink", false),
         of(
           "dominated",
-          drawn.filter((p) => !front.includes(p)),
+          points.filter((p) => !p.onFront),
           "reference",
           true,
         ),

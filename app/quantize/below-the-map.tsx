@@ -1,7 +1,7 @@
 "use client";
-import type { WidthMapCell, WidthMapColumn } from "../../experiments/kinds/sensitivity/width-map.ts";
 /** @file Below the map: the bytes each tensor keeps, and what colours and lines mean. */
-import { cellStyle, costColour } from "../../experiments/studies/colour-scales.ts";
+import { cellStyle, costColour } from "../../experiments/figures/colour-scales.ts";
+import type { WidthMapCell, WidthMapColumn } from "../../experiments/kinds/sensitivity/width-map.ts";
 import { bytes } from "../parts/format.ts";
 import { type Box, cellKey, type Target, targets } from "./width-map-model.ts";
 

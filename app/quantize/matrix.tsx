@@ -1,8 +1,8 @@
 "use client";
 /** @file The map: what each tensor loses at each width, the line of the allocation through it, the bytes it keeps below. */
 import { memo, useEffect, useMemo, useRef, useState } from "react";
+import { cellStyle, costColour } from "../../experiments/figures/colour-scales.ts";
 import type { WidthMapCell, WidthMapColumn } from "../../experiments/kinds/sensitivity/width-map.ts";
-import { cellStyle, costColour } from "../../experiments/studies/colour-scales.ts";
 import type { Width } from "../../lib/compress/quantize/width.ts";
 import { Figure } from "../parts/figure.tsx";
 import { bytes, fixed } from "../parts/format.ts";

@@ -152,7 +152,10 @@ function ToNotebook({ groups, value }: { groups: readonly RunGroup[]; value: str
     trpc.notebooks.create.mutationOptions({ onSuccess: (n) => router.push(`/notebooks/${n.id}`) }),
   );
   const runs = groups.flatMap((g) => g.runs).slice(0, 50);
-  const withCurves = runs.filter((r) => r.kind === "distill" && r.state !== "queued");
+  const kinds = useQuery(trpc.experiments.list.queryOptions(undefined, { staleTime: Number.POSITIVE_INFINITY }));
+  const drawsCurves = (r: RunGroup["runs"][number]): boolean =>
+    kinds.data?.find((k) => k.kind === r.kind)?.figure === "curves";
+  const withCurves = runs.filter((r) => drawsCurves(r) && r.state !== "queued");
   return (
     <>
       <button

@@ -1,6 +1,6 @@
 "use client";
 /** @file What was done, layer by layer: heads kept and dropped, bits of every tensor, neurons. */
-import { cellStyle, sequentialColour } from "../../experiments/studies/colour-scales.ts";
+import { cellStyle, sequentialColour } from "../../experiments/figures/colour-scales.ts";
 import { count } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import type { Point } from "./measures.ts";

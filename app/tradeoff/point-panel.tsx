@@ -16,7 +16,6 @@ import { Neighbours } from "./neighbours.tsx";
 import { layersOf } from "./point-recipe.ts";
 
 const CACHE_CONTEXT = 512;
-const made = { prune: "Prune", distill: "Distill", quantize: "Quantize" } as const;
 
 export interface PointPanelProps {
   readonly point: Point;
@@ -168,7 +167,7 @@ export function PointPanel(props: PointPanelProps) {
             {point.madeBy.map((s) => (
               <RunRow
                 key={s.runId}
-                name={s.kind in made ? made[s.kind as keyof typeof made] : s.kind}
+                name={s.kind.charAt(0).toUpperCase() + s.kind.slice(1)}
                 runId={s.runId}
                 seconds={s.seconds}
               />

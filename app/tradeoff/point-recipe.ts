@@ -64,8 +64,7 @@ export function nameOf(point: Point, base: MadeOf | null): string {
   return point.madeBy
     .map((step) => {
       if (step.kind === "prune") return pruned(point, base);
-      if (step.kind === "distill") return "distill";
-      return quantized(point, step.config);
+      return step.kind === "quantize" ? quantized(point, step.config) : step.kind;
     })
     .join(" → ");
 }

@@ -1,10 +1,10 @@
 /** @file `espalier sensitivity`. */
 
 import type { Command } from "commander";
+import { headGrid } from "../../experiments/figures/head-figure.ts";
 import { metricOf } from "../../experiments/kinds/sensitivity/metrics.ts";
 import { sensitivity } from "../../experiments/kinds/sensitivity/sensitivity.ts";
 import type { WidthMap } from "../../experiments/kinds/sensitivity/width-map.ts";
-import { headGrid } from "../../experiments/studies/head-grid.ts";
 import { byteSize } from "../../lib/number-text.ts";
 import { findUnit } from "../../lib/units.ts";
 import { heatMap } from "../heat-map.ts";

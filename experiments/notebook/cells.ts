@@ -5,10 +5,9 @@
  * cell keeps its config and the run it last started, so that exporting never computes anything.
  */
 import { z } from "zod";
+import { figureKinds } from "../figures/figure.ts";
 
 const id = z.string().regex(/^[\w-]{1,40}$/);
-
-export const figureKinds = ["importance", "curves", "tradeoff", "numbers"] as const;
 
 export const notebookCell = z.discriminatedUnion("type", [
   z.object({ id, type: z.literal("markdown"), text: z.string().max(200_000) }),

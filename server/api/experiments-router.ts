@@ -8,9 +8,11 @@ import { procedure, router } from "./trpc.ts";
 /** Schemas of all experiments, for forms. */
 export const experimentsRouter = router({
   list: procedure.query(() =>
-    experiments.map(({ kind, title, makes, config }) => ({
+    experiments.map(({ kind, title, step, figure, makes, config }) => ({
       kind,
       title,
+      step,
+      figure,
       makes,
       schema: z.toJSONSchema(config, { io: "input" }) as Record<string, unknown>,
       roles: Object.fromEntries(fieldRoles(config)),

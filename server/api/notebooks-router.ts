@@ -1,5 +1,6 @@
 /** @file Notebooks and their figures over the API. */
 import { z } from "zod";
+import { figureKinds } from "../../experiments/figures/figure.ts";
 import { notebookContent } from "../../experiments/notebook/cells.ts";
 import { figureData } from "../notebooks/figure-data.ts";
 import { exportNotebook, notebookFormats } from "../notebooks/notebook-export.ts";
@@ -19,7 +20,7 @@ import { procedure, router } from "./trpc.ts";
 const id = z.object({ id: z.string().min(1).max(60) });
 
 const drawn = z.object({
-  figure: z.enum(["importance", "curves", "tradeoff", "numbers"]),
+  figure: z.enum(figureKinds),
   runs: z.array(z.string()).min(1).max(50),
 });
 

@@ -1,33 +1,14 @@
 /** @file What a figure of a notebook draws, gathered from the runs it names. */
 import { inArray } from "drizzle-orm";
+import type { FigureData, FigureKind } from "../../experiments/figures/figure.ts";
 import type { SensitivitySummary } from "../../experiments/kinds/sensitivity/sensitivity.ts";
-import type { TradeoffPoint, TradeoffSummary } from "../../experiments/kinds/tradeoff/tradeoff.ts";
-import type { figureKinds } from "../../experiments/notebook/cells.ts";
+import type { TradeoffSummary } from "../../experiments/kinds/tradeoff/tradeoff.ts";
+import { experiments } from "../../experiments/registry.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import { runs } from "../db/schema.ts";
-import { type Curve, readCurves } from "../runs/curves.ts";
+import { readCurves } from "../runs/curves.ts";
 import type { Run } from "../runs/lifecycle.ts";
-
-export type FigureKind = (typeof figureKinds)[number];
-
-export type FigureData =
-  | { figure: "importance"; runId: string; protocol: string; sequences: number; units: SensitivitySummary["units"] }
-  | { figure: "curves"; series: { runId: string; name: string; curves: Curve[] }[] }
-  | {
-      figure: "tradeoff";
-      runId: string;
-      protocol: string | null;
-      measure: string;
-      fp16Bytes: number;
-      winner: string | null;
-      points: TradeoffPoint[];
-    }
-  | {
-      figure: "numbers";
-      columns: string[];
-      rows: { runId: string; name: string; kind: string; numbers: (number | null)[] }[];
-    };
 
 /** Throws `run/state` when a run it needs has not succeeded, or is of another kind. */
 export async function figureData(core: Core, figure: FigureKind, ids: readonly string[]): Promise<FigureData> {
@@ -40,24 +21,25 @@ export async function figureData(core: Core, figure: FigureKind, ids: readonly s
     if (!run) throw new EspalierError("run/unknown", `there is no run ${id}`);
     return run;
   });
-  const only = (kind: string): Run => {
-    const run = ordered.find((r) => r.kind === kind);
+  const theRun = (): Run => {
+    const kinds = experiments.filter((e) => e.figure === figure).map((e) => e.kind);
+    const run = ordered.find((r) => kinds.some((k) => k === r.kind));
     if (!run)
       throw new EspalierError(
         "run/state",
-        `this figure needs a ${kind} run, it names ${ordered.map((r) => r.kind).join(", ")}`,
+        `this figure needs a run of the kind ${kinds.join(" or ")}, and names ${ordered.map((r) => r.kind).join(", ")}`,
       );
     if (run.state !== "succeeded")
       throw new EspalierError("run/state", `${run.name} is ${run.state}`, { hint: "Wait for it to end." });
     return run;
   };
   if (figure === "importance") {
-    const run = only("sensitivity");
+    const run = theRun();
     const { protocol, sequences, units } = run.summary as SensitivitySummary;
     return { figure, runId: run.id, protocol, sequences, units };
   }
   if (figure === "tradeoff") {
-    const run = only("tradeoff");
+    const run = theRun();
     const { protocol, measure, fp16Bytes, winner, points } = run.summary as TradeoffSummary;
     return { figure, runId: run.id, protocol, measure, fp16Bytes, winner, points };
   }

@@ -9,13 +9,17 @@ import rehypeKatex from "rehype-katex";
 import rehypeSanitize, { defaultSchema } from "rehype-sanitize";
 import remarkGfm from "remark-gfm";
 import remarkMath from "remark-math";
+import { type FigureData, figureTable } from "../../experiments/figures/figure.ts";
+import { headFigure } from "../../experiments/figures/head-figure.ts";
+import { curveChart } from "../../experiments/figures/static-curves.ts";
+import { heatMap } from "../../experiments/figures/static-heads.ts";
+import { escapeHtml, htmlTable, pageStyle } from "../../experiments/figures/static-page.ts";
+import { pointsTable, tradeoffChart } from "../../experiments/figures/static-tradeoff.ts";
 import type { NotebookCell } from "../../experiments/notebook/cells.ts";
-import { headGrid } from "../../experiments/studies/head-grid.ts";
-import { escapeHtml, heatMap, pageStyle, pointsTable, tradeoffChart } from "../../experiments/studies/report-page.ts";
 import { toEspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import { getRun, type Run } from "../runs/lifecycle.ts";
-import { type FigureData, figureData } from "./figure-data.ts";
+import { figureData } from "./figure-data.ts";
 import { frozenFigure, getNotebook } from "./notebooks.ts";
 
 export const notebookFormats = ["html", "markdown", "ipynb"] as const;
@@ -108,7 +112,7 @@ async function draw(core: Core, cell: NotebookCell, cells: readonly NotebookCell
       return {
         cell,
         html: `${drawFigure(data)}<p class="soft">${escapeHtml(caption)}</p>`,
-        markdown: `${tableOf(data)}\n\n*${caption}*`,
+        markdown: `${markdownTable(...written(data))}\n\n*${caption}*`,
       };
     }
     if (cell.type === "experiment") {
@@ -144,77 +148,27 @@ export function differencesOf(found: readonly Pick<Run, "config" | "numbers">[])
 }
 
 function drawFigure(data: FigureData): string {
-  if (data.figure === "importance") return heatMap(headGrid({ units: data.units }, "leave-one-out"), new Set());
-  if (data.figure === "tradeoff")
-    return `${tradeoffChart(data.points, data.winner, null)}${pointsTable(data.points, data.fp16Bytes, data.winner)}`;
-  if (data.figure === "numbers") {
-    return htmlTable(
-      ["run", ...data.columns],
-      data.rows.map((r) => [r.name, ...r.numbers.map((n) => (n === null ? "" : String(Number(n.toPrecision(6)))))]),
-    );
+  switch (data.figure) {
+    case "importance": {
+      const { grid } = headFigure(data);
+      return grid.length > 0 ? heatMap(grid, new Set()) : htmlTable(...written(data));
+    }
+    case "tradeoff":
+      return `${tradeoffChart(data, null)}${pointsTable(data)}`;
+    case "curves":
+      return data.series.flatMap((s) => s.curves.map((c) => curveChart(`${s.name}: ${c.name}`, c))).join("");
+    case "numbers":
+      return htmlTable(...written(data));
   }
-  return data.series
-    .flatMap((s) => s.curves.map((c) => curveChart(`${s.name}: ${c.name}`, c.steps, c.values, c.smoothed)))
-    .join("");
 }
 
-function curveChart(
-  title: string,
-  steps: readonly number[],
-  values: readonly (number | null)[],
-  smoothed: readonly number[],
-): string {
-  const [width, height, left, bottom, top, right] = [760, 200, 64, 28, 20, 12];
-  const finite = values.filter((v): v is number => v !== null);
-  if (finite.length === 0) return "";
-  const [low, high] = [Math.min(...finite), Math.max(...finite)];
-  const [from, to] = [steps[0] ?? 0, steps.at(-1) ?? 1];
-  const x = (s: number): string =>
-    (left + ((s - from) / Math.max(1e-12, to - from)) * (width - left - right)).toFixed(1);
-  const y = (v: number): string =>
-    (top + ((high - v) / Math.max(1e-12, high - low)) * (height - top - bottom)).toFixed(1);
-  const path = (of: readonly (number | null)[]): string =>
-    of
-      .map((v, i) => (v === null ? "" : `${i === 0 || of[i - 1] === null ? "M" : "L"}${x(steps[i] ?? 0)} ${y(v)}`))
-      .join("");
-  return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(title)}"><text x="${left}" y="12">${escapeHtml(title)}</text><text x="${left - 6}" y="${y(high)}" text-anchor="end">${high.toPrecision(3)}</text><text x="${left - 6}" y="${y(low)}" text-anchor="end">${low.toPrecision(3)}</text><text x="${left}" y="${height - 8}">${from}</text><text x="${width - right}" y="${height - 8}" text-anchor="end">${to}</text><path d="${path(values)}" fill="none" stroke="currentColor" opacity="0.28"/><path d="${path(smoothed)}" fill="none" stroke="currentColor"/></svg>`;
+/** The table of a figure in text: head and rows. */
+function written(data: FigureData): [string[], string[][]] {
+  const { columns, rows } = figureTable(data);
+  const show = (v: string | number | null): string =>
+    v === null ? "" : typeof v === "string" ? v : String(Number(v.toPrecision(6)));
+  return [[...columns], rows.map((r) => r.map(show))];
 }
-
-function tableOf(data: FigureData): string {
-  if (data.figure === "importance")
-    return markdownTable(
-      ["unit", "metric", "value", "standard error"],
-      data.units.map((u) => [u.unit, u.metric, u.value.toPrecision(4), u.standardError.toPrecision(2)]),
-    );
-  if (data.figure === "tradeoff")
-    return markdownTable(
-      ["model", "bytes", "bits per weight", "accuracy", "KL"],
-      data.points.map((p) => [
-        p.label,
-        String(p.sizeBytes),
-        p.bitsPerWeight.toFixed(2),
-        p.accuracy ? p.accuracy.value.toFixed(4) : "",
-        p.kl.mean.toFixed(4),
-      ]),
-    );
-  if (data.figure === "numbers")
-    return markdownTable(
-      ["run", ...data.columns],
-      data.rows.map((r) => [r.name, ...r.numbers.map((n) => (n === null ? "" : String(Number(n.toPrecision(6)))))]),
-    );
-  return markdownTable(
-    ["run", "curve", "points", "last"],
-    data.series.flatMap((s) => s.curves.map((c) => [s.name, c.name, String(c.count), String(c.values.at(-1) ?? "")])),
-  );
-}
-
-const htmlTable = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  `<table><thead><tr>${head.map((h) => `<th>${escapeHtml(h)}</th>`).join("")}</tr></thead><tbody>${rows
-    .map(
-      (r) =>
-        `<tr>${r.map((c, i) => (i === 0 ? `<th scope="row">${escapeHtml(c)}</th>` : `<td>${escapeHtml(c)}</td>`)).join("")}</tr>`,
-    )
-    .join("")}</tbody></table>`;
 
 const markdownTable = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map(() => "---"), ...rows]

@@ -3,12 +3,12 @@
  */
 import { createHash } from "node:crypto";
 import { and, desc, eq, sql } from "drizzle-orm";
+import type { FigureData } from "../../experiments/figures/figure.ts";
 import { type NotebookContent, notebookContent } from "../../experiments/notebook/cells.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import { figures, notebooks, notebookVersions } from "../db/schema.ts";
 import { newId } from "../ids.ts";
-import type { FigureData } from "./figure-data.ts";
 
 export type NotebookRow = Omit<typeof notebooks.$inferSelect, "cells"> & { cells: NotebookContent["cells"] };
 

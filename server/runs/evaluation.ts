@@ -12,7 +12,7 @@ import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import { models, runs, texts } from "../db/schema.ts";
 import { firstAncestor } from "../models/model-registry.ts";
-import { type MeasuredOn, measuredOn } from "../tradeoff/measurement-protocol.ts";
+import { type MeasuredOn, measuredOn, measuringKinds } from "../tradeoff/measurement-protocol.ts";
 import {
   FOLLOWING,
   followsRun,
@@ -72,7 +72,7 @@ async function lastProtocol(core: Core, base: string): Promise<Protocol | null> 
     .from(runs)
     .where(
       and(
-        inArray(runs.kind, ["tradeoff", "evaluate"]),
+        inArray(runs.kind, measuringKinds),
         notInArray(runs.state, ["failed", "cancelled"]),
         eq(runs.archived, false),
       ),

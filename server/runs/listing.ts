@@ -10,6 +10,7 @@ import type { TradeoffPoint } from "../../experiments/kinds/tradeoff/tradeoff.ts
 import type { Core } from "../core.ts";
 import { models, type RunState, runFiles, runs } from "../db/schema.ts";
 import { canonical } from "../notebooks/notebooks.ts";
+import { measuringKinds } from "../tradeoff/measurement-protocol.ts";
 import { getRun, type Run } from "./lifecycle.ts";
 import { artifactsOf, relativesOf } from "./lineage.ts";
 
@@ -117,7 +118,7 @@ async function measurements(core: Core): Promise<Map<string, Measured>> {
       model: sql<string | null>`${runs.summary}->>'model'`,
     })
     .from(runs)
-    .where(and(inArray(runs.kind, ["tradeoff", "evaluate"]), eq(runs.state, "succeeded"), isNotNull(runs.summary)))
+    .where(and(inArray(runs.kind, measuringKinds), eq(runs.state, "succeeded"), isNotNull(runs.summary)))
     .orderBy(runs.endedAt);
   const byModel = new Map<string, Measured>();
   for (const run of found) {

@@ -25,7 +25,7 @@ import { type Model, modelFolder } from "../models/model-registry.ts";
 import { listPackages } from "../packages/packages.ts";
 import { chipFits } from "../reports/fits.ts";
 import { figuresOfPackage } from "../reports/reports.ts";
-import { boardId, type MeasuredOn, measuredOn } from "./measurement-protocol.ts";
+import { boardId, type MeasuredOn, measuredOn, measuringKinds } from "./measurement-protocol.ts";
 import { chipOf, modelledSpeed, type PointSpeed, reportedSpeed, storedAs } from "./point-speed.ts";
 
 export interface MadeBy {
@@ -96,7 +96,7 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
   const measured = await core.db
     .select()
     .from(runs)
-    .where(and(inArray(runs.kind, ["tradeoff", "evaluate"]), eq(runs.state, "succeeded"), eq(runs.archived, false)))
+    .where(and(inArray(runs.kind, measuringKinds), eq(runs.state, "succeeded"), eq(runs.archived, false)))
     .orderBy(desc(runs.endedAt));
   const known = new Map((await core.db.select().from(models)).map((m) => [m.id, m]));
   const makers = new Map(

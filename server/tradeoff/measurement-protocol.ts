@@ -1,6 +1,10 @@
 /** @file What a measurement beside a base was made on, as its config says it; equal ones share a board, and no others do. */
 import { z } from "zod";
+import type { ExperimentKind } from "../../experiments/registry.ts";
 import { fnv1a } from "../../lib/random.ts";
+
+/** The kinds of runs that measure models beside a base. */
+export const measuringKinds: ExperimentKind[] = ["tradeoff", "evaluate"];
 
 export const measuredOn = z.object({
   base: z.string(),

@@ -1,5 +1,6 @@
 "use client";
 /** @file What a run of its kind found: a head map, what was cut, where the bytes are, a table with intervals, the winner. */
+import type { ReactNode } from "react";
 import type { Summaries } from "../../../experiments/registry.ts";
 import { perplexityRatio } from "../../../lib/checkpoint/origin.ts";
 import { bytes, count, fixed, percent } from "../../parts/format.ts";
@@ -17,14 +18,19 @@ export function KindSummary({ run, hasCurves }: { run: Run; hasCurves: boolean }
       </div>
     );
   // Written by the experiment of this kind, whose type it has.
-  if (run.kind === "sensitivity") return <WorthOfUnits run={run} summary={summary as Summaries["sensitivity"]} />;
-  if (run.kind === "prune") return <Cut summary={summary as Summaries["prune"]} />;
-  if (run.kind === "quantize") return <Bytes summary={summary as Summaries["quantize"]} />;
-  if (run.kind === "evaluate") return <Evaluation summary={summary as Summaries["evaluate"]} />;
-  if (run.kind === "tradeoff") return <Tradeoff run={run} summary={summary as Summaries["tradeoff"]} />;
-  if (run.kind === "export") return <Card packageId={run.outputPackageId} summary={summary as Summaries["export"]} />;
-  return null;
+  const drawing = drawings[run.kind as keyof Summaries] as ((run: Run, summary: unknown) => ReactNode) | undefined;
+  return drawing?.(run, summary) ?? null;
 }
+
+/** A kind that is not here shows its numbers, in the column beside. */
+const drawings: { [K in keyof Summaries]?: (run: Run, summary: Summaries[K]) => ReactNode } = {
+  sensitivity: (run, summary) => <WorthOfUnits run={run} summary={summary} />,
+  prune: (_, summary) => <Cut summary={summary} />,
+  quantize: (_, summary) => <Bytes summary={summary} />,
+  evaluate: (_, summary) => <Evaluation summary={summary} />,
+  tradeoff: (run, summary) => <Tradeoff run={run} summary={summary} />,
+  export: (run, summary) => <Card packageId={run.outputPackageId} summary={summary} />,
+};
 
 function Cut({ summary }: { summary: Summaries["prune"] }) {
   const rows = [

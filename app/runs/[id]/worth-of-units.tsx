@@ -1,8 +1,8 @@
 "use client";
 /** @file What a sensitivity run found: a map of heads, tensors by width, or a table of any other units, dearest first. */
+import { cellStyle, costColour, divergingColour } from "../../../experiments/figures/colour-scales.ts";
+import { headFigure } from "../../../experiments/figures/head-figure.ts";
 import type { Summaries } from "../../../experiments/registry.ts";
-import { cellStyle, costColour, divergingColour } from "../../../experiments/studies/colour-scales.ts";
-import { headGrid } from "../../../experiments/studies/head-grid.ts";
 import { count, fixed, small } from "../../parts/format.ts";
 import { Link } from "../../parts/link.tsx";
 import { showWidth } from "../../quantize/width-map-model.ts";
@@ -121,17 +121,14 @@ function Units({ run, summary }: { run: Run; summary: Summary }) {
 }
 
 function HeadMap({ run, summary }: { run: Run; summary: Summaries["sensitivity"] }) {
-  const metric = summary.units.some((u) => u.metric === "leave-one-out") ? "leave-one-out" : "taylor";
-  const grid = headGrid(summary, metric);
-  const values = grid.flat().flatMap((c) => (c ? [c.value] : []));
-  const max = Math.max(...values.map(Math.abs), 1e-12);
-  const low = Math.max(Math.min(...values.filter((v) => v > 0)), max / 1e4);
+  const { metric, grid, largest: max, heads } = headFigure(summary);
+  const low = Math.max(Math.min(...heads.map((h) => h.value).filter((v) => v > 0)), max / 1e4);
   return (
     <section className="region">
       <h2>What each head is worth</h2>
       <p className="soft">
-        {metric === "taylor" ? "Mean |gradient|" : "Change of loss, 10⁻³ nats per token"}, {count(summary.sequences)}{" "}
-        sequences; {summary.protocol}.
+        {metric === "leave-one-out" ? "Change of loss, 10⁻³ nats per token" : `By ${metric}, × 10⁻³`},{" "}
+        {count(summary.sequences)} sequences; {summary.protocol}.
         {summary.agreement
           ? ` Taylor ranks heads like leave-one-out with ρ ${fixed(summary.agreement.spearman, 2)}; noise alone would allow ${fixed(summary.agreement.noiseCeiling, 2)}.`
           : ""}
@@ -164,9 +161,9 @@ function HeadMap({ run, summary }: { run: Run; summary: Summaries["sensitivity"]
                   style={
                     c
                       ? cellStyle((theme) =>
-                          metric === "taylor"
-                            ? costColour(c.value, low, max, theme)
-                            : divergingColour(c.value, max, theme),
+                          metric === "leave-one-out"
+                            ? divergingColour(c.value, max, theme)
+                            : costColour(c.value, low, max, theme),
                         )
                       : undefined
                   }

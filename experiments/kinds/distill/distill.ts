@@ -126,6 +126,8 @@ export const distill: Maker<"distill", DistillConfig, DistillSummary> = {
   doing: "distilling",
   version: 2,
   title: "Train a small model to match a large one",
+  step: { name: "Distill", what: "Win back the lost accuracy." },
+  figure: "curves",
   config: distillConfig,
 
   check: async (config, context) => requireOneVocabulary(config, context),

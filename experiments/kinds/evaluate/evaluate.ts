@@ -91,6 +91,8 @@ export const evaluate: Measurement<
   makes: null,
   version: 2,
   title: "Perplexity, divergence and questions",
+  step: null,
+  figure: null,
   config: evaluateConfig,
   result,
 

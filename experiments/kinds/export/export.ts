@@ -28,6 +28,8 @@ export const exportExperiment: Maker<"export", ExportConfig, ExportSummary> = {
   doing: "exporting",
   version: 3,
   title: "A checked package",
+  step: { name: "Package", what: "Check it, then try a phone." },
+  figure: null,
   config: exportConfig,
   check: async (config, { modelShape }) => exporterOf(config.to).check(config, await modelShape(config.model)),
   async make(config, context, folder) {

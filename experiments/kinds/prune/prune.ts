@@ -290,6 +290,8 @@ export const prune: Maker<"prune", PruneConfig, PruneSummary> = {
   doing: "pruning",
   version: 4,
   title: "Remove heads, neurons and layers",
+  step: { name: "Prune", what: "Drop what costs least." },
+  figure: null,
   config: pruneConfig,
 
   check(config) {

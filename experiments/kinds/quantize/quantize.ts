@@ -311,6 +311,8 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
   doing: "quantizing",
   version: 4,
   title: "Fewer bits per weight",
+  step: { name: "Quantize", what: "Spend bits where they count." },
+  figure: null,
   config: quantizeConfig,
 
   check,

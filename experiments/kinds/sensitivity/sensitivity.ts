@@ -195,6 +195,8 @@ export const sensitivity: Measurement<
   makes: null,
   version: 3,
   title: "What each unit is worth",
+  step: { name: "Measure", what: "What is each head worth?" },
+  figure: "importance",
   config: sensitivityConfig,
   result: unitResult,
 

@@ -93,6 +93,8 @@ export const tradeoff: Measurement<
   makes: null,
   version: 2,
   title: "Accuracy against size",
+  step: null,
+  figure: "tradeoff",
   config: tradeoffConfig,
   result,
 
