@@ -7,21 +7,7 @@
 import { Command, CommanderError } from "commander";
 import { type ErrorCode, toEspalierError } from "../lib/errors.ts";
 import { cleanUpTemporaryOutput } from "../lib/files/atomic.ts";
-import { addApi } from "./commands/api.ts";
-import { addDemo } from "./commands/demo.ts";
-import { addDistill } from "./commands/distill.ts";
-import { addEvaluate } from "./commands/evaluate.ts";
-import { addExport } from "./commands/export.ts";
-import { addGenerate } from "./commands/generate.ts";
-import { addInspect } from "./commands/inspect.ts";
-import { addModels } from "./commands/models.ts";
-import { addPrune } from "./commands/prune.ts";
-import { addQuantize } from "./commands/quantize.ts";
-import { addReport } from "./commands/report.ts";
-import { addRunPackage } from "./commands/run-package.ts";
-import { addSensitivity } from "./commands/sensitivity.ts";
-import { addStart } from "./commands/start.ts";
-import { addTradeoff } from "./commands/tradeoff.ts";
+import { addVerbs } from "./verbs.ts";
 
 const cancel = new AbortController();
 
@@ -36,7 +22,7 @@ const exitCodes: [prefix: string, code: number][] = [
 
 export const exitCodeOf = (code: ErrorCode): number => exitCodes.find(([prefix]) => code.startsWith(prefix))?.[1] ?? 1;
 
-function buildProgram(): Command {
+async function buildProgram(verb: string | undefined): Promise<Command> {
   const program = new Command("espalier");
   program
     .description(
@@ -58,25 +44,7 @@ A model is a checkpoint folder (config.json and safetensors), a .gguf file, or a
     )
     .exitOverride()
     .configureOutput({ writeErr: (text) => process.stderr.write(text) });
-  const register = [
-    addStart,
-    addDemo,
-    addModels,
-    addEvaluate,
-    addGenerate,
-    addSensitivity,
-    addPrune,
-    addDistill,
-    addQuantize,
-    addTradeoff,
-    addExport,
-    addInspect,
-    addRunPackage,
-    addReport,
-    addApi,
-  ];
-  for (const add of register) add(program, cancel.signal);
-  for (const command of program.commands) command.exitOverride();
+  await addVerbs(program, cancel.signal, verb);
   return program;
 }
 
@@ -99,7 +67,7 @@ async function main(argv: string[]): Promise<number> {
     process.exit(143);
   });
   try {
-    await buildProgram().parseAsync(argv, { from: "user" });
+    await (await buildProgram(argv[0])).parseAsync(argv, { from: "user" });
     return Number(process.exitCode ?? 0);
   } catch (thrown) {
     if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2;
