@@ -28,7 +28,7 @@ const demoConfig = starterStudyOptions.extend({
 const titles: Record<string, string> = {
   importance: "1  What each attention head is worth",
   prune: "2  Prune",
-  distil: "3  Distill",
+  distill: "3  Distill",
   int8: "4  Quantize at several widths",
   tensors: "5  Quantize by what each tensor loses",
   "trade-off": "6  Accuracy against size",
@@ -77,7 +77,7 @@ export function addDemo(program: Command, signal: AbortSignal): void {
       const result: StarterStudyResult = {
         importance: need(of<"sensitivity">("importance")),
         pruned: need(of<"prune">("prune")),
-        distilled: need(of<"distill">("distil")),
+        distilled: need(of<"distill">("distill")),
         tradeoff: need(of<"tradeoff">("trade-off")),
         report: of<"tradeoff">("report"),
         card: exported?.card ?? null,

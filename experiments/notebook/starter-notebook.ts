@@ -59,7 +59,7 @@ weights; the model that comes out is smaller, not masked.`,
       experiment("pruned", "prune", { model: "starter", ...on("calibrate"), ratio: 0.34 }),
       experiment("cost", "evaluate", { model: "cell:pruned", base: "starter", ...on("select") }),
       text(
-        "distil-text",
+        "distill-text",
         `## Win it back
 
 The pruned model learns from the whole one: a hundred steps of distillation, with the divergence on held-out text measured on the way and the best weights kept.

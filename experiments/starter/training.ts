@@ -1,5 +1,5 @@
 /**
- * @file Trains the starter from nothing: the same trainer and engine that distil, on the corpus written here.
+ * @file Trains the starter from nothing: the same trainer and engine that distill, on the corpus written here.
  *
  * Two phases share one optimizer and one schedule: rows of 160 tokens, which hold a whole document, and a last part with
  * rows of the full context, so that every position is trained. Each row begins with a document.

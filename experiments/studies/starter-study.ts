@@ -1,7 +1,7 @@
 /**
  * @file The starter study: the whole job on the model that comes with the project, as a graph of runs.
  *
- * Importance on the calibrate split → prune → distil → what each tensor loses at each width → quantize at several widths, alike
+ * Importance on the calibrate split → prune → distill → what each tensor loses at each width → quantize at several widths, alike
  * and mixed under a budget → choose on the select split the smallest that
  * keeps 95 % of the base accuracy → measure base and winner once on the report split → export and check the package. Three
  * disjoint splits, so that what is reported was not chosen for.
@@ -126,7 +126,7 @@ export function starterStudy(given: z.input<typeof starterStudyOptions> = {}): S
       },
       { key: "prune", kind: "prune", name: "pruned", config: { model, ...on("calibrate"), ratio: options.ratio } },
       {
-        key: "distil",
+        key: "distill",
         kind: "distill",
         name: "distilled",
         config: {
@@ -147,19 +147,19 @@ export function starterStudy(given: z.input<typeof starterStudyOptions> = {}): S
         key: name,
         kind: "quantize" as const,
         name,
-        config: { model: "step:distil", weighting: "none", ...setting },
+        config: { model: "step:distill", weighting: "none", ...setting },
       })),
       {
         key: "tensors",
         kind: "sensitivity",
         name: "what each tensor loses at each width",
-        config: { model: "step:distil", ...measured, units: ["tensors"] },
+        config: { model: "step:distill", ...measured, units: ["tensors"] },
       },
       ...mixtures.map((bits) => ({
         key: mixture(bits),
         kind: "quantize" as const,
         name: `mixed ${bits}`,
-        config: { model: "step:distil", ...measured, maxBits: bits, search: "measured" },
+        config: { model: "step:distill", ...measured, maxBits: bits, search: "measured" },
       })),
       {
         key: "trade-off",
@@ -167,7 +167,7 @@ export function starterStudy(given: z.input<typeof starterStudyOptions> = {}): S
         name: "accuracy against size",
         config: {
           base: model,
-          models: ["prune", "distil", ...widths.map((w) => w.name), ...mixtures.map(mixture)].map(
+          models: ["prune", "distill", ...widths.map((w) => w.name), ...mixtures.map(mixture)].map(
             (key) => `step:${key}`,
           ),
           ...on("select"),
