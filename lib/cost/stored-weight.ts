@@ -1,7 +1,7 @@
 /** @file How a weight of a program is stored: scheme, bytes, palette tables. Groups the schemes of
  * `CompressedWeight` by streaming rate. */
 import { operand, shapeOf } from "../mil/function-view.ts";
-import type { Value } from "../mil/program.ts";
+import { operandValues, type Value } from "../mil/program.ts";
 import { dtypeBits, elementCount } from "../mil/types.ts";
 import type { Scheme } from "./workload.ts";
 
@@ -16,11 +16,17 @@ export interface StoredWeight {
 
 /** The size of a constant in the weight file, including the tables and scales that decode it. */
 export function storedBytes(v: Value): number {
+  // The mask of sparse codes is an operand twice and stored once.
+  return [...storedValues(v)].reduce((n, part) => n + sizeOf(part), 0);
+}
+
+function storedValues(v: Value): Set<Value> {
   const op = v.producer;
-  if (op?.type.startsWith("constexpr_"))
-    return Object.values(op.inputs)
-      .flat()
-      .reduce((n, part) => n + storedBytes(part), 0);
+  if (!op?.type.startsWith("constexpr_")) return new Set([v]);
+  return new Set(operandValues(op).flatMap((part) => [...storedValues(part)]));
+}
+
+function sizeOf(v: Value): number {
   return v.type.kind === "tensor" ? Math.ceil((elementCount(v.type.shape) * dtypeBits[v.type.dtype]) / 8) : 0;
 }
 

@@ -5,7 +5,7 @@
  * package have one set of weights in memory, whatever their number. A value lives as long as something that was compiled with
  * it; the pool itself keeps none.
  */
-import { EspalierError } from "../errors.ts";
+import { EspalierError, invariant } from "../errors.ts";
 import { float16Table, float32FromFloat16 } from "../float16.ts";
 import { codesOperand, constexprDecoder, decodeConstexpr } from "../mil/constexpr.ts";
 import { argumentsOf, isConstantOperation } from "../mil/op.ts";
@@ -61,10 +61,12 @@ export class ConstantPool {
     for (const op of fn.operations) if (!isConstexpr(op)) for (const v of operandValues(op)) wanted.add(v);
     const values = new Map<Value, HostConstant>();
     for (const op of fn.operations) {
-      const [result] = op.outputs;
-      if (result?.type.kind !== "tensor" || !wanted.has(result)) continue;
-      if (op.constant) values.set(result, { type: typeOf(op.constant), data: await this.plain(op.constant) });
-      else if (isConstexpr(op)) values.set(result, { type: result.type, data: await this.compressed(op, result.type) });
+      for (const result of op.outputs) {
+        if (result.type.kind !== "tensor" || !wanted.has(result)) continue;
+        if (op.constant) values.set(result, { type: typeOf(op.constant), data: await this.plain(op.constant) });
+        else if (isConstexpr(op))
+          values.set(result, { type: result.type, data: await this.compressed(op, result, result.type) });
+      }
     }
     return values;
   }
@@ -84,22 +86,18 @@ export class ConstantPool {
     });
   }
 
-  private async compressed(op: Operation, result: TensorType): Promise<HostData> {
+  private async compressed(op: Operation, output: Value, result: TensorType): Promise<HostData> {
     const args = argumentsOf(op);
-    const codesName = codesOperand[op.type] ?? "";
-    const codes = constantOf(op, codesName);
+    const codesName = codesOperand[op.type];
+    const stored = codesName === undefined ? undefined : constantOf(op, codesName).producer?.constant;
+    if (codesName === undefined || stored === undefined) return hostData(await wholeTensor(output));
     const operands: Record<string, Tensor> = {};
     for (const name of Object.keys(op.inputs))
       if (name !== codesName) operands[name] = await wholeTensor(constantOf(op, name));
-    if (codes.constant === undefined) {
-      const all = { ...operands, [codesName]: await wholeTensor(codes) };
-      return hostData(decodeConstexpr(args, all, result));
-    }
-    const stored = codes.constant;
     const decoder = constexprDecoder(args, operands, stored.shape, result);
     const others = Object.keys(operands).map((name) => {
       const operand = constantOf(op, name);
-      return operand.constant ? identityOf(operand.constant) : operand;
+      return operand.producer?.constant ? identityOf(operand.producer.constant) : operand;
     });
     return this.once({ of: identityOf(stored), key: decoder.key, operands: others }, async () => {
       const values = new Float32Array(elementCount(result.shape));
@@ -135,14 +133,17 @@ function hostArray(dtype: DType, count: number): HostData {
 }
 
 /** The constant or compressed constant that an operand is. Throws `program/type` for a value known only at run time. */
-function constantOf(op: Operation, name: string): Operation {
-  const producer = argumentsOf(op).value(name).producer;
-  if (producer && (producer.constant || isConstexpr(producer))) return producer;
+function constantOf(op: Operation, name: string): Value {
+  const value = argumentsOf(op).value(name);
+  const { producer } = value;
+  if (producer && (producer.constant || isConstexpr(producer))) return value;
   throw new EspalierError("program/type", `${op.type}: ${name} must be a constant (at ${op.name})`);
 }
 
 /** A constant in memory, in the arrays of its type. */
-async function wholeTensor(op: Operation): Promise<Tensor> {
+async function wholeTensor(value: Value): Promise<Tensor> {
+  const op = value.producer;
+  invariant(op, `${value.name} is no constant`);
   const t = op.constant;
   if (t instanceof DeferredTensor) {
     const data = newData(t.dtype, elementCount(t.shape));
@@ -152,9 +153,8 @@ async function wholeTensor(op: Operation): Promise<Tensor> {
   if (t) return t;
   const operands: Record<string, Tensor> = {};
   for (const name of Object.keys(op.inputs)) operands[name] = await wholeTensor(constantOf(op, name));
-  const [result] = op.outputs;
-  if (result?.type.kind !== "tensor") throw new EspalierError("program/type", `${op.name} gives no tensor`);
-  return decodeConstexpr(argumentsOf(op), operands, result.type);
+  if (value.type.kind !== "tensor") throw new EspalierError("program/type", `${op.name} gives no tensor`);
+  return decodeConstexpr(argumentsOf(op), operands, value.type, op.outputs.indexOf(value));
 }
 
 /** Elements at once, so that a loop over them takes tens of milliseconds. */

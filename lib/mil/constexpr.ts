@@ -5,15 +5,17 @@
  *   constexpr_lut_to_dense            out = lut[group][index], vectors laid along `vector_axis`
  *   constexpr_sparse_to_dense         out = next nonzero where the mask is 1, else 0
  *   constexpr_cast                    out = value, as fp32
+ *   constexpr_lut_to_sparse, constexpr_sparse_blockwise_shift_scale
+ *                                     the mask, and what the first two give for the codes at its ones
  *
  * The result has the type the package gives it: an fp16 weight is rounded to fp16, whatever computes with it. Codes may come
  * in pieces, so that those of a large weight are never in memory as a whole.
  */
-import { EspalierError } from "../errors.ts";
+import { EspalierError, invariant } from "../errors.ts";
 import { float16FromFloat32, float16Table, float32FromFloat16, toFloat16Bits } from "../float16.ts";
 import type { OpArguments } from "./op.ts";
 import { newData, type Tensor, type TensorData } from "./tensor.ts";
-import { elementCount, type Shape, type TensorType } from "./types.ts";
+import { type DType, elementCount, type Shape, type TensorType } from "./types.ts";
 
 /** Which operand of a `constexpr_*` operation holds an element, a code or a nonzero for (nearly) every result. */
 export const codesOperand: Readonly<Record<string, string>> = {
@@ -100,6 +102,67 @@ function forEachRun(
   }
 }
 
+/** A decoder whose codes have a place each in the result. */
+interface LaidOut {
+  /** What tells its layout from others over the same operands. */
+  readonly layout: unknown;
+  decode(codes: TensorData, from: number, out: Float32Array): void;
+}
+
+/** scale · (code − offset), with `scale` and `offset` among the operands, laid out in blocks over `shape`. */
+function scaledCodes(
+  codesType: DType,
+  operands: Readonly<Record<string, Tensor>>,
+  shape: Shape,
+  round: (v: number) => number,
+): LaidOut {
+  const { scale, offset } = operands;
+  invariant(scale, "codes have no scale");
+  const scales = numbers(scale);
+  const offsets = offset ? numbers(offset) : null;
+  const joined = joinedBlocks(shape, scale.shape);
+  const isHalf = codesType === "fp16";
+  return {
+    layout: joined,
+    decode(codes, from, out) {
+      const values = isHalf && codes instanceof Uint16Array ? float32FromFloat16(codes) : codes;
+      forEachRun(joined, from, from + codes.length, (start, end, block) => {
+        const factor = scales[block] as number;
+        const shift = offsets ? (offsets[block] as number) : 0;
+        for (let i = start; i < end; i++) out[i] = round(factor * ((values[i - from] as number) - shift));
+      });
+    },
+  };
+}
+
+/** lut[group][index] for indices of the shape `shape`; a vector of several lies along `axis`. */
+function tableEntries(lut: Tensor, shape: Shape, axis: number, round: (v: number) => number): LaidOut {
+  const rank = shape.length;
+  const entries = lut.shape[rank] as number;
+  const vector = lut.shape[rank + 1] as number;
+  const table = Float32Array.from(numbers(lut), round);
+  const joined = joinedBlocks(shape, lut.shape.slice(0, rank));
+  // An index at (outer, inner) around `axis` fills `vector` elements along it.
+  const inner = elementCount(shape.slice(vector === 1 ? 1 : axis + 1));
+  return {
+    layout: vector === 1 ? joined : [shape, lut.shape],
+    decode(codes, from, out) {
+      forEachRun(joined, from, from + codes.length, (start, end, block) => {
+        const base = block * entries * vector;
+        if (vector === 1) {
+          for (let i = start; i < end; i++) out[i] = table[base + (codes[i - from] as number)] as number;
+          return;
+        }
+        for (let i = start; i < end; i++) {
+          const entry = base + (codes[i - from] as number) * vector;
+          const to = Math.floor(i / inner) * inner * vector + (i % inner);
+          for (let v = 0; v < vector; v++) out[to + v * inner] = table[entry + v] as number;
+        }
+      });
+    },
+  };
+}
+
 /**
  * Decodes a `constexpr_*` operation of type `result`. `operands` are all but the codes. Throws `program/unsupported-op` for
  * another op.
@@ -114,52 +177,12 @@ export function constexprDecoder(
   const round = rounding(result);
   const finish = (): void => {};
   const keyOf = (layout: unknown): string => JSON.stringify([op.type, op.params, result.dtype, layout]);
-  if (op.type === "constexpr_blockwise_shift_scale") {
-    const scales = numbers(operand("scale"));
-    const offsets = operands.offset ? numbers(operands.offset) : null;
-    const joined = joinedBlocks(result.shape, operand("scale").shape);
-    const isHalf = op.tensor("data").dtype === "fp16";
-    return {
-      key: keyOf(joined),
-      finish,
-      decode(codes, from, out) {
-        const values = isHalf && codes instanceof Uint16Array ? float32FromFloat16(codes) : codes;
-        forEachRun(joined, from, from + codes.length, (start, end, block) => {
-          const scale = scales[block] as number;
-          const offset = offsets ? (offsets[block] as number) : 0;
-          for (let i = start; i < end; i++) out[i] = round(scale * ((values[i - from] as number) - offset));
-        });
-      },
-    };
-  }
+  const keyed = (decoder: LaidOut): ConstexprDecoder => ({ ...decoder, key: keyOf(decoder.layout), finish });
+  if (op.type === "constexpr_blockwise_shift_scale")
+    return keyed(scaledCodes(op.tensor("data").dtype, operands, result.shape, round));
   if (op.type === "constexpr_lut_to_dense") {
-    const lut = operand("lut");
-    const rank = codesShape.length;
-    const entries = lut.shape[rank] as number;
-    const vector = lut.shape[rank + 1] as number;
-    const table = Float32Array.from(numbers(lut), round);
-    const joined = joinedBlocks(codesShape, lut.shape.slice(0, rank));
-    const axis = vector === 1 ? 0 : op.axis("vector_axis", rank);
-    // An index at (outer, inner) around `axis` fills `vector` elements along it.
-    const inner = elementCount(codesShape.slice(vector === 1 ? 1 : axis + 1));
-    return {
-      key: keyOf(vector === 1 ? joined : [codesShape, lut.shape]),
-      finish,
-      decode(codes, from, out) {
-        forEachRun(joined, from, from + codes.length, (start, end, block) => {
-          const base = block * entries * vector;
-          if (vector === 1) {
-            for (let i = start; i < end; i++) out[i] = table[base + (codes[i - from] as number)] as number;
-            return;
-          }
-          for (let i = start; i < end; i++) {
-            const entry = base + (codes[i - from] as number) * vector;
-            const to = Math.floor(i / inner) * inner * vector + (i % inner);
-            for (let v = 0; v < vector; v++) out[to + v * inner] = table[entry + v] as number;
-          }
-        });
-      },
-    };
+    const axis = op.has("vector_axis") ? op.axis("vector_axis", codesShape.length) : 0;
+    return keyed(tableEntries(operand("lut"), codesShape, axis, round));
   }
   if (op.type === "constexpr_sparse_to_dense") {
     const mask = operand("mask").data;
@@ -204,22 +227,72 @@ function valueAt(codes: TensorData, i: number, op: OpArguments): number {
   return op.tensor(name).dtype === "fp16" ? (float16Table()[codes[i] as number] as number) : (codes[i] as number);
 }
 
+/** The operands of an operation on sparse codes: where they lie, and what they are. */
+const sparseOperands: Readonly<Record<string, { readonly mask: string; readonly codes: string }>> = {
+  constexpr_lut_to_sparse: { mask: "indices_mask", codes: "indices_nonzero_data" },
+  constexpr_sparse_blockwise_shift_scale: { mask: "data_mask", codes: "nonzero_data" },
+};
+
+/** The mask and the values at its ones. */
+function sparseValues(
+  op: OpArguments,
+  operands: Readonly<Record<string, Tensor>>,
+  names: { readonly mask: string; readonly codes: string },
+  result: TensorType,
+): { mask: Uint8Array; values: Float32Array<ArrayBuffer> } {
+  const [mask, codes] = [operands[names.mask], operands[names.codes]];
+  invariant(mask && codes, `${op.type} has no codes`);
+  const places = [...mask.data.keys()].filter((i) => mask.data[i] !== 0);
+  if (places.length !== codes.data.length) {
+    throw new EspalierError(
+      "format/malformed",
+      `${op.type}: the mask has ${places.length} ones, ${names.codes} ${codes.data.length} values`,
+    );
+  }
+  const whole = newData(codes.dtype, mask.data.length);
+  for (const [i, place] of places.entries()) whole[place] = codes.data[i] as number;
+  const round = rounding(result);
+  const { lut } = operands;
+  const vector = lut?.shape.at(-1) ?? 1;
+  const axis = vector === 1 ? 0 : op.axis("vector_axis", mask.shape.length);
+  const decoder = lut
+    ? tableEntries(lut, mask.shape, axis, round)
+    : scaledCodes(codes.dtype, operands, mask.shape, round);
+  const dense = new Float32Array(mask.data.length * vector);
+  decoder.decode(whole, 0, dense);
+  // The mask laid out in the same way: a one for each element of a vector.
+  const ones = Float32Array.of(...new Array<number>(vector).fill(0), ...new Array<number>(vector).fill(1));
+  const table = { dtype: "fp32", shape: [...mask.shape.map(() => 1), 2, vector], data: ones } as const;
+  const kept = new Float32Array(dense.length);
+  tableEntries(table, mask.shape, axis, (v) => v).decode(mask.data, 0, kept);
+  return { mask: Uint8Array.from(kept), values: dense.filter((_, i) => kept[i] !== 0) };
+}
+
 /**
- * The value of a `constexpr_*` operation whose operands are `operands`, of type `result`.
+ * The value of a `constexpr_*` operation whose operands are `operands`: its output of that number, of type `result`.
  * Throws `program/unsupported-op` for another op, `format/malformed` for codes that do not fit their tables.
  */
 export function decodeConstexpr(
   op: OpArguments,
   operands: Readonly<Record<string, Tensor>>,
   result: TensorType,
+  output = 0,
 ): Tensor {
+  const sparse = sparseOperands[op.type];
+  if (sparse) {
+    const { mask, values } = sparseValues(op, operands, sparse, result);
+    return output === 0 ? { dtype: "uint1", shape: result.shape, data: mask } : withValues(result, values);
+  }
   const name = codesOperand[op.type] ?? "";
   const codes = operands[name] ?? op.fail(name, "a constant", "nothing");
   const decoder = constexprDecoder(op, operands, codes.shape, result);
   const values = new Float32Array(elementCount(result.shape));
   decoder.decode(codes.data, 0, values);
   decoder.finish();
-  const { dtype, shape } = result;
+  return withValues(result, values);
+}
+
+function withValues({ dtype, shape }: TensorType, values: Float32Array<ArrayBuffer>): Tensor {
   if (dtype === "fp32") return { dtype, shape, data: values };
   if (dtype === "fp16") return { dtype, shape, data: float16FromFloat32(values) };
   const data = newData(dtype, values.length);

@@ -12,7 +12,7 @@
  *   scaled   w = diag(s) · palette: the package multiplies what the palette gives by s, so the product is never rounded
  *
  * A weight whose data is not at hand yet is a `DeferredWeight`: its form is known, so everything can be counted and typed.
- * Not included: vector palettes, compositions such as sparse palettes.
+ * Not included: vector palettes, sparse palettes.
  */
 
 export interface DenseWeight {

@@ -270,6 +270,12 @@ const alongAxis = (c: Context, name: string, index: Index): number => {
 const blockOf = (index: Index, shape: Shape, blocks: Shape): number[] =>
   index.map((i, a) => Math.floor(i / ((shape[a] as number) / (blocks[a] as number))));
 
+/** The values, each at a one of the mask; 0 elsewhere. */
+function spread(mask: Naive, values: Naive): Naive {
+  let next = 0;
+  return { ...values, shape: mask.shape, data: mask.data.map((m) => (m === 0 ? 0 : (values.data[next++] as number))) };
+}
+
 const copy = (x: Naive, out: TensorType): Naive => ({ ...out, data: x.data.slice() });
 
 const rules: Record<string, Rule> = {
@@ -611,6 +617,33 @@ const rules: Record<string, Rule> = {
   constexpr_sparse_to_dense: (c) => {
     const nonzeros = [...c.in("nonzero_data").data];
     return make(c.out, (i) => (at(c.in("mask"), i) !== 0 ? (nonzeros.shift() as number) : 0));
+  },
+  constexpr_lut_to_sparse: (c) => {
+    const [mask, lut] = [c.in("indices_mask"), c.in("lut")];
+    const vector = lut.shape.at(-1) as number;
+    const axis = vector === 1 ? 0 : c.op.axis("vector_axis", mask.shape.length);
+    const from = (i: readonly number[]): number[] => i.with(axis, Math.floor((i[axis] as number) / vector));
+    const codes = spread(mask, c.in("indices_nonzero_data"));
+    const ones = make(c.out, (i) => at(mask, from(i)));
+    const values: number[] = [];
+    make(c.out, (i) => {
+      const group = blockOf(from(i), mask.shape, lut.shape.slice(0, -2));
+      if (at(mask, from(i)) !== 0) values.push(at(lut, [...group, at(codes, from(i)), (i[axis] as number) % vector]));
+      return 0;
+    });
+    return [ones, { ...(c.results[1] as TensorType), data: Float64Array.from(values) }];
+  },
+  constexpr_sparse_blockwise_shift_scale: (c) => {
+    const [mask, scale] = [c.in("data_mask"), c.in("scale")];
+    const codes = spread(mask, c.in("nonzero_data"));
+    const values: number[] = [];
+    const ones = make(c.out, (i) => {
+      const block = blockOf(i, mask.shape, scale.shape);
+      const offset = c.op.has("offset") ? at(c.in("offset"), block) : 0;
+      if (at(mask, i) !== 0) values.push(at(scale, block) * (at(codes, i) - offset));
+      return at(mask, i);
+    });
+    return [ones, { ...(c.results[1] as TensorType), data: Float64Array.from(values) }];
   },
   constexpr_cast: (c) => copy(c.in("source_val"), c.out),
   quantize: (c) => {

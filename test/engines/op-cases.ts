@@ -1000,6 +1000,23 @@ function compressed(c: Cases): void {
     {},
     all(["nonzero_data", "mask"]),
   );
+  for (const [label, lut, params] of [
+    ["one table", half([1, 1, 16, 1]), {}],
+    ["a table per row, fp32", c.normal(3, 1, 16, 1), {}],
+    ["pairs along 0", half([1, 1, 16, 2]), { vector_axis: 0 }],
+    ["pairs along 1", half([3, 1, 16, 2]), { vector_axis: 1 }],
+    ["int8 table", c.integer([1, 1, 16, 1], -128, 128, "int8"), {}],
+  ] as const) {
+    const inputs = { indices_mask: mask, indices_nonzero_data: c.integer([ones], 0, 16, "uint4"), lut };
+    c.add("constexpr_lut_to_sparse", label, inputs, params, all(Object.keys(inputs)));
+  }
+  for (const [label, more] of [
+    ["a scale per row", { scale: positive("fp16", [3, 1]) }],
+    ["blocks with offsets, fp32", { scale: positive("fp32", [3, 2]), offset: c.integer([3, 2], -9, 9, "int8") }],
+  ] as const) {
+    const inputs = { data_mask: mask, nonzero_data: c.integer([ones], -128, 128, "int8"), ...more };
+    c.add("constexpr_sparse_blockwise_shift_scale", label, inputs, {}, all(Object.keys(inputs)));
+  }
   c.add("constexpr_cast", "fp16 to fp32", { source_val: half([2, 3]) }, {}, all(["source_val"]));
 
   for (const [output_dtype, dtype] of [

@@ -138,6 +138,32 @@ const families: Record<string, readonly Refusal[]> = {
       {},
       ["nonzero_data", "no longer than mask", "fp16[5]"],
     ],
+    [
+      "constexpr_lut_to_sparse",
+      {
+        indices_mask: tensorType("uint1", [2, 2]),
+        indices_nonzero_data: tensorType("uint4", [5]),
+        lut: fp16(1, 1, 16, 1),
+      },
+      {},
+      ["indices_nonzero_data", "no longer than mask", "uint4[5]"],
+    ],
+    [
+      "constexpr_lut_to_sparse",
+      {
+        indices_mask: tensorType("uint1", [2, 2]),
+        indices_nonzero_data: tensorType("uint4", [3]),
+        lut: fp16(1, 1, 8, 1),
+      },
+      {},
+      ["lut", "16 entries", "fp16[1, 1, 8, 1]"],
+    ],
+    [
+      "constexpr_sparse_blockwise_shift_scale",
+      { data_mask: tensorType("uint1", [3, 2]), nonzero_data: tensorType("int8", [3]), scale: fp16(2, 1) },
+      {},
+      ["scale", "dividing data", "fp16[2, 1]"],
+    ],
     ["constexpr_cast", { source_val: fp32(2) }, {}, ["source_val", "fp16", "fp32[2]"]],
     ["quantize", { input: fp32(2), scale: fp32() }, { output_dtype: "int16" }, ["output_dtype", "int8", '"int16"']],
     ["dequantize", { input: fp32(2), scale: fp32() }, {}, ["input", "int8 or uint8", "fp32[2]"]],

@@ -64,7 +64,9 @@ def describe(fn):
             found[var.name] = [types.builtin_to_string(var.dtype), shape]
             if op.op_type.startswith("constexpr_"):
                 if not any(v.op and v.op.op_type.startswith("constexpr_") for v in op.inputs.values() if v is not None):
-                    decoded[var.name] = [number(v) for v in np.asarray(op.materialized_val_inference(), dtype=np.float64).reshape(-1)]
+                    made = op.materialized_val_inference()
+                    value = made[op.outputs.index(var)] if isinstance(made, tuple) else made
+                    decoded[var.name] = [number(v) for v in np.asarray(value, dtype=np.float64).reshape(-1)]
             elif var.val is not None and np.asarray(var.val).size <= 2048:
                 folded[var.name] = [number(v) for v in np.asarray(var.val, dtype=np.float64).reshape(-1)]
     return {"types": found, "folded": folded, "decoded": decoded}

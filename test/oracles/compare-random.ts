@@ -59,14 +59,14 @@ function compareTypes(where: string, fn: MilFunction, theirs: Described): void {
   }
 }
 
-const decode = (op: Operation, known: Map<Value, Tensor>): Tensor | null => {
+const decode = (op: Operation, output: number, known: Map<Value, Tensor>): Tensor | null => {
   const operands: Record<string, Tensor> = {};
   for (const [name, v] of Object.entries(op.inputs)) {
     const t = known.get(v as Value);
     if (t) operands[name] = t;
   }
-  const type = op.outputs[0]?.type;
-  return type?.kind === "tensor" ? decodeConstexpr(argumentsOf(op), operands, type) : null;
+  const type = op.outputs[output]?.type;
+  return type?.kind === "tensor" ? decodeConstexpr(argumentsOf(op), operands, type, output) : null;
 };
 
 function compareDecoded(where: string, fn: MilFunction, theirs: Described): void {
@@ -76,15 +76,17 @@ function compareDecoded(where: string, fn: MilFunction, theirs: Described): void
     if (!out) continue;
     if (op.constant) known.set(out, op.constant);
     if (!op.type.startsWith("constexpr_")) continue;
-    const made = decode(op, known);
-    if (!made) continue;
-    known.set(out, made);
-    const found = theirs.decoded[out.name];
-    if (!found) continue;
-    counts.decoded++;
-    const ours = numbersOf(made);
-    if (ours.length !== found.length || ours.some((v, i) => v !== Number(found[i])))
-      faults.push(`${where}: ${op.type} ${out.name} decodes differently`);
+    for (const [i, value] of op.outputs.entries()) {
+      const made = decode(op, i, known);
+      if (!made) continue;
+      known.set(value, made);
+      const found = theirs.decoded[value.name];
+      if (!found) continue;
+      counts.decoded++;
+      const ours = numbersOf(made);
+      if (ours.length !== found.length || ours.some((v, at) => v !== Number(found[at])))
+        faults.push(`${where}: ${op.type} ${value.name} decodes differently`);
+    }
   }
 }
 

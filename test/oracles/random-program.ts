@@ -171,10 +171,24 @@ class Generator {
       let count = 0;
       for (const bit of mask.data) count += bit;
       if (count === 0) return this.constant(this.float, shape);
-      return make("constexpr_sparse_to_dense", {
-        nonzero_data: this.constant(this.float, [count]),
-        mask: this.b.constant(mask, "mask"),
-      });
+      const places = this.b.constant(mask, "mask");
+      const form = old ? 0 : this.rng.integer(3);
+      if (form === 0)
+        return make("constexpr_sparse_to_dense", { nonzero_data: this.constant(this.float, [count]), mask: places });
+      const scale = this.constant(this.float, [this.pick([1, rows]), ...ones]);
+      const [kept, values] =
+        form === 1
+          ? this.b.op("constexpr_lut_to_sparse", {
+              indices_mask: places,
+              indices_nonzero_data: this.constant("uint4", [count]),
+              lut: this.constant(this.float, [this.pick([1, rows]), ...ones, 16, 1]),
+            })
+          : this.b.op("constexpr_sparse_blockwise_shift_scale", {
+              data_mask: places,
+              nonzero_data: this.constant("int8", [count]),
+              scale,
+            });
+      return make("constexpr_sparse_to_dense", { nonzero_data: values as Value, mask: kept as Value });
     }
     if (old || rows % 2 !== 0)
       return this.float === "fp32"

@@ -146,6 +146,28 @@ for (const float of ["fp16", "fp32"] as const) {
   })[0]!;
   use("constexpr_lut_to_dense", { indices: constant("uint4", 4, 4), lut: table });
   use("constexpr_sparse_to_dense", { nonzero_data: constant(float, 33), mask: constant("uint1", 33) });
+  const places = tensor(
+    "uint1",
+    [4, 6],
+    Uint8Array.from({ length: 24 }, (_, i) => Number(i % 3 === 0)),
+  );
+  const sparse = {
+    constexpr_lut_to_sparse: {
+      indices_mask: b.constant(places, "places"),
+      indices_nonzero_data: constant("uint4", 8),
+      lut: constant(float, 2, 1, 16, 1),
+    },
+    constexpr_sparse_blockwise_shift_scale: {
+      data_mask: b.constant(places, "places"),
+      nonzero_data: constant("int8", 8),
+      scale: constant(float, 4, 1),
+    },
+  };
+  for (const [op, inputs] of Object.entries(sparse)) {
+    const [mask, values] = b.op(op, inputs);
+    used.add(op);
+    use("constexpr_sparse_to_dense", { nonzero_data: values!, mask: mask! });
+  }
   if (float === "fp32") use("constexpr_cast", { source_val: constant("fp16", 12) });
   if (float === "fp16") {
     const state = b.input("cache", stateType(type(2, 3, 4)));

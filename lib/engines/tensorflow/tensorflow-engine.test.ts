@@ -254,6 +254,16 @@ const cases: Case[] = [
     nonzero_data: normal(3),
     mask: tensor("uint1", [2, 3], Uint8Array.of(0, 1, 1, 0, 0, 1)),
   }),
+  op("constexpr_lut_to_sparse", {
+    indices_mask: tensor("uint1", [2, 3], Uint8Array.of(0, 1, 1, 0, 0, 1)),
+    indices_nonzero_data: tensor("uint2", [3], Uint8Array.of(3, 0, 2)),
+    lut: normal(2, 1, 4, 1),
+  }),
+  op("constexpr_sparse_blockwise_shift_scale", {
+    data_mask: tensor("uint1", [2, 3], Uint8Array.of(0, 1, 1, 0, 0, 1)),
+    nonzero_data: codes("int8", -128, 127, 3),
+    scale: positive(2, 1),
+  }),
   op("constexpr_cast", { source_val: tensor("fp16", [3], Uint16Array.of(0x3c00, 0xb800, 0x0001)) }),
 ];
 

@@ -45,7 +45,12 @@ function schemeOf(op: Operation): string | null {
   };
   if (op.type === "constexpr_lut_to_dense") return `palette ${dtype("indices").replace("uint", "")} bit`;
   if (op.type === "constexpr_blockwise_shift_scale") return `affine ${dtype("data")}`;
-  if (op.type === "constexpr_sparse_to_dense") return "sparse";
+  if (op.type === "constexpr_sparse_to_dense") {
+    const codes = operand("nonzero_data")?.producer;
+    return codes?.type.startsWith("constexpr_") ? `sparse ${schemeOf(codes)}` : "sparse";
+  }
+  if (op.type === "constexpr_lut_to_sparse") return `palette ${dtype("indices_nonzero_data").replace("uint", "")} bit`;
+  if (op.type === "constexpr_sparse_blockwise_shift_scale") return `affine ${dtype("nonzero_data")}`;
   if (
     op.type === "const" &&
     op.constant &&
@@ -64,7 +69,7 @@ function weightsOf(fn: MilFunction): WeightScheme[] {
   for (const op of fn.operations) {
     const out = op.outputs[0];
     const scheme = schemeOf(op);
-    if (!out || !scheme || compressed.has(out)) continue;
+    if (!out || !scheme || op.outputs.some((o) => compressed.has(o))) continue;
     const sizeBytes = storedBytes(out);
     const before = found.get(scheme) ?? { scheme, tensors: 0, elements: 0, sizeBytes: 0 };
     found.set(scheme, {

@@ -117,7 +117,7 @@ export class FunctionReader {
     for (const [name, t] of Object.entries(form.inputs))
       inputs[name] = this.makeConstant(t, this.fresh(`${op.outputs[0]?.name ?? op.type}_${name}`));
     for (const made of this.emit(op, form.type, inputs, form.params, where)) this.define(made.name, made);
-    if (form.type === "constexpr_sparse_to_dense") checkMask(inputs, where);
+    checkMask(form.type, inputs, where);
   }
 
   private computed(op: mil.Operation, where: string): void {
@@ -143,7 +143,7 @@ export class FunctionReader {
     }
     const outputs = this.emit(op, op.type, inputs, params, where);
     for (const made of outputs) this.define(made.name, made);
-    if (op.type === "constexpr_sparse_to_dense") checkMask(inputs, where);
+    checkMask(op.type, inputs, where);
   }
 
   /** The operation under its declared names, its declared types compared with those the op table infers. */
@@ -243,10 +243,19 @@ export class FunctionReader {
   }
 }
 
+/** Of each operation on sparse codes, its mask and what stands at the ones. */
+const masked: Readonly<Record<string, readonly [mask: string, values: string]>> = {
+  constexpr_sparse_to_dense: ["mask", "nonzero_data"],
+  constexpr_lut_to_sparse: ["indices_mask", "indices_nonzero_data"],
+  constexpr_sparse_blockwise_shift_scale: ["data_mask", "nonzero_data"],
+};
+
 /** The mask of a sparse weight has as many ones as there are values. */
-function checkMask(inputs: Readonly<Record<string, Value | Value[]>>, where: string): void {
+function checkMask(opType: string, inputs: Readonly<Record<string, Value | Value[]>>, where: string): void {
+  const names = masked[opType];
+  if (!names) return;
   const constantOf = (name: string): Tensor | undefined => [inputs[name] ?? []].flat()[0]?.producer?.constant;
-  const [mask, values] = [constantOf("mask"), constantOf("nonzero_data")];
+  const [mask, values] = names.map(constantOf);
   if (!mask || !values) return;
   const packed = mask instanceof StoredTensor ? mask.packed() : packBits(mask.data as Uint8Array, 1);
   const ones = onesOf(packed);

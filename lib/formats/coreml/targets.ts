@@ -152,6 +152,13 @@ function checkOperation(fn: MilFunction, op: Operation, target: Target, compute:
   if (target.missingOps.includes(op.type))
     throw refuse(where, "there is no such operation", target, "Target iOS 18, or build the program without a state.");
   if (!op.type.startsWith("constexpr_")) return;
+  if (target.attributeConstants && sparseCodes.includes(op.type))
+    throw refuse(
+      where,
+      "there is no such operation",
+      target,
+      "Keep floats or one byte for each nonzero, or target iOS 18.",
+    );
   const reads = operandValues(op).find((v) => v.producer?.type.startsWith("constexpr_"));
   if (reads && !target.chains)
     throw refuse(where, `it reads the compressed constant ${reads.name}`, target, "Compress once, or target iOS 18.");
@@ -163,6 +170,9 @@ function checkOperation(fn: MilFunction, op: Operation, target: Target, compute:
       throw refuse(where, `its values are ${dtype}`, target, "Keep int8, uint8 or fp16 values, or target iOS 18.");
   }
 }
+
+/** Operations on the codes of a sparse weight, which came with iOS 18. */
+const sparseCodes: readonly string[] = ["constexpr_lut_to_sparse", "constexpr_sparse_blockwise_shift_scale"];
 
 /** The axes along which a scale or table changes. */
 const varyingAxes = (shape: Shape): number[] => shape.flatMap((d, axis) => (d > 1 ? [axis] : []));

@@ -66,7 +66,8 @@ const overflow = programRule({
     return s.functions.flatMap(({ fn }): Found[] => {
       const bad = fn.operations.filter((op) => {
         if (op.constant) return op.constant.dtype === "fp32" && (constantRange(op)?.largest ?? 0) > LARGEST;
-        if (op.type === "constexpr_blockwise_shift_scale") return decodedLimit(op) > LARGEST;
+        if (op.type === "constexpr_blockwise_shift_scale" || op.type === "constexpr_sparse_blockwise_shift_scale")
+          return decodedLimit(op) > LARGEST;
         return (
           isHalf(op.outputs[0]) &&
           parameterNames.some((name) => {
@@ -90,7 +91,7 @@ const overflow = programRule({
 
 /** The largest number any code can stand for; 0 where codes are floats. */
 function decodedLimit(op: Operation): number {
-  const [data, scale] = [operand(op, "data"), operand(op, "scale")];
+  const [data, scale] = [operand(op, "data") ?? operand(op, "nonzero_data"), operand(op, "scale")];
   if (!data || !scale?.producer || op.inputs.offset !== undefined) return 0;
   const codes = { int4: 8, uint4: 15, int8: 128, uint8: 255 }[dtypeOf(data) as string];
   return (codes ?? 0) * (constantRange(scale.producer)?.largest ?? 0);

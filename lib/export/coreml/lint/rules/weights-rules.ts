@@ -35,6 +35,8 @@ function findWeights(
 
 const isLut = (op: Operation): boolean => op.type === "constexpr_lut_to_dense";
 const isAffine = (op: Operation): boolean => op.type === "constexpr_blockwise_shift_scale";
+/** Also for the nonzeros of a sparse weight. */
+const hasTables = (op: Operation): boolean => isLut(op) || op.type === "constexpr_lut_to_sparse";
 
 /** The operations that multiply with a constexpr's weight, through other constexprs. */
 function users(op: Operation, view: FunctionView): Operation[] {
@@ -146,7 +148,7 @@ const vectorPalettes = programRule({
   check: (s) =>
     findWeights(
       s,
-      isLut,
+      hasTables,
       (op) => (shapeOf(operand(op, "lut")).at(-1) ?? 1) > 1,
       (ops) => `${plural(ops.length, "palette")} of vectors`,
     ),
@@ -163,7 +165,7 @@ const integerTables = programRule({
   check: (s) =>
     findWeights(
       s,
-      isLut,
+      hasTables,
       (op) => {
         const lut = operand(op, "lut");
         return (
