@@ -10,7 +10,7 @@ import { basename } from "node:path";
 import { z } from "zod";
 import { type MeasuredLoss, type OriginRecord, originOf, perplexityRatio } from "../lib/checkpoint/origin.ts";
 import { DecoderRunner } from "../lib/decoder/runner.ts";
-import type { DecoderWeights } from "../lib/decoder/weights.ts";
+import { type DecoderWeights, parameterCount } from "../lib/decoder/weights.ts";
 import { EspalierError, toEspalierError } from "../lib/errors.ts";
 import { BesideBase } from "../lib/eval/beside-base.ts";
 import type { SequenceLoss } from "../lib/eval/perplexity.ts";
@@ -34,6 +34,8 @@ export interface Original {
   /** Of the record: the first original, whether it could be opened or not. */
   readonly hash: string;
   readonly name: string;
+  /** Of the first original; null where it is not here and no record says them. */
+  readonly parameters: number | null;
   readonly note: string | null;
 }
 
@@ -67,11 +69,12 @@ export async function originalOf(
     // Whoever hands originals over knows where they lie; a path is of this machine alone.
     if (!context.originals) await context.store.put(placeOf(hash), { path: found.checkpoint.path });
     const name = recorded?.name ?? basename(found.reference);
-    return { model: found, against: "original", hash, name, note: null };
+    const parameters = parameterCount(found.checkpoint.architecture);
+    return { model: found, against: "original", hash, name, parameters, note: null };
   }
   const name = recorded?.name ?? hash.slice(0, 12);
   const note = `the original ${name} was not found here, so the loss is against ${basename(parent.reference)}, which was made from it`;
-  return { model: parent, against: "parent", hash, name, note };
+  return { model: parent, against: "parent", hash, name, parameters: recorded?.parameters ?? null, note };
 }
 
 async function remembered(hash: string, context: ExperimentContext): Promise<OpenModel | null> {
@@ -121,7 +124,7 @@ export async function originRecordFor(
   context: ExperimentContext,
   onShare: (share: number) => void = () => undefined,
 ): Promise<OriginRecord> {
-  const { hash, name, note } = original;
+  const { hash, name, parameters, note } = original;
   const options = { signal: context.signal };
   const base = await BesideBase.compute(original.model.runner, text.sequences, {
     ...options,
@@ -129,7 +132,7 @@ export async function originRecordFor(
   });
   const runner = new DecoderRunner(context.engine, made, original.model.runner.programs);
   const losses = await base.compare(runner, { ...options, onShare: (s) => onShare((1 + s) / 2) });
-  return { hash, name, loss: lossBeside(base, losses, text.protocol, original.against), note };
+  return { hash, name, parameters, loss: lossBeside(base, losses, text.protocol, original.against), note };
 }
 
 /** What a made model lost, under the names that an evaluation uses. */

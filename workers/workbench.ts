@@ -4,6 +4,7 @@ import type { ApiContext } from "../server/api/trpc.ts";
 import { type Core, type CoreOptions, openCore } from "../server/core.ts";
 import { ensureStarter } from "../server/first-contents.ts";
 import { openHubImports } from "../server/models/hub-import.ts";
+import { completeFacts } from "../server/models/model-registry.ts";
 import { watchRuns } from "../server/runs/watch.ts";
 import { advanceSweeps } from "../server/sweeps/sweeps.ts";
 import { openUploads } from "../server/transfer/upload.ts";
@@ -23,6 +24,7 @@ const SWEEP_MS = 2_000;
 export async function openWorkbench(options: CoreOptions, host: HostOptions | null): Promise<Workbench> {
   const core = await openCore(options);
   try {
+    await completeFacts(core);
     await ensureStarter(core);
     const whatIf = whatIfService(core);
     const uploads = await openUploads({ dataDirectory: options.dataDirectory, clock: options.clock });

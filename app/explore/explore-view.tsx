@@ -80,7 +80,11 @@ export function ExploreView(props: ExploreViewProps) {
     [effects, selection, whatIf.predicted],
   );
   const fitted = useQuery(trpc.devices.parameters.queryOptions(undefined, { staleTime: 60_000 }));
-  const speed = useMemo(() => modelledSpeed(anatomy, cost.kept, fitted.data), [anatomy, cost, fitted.data]);
+  const figures = useQuery(trpc.models.figures.queryOptions({ id: state.model }, { retry: false }));
+  const speed = useMemo(
+    () => modelledSpeed(anatomy, cost.kept, figures.data, fitted.data),
+    [anatomy, cost, figures.data, fitted.data],
+  );
 
   const candidates = useMemo(() => candidatesOf(grid, worth), [grid, worth]);
   const stepThreshold = (by: number): void => {

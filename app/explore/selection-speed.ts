@@ -1,9 +1,11 @@
 /**
- * @file Decoding speed on a phone, modelled from what a selection keeps; see lib/cost for the model and what it rests on.
+ * @file Decoding speed on a phone by what a selection keeps: the speed that the workbench shows of the whole model, times the ratio that
+ * the cost model gives for what is left.
  */
-import { modelledTokensPerSecond } from "../../lib/cost/architecture-workload.ts";
+import { type ArchitectureChoice, modelledTokensPerSecond } from "../../lib/cost/architecture-workload.ts";
 import { deviceById } from "../../lib/cost/devices.ts";
 import type { CostParameters } from "../../lib/cost/model.ts";
+import type { ModelFigures } from "../../server/packages/model-figures.ts";
 import type { Kept } from "./cost.ts";
 import type { Anatomy } from "./grid-units.ts";
 
@@ -14,25 +16,28 @@ export interface Speed {
   readonly note: string;
 }
 
-const DEVICE = "a17-pro";
-const CONTEXT = 256;
-const choice = { bitsPerWeight: 6, scheme: "palette", channelsPerTable: 16 } as const;
-
-/** `fitted` holds parameters refitted to reports, by device. Null when the device is not known. */
+/** `fitted` holds parameters refitted to reports, by device. Null where the whole model has no speed. */
 export function modelledSpeed(
   anatomy: Anatomy,
   kept: readonly Kept[],
+  whole: Pick<ModelFigures, "usualSpeed" | "bitsPerWeight"> | undefined,
   fitted: Readonly<Record<string, CostParameters>> = {},
 ): Speed | null {
-  const device = deviceById(DEVICE);
-  if (!device) return null;
-  const context = Math.min(CONTEXT, anatomy.maxPositions);
+  const usual = whole?.usualSpeed ?? null;
+  const device = deviceById(usual?.chip ?? "");
+  if (!whole || !usual || !device) return null;
+  const { bitsPerWeight } = whole;
+  const choice: ArchitectureChoice = {
+    bitsPerWeight,
+    scheme: bitsPerWeight < 12 ? "palette" : "fp16",
+    context: usual.context,
+  };
   const of = (layers: Anatomy["layers"]): number =>
     modelledTokensPerSecond(
       { hidden: anatomy.hidden, vocab: anatomy.vocab, layers },
-      { ...choice, context },
+      choice,
       device,
-      fitted[DEVICE],
+      fitted[device.id],
     );
   const left = anatomy.layers.flatMap((layer, l) => {
     const k = kept[l];
@@ -42,8 +47,8 @@ export function modelledSpeed(
     return [{ ...layer, queryHeads: k.heads, kvGroups: k.groups, neurons: k.neurons }];
   });
   return {
-    base: of(anatomy.layers),
-    now: of(left),
-    note: `${device.name}, decode at ${context}, 6-bit palettes of 16 channels${fitted[DEVICE] ? ", refitted to reports" : ""}.`,
+    base: usual.tokensPerSecond,
+    now: usual.tokensPerSecond * (of(left) / of(anatomy.layers)),
+    note: `${device.name}, decode at ${usual.context}, ${bitsPerWeight.toFixed(1)} bits per weight as now.`,
   };
 }

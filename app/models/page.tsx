@@ -66,9 +66,15 @@ function Detail({ id }: { id: string }) {
   const models = useQuery(trpc.models.list.queryOptions());
   const detail = useQuery(trpc.models.get.queryOptions({ id }));
   const anatomy = useQuery(trpc.models.anatomy.queryOptions({ id }, { staleTime: Number.POSITIVE_INFINITY }));
+  const figures = useQuery(trpc.models.figures.queryOptions({ id }, { retry: false }));
   const update = useMutation(trpc.models.update.mutationOptions());
   if (detail.error) return <ErrorNote error={detail.error} />;
   const model = detail.data?.model;
+  const packageSize = figures.data?.packageBytes ? bytes(figures.data.packageBytes) : figures.isPending ? "…" : "–";
+  const speed = figures.data?.usualSpeed ?? null;
+  const speedName = speed
+    ? `${speed.kind}, ${speed.device.replace(/ \(.*/, "")} at ${count(speed.context)}`
+    : "speed on a phone";
   const contexts = anatomy.data ? contextsUpTo(anatomy.data.maxPositions) : [];
   const archive = (): void =>
     update.mutate(
@@ -113,11 +119,14 @@ function Detail({ id }: { id: string }) {
           <div className="models-numbers">
             {[
               [count(model.facts.parameters), "parameters"],
-              [bytes(model.facts.weightBytes), "weights as stored"],
+              [bytes(model.facts.weightBytes), "weights in a package"],
+              [packageSize, figures.data?.packageIs === "written" ? "package, written" : "package, predicted"],
+              [speed ? `${count(speed.tokensPerSecond)} tok/s` : "–", speedName],
               [fixed(model.facts.bitsPerWeight, 2), "bits per weight"],
               [`${model.facts.layers} × ${Math.max(...model.facts.queryHeads)}`, "layers × heads at most"],
               [count(model.facts.vocab), "tokens in the vocabulary"],
               [count(model.facts.maxPositions), "positions at most"],
+              [bytes(model.facts.storedBytes), "in its own files"],
             ].map(([value, name]) => (
               <div key={name}>
                 <div className="figure-number">{value}</div>

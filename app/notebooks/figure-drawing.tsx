@@ -131,7 +131,7 @@ function Tradeoff({ data, caption }: { data: FigureOf<"tradeoff">; caption: stri
       title={caption || "Accuracy against size"}
       sentence={`${title}, on ${data.protocol ?? "its questions"}; bars are 95 % intervals.${winner ? ` The winner, ${winner.label}, has ${bytes(winner.sizeBytes)}.` : ""}`}
       height={320}
-      x={{ title: "Weights as stored, MB", logarithmic: true }}
+      x={{ title: "Weights, MB", logarithmic: true }}
       y={{ title, logarithmic: measure === "kl" }}
       series={[
         {

@@ -1,7 +1,9 @@
 /** @file What is in a package: weights by scheme, functions with their interfaces, operations by type, where it comes from. */
 
-import { bytes, count, fixed } from "../parts/format.ts";
+import { weightBytesOf } from "../../experiments/kinds/export/weight-bytes.ts";
+import { bytes, count } from "../parts/format.ts";
 import { Link } from "../parts/link.tsx";
+import { timesSmaller } from "../parts/shipped-size.tsx";
 import { coremlOf, type PackageDetail } from "./card-lines.ts";
 
 export function Contents({ detail }: { detail: PackageDetail }) {
@@ -51,8 +53,16 @@ export function Contents({ detail }: { detail: PackageDetail }) {
                 <dd>{count(embeddingBytes)} bytes</dd>
               </>
             ) : null}
-            <dt>Smaller than fp16</dt>
-            <dd>{fixed(card.timesSmallerThanFp16, 1)} ×</dd>
+            {detail.original ? (
+              <>
+                <dt>Smaller</dt>
+                <dd>
+                  weights {timesSmaller({ original: detail.original }, weightBytesOf(card))}, package{" "}
+                  {timesSmaller({ original: detail.original }, card.sizeBytes)}, than {detail.original.id} in fp16,{" "}
+                  {bytes(detail.original.fp16Bytes)}
+                </dd>
+              </>
+            ) : null}
             <dt>Engine of the checks</dt>
             <dd>{card.provenance.engine}</dd>
             <dt>Made by</dt>

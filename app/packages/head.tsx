@@ -1,11 +1,13 @@
 "use client";
-/** @file The head of a package: is it ready, what is it for, its few numbers, the zip and the way to Xcode. */
 import { useRef } from "react";
+/** @file The head of a package: is it ready, what is it for, its few numbers, the zip and the way to Xcode. */
+import { weightBytesOf } from "../../experiments/kinds/export/weight-bytes.ts";
 import { deviceName } from "../../lib/report/device-names.ts";
 import { Keys, Tag } from "../parts/controls.tsx";
 import { bytes, count, fixed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";
+import { sizeTitles } from "../parts/shipped-size.tsx";
 import { coremlOf, type Modelled, type PackageDetail, targetWords } from "./card-lines.ts";
 
 export interface HeadlineSpeed {
@@ -59,8 +61,12 @@ export function Head({ detail, speed }: { detail: PackageDetail; speed: Headline
           by <Link href={`/runs/${detail.runId}`}>this run</Link>
         </p>
       </div>
-      <div className="package-number">
-        <strong>{bytes(card.sizeBytes)}</strong>
+      <div className="package-number" title={sizeTitles.weights}>
+        <strong data-figure="weights">{bytes(weightBytesOf(card))}</strong>
+        <span>weights</span>
+      </div>
+      <div className="package-number" title={sizeTitles.package}>
+        <strong data-figure="package">{bytes(card.sizeBytes)}</strong>
         <span>package</span>
       </div>
       <div className="package-number">
@@ -74,7 +80,7 @@ export function Head({ detail, speed }: { detail: PackageDetail; speed: Headline
       {speed ? (
         <div className="package-number" title={speed.on}>
           <strong>
-            {count(speed.tokensPerSecond)} tok/s <Tag kind={speed.kind} />
+            <span data-figure="speed">{count(speed.tokensPerSecond)} tok/s</span> <Tag kind={speed.kind} />
           </strong>
           <span>
             at {speed.context},{" "}

@@ -37,7 +37,7 @@ export function AllocationChart(props: {
       title="Allocation"
       sentence={props.solved}
       series={series}
-      x={{ title: "Size on disk, MB", range: x }}
+      x={{ title: "Weights, MB", range: x }}
       y={{ title: "KL to the model, nats per token", logarithmic: true, format: (v) => small(v, 1) }}
       height={264}
       under={(frame) => {

@@ -69,7 +69,8 @@ export const builtIn: readonly Column[] = [
   },
   number("agreement", "agreement", "Top token, %", "84px", (v) => fixed(100 * v, 1)),
   number("accuracy", "accuracy", "Questions, %", "88px", (v) => fixed(100 * v, 1)),
-  number("mb", "MB", "MB", "60px", (v) => fixed(v, 2)),
+  number("mb", "MB", "Weights, MB", "84px", (v) => fixed(v, 2)),
+  number("package", "package MB", "Package, MB", "86px", (v) => fixed(v, 2)),
   number("bits", "bits per weight", "Bits", "52px", (v) => fixed(v, 2)),
   number("heads", "heads left", "Heads", "52px", (v) => count(v)),
   number("parameters", "parameters", "Parameters", "90px", (v) => count(v)),
@@ -112,7 +113,7 @@ export function allColumns(groups: readonly RunGroup[]): Column[] {
       for (const k of Object.keys(r.config)) config.add(k);
       for (const k of Object.keys(numbersOf(r))) if (!k.endsWith(" ±")) numbers.add(k);
     }
-  for (const n of ["agreement", "accuracy", "MB", "bits per weight", "heads left", "parameters", "took"])
+  for (const n of ["agreement", "accuracy", "MB", "package MB", "bits per weight", "heads left", "parameters", "took"])
     numbers.delete(n);
   return [
     ...builtIn,

@@ -24,19 +24,20 @@ export const aliases: Readonly<Record<string, string>> = {
 
 const known = new WeakMap<RunRow, Readonly<Record<string, number>>>();
 
-/** Its own numbers, then those a trade-off or an evaluation measured of its model, then what its model weighs. */
+/** Its own numbers, then those a trade-off or an evaluation measured of its model, then what the weights of its model take. */
 export function numbersOf(run: RunRow): Readonly<Record<string, number>> {
   const before = known.get(run);
   if (before) return before;
-  const made = run.outputModelId !== null || run.kind === "evaluate" || run.kind === "sensitivity";
-  const facts: [string, number | null | undefined][] = made
+  const ofOneModel = run.outputModelId !== null || ["evaluate", "sensitivity", "export"].includes(run.kind);
+  const facts: [string, number | null | undefined][] = ofOneModel
     ? [
         ["MB", run.modelBytes === null ? null : run.modelBytes / 1e6],
         ["bits per weight", run.bits],
         ["parameters", run.parameters],
         ["heads left", run.heads],
+        ["package MB", run.kind === "export" && run.numbers.bytes !== undefined ? run.numbers.bytes / 1e6 : null],
       ]
-    : [["MB", run.numbers.bytes === undefined ? null : run.numbers.bytes / 1e6]];
+    : [];
   const found: Record<string, number> = {};
   for (const [name, v] of facts) if (v !== null && v !== undefined) found[name] = v;
   if (run.computeSeconds > 0) found.took = run.computeSeconds;

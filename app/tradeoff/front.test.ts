@@ -28,6 +28,7 @@ function point(model: string, sizeBytes: number, kl: readonly number[], more: Pa
     },
     madeBy: [],
     speed: null,
+    package: null,
     reported: [],
     measuredBy: { runId: "run_x", kind: "evaluate", seconds: 1 },
     reference: null,

@@ -1,4 +1,4 @@
-/** @file The axes of the trade-off: five ways to be accurate, four ways to be small, each with its unit and error. */
+/** @file The axes of the trade-off: five ways to be accurate, five ways to be small, each with its unit and error. */
 
 import { mcnemar } from "../../lib/stats/mcnemar.ts";
 import { twoSidedP } from "../../lib/stats/normal.ts";
@@ -129,11 +129,19 @@ export interface Size {
 
 export const sizes = {
   bytes: {
-    name: "Size on disk",
-    axis: () => "Size on disk, MB",
+    name: "Weights",
+    axis: () => "Weights, MB",
     of: (p) => p.sizeBytes / 1e6,
     words: ["smaller", "larger", "smallest"],
     has: () => true,
+    text: (v) => bytes(Math.round(v * 1e6)),
+  },
+  package: {
+    name: "Package",
+    axis: () => "Package, every file of it, MB",
+    of: (p) => (p.package?.packageBytes ?? Number.NaN) / 1e6,
+    words: ["smaller", "larger", "smallest"],
+    has: (p) => typeof p.package?.packageBytes === "number",
     text: (v) => bytes(Math.round(v * 1e6)),
   },
   bits: {

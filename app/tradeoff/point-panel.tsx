@@ -10,6 +10,7 @@ import { IconButton, Keys, Tag } from "../parts/controls.tsx";
 import { bytes, count, duration, fixed, percent } from "../parts/format.ts";
 import { useHotkeys } from "../parts/hotkeys.ts";
 import { Link } from "../parts/link.tsx";
+import { SizeRows, smallerThan, timesSmaller } from "../parts/shipped-size.tsx";
 import { ErrorNote } from "../parts/states.tsx";
 import { type Measure, measures, type Point, type Size } from "./measures.ts";
 import { Neighbours } from "./neighbours.tsx";
@@ -81,8 +82,12 @@ export function PointPanel(props: PointPanelProps) {
       ) : null}
       <div className="tradeoff-numbers">
         <p>
-          <span className="figure-number">{fixed(board.fp16Bytes / point.sizeBytes, 1)}×</span>
-          <span className="soft">smaller than fp16</span>
+          <span className="figure-number" data-figure="smaller">
+            {timesSmaller(board, point.sizeBytes)}
+          </span>
+          <span className="soft" title={smallerThan(board)}>
+            weights, smaller than fp16
+          </span>
         </p>
         <p>
           <span className="figure-number">{percent(point.agreement.mean)}</span>
@@ -91,7 +96,14 @@ export function PointPanel(props: PointPanelProps) {
       </div>
       <table className="tradeoff-table">
         <tbody>
-          <Fact name="Size on disk" value={`${count(point.sizeBytes)} B`} error="exact" />
+          <SizeRows
+            of={{
+              weightBytes: point.sizeBytes,
+              packageBytes: point.package?.packageBytes ?? null,
+              packageIs: point.package?.packageIs ?? "predicted",
+              original: board.original,
+            }}
+          />
           <Fact name="Bits per weight" value={fixed(point.bitsPerWeight, 2)} error="exact" />
           <Fact name="Parameters" value={count(point.parameters)} error="exact" />
           {(["kl", "perplexity", "accuracy"] as const).map((m) => (
@@ -127,7 +139,7 @@ export function PointPanel(props: PointPanelProps) {
                 {point.speed.device} at {point.speed.context}
               </th>
               <td className="number">
-                <strong>{count(point.speed.tokensPerSecond)} tok/s</strong>
+                <strong data-figure="speed">{count(point.speed.tokensPerSecond)} tok/s</strong>
               </td>
               <td className="number">
                 <Tag kind="modelled" />

@@ -43,6 +43,7 @@ const point = (more: Partial<Point>): Point => ({
   accuracy: null,
   made,
   paired: null,
+  package: null,
   madeBy: [step("prune"), step("distill"), step("quantize", { scheme: "palette" })],
   speed: null,
   reported: [],

@@ -3,6 +3,7 @@
 import type { Command } from "commander";
 import type { CoremlCard, ExportCard, GgufCard } from "../../experiments/kinds/export/card.ts";
 import { exportExperiment } from "../../experiments/kinds/export/export.ts";
+import { weightBytesOf } from "../../experiments/kinds/export/weight-bytes.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { byteSize } from "../../lib/number-text.ts";
 import { lintCounts, modelledLines } from "../device-text.ts";
@@ -21,13 +22,17 @@ const tiesText = (ties: ExportCard["parity"]["greedyTies"]): string =>
     ? ""
     : `, ${ties.length === 1 ? "one tie" : `${ties.length} ties`} that fp16 cannot decide not counted,`;
 
+/** What sizes are compared with. */
+const against = ({ good, fp16Bytes, parameters }: ExportCard): string =>
+  `${good?.origin && fp16Bytes !== 2 * parameters ? good.origin.name : "the same"} in fp16 (${byteSize(fp16Bytes)})`;
+
 export function cardText(card: ExportCard): string {
   return [
     `${verdicts[card.status]}: ${card.file}`,
     ...card.reasons.map((reason) => `why not          ${reason}`),
     ...readinessText(card),
-    `size             ${byteSize(card.sizeBytes)}, as predicted; weights ${byteSize(card.weightBytes)}, ${fixed(card.bitsPerWeight, 3)} bits per weight`,
-    `against fp16     ${fixed(card.timesSmallerThanFp16, 2)} times smaller (${count(card.parameters)} weights, ${byteSize(card.fp16Bytes)})`,
+    `weights          ${byteSize(weightBytesOf(card))}, ${fixed(card.bitsPerWeight, 3)} bits each; ${fixed(card.fp16Bytes / weightBytesOf(card), 2)} times smaller than ${against(card)}`,
+    `package          ${byteSize(card.sizeBytes)}, as predicted, weights and programs; ${fixed(card.timesSmallerThanFp16, 2)} times smaller`,
     ...card.notes.map((note) => `stored           ${note}`),
     ...targetText(card),
     `run here         ${{ whole: "yes", "by-parts": "yes, part by part", none: "NO" }[card.execution.kind]}: ${card.execution.explanation}`,

@@ -38,6 +38,8 @@ export const originRecord = z.object({
   hash: z.string(),
   /** The path or name under which the original was opened. */
   name: z.string(),
+  /** Of the original: what "times smaller" is counted from. Null where they are not known, as in records from before they were kept. */
+  parameters: z.number().nullable().default(null),
   loss: measuredLoss.nullable(),
   /** Why there is no loss, or why it is not against the original. */
   note: z.string().nullable(),

@@ -252,12 +252,8 @@ export interface TensorToWrite {
 export const asBytes = (data: ArrayBufferView): Uint8Array =>
   new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
-/** Writes tensors in the order of falling alignment and name; the file appears whole or not at all. */
-export async function writeSafetensors(
-  path: string,
-  tensors: readonly TensorToWrite[],
-  metadata: Readonly<Record<string, string>> = { format: "pt" },
-): Promise<void> {
+/** The order in which tensors stand in the file, and what stands before them. */
+function laidOut(tensors: readonly TensorToWrite[], metadata: Readonly<Record<string, string>>) {
   const ordered = [...tensors].sort(
     (a, b) => elementBytes[b.dtype] - elementBytes[a.dtype] || (a.name < b.name ? -1 : 1),
   );
@@ -275,6 +271,22 @@ export async function writeSafetensors(
   padded.set(json);
   const prefix = new Uint8Array(8);
   new DataView(prefix.buffer).setBigUint64(0, BigInt(padded.length), true);
+  return { ordered, prefix, padded, sizeBytes: prefix.length + padded.length + at };
+}
+
+/** The bytes `writeSafetensors` will write; no tensor's bytes are made. */
+export const safetensorsBytes = (
+  tensors: readonly TensorToWrite[],
+  metadata: Readonly<Record<string, string>> = { format: "pt" },
+): number => laidOut(tensors, metadata).sizeBytes;
+
+/** Writes tensors in the order of falling alignment and name; the file appears whole or not at all. */
+export async function writeSafetensors(
+  path: string,
+  tensors: readonly TensorToWrite[],
+  metadata: Readonly<Record<string, string>> = { format: "pt" },
+): Promise<void> {
+  const { ordered, prefix, padded } = laidOut(tensors, metadata);
   await writeAtomically(path, async (partial) => {
     const file = await open(partial, "w");
     try {

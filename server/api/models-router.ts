@@ -1,12 +1,17 @@
 /** @file Models over the API. */
 import { z } from "zod";
+import { exportConfig } from "../../experiments/kinds/export/config.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { anatomyOf } from "../models/anatomy.ts";
 import type { HubImports } from "../models/hub-import.ts";
 import { importModel, listModels, modelFolder, modelWithRelatives, updateModel } from "../models/model-registry.ts";
+import { modelFigures } from "../packages/model-figures.ts";
 import { type ApiContext, procedure, router } from "./trpc.ts";
 
 const id = z.object({ id: z.string().min(1).max(120) });
+
+const { target, contexts, layout, name } = exportConfig.shape;
+const figuresOptions = { target: target.unwrap().optional(), contexts, layout, name: name.unwrap().optional() };
 
 const hubSource = z.object({
   repository: z.string().min(1).max(200).describe("Id of a Hugging Face repository"),
@@ -24,6 +29,11 @@ export const modelsRouter = router({
   list: procedure.query(async ({ ctx }) => (await listModels(ctx.core)).filter((m) => !m.archived)),
 
   get: procedure.input(id).query(({ ctx, input }) => modelWithRelatives(ctx.core, input.id)),
+
+  /** Bytes of its weights and of its package, and how fast it decodes on a phone, as it would be exported with these options. */
+  figures: procedure
+    .input(id.extend(figuresOptions))
+    .query(({ ctx, input: { id: modelId, ...options } }) => modelFigures(ctx.core, modelId, options)),
 
   /** Where the bytes are, and what each layer is made of. */
   anatomy: procedure.input(id).query(({ ctx, input }) => anatomyOf(ctx.core, input.id)),

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { PackageContents } from "../../experiments/kinds/export/contents.ts";
 import { computeUnits } from "../../lib/formats/coreml/compute-units.ts";
+import { originalSize } from "../packages/model-figures.ts";
 import { modelledPackage, packageSpeeds, placementOf } from "../packages/modelled.ts";
 import type { KeptCard } from "../packages/package-profile.ts";
 import { getPackage, listPackages, packageFolder } from "../packages/packages.ts";
@@ -24,6 +25,7 @@ export const packagesRouter = router({
     const row = await getPackage(ctx.core, input.id);
     return {
       ...typedPackage(row),
+      original: await originalSize(ctx.core, row.modelId).catch(() => null),
       reports: await listReports(ctx.core, row.id),
       measured: await figuresOfPackage(ctx.core, row),
     };

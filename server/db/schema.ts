@@ -189,9 +189,11 @@ export interface ModelFacts {
   readonly queryHeads: number[];
   readonly kvGroups: number[];
   readonly mlpWidths: number[];
-  /** As stored; what compression left. */
+  /** Of the weights as a package keeps them: codes, scales, tables, and fp16 for what is not compressed. */
   readonly weightBytes: number;
   readonly bitsPerWeight: number;
+  /** Of the weights in the checkpoint's own files. */
+  readonly storedBytes: number;
 }
 
 export const models = pgTable("models", {

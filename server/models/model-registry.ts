@@ -1,9 +1,9 @@
 /** @file Models: checkpoints the workbench knows by id, kept as folders in the artifact store. */
 import { join } from "node:path";
 import { desc, eq } from "drizzle-orm";
-import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
+import { shippedForms, storedSize } from "../../experiments/kinds/tradeoff/made-of.ts";
+import { type Checkpoint, openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { requireUsable } from "../../lib/checkpoint/usable.ts";
-import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { materializeDirectory, putDirectory } from "../artifacts/directory.ts";
@@ -14,7 +14,9 @@ export type Model = typeof models.$inferSelect;
 
 const idPattern = /^[\w][\w.-]{0,79}$/;
 
-export function factsOf(arch: DecoderArchitecture, sizeBytes: number): ModelFacts {
+function factsOf(checkpoint: Checkpoint): ModelFacts {
+  const arch = checkpoint.architecture;
+  const shipped = storedSize(shippedForms(checkpoint).values());
   const parameters = parameterCount(arch);
   return {
     family: arch.family,
@@ -26,8 +28,9 @@ export function factsOf(arch: DecoderArchitecture, sizeBytes: number): ModelFact
     queryHeads: arch.layers.map((l) => l.queryHeads),
     kvGroups: arch.layers.map((l) => l.kvGroups),
     mlpWidths: arch.layers.map((l) => l.neurons),
-    weightBytes: sizeBytes,
-    bitsPerWeight: (8 * sizeBytes) / parameters,
+    weightBytes: shipped.sizeBytes,
+    bitsPerWeight: shipped.bitsPerWeight,
+    storedBytes: checkpoint.sizeBytes,
   };
 }
 
@@ -74,7 +77,7 @@ export async function registerModel(
   let facts: ModelFacts;
   try {
     hash = await checkpoint.hash();
-    facts = factsOf(checkpoint.architecture, checkpoint.sizeBytes);
+    facts = factsOf(checkpoint);
   } finally {
     await checkpoint.close();
   }
@@ -185,4 +188,21 @@ export async function freeModelId(core: Core, name: string, runId: string): Prom
       .slice(0, 60) || "model";
   const [taken] = await core.db.select({ runId: models.runId }).from(models).where(eq(models.id, plain));
   return !taken || taken.runId === runId ? plain : `${plain}-${runId.slice(-4)}`;
+}
+
+/** Models that were registered when only their stored bytes were counted are counted again. */
+export async function completeFacts(core: Core): Promise<void> {
+  for (const { id, facts } of await core.db.select().from(models)) {
+    if (facts.storedBytes !== undefined) continue;
+    // One whose files are gone keeps what was known of it.
+    const checkpoint = await modelFolder(core, id)
+      .then(openCheckpoint)
+      .catch(() => null);
+    if (!checkpoint) continue;
+    await core.db
+      .update(models)
+      .set({ facts: factsOf(checkpoint) })
+      .where(eq(models.id, id));
+    await checkpoint.close();
+  }
 }

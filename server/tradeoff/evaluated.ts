@@ -22,11 +22,16 @@ import { wilsonInterval } from "../../lib/stats/proportion.ts";
 import type { Core } from "../core.ts";
 import { models, runs, texts } from "../db/schema.ts";
 import { type Model, modelFolder } from "../models/model-registry.ts";
-import { listPackages } from "../packages/packages.ts";
-import { chipFits } from "../reports/fits.ts";
-import { figuresOfPackage } from "../reports/reports.ts";
+import {
+  chipOf,
+  type DecodeSpeed,
+  type ModelFigures,
+  modelFigures,
+  type OriginalSize,
+  originalSize,
+  speedOn,
+} from "../packages/model-figures.ts";
 import { boardId, type MeasuredOn, measuredOn, measuringKinds } from "./measurement-protocol.ts";
-import { chipOf, modelledSpeed, type PointSpeed, reportedSpeed, storedAs } from "./point-speed.ts";
 
 export interface MadeBy {
   readonly runId: string;
@@ -58,7 +63,9 @@ export interface EvaluatedPoint {
   readonly made: MadeOf | null;
   readonly paired: PairedLosses | null;
   /** Of decoding. Null where no phone reported and it cannot be modelled. */
-  readonly speed: PointSpeed | null;
+  readonly speed: DecodeSpeed | null;
+  /** Its bytes as it would ship; null for what has no package of the usual target. */
+  readonly package: Pick<ModelFigures, "packageBytes" | "packageIs" | "packageId" | "contexts" | "target"> | null;
   /** What devices measured of its packages. */
   readonly reported: readonly MeasuredFigures[];
   /** The runs from the base to this model, oldest first. */
@@ -76,7 +83,8 @@ export interface EvaluatedBoard {
   readonly split: string | null;
   readonly tasks: string | null;
   readonly protocol: string | null;
-  readonly fp16Bytes: number;
+  /** What "times smaller" is counted from. */
+  readonly original: OriginalSize;
   readonly points: readonly EvaluatedPoint[];
   /** The newest trade-off run of it, which can be run again to measure more. */
   readonly tradeoffRun: string | null;
@@ -85,7 +93,7 @@ export interface EvaluatedBoard {
 }
 
 type Run = typeof runs.$inferSelect;
-type Measured = Omit<EvaluatedPoint, "isBase" | "hash" | "madeBy" | "speed" | "reported" | "reference"> & {
+type Measured = Omit<EvaluatedPoint, "isBase" | "hash" | "madeBy" | "speed" | "package" | "reported" | "reference"> & {
   readonly tasks: string | null;
 };
 
@@ -110,10 +118,12 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
     [...known.values()].flatMap((m) => (m.runId ? [[`run:${m.runId}`, m.id] as const] : [])),
   );
   const idOf = (reference: unknown): string => madeIn.get(String(reference)) ?? String(reference);
-  const fits = await chipFits(core);
-  const reported = new Map<string, MeasuredFigures[]>();
-  for (const row of await listPackages(core))
-    reported.set(row.modelId, [...(reported.get(row.modelId) ?? []), ...(await figuresOfPackage(core, row))]);
+  const figures = new Map<string, ModelFigures | null>();
+  const figuresOf = async (id: string): Promise<ModelFigures | null> => {
+    const found = figures.get(id) ?? (await modelFigures(core, id).catch(() => null));
+    figures.set(id, found);
+    return found;
+  };
   const gathered = new Map<string, { on: MeasuredOn; runs: Run[] }>();
   for (const run of measured) {
     const on = measuredOn.safeParse({ ...run.config, base: idOf(run.config.base) });
@@ -138,26 +148,31 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
     const counts = new Map<string, number>();
     for (const p of found.values()) if (p.tasks) counts.set(p.tasks, (counts.get(p.tasks) ?? 0) + 1);
     const tasks = [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? null;
-    const chip = chipOf([...found.keys()].map((id) => reported.get(id) ?? []));
+    for (const id of found.keys()) if (known.has(id)) await figuresOf(id);
+    const chip = chipOf([...found.keys()].map((id) => figures.get(id)?.reported ?? []));
     const points: EvaluatedPoint[] = [];
     for (const p of found.values()) {
       const model = known.get(p.model);
       if (!model) continue;
       const { tasks: answered, ...rest } = p;
-      const figures = reported.get(model.id) ?? [];
+      const own = await figuresOf(model.id);
       const madeBy = stepsFrom(base.id, model, known, makers);
       points.push({
         ...rest,
+        ...(own ? { sizeBytes: own.weightBytes, bitsPerWeight: own.bitsPerWeight, parameters: own.parameters } : {}),
         accuracy: answered === tasks ? p.accuracy : null,
         isBase: p.model === base.id,
         hash: model.hash,
         madeBy,
-        speed:
-          reportedSpeed(figures, chip) ??
-          (await modelledSpeed(core, model, storedAs(madeBy), rest.bitsPerWeight, chip, fits.get(chip.id)).catch(
-            () => null,
-          )),
-        reported: figures,
+        speed: own && speedOn(own, chip),
+        package: own && {
+          packageBytes: own.packageBytes,
+          packageIs: own.packageIs,
+          packageId: own.packageId,
+          contexts: own.contexts,
+          target: own.target,
+        },
+        reported: own?.reported ?? [],
         reference: model.parentId === base.id ? referenceOf(madeBy) : null,
       });
     }
@@ -170,7 +185,7 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
       split: splits.get(on.text) ?? null,
       tasks,
       protocol: summary?.protocol ?? single?.protocol ?? null,
-      fp16Bytes: 2 * base.facts.parameters,
+      original: await originalSize(core, base.id),
       points: points.sort((a, b) => a.sizeBytes - b.sizeBytes),
       tradeoffRun: own.find((r) => r.kind === "tradeoff")?.id ?? null,
       winner: summary?.winner ? { model: idOf(summary.winner), reason: summary.reason } : null,

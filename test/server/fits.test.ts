@@ -16,12 +16,12 @@ import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import { readPackage } from "../../lib/formats/coreml/package-reader.ts";
 import type { Core } from "../../server/core.ts";
 import { packageProfiles } from "../../server/db/schema.ts";
+import { chipOf, reportedSpeed } from "../../server/packages/model-figures.ts";
 import { modelledPackage, packageSpeeds, placementOf } from "../../server/packages/modelled.ts";
 import { type Package, registerPackage } from "../../server/packages/packages.ts";
 import { listChips, listDevices } from "../../server/reports/device-list.ts";
 import { forgetFit, refitChip } from "../../server/reports/fits.ts";
 import { figuresOfPackage, importReport } from "../../server/reports/reports.ts";
-import { chipOf, reportedSpeed } from "../../server/tradeoff/point-speed.ts";
 import { phoneReport } from "../fixtures/phone-report.ts";
 import { openTestCore, testClock } from "./workbench-fixture.ts";
 
@@ -139,18 +139,24 @@ test("a point of the trade-off has the speed a phone measured, and other points 
   const figures = await figuresOfPackage(core, row);
   const chip = chipOf([figures, []]);
   expect(chip.id).toBe("a17-pro");
-  const speed = reportedSpeed(figures, chip);
+  const speed = reportedSpeed(figures, chip, 256);
   const measured = figures.find((f) => f.replacesModelled && f.computeUnits === "cpuAndNeuralEngine");
   // The larger of two contexts is nearer to 256.
   const own = measured?.decode.find((d) => d.context === 128)?.perToken.median ?? 0;
-  expect(speed).toEqual({ device: chip.name, context: 128, tokensPerSecond: 1000 / own, kind: "reported" });
+  expect(speed).toEqual({
+    chip: chip.id,
+    device: chip.name,
+    context: 128,
+    tokensPerSecond: 1000 / own,
+    kind: "reported",
+  });
   const simulated = figures.filter((f) => !f.replacesModelled);
   expect(simulated.length).toBeGreaterThan(0);
-  expect(reportedSpeed(simulated, chip)).toBeNull();
+  expect(reportedSpeed(simulated, chip, 256)).toBeNull();
   expect(chipOf([simulated]).id).toBe("a17-pro");
   const elsewhere = figures.map((f) => ({ ...f, chip: "A18 Pro" }));
   expect(chipOf([elsewhere, []]).id).toBe("a18-pro");
-  expect(reportedSpeed(elsewhere, chip)).toBeNull();
+  expect(reportedSpeed(elsewhere, chip, 256)).toBeNull();
 });
 
 test("placement: every cell modelled, reported beside it, and what differs named", async () => {

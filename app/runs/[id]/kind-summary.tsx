@@ -1,6 +1,7 @@
 "use client";
 /** @file What a run of its kind found: a head map, what was cut, where the bytes are, a table with intervals, the winner. */
 import type { ReactNode } from "react";
+import { weightBytesOf } from "../../../experiments/kinds/export/weight-bytes.ts";
 import type { Summaries } from "../../../experiments/registry.ts";
 import { perplexityRatio } from "../../../lib/checkpoint/origin.ts";
 import { bytes, count, fixed, percent } from "../../parts/format.ts";
@@ -251,9 +252,10 @@ function Card({ packageId, summary }: { packageId: string | null; summary: Summa
       ))}
       {card.good ? <p className="soft">{`Good: ${card.good.reason}.`}</p> : null}
       <p className="soft">
-        {card.package}, {bytes(card.sizeBytes)}, {fixed(card.bitsPerWeight, 2)} bits per weight,{" "}
-        {fixed(card.timesSmallerThanFp16, 1)} times smaller than fp16. KL {significant(parity.meanKl)} nats per token on{" "}
-        {count(parity.positions)} positions;{" "}
+        {card.package}: weights {bytes(weightBytesOf(card))}, {fixed(card.bitsPerWeight, 2)} bits each; package{" "}
+        {bytes(card.sizeBytes)}, {fixed(card.timesSmallerThanFp16, 1)} times smaller than{" "}
+        {card.good?.origin?.parameters ? card.good.origin.name : "the same weights"} in fp16. KL{" "}
+        {significant(parity.meanKl)} nats per token on {count(parity.positions)} positions;{" "}
         {parity.greedyIdentical
           ? `${count(parity.greedyTokens)} greedy tokens are the same${parity.greedyTies?.length ? `, ${parity.greedyTies.length} of them a tie that fp16 cannot decide` : ""}`
           : `greedy tokens differ from number ${count((parity.greedyFirstDifference ?? 0) + 1)} on`}

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { targetNames } from "../../../lib/formats/coreml/targets.ts";
 import { deviceChecksShape } from "./device-checks.ts";
-import { quality } from "./quality.ts";
+import { type Quality, quality } from "./quality.ts";
 
 const layerHeadroom = z.object({
   /** Largest absolute value of the residual stream behind the layer, as it ships. */
@@ -52,7 +52,9 @@ const common = {
   notes: z.array(z.string()).default([]),
   parameters: z.number(),
   bitsPerWeight: z.number(),
+  /** Of the weights of the original in fp16; of the model itself where the original is not known. */
   fp16Bytes: z.number(),
+  /** The package, tables beside it counted: `fp16Bytes` over `sizeBytes`. */
   timesSmallerThanFp16: z.number(),
   execution: z.object({
     /** `by-parts`: some weights at a time, model and package alike; `none`: type-checked, linted and compared, not run. */
@@ -82,6 +84,10 @@ const common = {
   provenance: z.object({ model: z.string(), modelHash: z.string(), engine: z.string(), espalier: z.string() }),
   notChecked: z.array(z.string()),
 };
+
+/** The bytes that sizes of a model are compared with. */
+export const originalFp16Bytes = (good: Quality, parameters: number): number =>
+  2 * (good.origin?.parameters ?? parameters);
 
 export const coremlCard = z.object({
   /** Absent in cards from before there were other targets. */

@@ -11,7 +11,6 @@ import { basename, join } from "node:path";
 import { type HostTables, openEmbedding, writeEmbedding } from "../../../lib/decoder/neural-engine/embedding.ts";
 import { loadPackage, loadStaged, type OpenedPackage, packageModel } from "../../../lib/decoder/opened-package.ts";
 import { overflowError } from "../../../lib/decoder/overflow.ts";
-import { parameterCount } from "../../../lib/decoder/weights.ts";
 import { EspalierError } from "../../../lib/errors.ts";
 import { summarizeFiles } from "../../../lib/export/coreml/package-summary.ts";
 import { hashPackage } from "../../../lib/formats/coreml/package-hash.ts";
@@ -22,13 +21,13 @@ import { formOf, formSizeBytes } from "../../../lib/weights/form.ts";
 import type { ExperimentContext } from "../../definition.ts";
 import { drivenPairs } from "../../probe/manifest.ts";
 import { writeProbe } from "../../probe/write-probe.ts";
-import type { CoremlCard } from "./card.ts";
+import { type CoremlCard, originalFp16Bytes } from "./card.ts";
 import { checkSizes, type ExportSizes, exportSizes } from "./config.ts";
 import { type DeviceChecks, deviceChecks } from "./device-checks.ts";
 import type { Exporter } from "./exporter.ts";
 import { goldenVectors } from "./golden.ts";
 import { buildLayout, embeddingFile, type Layout, perLayerFile, STAGE_BYTES } from "./layout.ts";
-import { compareConstants, readFiles, type WrittenFiles, writeFiles } from "./package-files.ts";
+import { compareConstants, filesToWrite, readFiles, type WrittenFiles, writeFiles } from "./package-files.ts";
 import { compareWithModel, notCompared, type Parity } from "./parity.ts";
 import { qualityOf } from "./quality.ts";
 import { type ExportSource, exportSource, weightOf, weightsFor } from "./source.ts";
@@ -70,23 +69,13 @@ export const coremlExporter: Exporter<Written, Verified, CoremlCard> = {
     const source = await exportSource(config, sizes, model, await weightsFor(config, sizes, model), context);
     onShare(0.1);
     const target = coremlTargets[config.target];
-    const layout = asMain(await buildLayout({ config, sizes, source, context }), target.functions);
+    const layout = await buildLayout({ config, sizes, source, context });
     onShare(0.3);
     const program = { ...layout.program, opset: target.opset };
-    const files = await writeFiles({
-      folder,
-      name: config.name,
+    const files = await writeFiles(folder, {
+      ...filesToWrite({ config, sizes, source }),
       program,
       interface: layout.interface,
-      metadata: {
-        shortDescription: `${config.name}: ${arch.layers.length} layers, ${parameterCount(arch)} parameters`,
-        author: "Espalier",
-        license: "",
-        version: "1",
-        modelHash: model.hash,
-      },
-      compute: sizes.layout === "neural-engine" ? "neural-engine" : "gpu",
-      limitBytes: config.maxPackageBytes,
     });
     const embedding = sizes.embedding === "host" ? join(folder, embeddingFile(config.name)) : null;
     if (embedding) await writeEmbedding(embedding, weightOf(source, "embedding"));
@@ -123,12 +112,11 @@ export const coremlExporter: Exporter<Written, Verified, CoremlCard> = {
   async card(written, { constantsCompared, run, checks }, { config, model, provenance }) {
     const { sizes, source, layout, files } = written;
     const execution = { ...run.execution, modelBytes: source.modelBytes, heldUpToBytes: config.streamAboveBytes };
-    const verdict = verdictOf(
-      { lint: checks.lint, parity: run.parity, headroom: layout.headroom, execution },
-      qualityOf(model.checkpoint.config, config.maxKl),
-    );
+    const good = qualityOf(model.checkpoint.config, config.maxKl);
+    const verdict = verdictOf({ lint: checks.lint, parity: run.parity, headroom: layout.headroom, execution }, good);
     const forms = [...source.weights.values()].map(formOf);
     const elements = forms.reduce((n, f) => n + elementCount(f.shape), 0);
+    const fp16Bytes = originalFp16Bytes(good, elements);
     const outsideBytes = await Promise.all(outside(written).map(async (path) => (await stat(path)).size));
     const embeddingBytes = outsideBytes.length > 0 ? outsideBytes.reduce((n, size) => n + size, 0) : null;
     const sizeBytes = files.writtenBytes + (embeddingBytes ?? 0);
@@ -149,8 +137,8 @@ export const coremlExporter: Exporter<Written, Verified, CoremlCard> = {
       notes: [...source.notes],
       parameters: elements,
       bitsPerWeight: (8 * forms.reduce((n, f) => n + formSizeBytes(f), 0)) / elements,
-      fp16Bytes: 2 * elements,
-      timesSmallerThanFp16: (2 * elements) / sizeBytes,
+      fp16Bytes,
+      timesSmallerThanFp16: fp16Bytes / sizeBytes,
       functions: layout.program.functions.map((f) => f.name),
       contexts: [...sizes.contexts],
       states: statesOf(written.program),
@@ -199,21 +187,6 @@ const outside = ({ embedding, perLayer }: Written): string[] => [embedding, perL
 
 const isProbed = ({ files }: Written, { target }: { target: keyof typeof coremlTargets }): boolean =>
   files.kind === "package" && coremlTargets[target].states;
-
-/** A system without functions knows one, `main`. */
-function asMain(layout: Layout, functions: boolean): Layout {
-  const [only, ...more] = layout.program.functions;
-  if (functions || !only || more.length > 0) return layout;
-  const drive = layout.interface;
-  return {
-    ...layout,
-    program: { ...layout.program, functions: [{ ...only, name: "main" }], defaultFunction: "main" },
-    interface:
-      drive.layout === "plain"
-        ? { ...drive, functions: drive.functions.map((f) => ({ ...f, name: "main" })) }
-        : { ...drive, functions: drive.functions.map((f) => ({ ...f, name: "main" })) },
-  };
-}
 
 interface PackageRun extends Parity {
   readonly execution: Pick<CoremlCard["execution"], "kind" | "explanation">;

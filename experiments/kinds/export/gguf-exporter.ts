@@ -30,6 +30,7 @@ import { tokenizerKeys } from "../../../lib/tokenizer/gguf-metadata.ts";
 import { loadTokenizer } from "../../../lib/tokenizer/tokenizer.ts";
 import { loadWeights, type ModelFiles, readText } from "../../model-session.ts";
 import type { GgufCard } from "./card.ts";
+import { originalFp16Bytes } from "./card.ts";
 import type { ExportConfig, ExportSizes } from "./config.ts";
 import type { Exporter, ExportRequest } from "./exporter.ts";
 import { compareWithModel, type Parity } from "./parity.ts";
@@ -134,6 +135,7 @@ export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
     const status = ready ? "ready" : "not-ready";
     const name = `${config.name}.gguf`;
     const parameters = parameterCount(model.checkpoint.architecture);
+    const fp16Bytes = originalFp16Bytes(good, parameters);
     const weightBytes = tensors.reduce((n, t) => n + t.sizeBytes, 0);
     return {
       to: "gguf",
@@ -151,8 +153,8 @@ export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
       notes: notesOf(written.model, config),
       parameters,
       bitsPerWeight: (8 * weightBytes) / parameters,
-      fp16Bytes: 2 * parameters,
-      timesSmallerThanFp16: (2 * parameters) / written.sizeBytes,
+      fp16Bytes,
+      timesSmallerThanFp16: fp16Bytes / written.sizeBytes,
       execution: {
         kind: source.held ? "whole" : "by-parts",
         modelBytes: source.modelBytes,

@@ -33,9 +33,14 @@ export interface Layout {
   readonly scaling: CoremlCard["scaling"];
 }
 
-export interface LayoutRequest {
+/** What decides a program before any of it is run. */
+export interface Plan {
   readonly config: ExportConfig;
   readonly sizes: ExportSizes;
+  readonly source: Pick<ExportSource, "model" | "arch" | "weights">;
+}
+
+export interface LayoutRequest extends Plan {
   /** With text to measure headroom on. */
   readonly source: ExportSource;
   readonly context: ExperimentContext;
@@ -45,13 +50,38 @@ export interface LayoutRequest {
 export const STAGE_BYTES = 100_000_000;
 
 export async function buildLayout(request: LayoutRequest): Promise<Layout> {
-  return request.sizes.layout === "plain" ? plainLayout(request) : neuralEngineLayout(request);
+  const { functions } = coremlTargets[request.config.target];
+  return asMain(request.sizes.layout === "plain" ? plainLayout(request) : await neuralEngineLayout(request), functions);
 }
 
-const beginToken = ({ bos = "auto" }: ExportConfig, { model }: ExportSource): number | null =>
+/** The program as it is built first: the one that ships unless a value of it comes near fp16's largest. */
+export function plannedProgram(plan: Plan): Pick<Layout, "program" | "interface"> {
+  const { functions } = coremlTargets[plan.config.target];
+  if (plan.sizes.layout === "plain") return asMain(plainLayout(plan), functions);
+  const { arch, weights } = plan.source;
+  const planned = neuralEnginePlan(arch, neuralEngineOptions(plan));
+  return asMain({ program: neuralEngineProgram(arch, weights, planned), interface: planned.interface }, functions);
+}
+
+/** A system without functions knows one, `main`. */
+function asMain<L extends Pick<Layout, "program" | "interface">>(layout: L, functions: boolean): L {
+  const [only, ...more] = layout.program.functions;
+  if (functions || !only || more.length > 0) return layout;
+  const drive = layout.interface;
+  return {
+    ...layout,
+    program: { ...layout.program, functions: [{ ...only, name: "main" }], defaultFunction: "main" },
+    interface:
+      drive.layout === "plain"
+        ? { ...drive, functions: drive.functions.map((f) => ({ ...f, name: "main" })) }
+        : { ...drive, functions: drive.functions.map((f) => ({ ...f, name: "main" })) },
+  };
+}
+
+const beginToken = ({ bos = "auto" }: ExportConfig, { model }: Pick<ExportSource, "model">): number | null =>
   model.tokenizer.addedTokens(bos).begin[0] ?? null;
 
-function plainLayout({ config, sizes, source }: LayoutRequest): Layout {
+function plainLayout({ config, sizes, source }: Plan): Layout {
   const { arch, weights } = source;
   const context = sizes.contexts[0] as number;
   const cacheForm = coremlTargets[config.target].states ? "state" : "arguments";
@@ -77,10 +107,9 @@ function plainLayout({ config, sizes, source }: LayoutRequest): Layout {
   };
 }
 
-async function neuralEngineLayout(request: LayoutRequest): Promise<Layout> {
-  const { config, sizes, source, context } = request;
-  const { arch, weights } = source;
-  const options: NeuralEngineOptions = {
+function neuralEngineOptions({ config, sizes, source }: Plan): NeuralEngineOptions {
+  const { arch } = source;
+  return {
     contexts: sizes.contexts,
     prefill: sizes.prefill,
     embedding: sizes.embedding,
@@ -93,6 +122,12 @@ async function neuralEngineLayout(request: LayoutRequest): Promise<Layout> {
     embeddingFile: embeddingFile(config.name),
     perLayerFile: perLayerFile(config.name),
   };
+}
+
+async function neuralEngineLayout(request: LayoutRequest): Promise<Layout> {
+  const { sizes, source, context } = request;
+  const { arch, weights } = source;
+  const options = neuralEngineOptions(request);
   const plan = neuralEnginePlan(arch, options);
   // Peaks are those of the same graph with states, which can be run in stages.
   const measured = source.held ? plan : neuralEnginePlan(arch, { ...options, cacheForm: "state" });

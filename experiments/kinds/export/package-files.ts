@@ -6,9 +6,15 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { INTERFACE_KEY, type PackageInterface } from "../../../lib/decoder/package-interface.ts";
+import { parameterCount } from "../../../lib/decoder/weights.ts";
 import { EspalierError, invariant } from "../../../lib/errors.ts";
 import { peekData } from "../../../lib/formats/coreml/constant-reader.ts";
-import { isFunctionSet, readFunctionSet, writeFunctionSet } from "../../../lib/formats/coreml/function-set.ts";
+import {
+  isFunctionSet,
+  predictFunctionSet,
+  readFunctionSet,
+  writeFunctionSet,
+} from "../../../lib/formats/coreml/function-set.ts";
 import {
   isPipeline,
   PIPELINE_FILE,
@@ -28,6 +34,7 @@ import type { MilFunction, Program } from "../../../lib/mil/program.ts";
 import { DeferredTensor, type Tensor } from "../../../lib/mil/tensor.ts";
 import { elementCount } from "../../../lib/mil/types.ts";
 import type { CoremlCard } from "./card.ts";
+import type { Plan } from "./layout.ts";
 
 export interface WrittenFiles {
   readonly kind: CoremlCard["kind"];
@@ -41,7 +48,6 @@ export interface WrittenFiles {
 }
 
 export interface FilesToWrite {
-  readonly folder: string;
   readonly name: string;
   readonly program: Program;
   readonly interface: PackageInterface;
@@ -50,17 +56,48 @@ export interface FilesToWrite {
   readonly limitBytes: number;
 }
 
+/** All but the program and its interface. */
+export function filesToWrite({ config, sizes, source }: Plan): Omit<FilesToWrite, "program" | "interface"> {
+  const { arch, model } = source;
+  return {
+    name: config.name,
+    metadata: {
+      shortDescription: `${config.name}: ${arch.layers.length} layers, ${parameterCount(arch)} parameters`,
+      author: "Espalier",
+      license: "",
+      version: "1",
+      modelHash: model.hash,
+    },
+    compute: sizes.layout === "neural-engine" ? "neural-engine" : "gpu",
+    limitBytes: config.maxPackageBytes,
+  };
+}
+
+/** The bytes `writeFiles` would write; null where the weights need several packages that follow each other. */
+export async function predictFiles(wanted: FilesToWrite): Promise<number | null> {
+  const { program, limitBytes } = wanted;
+  const compute = wanted.compute ? { compute: wanted.compute } : {};
+  if (isWrittenByFunction(program))
+    return predictFunctionSet(program, (fn) => metadataOf(wanted, onlyFunction(wanted.interface, fn)), {
+      ...compute,
+      limitBytes,
+    });
+  const { sizeBytes, weightBytes } = await predictPackage(program, metadataOf(wanted, wanted.interface), compute);
+  return weightBytes > limitBytes ? null : sizeBytes;
+}
+
+const isWrittenByFunction = (program: Program): boolean =>
+  !targetOf(program).functions && !(program.functions.length === 1 && program.functions[0]?.name === "main");
+
 /** Under a name that says it is not checked. Throws `export/parity` when a file has other than the predicted bytes. */
-export async function writeFiles(wanted: FilesToWrite): Promise<WrittenFiles> {
-  const { folder, name, program, limitBytes } = wanted;
-  const target = targetOf(program);
+export async function writeFiles(folder: string, wanted: FilesToWrite): Promise<WrittenFiles> {
+  const { name, program, limitBytes } = wanted;
   const compute = wanted.compute ? { compute: wanted.compute } : {};
   const at = (ending: string): { name: string; path: string } => ({
     name: `${name}.${ending}`,
     path: join(folder, `unchecked.${ending}`),
   });
-  const single = program.functions.length === 1 ? program.functions[0]?.name : undefined;
-  if (!target.functions && single !== "main") {
+  if (isWrittenByFunction(program)) {
     const place = at("functions");
     const { packages } = await writeFunctionSet(
       place.path,

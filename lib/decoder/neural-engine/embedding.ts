@@ -20,6 +20,7 @@ import {
   asBytes,
   openSafetensors,
   type SafetensorsFile,
+  safetensorsBytes,
   type TensorToWrite,
   writeSafetensors,
 } from "../../formats/safetensors.ts";
@@ -91,7 +92,10 @@ function codes(
 
 /** Writes the table in its compressed form; a deferred table is written piece by piece. */
 export async function writeEmbedding(path: string, w: CompressedWeight | DeferredWeight): Promise<void> {
-  if (w.kind === "deferred") return writeDeferredEmbedding(path, w);
+  if (w.kind === "deferred") {
+    const { tensors, metadata } = deferredEmbedding(w);
+    return writeSafetensors(path, tensors, metadata);
+  }
   const [vocab, hidden] = w.shape as [number, number];
   const bits = w.kind === "affine" || w.kind === "palette" ? w.bits : 16;
   if (w.kind === "affine" && (hidden * bits) % 8 === 0) {
@@ -112,7 +116,18 @@ export async function writeEmbedding(path: string, w: CompressedWeight | Deferre
   } else await writeSafetensors(path, [half("embedding", w.shape, decodeWeight(w))], { kind: "dense", bits: "16" });
 }
 
-async function writeDeferredEmbedding(path: string, w: DeferredWeight): Promise<void> {
+/** The bytes of the file `writeEmbedding` will write of a deferred table, without reading it. */
+export function embeddingFileBytes(w: DeferredWeight): number {
+  const { tensors, metadata } = deferredEmbedding(w);
+  return safetensorsBytes(tensors, metadata);
+}
+
+interface EmbeddingFile {
+  readonly tensors: readonly TensorToWrite[];
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+function deferredEmbedding(w: DeferredWeight): EmbeddingFile {
   const { form } = w;
   const [vocab, hidden] = form.shape as [number, number];
   const bits = form.kind === "affine" || form.kind === "palette" ? form.bits : 16;
@@ -124,7 +139,7 @@ async function writeDeferredEmbedding(path: string, w: DeferredWeight): Promise<
       for await (const piece of w.pieces()) yield asBytes(float16FromFloat32(decodeWeight(piece)));
     },
   };
-  if (bits === 16 || (hidden * bits) % 8 !== 0) return writeSafetensors(path, [decoded], { kind: "dense", bits: "16" });
+  if (bits === 16 || (hidden * bits) % 8 !== 0) return { tensors: [decoded], metadata: { kind: "dense", bits: "16" } };
   const { parts } = weightTensors(w);
   const whole = bits === 8;
   const stored = (part: PartName, dtype: TensorToWrite["dtype"], shape: readonly number[]): TensorToWrite => ({
@@ -139,23 +154,22 @@ async function writeDeferredEmbedding(path: string, w: DeferredWeight): Promise<
     },
   });
   const codeShape = whole ? [vocab, hidden] : [vocab, (hidden * bits) / 8];
-  if (form.kind === "affine") {
-    await writeSafetensors(
-      path,
-      [
+  const metadata = { kind: form.kind, bits: String(bits) };
+  if (form.kind === "affine")
+    return {
+      tensors: [
         stored("codes", whole ? "I8" : "U8", codeShape),
         stored("scales", "F16", form.scaleShape),
         ...(form.offsets ? [stored("offsets", "I8", form.scaleShape)] : []),
       ],
-      { kind: "affine", bits: String(bits) },
-    );
-  } else if (form.kind === "palette") {
-    await writeSafetensors(
-      path,
-      [stored("indices", "U8", codeShape), stored("tables", "F16", [vocab / form.rowsPerTable, 2 ** bits])],
-      { kind: "palette", bits: String(bits) },
-    );
-  }
+      metadata,
+    };
+  if (form.kind === "palette")
+    return {
+      tensors: [stored("indices", "U8", codeShape), stored("tables", "F16", [vocab / form.rowsPerTable, 2 ** bits])],
+      metadata,
+    };
+  throw new EspalierError("internal/invariant", `internal: an embedding of kind ${form.kind} has no codes`);
 }
 
 /**

@@ -102,6 +102,22 @@ export async function writeFunctionSet(
   });
 }
 
+/** The bytes of the packages `writeFunctionSet` will write, without their description; null where a function needs several. */
+export async function predictFunctionSet(
+  program: Program,
+  metadataOf: (fn: string) => PackageMetadata,
+  options: PackageOptions & { limitBytes?: number } = {},
+): Promise<number | null> {
+  const { limitBytes = PACKAGE_LIMIT_BYTES, ...packageOptions } = options;
+  let total = 0;
+  for (const fn of program.functions) {
+    const own = await predictPackage(onlyMain(program, fn), metadataOf(fn.name), packageOptions);
+    if (own.weightBytes > limitBytes) return null;
+    total += own.sizeBytes;
+  }
+  return total;
+}
+
 /** Whether `path` is a folder that `writeFunctionSet` wrote. */
 export const isFunctionSet = async (path: string): Promise<boolean> =>
   (await stat(join(path, FUNCTIONS_FILE)).catch(() => null)) !== null;
