@@ -28,6 +28,7 @@ ggufs=$(mktemp -d)
 node --import tsx test/oracles/write-ggufs.ts "$ggufs" 2> /dev/null
 "$venv/bin/python" test/oracles/check_gguf.py "$ggufs"
 bash test/oracles/llama-cpp.sh "$ggufs"
+"$venv/bin/python" test/oracles/make_gguf_fitted.py compare test/golden/gguf "$venv/llama-cpp/node_modules"
 rm -rf "$ggufs"
 echo "-- torch: GPTQ of a small matrix"
 "$venv/bin/python" test/oracles/gptq_golden.py compare test/golden/gptq/golden.json

@@ -14,7 +14,7 @@ import { stepModel } from "../../lib/decoder/step-model.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { ggufModel } from "../../lib/export/gguf/gguf-model.ts";
 import { openGguf } from "../../lib/formats/gguf/gguf.ts";
-import { writtenTypes } from "../../lib/formats/gguf/quantize.ts";
+import { encode, writtenTypes } from "../../lib/formats/gguf/quantize.ts";
 import { writeGguf } from "../../lib/formats/gguf/write.ts";
 import { asBytes } from "../../lib/formats/safetensors.ts";
 import { temporaryFolder, writeTinyCheckpoint } from "../fixtures/tiny-model.ts";
@@ -23,6 +23,17 @@ const out = process.argv[2];
 if (out === undefined) throw new Error("usage: write-ggufs.ts OUTPUT_FOLDER");
 await mkdir(out, { recursive: true });
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
+
+async function digestsOf(path: string): Promise<Record<string, string>> {
+  const file = await openGguf(path);
+  const own: Record<string, string> = {};
+  for (const tensor of file.tensors.keys())
+    own[tensor] = createHash("sha256")
+      .update(asBytes(await file.readFloat32(tensor)))
+      .digest("hex");
+  await file.close();
+  return own;
+}
 
 const digests: Record<string, Record<string, string>> = {};
 for (const family of ["llama", "qwen3", "gemma3"] as const) {
@@ -33,23 +44,32 @@ for (const family of ["llama", "qwen3", "gemma3"] as const) {
     const name = `${family}-${type}.gguf`;
     const { keys, tensors } = ggufModel(checkpoint, type, name);
     await writeGguf(join(out, name), keys, tensors);
-    const file = await openGguf(join(out, name));
-    const own: Record<string, string> = {};
-    for (const tensor of file.tensors.keys())
-      own[tensor] = createHash("sha256")
-        .update(asBytes(await file.readFloat32(tensor)))
-        .digest("hex");
-    digests[name] = own;
-    await file.close();
+    digests[name] = await digestsOf(join(out, name));
   }
   await checkpoint.close();
 }
+// Rows that tiny models have not: long enough for every type.
+const values = Float32Array.from({ length: 4 * 512 }, (_, i) => Math.sin(i * i) * 2 ** -((i >> 9) * 3));
+const blocks = writtenTypes.map((type) => ({
+  name: type.toLowerCase(),
+  type,
+  shape: [4, 512],
+  async *bytes() {
+    yield encode(type, values);
+  },
+}));
+await writeGguf(
+  join(out, "none-blocks.gguf"),
+  [{ key: "general.architecture", type: "string", value: "none" }],
+  blocks,
+);
+digests["none-blocks.gguf"] = await digestsOf(join(out, "none-blocks.gguf"));
 await writeFile(join(out, "digests.json"), JSON.stringify(digests));
 
 /** Greedy text of a file after a prompt, as Espalier reads it. */
 const texts: Record<string, { prompt: string; text: string; ids: number[] }> = {};
 const models = modelSession(engine, async (path) => path);
-for (const type of ["BF16", "Q8_0"] as const) {
+for (const type of ["BF16", "Q8_0", "Q4_K_M"] as const) {
   const folder = join(await temporaryFolder(), type);
   const config = exportConfig.parse({
     model: join(import.meta.dirname, "../../experiments/starter/model"),

@@ -3,9 +3,9 @@ import { z } from "zod";
 import type { DecoderArchitecture } from "../../../lib/decoder/architecture.ts";
 import { LARGEST_HEAD_PART, neuralEngineGap, STATE_MULTIPLE } from "../../../lib/decoder/neural-engine/plan.ts";
 import { EspalierError } from "../../../lib/errors.ts";
+import { askedTypes } from "../../../lib/export/gguf/tensor-types.ts";
 import { PACKAGE_LIMIT_BYTES } from "../../../lib/formats/coreml/package-pipeline.ts";
 import { targetNames } from "../../../lib/formats/coreml/targets.ts";
-import { writtenTypes } from "../../../lib/formats/gguf/quantize.ts";
 import type { ModelShape } from "../../definition.ts";
 import { outputConfig } from "../../output.ts";
 import { bosConfig } from "../../text.ts";
@@ -18,11 +18,18 @@ export const exportConfig = z.object({
   to: z.enum(targets).default("coreml").describe("What to write"),
   ...outputConfig("Folder for the package, its card and the tokenizer"),
   type: z
-    .enum(writtenTypes)
+    .enum(askedTypes)
     .optional()
     .describe(
-      "GGUF: type for weights whose codes no GGUF type can hold; default: floats stay as stored, other codes become Q8_0",
+      "GGUF: type for weights whose codes no GGUF type can hold, one for all or a mixture of llama.cpp's; default: floats stay as stored, other codes become the type of about their bits",
     ),
+  calibration: z
+    .string()
+    .optional()
+    .describe(
+      "GGUF: text whose activations say which errors of quantizing count most, as an importance matrix does; default: all alike",
+    )
+    .meta({ role: "text" }),
   layout: z
     .enum(["neural-engine", "plain"])
     .optional()

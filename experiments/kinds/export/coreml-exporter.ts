@@ -55,8 +55,10 @@ export const coremlExporter: Exporter<Written, Verified, CoremlCard> = {
   id: "coreml",
 
   check(config, shape) {
-    if (config.type !== undefined)
-      throw new EspalierError("input/invalid", "--type is for --to gguf; quantize the model first", {
+    const { type, calibration } = config;
+    const given = Object.entries({ type, calibration }).find(([, value]) => value !== undefined);
+    if (given)
+      throw new EspalierError("input/invalid", `--${given[0]} is for --to gguf; quantize the model first`, {
         hint: "Run `espalier quantize MODEL --bits 4 --out FOLDER`.",
       });
     checkSizes(config, shape);

@@ -64,6 +64,22 @@ test("what a coarser type costs is on the card, and decides", async () => {
   expect(strict.card.reasons[0]).toContain("costs a KL of");
 });
 
+test("importances of a calibration text are measured, and refused for a model that is streamed", async () => {
+  const text = join(await temporaryFolder(), "text.txt");
+  await writeFile(text, "hello world 12, ".repeat(40));
+  const plain = await exported("llama", { type: "Q4_0", text });
+  const weighted = await exported("llama", { type: "Q4_0", text, calibration: text });
+  expect(weighted.card.types).toEqual(plain.card.types);
+  expect(weighted.card.parity.meanKl).not.toBe(plain.card.parity.meanKl);
+  expect(weighted.card.notes).toContainEqual(expect.stringContaining("importance"));
+  await expect(exported("llama", { calibration: text, streamAboveBytes: 0 })).rejects.toThrow(
+    "holds the model in memory",
+  );
+  await expect(exported("llama", { to: "coreml", calibration: text })).rejects.toThrow(
+    "--calibration is for --to gguf",
+  );
+});
+
 test("a streamed model says the same, and what is for Core ML is refused", async () => {
   const whole = await exported("gemma3", { type: "Q8_0" });
   const streamed = await exported("gemma3", { type: "Q8_0", streamAboveBytes: 0 });

@@ -10,7 +10,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../../../lib/checkpoint/checkpoint.ts";
 import { generate, type StepModel } from "../../../lib/decoder/generate.ts";
 import { stepModel } from "../../../lib/decoder/step-model.ts";
@@ -18,7 +18,7 @@ import { knownTextModel, streamedLogits } from "../../../lib/decoder/streamed-lo
 import { parameterCount } from "../../../lib/decoder/weights.ts";
 import type { Engine } from "../../../lib/engines/engine.ts";
 import { EspalierError } from "../../../lib/errors.ts";
-import { type GgufModel, ggufModel } from "../../../lib/export/gguf/gguf-model.ts";
+import { type GgufModel, ggufModel, type Importances } from "../../../lib/export/gguf/gguf-model.ts";
 import { decodedWeights } from "../../../lib/export/streamed-weights.ts";
 import { jsonFile } from "../../../lib/files/named-files.ts";
 import { utf8Text } from "../../../lib/files/utf8-text.ts";
@@ -28,14 +28,17 @@ import { elementCount } from "../../../lib/mil/types.ts";
 import { wholeTokenizer } from "../../../lib/tokenizer/added-tokens.ts";
 import { tokenizerKeys } from "../../../lib/tokenizer/gguf-metadata.ts";
 import { loadTokenizer } from "../../../lib/tokenizer/tokenizer.ts";
+import type { MakerContext } from "../../definition.ts";
 import { loadWeights, type ModelFiles, readText } from "../../model-session.ts";
+import { errorWeightsOf } from "../../statistics.ts";
+import { textSequences } from "../../text.ts";
 import type { GgufCard } from "./card.ts";
 import { originalFp16Bytes } from "./card.ts";
 import type { ExportConfig, ExportSizes } from "./config.ts";
 import type { Exporter, ExportRequest } from "./exporter.ts";
 import { compareWithModel, type Parity } from "./parity.ts";
 import { type Quality, qualityOf } from "./quality.ts";
-import { type ExportSource, exportSource } from "./source.ts";
+import { type ExportSource, exportSource, fp32Bytes } from "./source.ts";
 import { parityFaults } from "./verdict.ts";
 
 /** Positions of the comparison: the cache that it runs with. */
@@ -70,7 +73,8 @@ export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
 
   async write({ config, model, folder, context }) {
     const { checkpoint } = model;
-    const made = ggufModel(checkpoint, config.type ?? null, config.name);
+    const importances = await importancesOf(config, model, context);
+    const made = ggufModel(checkpoint, config.type ?? null, config.name, importances);
     const keys = [...made.keys, ...(await tokenizerOf(model))];
     const path = join(folder, "unchecked.gguf");
     const digests = new Map<string, string>();
@@ -202,6 +206,29 @@ export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
   },
 };
 
+/** Tokens that importances are means over. */
+const CALIBRATION_TOKENS = 12_288;
+
+/** Mean squares of what every matrix is fed on the calibration text; none without one. */
+async function importancesOf(config: ExportConfig, model: ModelFiles, context: MakerContext): Promise<Importances> {
+  const { calibration: text, separator, bos } = config;
+  if (text === undefined) return new Map();
+  const modelBytes = fp32Bytes(model.checkpoint.architecture);
+  if (modelBytes > config.streamAboveBytes)
+    throw new EspalierError(
+      "input/invalid",
+      `--calibration holds the model in memory, which takes ${modelBytes} bytes`,
+      {
+        hint: "Raise --stream-above-bytes if there is room, or leave --calibration out.",
+      },
+    );
+  const open = await context.models.open(config.model);
+  const { sequences } = await textSequences({ text, separator, bos, maxTokens: CALIBRATION_TOKENS }, open);
+  const found = await errorWeightsOf("activation", open, sequences, context, (s) => context.onShare(0.1 * s));
+  context.models.release(config.model);
+  return new Map([...found].flatMap(([name, w]) => (w.columnWeights ? [[name, w.columnWeights] as const] : [])));
+}
+
 async function tokenizerOf({ checkpoint, tokenizer }: ModelFiles) {
   const { begin, end } = tokenizer.addedTokens("auto");
   const whole = await wholeTokenizer(checkpoint);
@@ -297,13 +324,17 @@ function typesOf({ tensors }: GgufModel): GgufCard["types"] {
   return [...found.values()].sort((a, b) => b.sizeBytes - a.sizeBytes);
 }
 
-function notesOf({ tensors, paddedWeights }: GgufModel, { type }: ExportConfig): string[] {
+function notesOf({ tensors, paddedWeights }: GgufModel, { type, calibration }: ExportConfig): string[] {
+  const weighted = calibration !== undefined && tensors.some((t) => t.fidelity === "quantized");
   const quantized = tensors.filter((t) => t.fidelity === "quantized" && type === undefined).length;
   return [
     ...(quantized > 0
       ? [
-          `${quantized} tensors have codes that no GGUF type can hold, such as palettes, and became Q8_0; --type chooses another type`,
+          `${quantized} tensors have codes that no GGUF type can hold, such as palettes, and were quantized again; --type chooses another type`,
         ]
+      : []),
+    ...(weighted
+      ? [`errors of quantizing were weighted by the importance of columns in ${basename(calibration)}`]
       : []),
     ...(paddedWeights > 0
       ? [`layers differ in width: ${paddedWeights} zeros pad them to one width, as GGUF requires`]

@@ -12,7 +12,7 @@ import { pruneModel } from "../../compress/prune/slice.ts";
 import { architectureOf } from "../../decoder/families/registry.ts";
 import { initializeWeights } from "../../decoder/initialize.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
-import { allValues, type DecoderWeights } from "../../decoder/weights.ts";
+import { allValues, type DecoderWeights, weightList } from "../../decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import type { WrittenType } from "../../formats/gguf/quantize.ts";
 import { predictGguf, writeGguf } from "../../formats/gguf/write.ts";
@@ -25,6 +25,7 @@ import { decodeWeight } from "../../weights/decode.ts";
 import type { CompressedWeight } from "../../weights/weight.ts";
 import { evenWidths } from "./even-widths.ts";
 import { ggufModel } from "./gguf-model.ts";
+import { type AskedType, askedType, fittingType, nearestType } from "./tensor-types.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
 
@@ -138,12 +139,49 @@ test("codes that a type has a place for are kept; others are quantized, floats s
     const there = await read.weight(name);
     expect(there.kind === "dense" ? there.values : null, name).toEqual(decodeWeight(codes[name]));
   }
-  expect(of("L1_key")).toMatchObject({ type: "Q8_0", fidelity: "quantized" });
+  // Nearest to four bits, in rows that the K types do not divide.
+  expect(of("L1_key")).toMatchObject({ type: "Q5_0", fidelity: "quantized" });
   expect(of("L0_gate")).toMatchObject({ type: "F16", fidelity: "rounded" });
   expect((await written(origin, "Q4_1")).model.tensors.find((t) => t.weight === "L0_gate")).toMatchObject({
     type: "Q4_1",
   });
   expect(predictGguf(model.keys, model.tensors)).toBeGreaterThan(read.sizeBytes);
+});
+
+test("types follow the mixture, the width of rows and the bits of codes", () => {
+  const { arch } = initializeWeights(architectureOf({ ...wide, num_hidden_layers: 8 }), createRng(5, "mixed"));
+  const entry = (name: string) => weightList(arch).find((e) => e.name === name) ?? expect.fail(name);
+  const of = (asked: AskedType) =>
+    ["embedding", "L0_down", "L1_down", "L3_value", "L7_value", "L2_query"].map((n) =>
+      askedType(asked, entry(n), arch),
+    );
+  expect(of("Q4_K_M")).toEqual(["Q6_K", "Q6_K", "Q4_K", "Q6_K", "Q6_K", "Q4_K"]);
+  expect(of("Q3_K_M")).toEqual(["Q6_K", "Q4_K", "Q4_K", "Q4_K", "Q4_K", "Q3_K"]);
+  expect(of("Q5_1")).toEqual(Array(6).fill("Q5_1"));
+  expect([512, 576, 40].map((columns) => fittingType("Q4_K", columns))).toEqual(["Q4_K", "Q5_0", "F16"]);
+  const shape = [8, 256];
+  const palette = (bits: 1 | 3 | 4 | 6) => nearestType({ kind: "palette", bits, shape, rowsPerTable: 8 });
+  expect([palette(1), palette(3), palette(4), palette(6)]).toEqual(["Q2_K", "Q3_K", "Q4_K", "Q6_K"]);
+});
+
+test("importances follow the columns of uneven layers, and lessen the error that they weigh", async () => {
+  const config = { ...wide, intermediate_size: 64 };
+  const weights = initializeWeights(architectureOf(config), createRng(8, "important"));
+  const made = pruneModel(weights, selectionByName(weights.arch, ["L0.N0-31"]));
+  const origin = await folderOf(made, config);
+  const importance = Float32Array.from({ length: 32 }, (_, i) => (i === 0 ? 0 : 4 ** (i % 5)));
+  const lost = async (importances: ReadonlyMap<string, Float32Array>): Promise<number> => {
+    const path = join(await temporaryFolder(), "model.gguf");
+    const model = ggufModel(origin, "Q4_0", "tiny", importances);
+    await writeGguf(path, model.keys, model.tensors);
+    const there = await (await openCheckpoint(path)).layerTensor(0, "down");
+    const values = await origin.layerTensor(0, "down");
+    return values.reduce((sum, x, i) => {
+      const [row, column] = [Math.floor(i / 32), i % 32];
+      return sum + (importance[column] ?? 0) * (x - (there[row * 64 + column] ?? 0)) ** 2;
+    }, 0);
+  };
+  expect(await lost(new Map([["L0_down", importance]]))).toBeLessThan(0.9 * (await lost(new Map())));
 });
 
 test("rows that are no whole blocks stay F16, and models that no architecture holds are refused", async () => {

@@ -3,11 +3,12 @@
  *
  * Codes that a type can hold are copied unchanged: symmetric int4 and int8 whose scales cover
  * blocks of 32 become Q4_0 and Q8_0, w = d q. Everything else is quantized from its decoded values
- * to the requested type. A row whose length is no multiple of 32 has no blocks and stays F16.
+ * to the requested type or to the nearest one (`tensor-types.ts`), with errors weighted by the importance of
+ * their columns where it is known.
  * Vectors are F32. In families with query norms the attention scale may differ from llama.cpp's:
  * the quotient goes into the gain of that norm.
  *
- * Reference: `convert_hf_to_gguf.py` of ggml-org/llama.cpp for names and orders. Not included: experts, biases, K types.
+ * Reference: `convert_hf_to_gguf.py` of ggml-org/llama.cpp for names and orders. Not included: experts, biases.
  */
 import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { storedFloat } from "../../checkpoint/checkpoint.ts";
@@ -22,6 +23,7 @@ import { elementCount } from "../../mil/types.ts";
 import { decodeWeight } from "../../weights/decode.ts";
 import type { AffineWeight, WeightForm } from "../../weights/weight.ts";
 import { evenWidths, type Places, placesOf } from "./even-widths.ts";
+import { type AskedType, askedType, fileTypes, fittingType, nearestType } from "./tensor-types.ts";
 
 /** Values held at once when a matrix is read by rows. */
 const PIECE_ELEMENTS = 1 << 20;
@@ -59,20 +61,21 @@ export function ggufFamilyOf(arch: DecoderArchitecture): GgufFamily {
   });
 }
 
+/** How much an error in each input column of a matrix counts, by flat name: (columns). */
+export type Importances = ReadonlyMap<string, Float32Array>;
+
 /** `type`: the type for weights whose codes no GGUF type can hold; null: floats as the checkpoint
- * stores them, codes as Q8_0. */
-export function ggufModel(checkpoint: Checkpoint, type: WrittenType | null, name: string): GgufModel {
+ * stores them, codes as the nearest type. */
+export function ggufModel(
+  checkpoint: Checkpoint,
+  type: AskedType | null,
+  name: string,
+  importances: Importances = new Map(),
+): GgufModel {
   const { architecture, config } = checkpoint;
   const family = ggufFamilyOf(architecture);
   const even = evenWidths(architecture);
   const inFamily = family.keys(even, config).map((k) => ({ ...k, key: `${family.architecture}.${k.key}` }));
-  const keys: GgufKey[] = [
-    { key: "general.architecture", type: "string", value: family.architecture },
-    { key: "general.type", type: "string", value: "model" },
-    { key: "general.name", type: "string", value: name },
-    { key: "general.quantization_version", type: "u32", value: 2 },
-    ...inFamily,
-  ];
   const factors = [...(family.tensors?.(even, config) ?? [])].map(
     ([tensor, values]): PlannedTensor => ({
       name: tensor,
@@ -87,9 +90,16 @@ export function ggufModel(checkpoint: Checkpoint, type: WrittenType | null, name
     }),
   );
   const evenShapes = new Map(weightList(even).map((e) => [e.name, e.shape]));
-  const tensors = weightList(architecture).map((entry) =>
-    plannedTensor(checkpoint, family, even, entry, evenShapes.get(entry.name) ?? [], type),
-  );
+  const plan: Plan = { checkpoint, family, even, type, importances };
+  const tensors = weightList(architecture).map((entry) => plannedTensor(plan, entry, evenShapes.get(entry.name) ?? []));
+  const keys: GgufKey[] = [
+    { key: "general.architecture", type: "string", value: family.architecture },
+    { key: "general.type", type: "string", value: "model" },
+    { key: "general.name", type: "string", value: name },
+    { key: "general.file_type", type: "u32", value: fileTypes[commonest(tensors)] },
+    { key: "general.quantization_version", type: "u32", value: 2 },
+    ...inFamily,
+  ];
   const paddedWeights = weightList(even).reduce((n, e) => n + elementCount(e.shape), 0);
   const weights = weightList(architecture).reduce((n, e) => n + elementCount(e.shape), 0);
   return {
@@ -101,14 +111,24 @@ export function ggufModel(checkpoint: Checkpoint, type: WrittenType | null, name
   };
 }
 
-function plannedTensor(
-  checkpoint: Checkpoint,
-  family: GgufFamily,
-  even: DecoderArchitecture,
-  entry: WeightEntry,
-  shape: readonly number[],
-  wanted: WrittenType | null,
-): PlannedTensor {
+/** The type that holds the most weights. */
+function commonest(tensors: readonly PlannedTensor[]): WrittenType {
+  const held = new Map<WrittenType, number>();
+  for (const { type, shape } of tensors) held.set(type, (held.get(type) ?? 0) + elementCount(shape));
+  const [first] = [...held].sort((a, b) => b[1] - a[1]);
+  return first?.[0] ?? "F32";
+}
+
+interface Plan {
+  readonly checkpoint: Checkpoint;
+  readonly family: GgufFamily;
+  readonly even: DecoderArchitecture;
+  readonly type: AskedType | null;
+  readonly importances: Importances;
+}
+
+function plannedTensor(plan: Plan, entry: WeightEntry, shape: readonly number[]): PlannedTensor {
+  const { checkpoint, family, even, type, importances } = plan;
   const name = ggufName(family, entry);
   const places = turned(
     placesOf(checkpoint.architecture, even, entry),
@@ -116,7 +136,9 @@ function plannedTensor(
     shape[0] ?? 1,
   );
   const source: Source = { checkpoint, entry, shape, places };
-  const chosen = shape.length === 1 ? vector(source, family) : matrix(source, wanted);
+  const asked = type === null ? null : askedType(type, entry, even);
+  const importance = importances.get(entry.name) ?? null;
+  const chosen = shape.length === 1 ? vector(source, family) : matrix(source, asked, importance);
   const of = { name, type: chosen.type, shape };
   return { ...of, sizeBytes: tensorBytes(of), weight: entry.name, fidelity: chosen.fidelity, bytes: chosen.bytes };
 }
@@ -153,27 +175,38 @@ function vector({ checkpoint, entry }: Source, family: GgufFamily): Chosen {
   };
 }
 
-function matrix(source: Source, wanted: WrittenType | null): Chosen {
-  const { checkpoint, entry, shape } = source;
+function matrix(source: Source, wanted: WrittenType | null, importance: Float32Array | null): Chosen {
+  const { checkpoint, entry, shape, places } = source;
   const form = checkpoint.form(entry.name);
-  const blocksFit = (shape[1] ?? 1) % 32 === 0;
-  const kept = blocksFit ? codesOf(source, form) : null;
+  const columns = shape[1] ?? 1;
+  const kept = columns % 32 === 0 ? codesOf(source, form) : null;
   if (kept) return kept;
   const stored =
     form.kind === "dense"
       ? ({ f32: "F16", f16: "F16", bf16: "BF16" } as const)[storedFloat(checkpoint.stored(entry.name))]
-      : "Q8_0";
-  const asked = wanted ?? stored;
-  const type = isBlockType(asked) && !blocksFit ? "F16" : asked;
+      : nearestType(form);
+  const type = fittingType(wanted ?? stored, columns);
   const isKept =
     form.kind === "dense" && (type === "F32" || (wanted === null && checkpoint.stored(entry.name).type === type));
   return {
     type,
     fidelity: isKept ? "kept" : isBlockType(type) ? "quantized" : "rounded",
     async *bytes() {
-      for await (const values of pieces(source)) yield encode(type, values);
+      const placed = importance && placedImportance(importance, places.columns);
+      for await (const values of pieces(source)) yield encode(type, values, placed);
     },
   };
+}
+
+/**
+ * Importances in the file's order: none for columns of zeros, and for inputs that were never anything but 0 the least that any
+ * other has, because another text may use them.
+ */
+function placedImportance(importance: Float32Array, columns: Int32Array | null): Float32Array {
+  let least = Number.POSITIVE_INFINITY;
+  for (const v of importance) if (v > 0 && v < least) least = v;
+  const used = importance.map((v) => (v > 0 ? v : Number.isFinite(least) ? least : 1));
+  return columns ? Float32Array.from(columns, (from) => (from < 0 ? 0 : (used[from] ?? 0))) : used;
 }
 
 /** Symmetric codes with scales over blocks of 32, in the file's order; null where the weight has none. */

@@ -5,10 +5,18 @@
  * of an element; every product and difference is rounded to fp32:
  *   Q4_0  d(q − 8)     Q4_1  dq + m     Q5_0  d(q − 16)     Q5_1  dq + m     Q8_0  dq, q signed.
  * In a block of 32 with 4- or 5-bit codes, byte j of the codes has element j in its low half and j + 16 in its high half.
- * The K types are in `k-quants.ts`.
+ * The K and IQ4 types are in `k-quants.ts`.
  */
 import { float16Table } from "../../float16.ts";
-import { dequantizeQ2K, dequantizeQ3K, dequantizeQ4K, dequantizeQ5K, dequantizeQ6K } from "./k-quants.ts";
+import {
+  dequantizeIQ4NL,
+  dequantizeIQ4XS,
+  dequantizeQ2K,
+  dequantizeQ3K,
+  dequantizeQ4K,
+  dequantizeQ5K,
+  dequantizeQ6K,
+} from "./k-quants.ts";
 import { blockSizes, type GgufTensorType } from "./tensor-type.ts";
 
 /** `out` has room for the elements of that many blocks. */
@@ -28,6 +36,8 @@ const decoders: Readonly<Record<GgufTensorType, BlockDecoder>> = {
   Q4_K: dequantizeQ4K,
   Q5_K: dequantizeQ5K,
   Q6_K: dequantizeQ6K,
+  IQ4_NL: dequantizeIQ4NL,
+  IQ4_XS: dequantizeIQ4XS,
 };
 
 /** Whole blocks of `type` as fp32 into `out`. */

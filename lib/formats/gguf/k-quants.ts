@@ -1,11 +1,11 @@
 /**
  * @file The K types of GGUF: blocks of 256 weights that share fp16 scales d and dmin, in sub-blocks with small integer
- * scales s and minima m of their own.
+ * scales s and minima m of their own; and the types whose codes look a value up in a table.
  *
  * Reference: gguf-py/gguf/quants.py of ggml-org/llama.cpp. Every product and difference is rounded to fp32:
  *   Q2_K  (d·s)q − (dmin·m), sub-blocks of 16, s and m of 4 bits      Q3_K  (d(s − 32))(q − 4h), sub-blocks of 16, h unless
  *   the high bit is set      Q4_K, Q5_K  (d·s)q − (dmin·m), sub-blocks of 32, s and m of 6 bits      Q6_K  (d·s)(q − 32),
- *   sub-blocks of 16, s signed.
+ *   sub-blocks of 16, s signed.      IQ4_NL  d T[q], blocks of 32      IQ4_XS  (d(s − 32)) T[q], sub-blocks of 32, s of 6 bits.
  */
 import { float16Table } from "../../float16.ts";
 
@@ -119,6 +119,37 @@ export function dequantizeQ6K(data: Uint8Array, blocks: number, out: Float32Arra
         const q = ((byte(data, low + l) >> lowShift) & 15) | (((byte(data, high + l) >> (2 * quarter)) & 3) << 4);
         out[256 * b + 16 * s + l] = scale * (q - 32);
       }
+    }
+  }
+}
+
+/** T of the IQ4 types, by code. */
+export const nonlinearValues = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113] as const;
+
+/** 32 values from 16 bytes: byte j has element j and, in its high half, element j + 16. */
+function lookUp(data: Uint8Array, at: number, scale: number, out: Float32Array, to: number): void {
+  for (let j = 0; j < 16; j++) {
+    out[to + j] = scale * (nonlinearValues[byte(data, at + j) & 15] ?? 0);
+    out[to + 16 + j] = scale * (nonlinearValues[byte(data, at + j) >> 4] ?? 0);
+  }
+}
+
+/** d, 16 bytes of codes. */
+export function dequantizeIQ4NL(data: Uint8Array, blocks: number, out: Float32Array): void {
+  const table = float16Table();
+  for (let b = 0; b < blocks; b++) lookUp(data, 18 * b + 2, half(table, data, 18 * b), out, 32 * b);
+}
+
+/** d, 2 bytes of high and 4 of low bits of scales, 128 of codes. */
+export function dequantizeIQ4XS(data: Uint8Array, blocks: number, out: Float32Array): void {
+  const table = float16Table();
+  for (let b = 0; b < blocks; b++) {
+    const at = 136 * b;
+    const d = half(table, data, at);
+    for (let s = 0; s < 8; s++) {
+      const low = (byte(data, at + 4 + (s >> 1)) >> (4 * (s & 1))) & 15;
+      const high = (byte(data, at + 2 + (s >> 2)) >> (2 * (s & 3))) & 3;
+      lookUp(data, at + 8 + 16 * s, fround(d * ((low | (high << 4)) - 32)), out, 256 * b + 32 * s);
     }
   }
 }

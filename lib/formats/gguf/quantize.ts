@@ -6,11 +6,14 @@
  *   Q4_0  d = x* / −8,  q = ⌊x/d + 8.5⌋, x* the value of largest size     Q5_0  the same with −16 and 16.5
  *   Q4_1  m = min x, d = (max x − m) / 15, q = ⌊(x − m)/d + 0.5⌋            Q5_1  the same with 31
  *   Q8_0  d = max |x| / 127, q = x/d rounded, halves away from zero.
- * `codesToBlocks` writes codes and scales that exist already, so that nothing is quantized twice. Not included: the K types.
+ * That is without importances; with them, and for the K and IQ4 types always, the codes are those of least weighted error
+ * (`fit-blocks.ts`). `codesToBlocks` writes codes and scales that exist already, so that nothing is quantized twice.
  */
 import { EspalierError } from "../../errors.ts";
-import { bfloat16FromFloat32, float16FromFloat32, toFloat16Bits } from "../../float16.ts";
-import type { GgufTensorType } from "./tensor-type.ts";
+import { bfloat16FromFloat32, float16FromFloat32 } from "../../float16.ts";
+import { fitBlock, weigh } from "./fit-blocks.ts";
+import { type Block, type BlockType, emptyBlock, packBlock } from "./pack.ts";
+import { blockSizes, type GgufTensorType } from "./tensor-type.ts";
 
 /** The types that can be written. */
 export const writtenTypes = [
@@ -22,77 +25,88 @@ export const writtenTypes = [
   "Q5_0",
   "Q4_1",
   "Q4_0",
+  "Q6_K",
+  "Q5_K",
+  "Q4_K",
+  "Q3_K",
+  "Q2_K",
+  "IQ4_XS",
+  "IQ4_NL",
 ] as const satisfies readonly GgufTensorType[];
 export type WrittenType = (typeof writtenTypes)[number];
-type BlockType = Extract<WrittenType, `Q${string}`>;
 
-export const isBlockType = (type: WrittenType): type is BlockType => type.startsWith("Q");
+export const isBlockType = (type: WrittenType): type is BlockType => blockSizes[type].elements > 1;
 
-/** A block of 32: `codes` unsigned but for Q8_0, and m where the type has one. */
-interface Block {
-  d: number;
-  m: number;
-  readonly codes: Int32Array; // (32)
-}
+/** Codes, d and m of 32 values. */
+type Rounding = (x: Float32Array, block: Block) => void;
 
-interface BlockLayout {
-  readonly bytes: number;
-  /** Values to codes, scale and minimum. */
-  fit(x: Float32Array, block: Block): void;
-  readonly hasMinimum: boolean;
-  readonly bits: 4 | 5 | 8;
-}
-
-const layouts: Readonly<Record<BlockType, BlockLayout>> = {
-  Q4_0: { bytes: 18, bits: 4, hasMinimum: false, fit: aroundZero(8) },
-  Q5_0: { bytes: 22, bits: 5, hasMinimum: false, fit: aroundZero(16) },
-  Q4_1: { bytes: 20, bits: 4, hasMinimum: true, fit: fromMinimum(15) },
-  Q5_1: { bytes: 24, bits: 5, hasMinimum: true, fit: fromMinimum(31) },
-  Q8_0: { bytes: 34, bits: 8, hasMinimum: false, fit: signedBytes },
+/** As the gguf package does it. */
+const published: Readonly<Partial<Record<BlockType, Rounding>>> = {
+  Q4_0: aroundZero(8),
+  Q5_0: aroundZero(16),
+  Q4_1: fromMinimum(15),
+  Q5_1: fromMinimum(31),
+  Q8_0: signedBytes,
 };
 
-/** The data of a tensor, or of whole rows of one. Of a type with blocks the number of values must be a multiple of 32. */
-export function encode(type: WrittenType, values: Float32Array): Uint8Array {
+/**
+ * The data of a tensor, or of whole rows of one. Of a type with blocks the number of values must be a multiple of the block's
+ * elements. `importance` (columns) says how much an error in each column counts; Q8_0 and floats need none.
+ */
+export function encode(type: WrittenType, values: Float32Array, importance: Float32Array | null = null): Uint8Array {
   const bytesOf = (a: ArrayBufferView): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
   if (type === "F32") return bytesOf(values);
   if (type === "F16") return bytesOf(float16FromFloat32(values));
   if (type === "BF16") return bytesOf(bfloat16FromFloat32(values));
-  const layout = layouts[type];
-  const blocks = blockCount(values.length);
-  const out = new Uint8Array(blocks * layout.bytes);
-  const block: Block = { d: 0, m: 0, codes: new Int32Array(32) };
+  const { elements, bytes } = blockSizes[type];
+  const blocks = blockCount(type, values.length);
+  const out = new Uint8Array(blocks * bytes);
+  const block = emptyBlock(elements);
+  const weighted = { x: new Float64Array(elements), a: new Float64Array(elements) };
+  const round = importance && type !== "Q8_0" ? undefined : published[type];
   for (let b = 0; b < blocks; b++) {
-    const x = values.subarray(32 * b, 32 * b + 32);
-    if (!x.every(Number.isFinite)) throw notFinite(type);
-    layout.fit(x, block);
-    store(layout, block, out.subarray(b * layout.bytes));
+    const x = values.subarray(elements * b, elements * (b + 1));
+    if (!allFinite(x)) throw notFinite(type);
+    if (round) round(x, block);
+    else if (type !== "Q8_0") {
+      weigh(values, elements * b, importance, weighted);
+      fitBlock(type, weighted, block);
+    }
+    packBlock(type, block, out.subarray(b * bytes, (b + 1) * bytes));
   }
   return out;
 }
 
 /** Blocks of codes that exist: `codes` (32 a block) signed around 0, `scales` one a block, fp16 already. */
 export function codesToBlocks(type: "Q4_0" | "Q8_0", codes: Int8Array, scales: Float32Array): Uint8Array {
-  const layout = layouts[type];
-  const blocks = blockCount(codes.length);
-  const out = new Uint8Array(blocks * layout.bytes);
-  const block: Block = { d: 0, m: 0, codes: new Int32Array(32) };
+  const { bytes } = blockSizes[type];
+  const blocks = blockCount(type, codes.length);
+  const out = new Uint8Array(blocks * bytes);
+  const block = emptyBlock(32);
   for (let b = 0; b < blocks; b++) {
     block.d = scales[b] ?? 0;
     for (let i = 0; i < 32; i++) block.codes[i] = (codes[32 * b + i] ?? 0) + (type === "Q4_0" ? 8 : 0);
-    store(layout, block, out.subarray(b * layout.bytes));
+    packBlock(type, block, out.subarray(b * bytes, (b + 1) * bytes));
   }
   return out;
 }
 
-function blockCount(elements: number): number {
-  if (elements % 32 === 0) return elements / 32;
-  throw new EspalierError("internal/invariant", `internal: ${elements} values are no whole blocks of 32`);
+function blockCount(type: BlockType, values: number): number {
+  const { elements } = blockSizes[type];
+  if (values % elements === 0) return values / elements;
+  throw new EspalierError("internal/invariant", `internal: ${values} values are no whole blocks of ${elements}`);
+}
+
+function allFinite(x: Float32Array): boolean {
+  let zero = 0;
+  for (const v of x) zero += v - v;
+  return zero === 0;
 }
 
 const notFinite = (type: string): EspalierError =>
   new EspalierError("input/invalid", `a weight holds a number that is not finite, which ${type} cannot store`);
 
-function aroundZero(half: 8 | 16): BlockLayout["fit"] {
+function aroundZero(half: 8 | 16): Rounding {
   return (x, block) => {
     let largest = 0;
     for (const v of x) if (Math.abs(v) > Math.abs(largest)) largest = v;
@@ -106,7 +120,7 @@ function aroundZero(half: 8 | 16): BlockLayout["fit"] {
   };
 }
 
-function fromMinimum(most: 15 | 31): BlockLayout["fit"] {
+function fromMinimum(most: 15 | 31): Rounding {
   return (x, block) => {
     let [least, largest] = [x[0] ?? 0, x[0] ?? 0];
     for (const v of x) {
@@ -135,26 +149,4 @@ function signedBytes(x: Float32Array, block: Block): void {
     const size = Math.floor(Math.abs(v) + 0.5);
     block.codes[i] = v < 0 ? -size : size;
   }
-}
-
-/** d, m, the fifth bits, then the low four bits: byte j holds element j and, in its high half, element j + 16. */
-function store({ bits, hasMinimum }: BlockLayout, { d, m, codes }: Block, out: Uint8Array): void {
-  let at = 0;
-  const half = (v: number): void => {
-    const word = toFloat16Bits(v);
-    out[at++] = word & 255;
-    out[at++] = word >> 8;
-  };
-  half(d);
-  if (hasMinimum) half(m);
-  if (bits === 8) {
-    for (let i = 0; i < 32; i++) out[at + i] = codes[i] ?? 0;
-    return;
-  }
-  if (bits === 5) {
-    let high = 0;
-    for (let i = 0; i < 32; i++) high |= (((codes[i] ?? 0) >> 4) & 1) << i;
-    for (let i = 0; i < 4; i++) out[at++] = (high >>> (8 * i)) & 255;
-  }
-  for (let j = 0; j < 16; j++) out[at + j] = ((codes[j] ?? 0) & 15) | (((codes[j + 16] ?? 0) & 15) << 4);
 }

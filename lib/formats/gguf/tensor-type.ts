@@ -20,6 +20,8 @@ export const blockSizes = {
   Q4_K: { elements: 256, bytes: 144 },
   Q5_K: { elements: 256, bytes: 176 },
   Q6_K: { elements: 256, bytes: 210 },
+  IQ4_NL: { elements: 32, bytes: 18 },
+  IQ4_XS: { elements: 256, bytes: 136 },
 } as const;
 
 export type GgufTensorType = keyof typeof blockSizes;
