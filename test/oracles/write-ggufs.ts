@@ -69,7 +69,7 @@ await writeFile(join(out, "digests.json"), JSON.stringify(digests));
 /** Greedy text of a file after a prompt, as Espalier reads it. */
 const texts: Record<string, { prompt: string; text: string; ids: number[] }> = {};
 const models = modelSession(engine, async (path) => path);
-for (const type of ["BF16", "Q8_0", "Q4_K_M"] as const) {
+for (const type of ["BF16", "Q8_0"] as const) {
   const folder = join(await temporaryFolder(), type);
   const config = exportConfig.parse({
     model: join(import.meta.dirname, "../../experiments/starter/model"),
