@@ -79,7 +79,7 @@ export async function exportSource(
   return { model, arch, modelBytes, held, weights, notes, ...known };
 }
 
-/** Weights as a Core ML target stores them; tables that lie beside a package stay what they are. */
+/** Weights as a Core ML target stores them, and as the layout's processor takes them; tables that lie beside a package stay what they are. */
 export async function weightsFor(
   config: ExportConfig,
   { layout }: ExportSizes,
@@ -87,15 +87,19 @@ export async function weightsFor(
 ): Promise<Pick<ExportSource, "weights" | "notes">> {
   const target = targets[config.target];
   const stored = streamedWeights(checkpoint);
+  const compute = layout === "neural-engine" ? "neural-engine" : "gpu";
   const notes: string[] = [];
   for (const { name, role } of weightList(checkpoint.architecture)) {
     const w = stored.get(name);
     if (!w || (layout === "neural-engine" && isRowTable(role))) continue;
-    stored.set(name, weightFor(w, target));
-    const { note } = formFor(w.form, target);
+    stored.set(name, weightFor(w, target, compute));
+    const { note } = formFor(w.form, target, compute);
     if (note !== null) notes.push(note);
   }
-  const hint = notes.length > 0 ? [`weights of \`espalier quantize --target ${config.target}\` need none of this`] : [];
+  const way = target.attributeConstants
+    ? `weights of \`espalier quantize --target ${config.target}\` need none of this`
+    : "weights without --group-size need none of this, nor does --layout plain";
+  const hint = notes.length > 0 ? [way] : [];
   return { weights: await withGains(stored), notes: [...counted(notes), ...hint] };
 }
 

@@ -63,3 +63,20 @@ test("products of row scales are rounded where only fp16 is left", async () => {
   for (const [i, v] of (await whole(found)).entries())
     expect(Math.abs(v - (decodeWeight(w)[i] as number))).toBeLessThanOrEqual(2 ** -10 * Math.abs(v));
 });
+
+test("a scale per block becomes fp16 for the Neural Engine alone", async () => {
+  const w = affine(4, 7, true);
+  expect(formFor(formOf(w), targets.iOS18, "gpu")).toEqual({ form: formOf(w), note: null });
+  const blocks = quantizeAffine(values.subarray(0, 72), [12, 6], {
+    bits: 4,
+    groupSize: 3,
+    symmetric: true,
+    clipSearch: true,
+  });
+  for (const target of [targets.iOS18, targets.iOS26]) {
+    const found = formFor(formOf(blocks), target, "neural-engine");
+    expect(found.form).toEqual({ kind: "dense", dtype: "fp16", shape: [12, 6] });
+    expect(found.note).toBe("no scale per block on the Neural Engine: stored as fp16, the same values");
+  }
+  expect(await whole(weightFor(deferred(blocks), targets.iOS18, "neural-engine"))).toEqual([...decodeWeight(blocks)]);
+});

@@ -1,7 +1,8 @@
 /**
- * @file Converts a weight to a form that a target can store, with the same values that were
+ * @file Converts a weight to a form that a target can store, and where it runs can take, with the same values that were
  * evaluated.
  *
+ * The Neural Engine takes one scale for a tensor or for an output channel: codes with a scale per block become fp16.
  * Systems before iOS 18 keep compressed constants in attributes, which support less: codes of 8
  * bits with one scale per tensor or per row, one table per tensor, no palettes of 3 bits. Other
  * weights are converted without fitting anything again:
@@ -15,7 +16,7 @@
  */
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
-import type { Target } from "../../formats/coreml/targets.ts";
+import type { ComputeTarget, Target } from "../../formats/coreml/targets.ts";
 import { decodeWeight } from "../../weights/decode.ts";
 import { rowsTogether } from "../../weights/form.ts";
 import type { CompressedWeight, DeferredWeight, PaletteForm, PaletteWeight, WeightForm } from "../../weights/weight.ts";
@@ -27,13 +28,16 @@ export interface TargetForm {
   readonly note: string | null;
 }
 
-/** The form that `target` stores for a weight of `form`. */
-export function formFor(form: WeightForm, target: Target): TargetForm {
+/** The form that `target` stores for a weight of `form` that is to run on `compute`. */
+export function formFor(form: WeightForm, target: Target, compute: ComputeTarget = "gpu"): TargetForm {
+  const inBlocks = form.kind === "affine" && form.scaleShape.some((d, axis) => axis > 0 && d > 1);
+  if (inBlocks && (target.attributeConstants || compute === "neural-engine")) {
+    const where = target.attributeConstants ? target.system : "the Neural Engine";
+    return { form: halves(form.shape), note: `no scale per block on ${where}: stored as fp16, the same values` };
+  }
   if (!target.attributeConstants || form.kind === "dense" || form.kind === "sparse") return { form, note: null };
   const on = `on ${target.system}`;
   if (form.kind === "affine") {
-    if (form.scaleShape.some((d, axis) => axis > 0 && d > 1))
-      return { form: halves(form.shape), note: `no scale per block ${on}: stored as fp16, the same values` };
     return form.bits === 8
       ? { form, note: null }
       : { form: { ...form, bits: 8 }, note: `no codes of 4 bits ${on}: stored in 8, the same values` };
@@ -64,8 +68,8 @@ function fewestBits(entries: number, target: Target): PaletteWeight["bits"] | nu
 }
 
 /** `w` in the form that `formFor` gives it, made when it is asked for. */
-export function weightFor(w: DeferredWeight, target: Target): DeferredWeight {
-  const { form, note } = formFor(w.form, target);
+export function weightFor(w: DeferredWeight, target: Target, compute: ComputeTarget = "gpu"): DeferredWeight {
+  const { form, note } = formFor(w.form, target, compute);
   if (note === null) return w;
   if (form.kind === "palette" || form.kind === "scaled") return joinedPalette(w, form);
   return {
