@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { generate } from "../../lib/decoder/generate.ts";
 import { openPackage } from "../../lib/decoder/opened-package.ts";
-import { overflowError } from "../../lib/decoder/overflow.ts";
+import { firstOverflow, overflowError } from "../../lib/decoder/overflow.ts";
 import type { PackageInterface } from "../../lib/decoder/package-interface.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { type PromptCodec, promptAfter } from "../../lib/eval/text-codec.ts";
@@ -61,7 +61,7 @@ export function addRunPackage(program: Command, signal: AbortSignal): void {
         signal,
         onToken: (id) => said.push(id),
       }).catch(async (thrown: unknown) => {
-        throw await overflowError(thrown, session.engine, path, [...prompt, ...said], signal);
+        throw await overflowError(thrown, () => firstOverflow(session.engine, path, [...prompt, ...said], signal));
       });
       const tokensPerSecond = (prompt.length + ids.length) / ((session.clock.nowMs() - started) / 1000);
       const text = tokenizer.decode(ids);

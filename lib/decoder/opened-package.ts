@@ -82,6 +82,19 @@ export async function openPackage(engine: Engine, path: string, float16: "round"
   return Object.assign(model, { interface: description });
 }
 
+/** As `openPackage`, stage by stage; `execute` runs what was fed. */
+export async function openStaged(
+  engine: Engine,
+  path: string,
+  limitBytes: number,
+  float16: "round" | "widen",
+): Promise<StepModel & Pick<StagedEngine, "execute">> {
+  const loaded = await loadStaged(engine, path, limitBytes);
+  const tables = await tablesOf(path, readInterface(loaded.userDefined));
+  const model = await packageModel(loaded.engine, loaded, float16, tables);
+  return Object.assign(model, { execute: loaded.engine.execute });
+}
+
 /** Includes the package's interface; null where it declares none. */
 export interface PackageModel extends StepModel {
   readonly interface: PackageInterface | null;

@@ -6,10 +6,10 @@
  */
 import { throwIfCancelled } from "../cancel.ts";
 import type { Engine } from "../engines/engine.ts";
-import { watchedEngine } from "../engines/watched.ts";
+import { type Peak, watchedEngine } from "../engines/watched.ts";
 import { EspalierError } from "../errors.ts";
 import { FLOAT16_MAX } from "./neural-engine/scaling.ts";
-import { openPackage } from "./opened-package.ts";
+import { openPackage, openStaged } from "./opened-package.ts";
 
 export interface Overflow {
   /** Name of the operation. */
@@ -22,6 +22,20 @@ export interface Overflow {
   readonly times: number;
 }
 
+/** The first result of a call that fp16 cannot hold. */
+function beyond(peaks: readonly Peak[], position: number): Overflow | null {
+  const peak = peaks.find((p) => p.value > FLOAT16_MAX);
+  if (!peak) return null;
+  const { name } = peak.operation;
+  const layer = /^L(\d+)_/.exec(name)?.[1];
+  return {
+    operation: name,
+    layer: layer === undefined ? null : Number(layer),
+    position,
+    times: peak.value / FLOAT16_MAX,
+  };
+}
+
 /** Runs the package at `path` over `ids`, token by token; null where every value fits. */
 export async function firstOverflow(
   engine: Engine,
@@ -32,16 +46,7 @@ export async function firstOverflow(
   let found: Overflow | null = null;
   let position = 0;
   const watched = watchedEngine(engine, (peaks) => {
-    const beyond = peaks.find((p) => p.value > FLOAT16_MAX);
-    if (found || !beyond) return;
-    const { name } = beyond.operation;
-    const layer = /^L(\d+)_/.exec(name)?.[1];
-    found = {
-      operation: name,
-      layer: layer === undefined ? null : Number(layer),
-      position,
-      times: beyond.value / FLOAT16_MAX,
-    };
+    found ??= beyond(peaks, position);
   });
   const model = await openPackage(watched, path, "widen");
   const session = model.open();
@@ -57,17 +62,39 @@ export async function firstOverflow(
   return found;
 }
 
-/** The error thrown when the package at `path` ran over `ids`; for numbers that are not finite, it
- * names where they overflowed fp16. */
-export async function overflowError(
-  thrown: unknown,
+/** The same for a package larger than memory, `limitBytes` of weights at a time: the first of the first layers that overflow. */
+export async function firstStagedOverflow(
   engine: Engine,
   path: string,
   ids: readonly number[],
+  limitBytes: number,
   signal?: AbortSignal,
-): Promise<unknown> {
+): Promise<Overflow | null> {
+  let found: Overflow | null = null;
+  const enough = new AbortController();
+  const watched = watchedEngine(engine, (peaks, call) => {
+    found ??= beyond(peaks, call);
+    if (found) enough.abort();
+  });
+  const model = await openStaged(watched, path, limitBytes, "widen");
+  const session = model.open();
+  try {
+    for (const [position, id] of ids.slice(0, model.context).entries()) await session.feed([id], position);
+    await model.execute(AbortSignal.any([enough.signal, ...(signal ? [signal] : [])]));
+  } catch (thrown) {
+    if (!found) throw thrown;
+  } finally {
+    session.dispose();
+    await model.dispose();
+  }
+  throwIfCancelled(signal);
+  return found;
+}
+
+/** The error of a package in the plain layout whose numbers are not finite; with what `find` finds, it names where they overflowed fp16. */
+export async function overflowError(thrown: unknown, find: () => Promise<Overflow | null>): Promise<unknown> {
   if (!(thrown instanceof EspalierError) || thrown.code !== "numeric/non-finite") return thrown;
-  const found = await firstOverflow(engine, path, ids, signal);
+  const found = await find();
   if (found === null) return thrown;
   const { operation, layer, position, times } = found;
   const where = layer === null ? "outside the layers" : `in layer ${layer}`;

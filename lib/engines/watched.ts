@@ -15,12 +15,14 @@ export interface Peak {
   readonly value: number;
 }
 
-export function watchedEngine(engine: Engine, onCall: (peaks: readonly Peak[]) => void): Engine {
+/** `onCall` also gets the number of the call, from 0 in each compiled function. */
+export function watchedEngine(engine: Engine, onCall: (peaks: readonly Peak[], call: number) => void): Engine {
   return {
     ...engine,
     async compile(fn, options) {
       const { fn: watched, peaks } = observePeaks(fn, watchedIn(fn));
       const executable = await engine.compile(watched, { ...options, float16: "widen" });
+      let calls = 0;
       return {
         makeState: (initial) => executable.makeState(initial),
         dispose: () => executable.dispose(),
@@ -31,6 +33,7 @@ export function watchedEngine(engine: Engine, onCall: (peaks: readonly Peak[]) =
               const value = out[output]?.data[0] ?? 0;
               return { operation, value: Number.isNaN(value) ? Number.POSITIVE_INFINITY : value };
             }),
+            calls++,
           );
           return out;
         },

@@ -10,7 +10,7 @@ import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type HostTables, openEmbedding, writeEmbedding } from "../../../lib/decoder/neural-engine/embedding.ts";
 import { loadPackage, loadStaged, type OpenedPackage, packageModel } from "../../../lib/decoder/opened-package.ts";
-import { overflowError } from "../../../lib/decoder/overflow.ts";
+import { firstOverflow, firstStagedOverflow, overflowError } from "../../../lib/decoder/overflow.ts";
 import { EspalierError } from "../../../lib/errors.ts";
 import { summarizeFiles } from "../../../lib/export/coreml/package-summary.ts";
 import { hashPackage } from "../../../lib/formats/coreml/package-hash.ts";
@@ -213,9 +213,10 @@ async function runPackage(
       await shipped.dispose();
     }
   };
+  const ids = text.sequences[0] ?? text.seed;
   if (source.held) {
     const found = await walk(await loadPackage(engine, path)).catch(async (thrown: unknown) => {
-      throw await overflowError(thrown, engine, path, text.sequences[0] ?? text.seed, signal);
+      throw await overflowError(thrown, () => firstOverflow(engine, path, ids, signal));
     });
     return { ...found, execution: { kind: "whole", explanation: "every function, in memory" } };
   }
@@ -235,7 +236,7 @@ async function runPackage(
   } catch (thrown) {
     // A program that cannot be cut is not run, and the card says so.
     if (thrown instanceof EspalierError && thrown.code === "export/unsupported") return unrun(thrown.message);
-    throw thrown;
+    throw await overflowError(thrown, () => firstStagedOverflow(engine, path, ids, STAGE_BYTES, signal));
   }
 }
 

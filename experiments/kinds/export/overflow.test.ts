@@ -37,35 +37,53 @@ async function louder(factors: Readonly<Record<string, number>>): Promise<string
     },
   });
   await golden.close();
-  const names = ["<pad>", "<s>", "</s>", "<unk>", ...Array.from({ length: 44 }, (_, i) => `t${i}`)];
+  const names = ["<pad>", "<eos>", "<bos>", "<unk>", ...Array.from({ length: 44 }, (_, i) => `t${i}`)];
   const { tokenizer, config } = tokenizerFiles({ vocab: new Map(names.map((n, i) => [n, i])), merges: [] });
   await writeFile(join(path, "tokenizer.json"), JSON.stringify(tokenizer));
   await writeFile(join(path, "tokenizer_config.json"), JSON.stringify(config));
   return path;
 }
 
-const exported = (model: string, layout: string) =>
+const exported = (model: string, layout: string, more: object = {}) =>
   runExperiment(
     exportExperiment,
-    exportConfig.parse({ model, out: `${model}-${layout}`, layout, contexts: [32], prefill: [], checkTokens: 8 }),
+    exportConfig.parse({
+      model,
+      out: `${model}-${layout}`,
+      layout,
+      contexts: [32],
+      prefill: [],
+      checkTokens: 8,
+      ...more,
+    }),
     context,
   );
 
-test("the plain layout names layer and operation; the Neural Engine layout is ready", async () => {
-  const model = await louder({ L1_up: 10, L1_down: 5e3 });
-  await expect(exported(model, "plain")).rejects.toMatchObject({
-    code: "numeric/non-finite",
-    message: expect.stringMatching(
-      /^a value overflows fp16 in layer 1, L1_\w+: [\d.e+]+ times its largest number, at position 0$/,
-    ),
-    hint: expect.stringContaining("--layout neural-engine"),
-  });
-  expect((await exported(model, "neural-engine")).card).toMatchObject({ status: "ready", reasons: [] });
-}, 60_000);
+test.each([
+  ["held", {}],
+  ["streamed", { streamAboveBytes: 0 }],
+])(
+  "the plain layout names layer and operation of a %s model; the Neural Engine layout is ready",
+  async (_name, more) => {
+    const model = await louder({ L1_up: 10, L1_down: 5e3 });
+    await expect(exported(model, "plain", more)).rejects.toMatchObject({
+      code: "numeric/non-finite",
+      message: expect.stringMatching(
+        /^a value overflows fp16 in layer 1, L1_\w+: [\d.e+]+ times its largest number, at position 0$/,
+      ),
+      hint: expect.stringContaining("--layout neural-engine"),
+    });
+    expect((await exported(model, "neural-engine", more)).card).toMatchObject({ status: "ready", reasons: [] });
+  },
+  60_000,
+);
 
-test("a weight beyond fp16 is named by tensor, row and column", async () => {
+test.each([
+  ["held", {}],
+  ["streamed", { streamAboveBytes: 0 }],
+])("a weight beyond fp16 of a %s model is named by tensor, row and column", async (_name, more) => {
   const model = await louder({ L1_down: 1e6 });
-  await expect(exported(model, "plain")).rejects.toMatchObject({
+  await expect(exported(model, "plain", more)).rejects.toMatchObject({
     code: "numeric/non-finite",
     message: expect.stringMatching(
       /^L1\.down: the weight at row \d+, column \d+ is -?\d+(\.\d+)?, beyond fp16's largest number, 65504$/,
