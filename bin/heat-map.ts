@@ -6,7 +6,8 @@
  */
 
 import { divergingColour } from "../experiments/figures/colour-scales.ts";
-import { type HeadGrid, isNoise, largestIn } from "../experiments/figures/head-figure.ts";
+import { type HeadGrid, largestIn } from "../experiments/figures/head-figure.ts";
+import { isNoise } from "../lib/stats/noise.ts";
 import { signed } from "./numbers.ts";
 
 /** Rows are layers, columns heads; values in 10⁻³ nats per token. `dropped` cells are struck. */

@@ -2,9 +2,8 @@
 import { execFile } from "node:child_process";
 import { cpus, hostname, totalmem } from "node:os";
 import { promisify } from "node:util";
+import { version } from "../experiments/version.ts";
 import type { Provenance } from "../server/db/schema.ts";
-
-export const version = "0.1.0";
 
 async function gitCommit(): Promise<string | null> {
   try {

@@ -1,6 +1,7 @@
 "use client";
 /** @file Base, now, change: what the selection does to every number that counts. */
 import type { ReactNode } from "react";
+import { isNoise } from "../../lib/stats/noise.ts";
 import { Tag } from "../parts/controls.tsx";
 import { fixed, percent, signed } from "../parts/format.ts";
 import { type Cost, weightBytes } from "./cost.ts";
@@ -43,7 +44,7 @@ export function ChangeTable({ cost, whatIf, isStale, speed }: ChangeTableProps) 
   const { opened, now, accuracy } = whatIf;
   const weights = sized(weightBytes(cost.parameters), weightBytes(cost.parameters - cost.removed));
   const cache = sized(cost.cacheBytes, cost.cacheBytes - cost.cacheRemoved);
-  const noise = now && Math.abs(now.difference) < 2 * now.standardError;
+  const noise = now && isNoise({ value: now.difference, standardError: now.standardError });
   return (
     <table>
       <thead>

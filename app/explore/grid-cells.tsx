@@ -2,12 +2,13 @@
 /** @file One cell of the grid in each of its states, and all of them in one drawing where they are too many. */
 import { memo } from "react";
 import { divergingColour, type Shade } from "../../experiments/figures/colour-scales.ts";
+import { isNoise } from "../../lib/stats/noise.ts";
 import { fixed, signed } from "../parts/format.ts";
 import { decorative } from "./decorative.ts";
 import { isDropped, type Selection } from "./dropped-units.ts";
 import type { GridLayout } from "./grid-layout.ts";
 import { type GridUnit, spokenUnit, type UnitGridModel } from "./grid-units.ts";
-import { isNoise, type Scale, type UnitWorth, type Worth } from "./unit-worth.ts";
+import type { Scale, UnitWorth, Worth } from "./unit-worth.ts";
 
 const css = (of: (theme: "light" | "dark") => Shade, what: "fill" | "ink"): string => {
   const [light, dark] = [of("light"), of("dark")];

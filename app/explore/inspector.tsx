@@ -1,6 +1,7 @@
 "use client";
 /** @file One unit explained: its number and rank, where it looks on your sentence, what it attends to, what breaks without it. */
 import { useEffect, useRef } from "react";
+import { isNoise } from "../../lib/stats/noise.ts";
 import { findUnit } from "../../lib/units.ts";
 import { IconButton, KeyLabels } from "../parts/controls.tsx";
 import { fixed } from "../parts/format.ts";
@@ -8,7 +9,7 @@ import { Icon } from "../parts/icons.tsx";
 import { short } from "./grid-cells.tsx";
 import { type GridUnit, spokenUnit } from "./grid-units.ts";
 import { UnitExplained } from "./unit-explained.tsx";
-import { isNoise, rankOf, type Scale, type Worth } from "./unit-worth.ts";
+import { rankOf, type Scale, type Worth } from "./unit-worth.ts";
 
 export interface InspectorProps {
   readonly model: string;

@@ -1,6 +1,7 @@
 "use client";
 /** @file The left of the page: the grid in its frame, and below it the ways to choose by value. */
 import { type RefObject, useCallback, useMemo } from "react";
+import { isNoise } from "../../lib/stats/noise.ts";
 import type { Importance } from "../../server/what-if/measured-importance.ts";
 import { Figure } from "../parts/figure.tsx";
 import { count } from "../parts/format.ts";
@@ -11,7 +12,7 @@ import type { TextChoice } from "./explore-view.tsx";
 import { type Anatomy, kindNames, type UnitGridModel, unitGrid } from "./grid-units.ts";
 import { Measure } from "./measure.tsx";
 import { UnitGrid } from "./unit-grid.tsx";
-import { isNoise, measured, measuredCount, metricName, type Scale, type Worth } from "./unit-worth.ts";
+import { measured, measuredCount, metricName, type Scale, type Worth } from "./unit-worth.ts";
 import type { ExploreState } from "./use-explore.ts";
 
 export interface PictureProps {

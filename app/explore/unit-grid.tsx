@@ -5,6 +5,7 @@
  * One svg, so that what stands beside the cells is aligned with their rows and the figure saves as it looks.
  */
 import { useEffect, useMemo, useRef, useState } from "react";
+import { isNoise } from "../../lib/stats/noise.ts";
 import { decorative } from "./decorative.ts";
 import {
   columnUnits,
@@ -22,7 +23,7 @@ import { Cell, DenseCells, DenseDropped, Hatches, spokenCell } from "./grid-cell
 import { Brackets, brackets, ColumnHeads, Legend, legendBottom, RowHead } from "./grid-frame.tsx";
 import { ASIDE, gridLayout } from "./grid-layout.ts";
 import { type GridUnit, kindNames, type UnitGridModel } from "./grid-units.ts";
-import { isNoise, type Scale, type Worth } from "./unit-worth.ts";
+import type { Scale, Worth } from "./unit-worth.ts";
 import { useWidth } from "./use-width.ts";
 
 export interface UnitGridProps {

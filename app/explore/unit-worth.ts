@@ -3,7 +3,7 @@ import { metricIds, metricOf, type SensitivityMetric } from "../../experiments/k
 import { spearman } from "../../lib/stats/rank-agreement.ts";
 import { findUnit, type UnitKind } from "../../lib/units.ts";
 import type { Importance } from "../../server/what-if/measured-importance.ts";
-import { type GridKind, gridKinds } from "./grid-units.ts";
+import type { GridKind } from "./grid-units.ts";
 
 export interface UnitWorth {
   readonly value: number;
@@ -99,15 +99,9 @@ export const measuredCount = (worth: Worth): number => [...worth.values()].filte
 export const metricsMeasured = (all: readonly Importance[], kind: GridKind): SensitivityMetric[] =>
   metricIds.filter((metric) => all.some((i) => i.units.some((u) => u.metric === metric && isOfKind(u.unit, kind))));
 
-export const kindsMeasured = (all: readonly Importance[]): GridKind[] =>
-  gridKinds.filter((k) => all.some((i) => i.units.some((u) => isOfKind(u.unit, k))));
-
 /** Units that both were measured for. */
 const inBoth = (a: Worth, b: Worth): string[] =>
   [...a].flatMap(([u, w]) => (!w.isEstimate && b.has(u) && !b.get(u)?.isEstimate ? [u] : []));
-
-/** Inside twice its standard error of nothing. */
-export const isNoise = (w: UnitWorth): boolean => Math.abs(w.value) < 2 * w.standardError;
 
 /** Spearman's ρ over the units both have; null for fewer than three, or without spread. */
 export function agreement(a: Worth, b: Worth): { rho: number; units: number } | null {

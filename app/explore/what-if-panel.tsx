@@ -7,6 +7,7 @@
  * selection stays, marked stale, until the new one begins.
  */
 import { useEffect, useState } from "react";
+import { isNoise } from "../../lib/stats/noise.ts";
 import { fixed, signed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { ErrorNote } from "../parts/states.tsx";
@@ -164,7 +165,8 @@ function interaction({ additive }: Prediction, now: WhatIf["now"]): string {
   if (!now) return "";
   const more = now.difference - additive.value;
   if (additive.units < 2) return "";
-  if (Math.abs(more) < 2 * now.standardError) return "Together they cost the same as one by one, within noise.";
+  if (isNoise({ value: more, standardError: now.standardError }))
+    return "Together they cost the same as one by one, within noise.";
   return `Together they cost ${fixed(Math.abs(more) * 1000, 1)} ${more > 0 ? "more" : "less"} than one by one.`;
 }
 

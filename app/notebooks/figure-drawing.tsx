@@ -2,8 +2,9 @@
 /** @file What a figure of a notebook draws, live or frozen: a map of heads, curves, a trade-off, numbers side by side. */
 import { cellStyle, divergingColour } from "../../experiments/figures/colour-scales.ts";
 import { type FigureData, type FigureOf, figureTable } from "../../experiments/figures/figure.ts";
-import { headFigure, isNoise } from "../../experiments/figures/head-figure.ts";
+import { headFigure } from "../../experiments/figures/head-figure.ts";
 import { tradeoffFigure } from "../../experiments/figures/tradeoff-figure.ts";
+import { isNoise } from "../../lib/stats/noise.ts";
 import { Chart, type Series } from "../parts/chart.tsx";
 import { Figure, TableView } from "../parts/figure.tsx";
 import { bytes, fixed, signed } from "../parts/format.ts";

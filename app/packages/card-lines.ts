@@ -3,6 +3,7 @@ import type { inferRouterOutputs } from "@trpc/server";
 import { LOGIT_TOLERANCE } from "../../experiments/kinds/export/verdict.ts";
 import type { CallTime } from "../../lib/cost/model.ts";
 import type { ComputeUnits } from "../../lib/formats/coreml/compute-units.ts";
+import { opsetNamed } from "../../lib/formats/coreml/targets.ts";
 import type { AppRouter } from "../../server/api/router.ts";
 import { count, fixed } from "../parts/format.ts";
 
@@ -29,8 +30,7 @@ export const unitWords: Record<ComputeUnits, string> = {
   all: "all units",
 };
 
-const systems: Readonly<Record<string, string>> = { CoreML7: "iOS 17", CoreML8: "iOS 18", CoreML9: "iOS 26" };
-export const systemOf = (opset: string): string => systems[opset] ?? opset;
+const systemOf = (opset: string): string => opsetNamed(opset)?.system ?? opset;
 
 export const layoutWords = (layout: CoremlCard["layout"]): string =>
   layout === "neural-engine" ? "Neural Engine layout" : "plain layout";

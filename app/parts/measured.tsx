@@ -1,30 +1,4 @@
-/** @file A number with its sign, its error, and whether it is within noise. */
-import { fixed, signed } from "./format.ts";
-
-export interface MeasuredProps {
-  readonly value: number;
-  /** One standard error, in the unit of the value. */
-  readonly standardError: number;
-  readonly digits: number;
-  /** Multiplies both, for a unit of 10⁻³. */
-  readonly times?: number;
-  /** Coloured when it is outside the noise: growing hurts, or growing helps. */
-  readonly tone?: "up-hurts" | "up-helps";
-}
-
-/** A difference with its standard error; coloured only outside the noise. */
-export function Difference({ value, standardError, digits, times = 1, tone }: MeasuredProps) {
-  const isNoise = Math.abs(value) < 2 * standardError;
-  const isWorse = tone === "up-hurts" ? value > 0 : value < 0;
-  const name = tone === undefined || isNoise ? undefined : isWorse ? "hurt" : "help";
-  return (
-    <span style={{ whiteSpace: "nowrap" }} className={name}>
-      {signed(value * times, digits)} <span className="soft">± {fixed(standardError * times, digits)}</span>
-      {isNoise ? <span className="soft"> within noise</span> : null}
-    </span>
-  );
-}
-
+/** @file An interval on a small axis, for cells of a table. */
 /** An interval on an axis it shares with its column. */
 export function IntervalGlyph(props: {
   readonly value: number;

@@ -6,8 +6,6 @@
  */
 import { aliases, configText, numbersOf, type RunRow } from "./run-row.ts";
 
-export type SearchedRun = RunRow;
-
 const fields = ["state", "kind", "tag", "model", "text", "study", "sweep", "id", "name", "note", "reason"] as const;
 type Field = (typeof fields)[number];
 type Operator = "<" | "<=" | ">" | ">=" | "=" | "!=";

@@ -1,4 +1,5 @@
 /** @file What each head is worth, as a figure: a grid of layers × heads, the metric it shows, the largest effects. */
+import { isNoise } from "../../lib/stats/noise.ts";
 import { findUnit } from "../../lib/units.ts";
 import type { SensitivitySummary } from "../kinds/sensitivity/sensitivity.ts";
 
@@ -24,9 +25,6 @@ export function headGrid(summary: Pick<SensitivitySummary, "units">, metric: str
   }
   return grid;
 }
-
-/** Not told from 0: within two standard errors of it. */
-export const isNoise = ({ value, standardError }: HeadCell): boolean => Math.abs(value) < 2 * standardError;
 
 /** The largest size of a cell, by which colours are scaled; never 0. */
 export const largestIn = (grid: HeadGrid): number => Math.max(1e-9, ...grid.flat().map((c) => Math.abs(c?.value ?? 0)));

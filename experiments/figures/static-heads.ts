@@ -1,6 +1,8 @@
 /** @file What each head is worth, as an HTML table: colour and number, the heads that are gone hatched. */
+
+import { isNoise } from "../../lib/stats/noise.ts";
 import { divergingColour } from "./colour-scales.ts";
-import { type HeadGrid, isNoise, largestIn } from "./head-figure.ts";
+import { type HeadGrid, largestIn } from "./head-figure.ts";
 import { escapeHtml } from "./static-page.ts";
 
 const signed = (v: number, digits: number): string => `${v >= 0 ? "+" : "−"}${Math.abs(v).toFixed(digits)}`;

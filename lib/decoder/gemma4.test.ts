@@ -1,8 +1,10 @@
 /** What is particular to Gemma 4: its shapes, shared keys and values, and the table of per-layer embeddings. */
+
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { loadWeights } from "../../experiments/model-session.ts";
+import { allValues } from "../../test/fixtures/all-values.ts";
 import { releasedModels } from "../../test/fixtures/released-configs.ts";
 import {
   temporaryFolder,
@@ -15,7 +17,7 @@ import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { writeCheckpoint } from "../checkpoint/write-checkpoint.ts";
 import { leaveOneOut } from "../compress/importance/leave-one-out.ts";
 import { gateGradients } from "../compress/importance/taylor.ts";
-import { headsByName, selectHeads } from "../compress/prune/prune-selection.ts";
+import { selectHeads, selectionByName } from "../compress/prune/prune-selection.ts";
 import { pruneHeads } from "../compress/prune/slice.ts";
 import { compressByRows } from "../compress/quantize/by-rows.ts";
 import { palettize } from "../compress/quantize/palettize.ts";
@@ -32,7 +34,7 @@ import { cacheStates } from "./decoding-step.ts";
 import { architectureOf, configFor } from "./families/registry.ts";
 import { initializeWeights } from "./initialize.ts";
 import { DecoderRunner, type Gates } from "./runner.ts";
-import { allValues, type DecoderWeights, memoryTable, perLayerRows } from "./weights.ts";
+import { type DecoderWeights, memoryTable, perLayerRows } from "./weights.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
 
@@ -108,7 +110,7 @@ test("closing a group's gate is dropping the heads that read it: of every reader
     ["L4.G0", [4]],
     ["L0.G1", [0]],
   ] as const) {
-    const drop = headsByName(weights.arch, [name]);
+    const drop = selectionByName(weights.arch, [name]).heads;
     expect(drop.flatMap((heads, l) => (heads.length > 0 ? [l] : []))).toEqual(layers);
     const [layer, group] = [Number(name[1]), Number(name[4])];
     const gate = Float32Array.from({ length: 4 }, (_, i) => (i % 2 === group ? 0 : 1));
@@ -303,7 +305,7 @@ test("a multimodal checkpoint is read as its text decoder, shared layers' unused
   const loaded = await loadWeights(checkpoint);
   expect(await logits(loaded)).toEqual(await logits(await loadWeights(text)));
 
-  const pruned = pruneHeads(loaded, headsByName(loaded.arch, ["L0.H1", "L1.G0"]));
+  const pruned = pruneHeads(loaded, selectionByName(loaded.arch, ["L0.H1", "L1.G0"]).heads);
   await writeCheckpoint(join(folder, "pruned"), {
     architecture: pruned.arch,
     config: checkpoint.config,

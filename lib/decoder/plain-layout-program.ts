@@ -8,6 +8,7 @@
 
 import { EspalierError } from "../errors.ts";
 import { roundToFloat16 } from "../float16.ts";
+import { targets } from "../formats/coreml/targets.ts";
 import { scaleOutputs } from "../mil/passes/scale-outputs.ts";
 import type { Program, Value } from "../mil/program.ts";
 import type { CompressedWeight, DeferredWeight } from "../weights/weight.ts";
@@ -20,7 +21,7 @@ export interface PackageShape {
   readonly context: number;
   /** Positions a prefill call takes; null for decode alone. */
   readonly prefillLength: number | null;
-  /** Core ML opset; default CoreML8, iOS 18. */
+  /** Core ML opset; that of iOS 18 by default. */
   readonly opset?: string;
   /** Default `state`; `arguments` for systems without states (iOS 17). */
   readonly cacheForm?: "state" | "arguments";
@@ -30,7 +31,7 @@ export interface PackageShape {
 export function packageProgram(
   arch: DecoderArchitecture,
   weights: ReadonlyMap<string, CompressedWeight | DeferredWeight>,
-  { context, prefillLength, opset = "CoreML8", cacheForm = "state" }: PackageShape,
+  { context, prefillLength, opset = targets.iOS18.opset, cacheForm = "state" }: PackageShape,
 ): Program {
   const folded: DecoderArchitecture = { ...arch, normOffset: 0 };
   // Made once and shared by all functions.

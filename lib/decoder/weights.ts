@@ -122,13 +122,6 @@ export function inMemoryWeights(arch: DecoderArchitecture, all: ReadonlyMap<stri
   return decoderWeights(arch, new Map([...all].filter(([name]) => !inTables.has(name))), new Map(tables));
 }
 
-/** All values of a weight. For a table this reads every row, which may need more than memory. */
-export async function allValues(weights: DecoderWeights, name: string): Promise<Float32Array> {
-  const table = weights.tables.get(name);
-  if (!table) return float32Data(weight(weights, name));
-  return table.rows(Int32Array.from({ length: table.shape[0] as number }, (_, i) => i));
-}
-
 /** The rows of the per-layer table for token ids (batch, length), as the input of that name; none where there is no table. */
 export async function perLayerRows(
   weights: DecoderWeights,

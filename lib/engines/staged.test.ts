@@ -1,6 +1,8 @@
 /** Packages run some weights at a time say exactly what they say whole. */
+
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { allValues } from "../../test/fixtures/all-values.ts";
 import { type TinyFamily, temporaryFolder, tinyIds, tinyModel } from "../../test/fixtures/tiny-model.ts";
 import { palettize } from "../compress/quantize/palettize.ts";
 import type { StepModel } from "../decoder/generate.ts";
@@ -12,7 +14,7 @@ import { INTERFACE_KEY } from "../decoder/package-interface.ts";
 import { packageProgram } from "../decoder/plain-layout-program.ts";
 import { stepModel } from "../decoder/step-model.ts";
 import { knownTextModel, streamedLogits } from "../decoder/streamed-logits.ts";
-import { allValues, weightList } from "../decoder/weights.ts";
+import { weightList } from "../decoder/weights.ts";
 import { roundToFloat16 } from "../float16.ts";
 import { writePipeline } from "../formats/coreml/package-pipeline.ts";
 import { writePackage } from "../formats/coreml/package-writer.ts";

@@ -146,6 +146,7 @@ const run = z.strictObject({
   /** The failures, by stage; a run with failures is a result too. */
   failures: z.array(z.strictObject({ stage: line, message: sentence })).max(64),
 });
+
 export type ReportRun = z.infer<typeof run>;
 
 export const reportSchema = z.strictObject({

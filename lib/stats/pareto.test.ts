@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { paretoFront, staircase } from "./pareto.ts";
+import { paretoFront } from "./pareto.ts";
 
 const points = fc.array(
   fc.record({ sizeBytes: fc.integer({ min: 1, max: 12 }), loss: fc.integer({ min: 0, max: 12 }) }),
@@ -25,19 +25,6 @@ describe("Pareto front", () => {
         }
       }),
     );
-  });
-
-  it("the staircase is level, then falls, at each point", () => {
-    expect(
-      staircase([
-        { sizeBytes: 1, loss: 5 },
-        { sizeBytes: 3, loss: 2 },
-      ]),
-    ).toEqual([
-      { sizeBytes: 1, loss: 5 },
-      { sizeBytes: 3, loss: 5 },
-      { sizeBytes: 3, loss: 2 },
-    ]);
   });
 
   it("refuses a point without a finite loss", () => {

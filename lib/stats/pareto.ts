@@ -34,16 +34,3 @@ export function paretoFront<P extends TradeOffPoint>(points: readonly P[]): P[] 
   }
   return front;
 }
-
-/** Corners of the curve "least loss within this size": level from each point to the size of the next, then down. */
-export function staircase(front: readonly TradeOffPoint[]): { sizeBytes: number; loss: number }[] {
-  return front.flatMap(({ sizeBytes, loss }, i) => {
-    const before = front[i - 1];
-    return before
-      ? [
-          { sizeBytes, loss: before.loss },
-          { sizeBytes, loss },
-        ]
-      : [{ sizeBytes, loss }];
-  });
-}

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { roundToFloat16 } from "../float16.ts";
 import { createRng } from "../random.ts";
-import { bitsPerWeight, decodeWeight, weightSizeBytes } from "./decode.ts";
+import { decodeWeight, weightSizeBytes } from "./decode.ts";
+import type { CompressedWeight } from "./weight.ts";
 
 const rng = createRng(5, "decode");
 
@@ -64,6 +65,8 @@ describe("decodeWeight", () => {
     expect(() => decodeWeight({ kind: "sparse", shape: [2], mask, nonzeros: new Float32Array(1) })).toThrow(/nonzeros/);
   });
 });
+
+const bitsPerWeight = (w: CompressedWeight): number => (8 * weightSizeBytes(w)) / w.shape.reduce((n, d) => n * d, 1);
 
 describe("weightSizeBytes", () => {
   it("counts codes, scales, offsets and tables", () => {

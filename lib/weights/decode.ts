@@ -150,6 +150,3 @@ function onesOf(mask: Uint8Array): number {
 
 /** Bytes of everything stored: packed codes, offsets and mask, fp16 scales, tables and nonzeros. */
 export const weightSizeBytes = (w: CompressedWeight): number => formSizeBytes(formOf(w));
-
-/** Bits stored per weight, scales and tables included. */
-export const bitsPerWeight = (w: CompressedWeight): number => (8 * weightSizeBytes(w)) / countOf(w.shape);

@@ -2,6 +2,7 @@
 import { statfs } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
 import { eq, sql } from "drizzle-orm";
+import { version } from "../../experiments/version.ts";
 import type { Core } from "../core.ts";
 import { hosts, models, notebooks, packages, runs } from "../db/schema.ts";
 
@@ -14,7 +15,7 @@ export async function systemInfo(core: Core) {
   const rows = async (table: typeof models | typeof notebooks | typeof packages): Promise<number> =>
     core.db.$count(table);
   return {
-    version: "0.1.0",
+    version,
     database: core.database.kind,
     hosts: await core.db.select().from(hosts),
     runs: Object.fromEntries(counts.map((c) => [c.state, c.count])),

@@ -11,8 +11,6 @@ import { join, relative, sep } from "node:path";
 import { PassThrough, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { ZipFile } from "yazl";
-import { readManifest } from "../artifacts/directory.ts";
-import type { ArtifactStore } from "../artifacts/store.ts";
 
 export interface ZipEntry {
   /** With forward slashes, below the folder. */
@@ -34,12 +32,6 @@ export async function folderEntries(folder: string): Promise<ZipEntry[]> {
     });
   }
   return entries;
-}
-
-/** The files of a folder in the artifact store, read from there as they are sent. */
-export async function artifactEntries(store: ArtifactStore, sha256: string): Promise<ZipEntry[]> {
-  const files = await readManifest(store, sha256);
-  return files.map((f) => ({ path: f.path, sizeBytes: f.sizeBytes, open: () => store.read(f.sha256) }));
 }
 
 /** The zip, its files below a folder `name`, and its size. Destroying the stream closes what it reads. */

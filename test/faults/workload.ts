@@ -5,10 +5,11 @@ import { heldOutDocuments, SEPARATOR, trainingDocuments } from "../../experiment
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { architectureOf } from "../../lib/decoder/families/registry.ts";
 import { initializeWeights } from "../../lib/decoder/initialize.ts";
-import { allValues, weightList } from "../../lib/decoder/weights.ts";
+import { weightList } from "../../lib/decoder/weights.ts";
 import { folderFiles } from "../../lib/files/named-files.ts";
 import { createRng } from "../../lib/random.ts";
 import type { Client } from "../../server/api/client.ts";
+import { allValues } from "../fixtures/all-values.ts";
 import { temporaryFolder, tinyConfigs } from "../fixtures/tiny-model.ts";
 import { until } from "./processes.ts";
 

@@ -9,7 +9,7 @@ import { neuralEngineProgram } from "../../lib/decoder/neural-engine/neural-engi
 import { type NeuralEngineOptions, neuralEnginePlan } from "../../lib/decoder/neural-engine/plan.ts";
 import { INTERFACE_KEY } from "../../lib/decoder/package-interface.ts";
 import { packageProgram } from "../../lib/decoder/plain-layout-program.ts";
-import { allValues, weightList } from "../../lib/decoder/weights.ts";
+import { weightList } from "../../lib/decoder/weights.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { float16FromFloat32, roundToFloat16 } from "../../lib/float16.ts";
 import { writeFunctionSet } from "../../lib/formats/coreml/function-set.ts";
@@ -24,6 +24,7 @@ import { createRng } from "../../lib/random.ts";
 import { decodeWeight } from "../../lib/weights/decode.ts";
 import type { CompressedWeight, PaletteWeight } from "../../lib/weights/weight.ts";
 import { weightConstant } from "../../lib/weights/weight-constants.ts";
+import { allValues } from "../fixtures/all-values.ts";
 import { tinyFamilies, tinyModel } from "../fixtures/tiny-model.ts";
 
 const folder = process.argv[2] ?? ".";

@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { memoryStore, runExperiment } from "../../experiments/definition.ts";
-import { exportConfig, exportExperiment } from "../../experiments/kinds/export/export.ts";
+import { exportConfig } from "../../experiments/kinds/export/config.ts";
+import { exportExperiment } from "../../experiments/kinds/export/export.ts";
 import { modelSession } from "../../experiments/model-session.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { modelledPackage, packageSpeeds, placementOf } from "../../server/packages/modelled.ts";

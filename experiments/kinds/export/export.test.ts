@@ -14,7 +14,8 @@ import { modelSession } from "../../model-session.ts";
 import { heldOutDocuments, SEPARATOR } from "../../starter/corpus.ts";
 import { quantize, quantizeConfig } from "../quantize/quantize.ts";
 import type { CoremlCard } from "./card.ts";
-import { exportConfig, exportExperiment } from "./export.ts";
+import { exportConfig } from "./config.ts";
+import { exportExperiment } from "./export.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
 let now = 0;

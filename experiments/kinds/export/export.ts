@@ -15,7 +15,6 @@ import { exporterOf } from "./exporters.ts";
 import { ggufExporter } from "./gguf-exporter.ts";
 
 export type { ExportCard } from "./card.ts";
-export { type ExportConfig, exportConfig } from "./config.ts";
 
 export interface ExportSummary {
   readonly card: ExportCard;

@@ -11,6 +11,7 @@ import type { NamedFiles } from "../../../lib/files/named-files.ts";
 import { wholeTokenizer } from "../../../lib/tokenizer/added-tokens.ts";
 import type { MakerContext, ModelShape, OutputFolder } from "../../definition.ts";
 import type { ModelFiles } from "../../model-session.ts";
+import { version } from "../../version.ts";
 import type { ExportCard } from "./card.ts";
 import type { ExportConfig } from "./config.ts";
 import type { PackageContents } from "./contents.ts";
@@ -55,7 +56,7 @@ export async function exportTo<Written extends { readonly path: string }, Verifi
     model: config.model,
     modelHash: model.hash,
     engine: context.engine.description,
-    espalier: "0.1.0",
+    espalier: version,
   };
   return withOutputDirectory(
     output.path,

@@ -9,7 +9,8 @@ import { temporaryFolder } from "../../../test/fixtures/tiny-model.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "../../definition.ts";
 import { modelSession } from "../../model-session.ts";
 import type { GgufCard } from "./card.ts";
-import { exportConfig, exportExperiment } from "./export.ts";
+import { exportConfig } from "./config.ts";
+import { exportExperiment } from "./export.ts";
 import { exporterOf } from "./exporters.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });

@@ -10,7 +10,8 @@ import { type ExperimentContext, memoryStore, runExperiment } from "../../defini
 import { modelSession } from "../../model-session.ts";
 import { simulatePhone } from "../../probe/simulate.ts";
 import { tokenizerFiles } from "../../starter/bpe.ts";
-import { exportConfig, exportExperiment } from "./export.ts";
+import { exportConfig } from "./config.ts";
+import { exportExperiment } from "./export.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
 let now = 0;

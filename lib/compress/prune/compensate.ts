@@ -15,7 +15,6 @@
  * models have no place for.
  */
 import { throwIfCancelled } from "../../cancel.ts";
-import type { LayerArchitecture } from "../../decoder/architecture.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
 import { layerName } from "../../decoder/sequence-programs.ts";
 import type { Stream } from "../../decoder/stream.ts";
@@ -157,7 +156,3 @@ async function projected(products: Products, x: Tensor, matrix: Tensor): Promise
   const wt = transposed(float32Data(matrix), outputs, n);
   return f32([rows, outputs], await products.product(float32Data(x), wt, rows, n, outputs));
 }
-
-/** The original layers that remain after a selection. */
-export const layersKept = (layers: readonly LayerArchitecture[], gone: readonly number[]): number[] =>
-  layers.flatMap((_, l) => (gone.includes(l) ? [] : [l]));

@@ -224,16 +224,3 @@ export function refuseLayer(arch: DecoderArchitecture, l: number, gone: Readonly
     hint: "Drop heads or neurons of it instead.",
   });
 }
-
-/** Heads by name; accepts heads and groups only. Throws as `selectionByName`. */
-export function headsByName(arch: DecoderArchitecture, names: readonly string[]): HeadSelection {
-  for (const name of names) {
-    const { kind } = parseUnit(name);
-    if (kind !== "heads" && kind !== "groups") {
-      throw new EspalierError("prune/unknown-unit", `${name} is neither a head nor a KV group`, {
-        hint: "Name heads L3.H5 and groups L3.G1.",
-      });
-    }
-  }
-  return selectionByName(arch, names).heads;
-}

@@ -5,7 +5,7 @@
  * consecutive output channels. Column weights E[x_c²] minimise the error of the layer's output; the
  * Fisher information of each weight minimises, to second order, that of the loss (Kim et al.,
  * SqueezeLLM, 2023). Tables are rounded to fp16 before indices are chosen, so each index points to
- * the nearest entry that ships. The k-means is exact.
+ * the nearest entry that ships. `kmeans-1d.ts` says when a table is the optimum and when it is only close to it.
  */
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";

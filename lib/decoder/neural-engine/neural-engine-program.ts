@@ -6,6 +6,7 @@
  * inputs and outputs. In fp32 the same graph can be compared with the plain one.
  */
 
+import { targets } from "../../formats/coreml/targets.ts";
 import { Builder } from "../../mil/builder.ts";
 import { removeDeadCode } from "../../mil/passes/dead-code.ts";
 import { scaleOutputs } from "../../mil/passes/scale-outputs.ts";
@@ -32,7 +33,7 @@ export function neuralEngineProgram(
 ): Program {
   const source = new LayoutWeights(weights, dtype, arch.normOffset);
   const functions = plan.interface.functions.map((entry) => neuralEngineFunction(arch, { plan, entry, source, dtype }));
-  return { opset: "CoreML8", functions, defaultFunction: functions[0]?.name ?? "" };
+  return { opset: targets.iOS18.opset, functions, defaultFunction: functions[0]?.name ?? "" };
 }
 
 interface FunctionContext {

@@ -1,7 +1,9 @@
 /** What is written as GGUF computes what the model did: read by our own reader, which agrees with the gguf package. */
+
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { loadWeights } from "../../../experiments/model-session.ts";
+import { allValues } from "../../../test/fixtures/all-values.ts";
 import { bytePairMetadata, sentencePieceMetadata } from "../../../test/fixtures/gguf-tokenizer.ts";
 import { temporaryFolder, tinyConfigs, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { type Checkpoint, openCheckpoint } from "../../checkpoint/checkpoint.ts";
@@ -12,7 +14,7 @@ import { pruneModel } from "../../compress/prune/slice.ts";
 import { architectureOf } from "../../decoder/families/registry.ts";
 import { initializeWeights } from "../../decoder/initialize.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
-import { allValues, type DecoderWeights, weightList } from "../../decoder/weights.ts";
+import { type DecoderWeights, weightList } from "../../decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import type { WrittenType } from "../../formats/gguf/quantize.ts";
 import { predictGguf, writeGguf } from "../../formats/gguf/write.ts";

@@ -22,6 +22,7 @@ import type * as features from "./generated/feature-types_pb.ts";
 import type * as mil from "./generated/mil_pb.ts";
 import { type FeatureDescription, type Model, ModelSchema } from "./generated/model_pb.ts";
 import { noPackage } from "./mistaken-package.ts";
+import { opsetNamed, opsets, since } from "./targets.ts";
 import { checkWire } from "./wire-limits.ts";
 
 export interface ReadPackage {
@@ -38,14 +39,6 @@ export interface ReadPackage {
 /** The specification on the wire may not be larger; weights live in their own file. */
 const MAX_MODEL_BYTES = 256_000_000;
 const MAX_MANIFEST_BYTES = 1_000_000;
-/** The specification each opset came with. */
-export const opsetSpecifications: ReadonlyMap<string, number> = new Map([
-  ["CoreML5", 6],
-  ["CoreML6", 7],
-  ["CoreML7", 8],
-  ["CoreML8", 9],
-  ["CoreML9", 10],
-]);
 
 /** What lies in a package's files, the protobuf decoded and nothing of it believed yet. */
 export interface PackageFiles {
@@ -75,10 +68,11 @@ export async function openPackageFiles(path: string): Promise<PackageFiles> {
       hint: "Only ML programs (iOS 15 and later) are read.",
     });
   const { specificationVersion } = message;
-  if (specificationVersion < 6 || specificationVersion > 10)
+  const read = opsets.map((o) => o.specificationVersion);
+  if (!read.some((v) => v === specificationVersion))
     throw new EspalierError(
       "format/unsupported",
-      `${modelPath} has specification ${specificationVersion}, 6 to 10 are read`,
+      `${modelPath} has specification ${specificationVersion}, ${read[0]} to ${read.at(-1)} are read`,
     );
   const weights = weightPath ? BlobFile.open(weightPath) : null;
   return { path, message, milProgram: message.type.value, weights, modelBytes: bytes.length };
@@ -167,22 +161,24 @@ function readProgram(message: Model, program: mil.Program, stored: ConstantReade
   const functions = names.map((name) => {
     const fn = program.functions[name] as mil.Function;
     opset ||= fn.opset;
-    const needed = opsetSpecifications.get(fn.opset);
+    const needed = opsetNamed(fn.opset)?.specificationVersion;
     if (needed === undefined)
       throw new EspalierError("format/unsupported", `function ${name} has the opset "${fn.opset}"`, {
-        hint: `Known are ${[...opsetSpecifications.keys()].join(", ")}.`,
+        hint: `Known are ${opsets.map((o) => o.name).join(", ")}.`,
       });
     if (needed > message.specificationVersion)
       throw bad(`opset ${fn.opset} needs specification ${needed}, the model has ${message.specificationVersion}`);
     if (fn.opset !== opset) throw bad(`function ${name} has opset ${fn.opset}, another has ${opset}`);
-    return new FunctionReader(name, fn, stored, needed < 9).read();
+    return new FunctionReader(name, fn, stored, needed < since.constantInputs).read();
   });
   const description = message.description;
   if (!description) throw bad("the model has no description");
   const multi = description.functions.length > 0 || description.defaultFunctionName !== "";
   if (multi) {
-    if (message.specificationVersion < 9)
-      throw bad(`several functions need specification 9, the model has ${message.specificationVersion}`);
+    if (message.specificationVersion < since.functions)
+      throw bad(
+        `several functions need specification ${since.functions}, the model has ${message.specificationVersion}`,
+      );
     if (description.input.length + description.output.length + description.state.length > 0)
       throw bad("a model with functions must not have inputs or outputs of its own");
     for (const d of description.functions) {
@@ -223,8 +219,8 @@ function checkInterface(
       const inner = v.type.kind === "state" ? v.type.wrapped : v.type;
       const said = featureTensor(d, what === "state");
       const shape = inner.shape.length === 0 ? [1] : inner.shape;
-      if (said.dtype === "int8" && specification < 10)
-        throw bad(`${what} ${d.name} of ${fn.name} is int8, which needs specification 10`);
+      if (said.dtype === "int8" && specification < since.int8Features)
+        throw bad(`${what} ${d.name} of ${fn.name} is int8, which needs specification ${since.int8Features}`);
       if (said.dtype !== inner.dtype || !sameShape(said.shape, shape)) {
         throw bad(
           `${what} ${d.name} of ${fn.name} is described as ${showType(said)}, the program has ${showType(inner)}`,

@@ -1,13 +1,14 @@
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
+import { allValues } from "../../../test/fixtures/all-values.ts";
 import { type TinyFamily, temporaryFolder, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { palettize } from "../../compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../compress/quantize/round-to-nearest.ts";
 import { packageModel } from "../../decoder/opened-package.ts";
 import { packageProgram } from "../../decoder/plain-layout-program.ts";
 import { stepModel } from "../../decoder/step-model.ts";
-import { allValues, inMemoryWeights, weightList } from "../../decoder/weights.ts";
+import { inMemoryWeights, weightList } from "../../decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import { EspalierError } from "../../errors.ts";
 import { summarizePackage } from "../../export/coreml/package-summary.ts";

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { allValues } from "../../../test/fixtures/all-values.ts";
 import { temporaryFolder, tinyIds, tinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { palettizeScaled } from "../../compress/quantize/scaled-palette.ts";
 import { writeEmbedding } from "../../decoder/neural-engine/embedding.ts";
@@ -7,7 +8,7 @@ import { neuralEngineProgram } from "../../decoder/neural-engine/neural-engine-p
 import { neuralEnginePlan } from "../../decoder/neural-engine/plan.ts";
 import { openPackage } from "../../decoder/opened-package.ts";
 import { INTERFACE_KEY } from "../../decoder/package-interface.ts";
-import { allValues, weightList } from "../../decoder/weights.ts";
+import { weightList } from "../../decoder/weights.ts";
 import { createOnnxRuntimeEngine } from "../../engines/onnxruntime/onnxruntime-engine.ts";
 import { roundToFloat16 } from "../../float16.ts";
 import type { CompressedWeight } from "../../weights/weight.ts";

@@ -1,5 +1,6 @@
 /**
- * @file What each system a package can be made for allows: the one table, and the check of a program against it.
+ * @file What each system a package can be made for allows, and what came with which opset: the one home of these facts, and the
+ * check of a program against them.
  *
  * Reference: coremltools' opsets (`mil/ops/defs/iOS15` … `iOS18`) and Core ML's specification 8 to 10. iOS 17 keeps compressed
  * constants in attributes: int8 with one scale or one a channel, one palette a tensor, sparse; no state, one function. iOS 18
@@ -12,6 +13,51 @@ import { argumentsOf } from "../../mil/op.ts";
 import { type MilFunction, type Operation, operandValues, type Program, type Value } from "../../mil/program.ts";
 import { type DType, type Shape, showType } from "../../mil/types.ts";
 
+export interface Opset {
+  readonly name: string;
+  /** The system it came with. */
+  readonly system: string;
+  /** The oldest specification that may hold it. */
+  readonly specificationVersion: number;
+}
+
+/** Opsets that are read, oldest first. */
+export const opsets = [
+  { name: "CoreML5", system: "iOS 15", specificationVersion: 6 },
+  { name: "CoreML6", system: "iOS 16", specificationVersion: 7 },
+  { name: "CoreML7", system: "iOS 17", specificationVersion: 8 },
+  { name: "CoreML8", system: "iOS 18", specificationVersion: 9 },
+  { name: "CoreML9", system: "iOS 26", specificationVersion: 10 },
+] as const satisfies readonly Opset[];
+
+export const opsetNamed = (name: string): Opset | null => opsets.find((o) => o.name === name) ?? null;
+
+/** The specification that an opset needs; that of the default target where the opset is not known. */
+export const specificationOf = (opset: string): number => (opsetNamed(opset) ?? targets.iOS18).specificationVersion;
+
+/** The specification that brought what older ones do not have. */
+export const since = {
+  fp16Features: 7,
+  functions: 9,
+  states: 9,
+  /** Compressed constants whose parts are inputs of the operation, and types below 8 bits. */
+  constantInputs: 9,
+  scaledPalettes: 10,
+  int8Features: 10,
+} as const;
+
+/** Arguments that came after their operation, `topk sort`, with the specification that brought them (coremltools' iOS16, iOS17). */
+export const argumentsSince: ReadonlyMap<string, number> = new Map([
+  ["topk sort", 7],
+  ["topk return_indices", 7],
+  ...["gather", "gather_nd"].map((op): [string, number] => [`${op} batch_dims`, 7]),
+  ...["gather", "gather_along_axis", "gather_nd", "scatter", "scatter_along_axis", "scatter_nd"].map(
+    (op): [string, number] => [`${op} validate_indices`, 8],
+  ),
+  ["reduce_argmax output_dtype", 8],
+  ["reduce_argmin output_dtype", 8],
+]);
+
 export const targetNames = ["iOS17", "iOS18", "iOS26"] as const;
 export type TargetName = (typeof targetNames)[number];
 
@@ -23,7 +69,7 @@ export interface Target {
   readonly name: TargetName;
   readonly system: string;
   readonly specificationVersion: number;
-  readonly opset: string;
+  readonly opset: (typeof opsets)[number]["name"];
   /** Several functions, or one that is not `main`. */
   readonly functions: boolean;
   readonly states: boolean;
@@ -53,12 +99,15 @@ const everyFileType: readonly DType[] = [
   "uint6",
 ];
 
+const writtenAs = (opset: Target["opset"]): Pick<Target, "opset" | "system" | "specificationVersion"> => {
+  const { system, specificationVersion } = opsets.find((o) => o.name === opset) ?? opsets[0];
+  return { opset, system, specificationVersion };
+};
+
 export const targets: Readonly<Record<TargetName, Target>> = {
   iOS17: {
     name: "iOS17",
-    system: "iOS 17",
-    specificationVersion: 8,
-    opset: "CoreML7",
+    ...writtenAs("CoreML7"),
     functions: false,
     states: false,
     attributeConstants: true,
@@ -71,9 +120,7 @@ export const targets: Readonly<Record<TargetName, Target>> = {
   },
   iOS18: {
     name: "iOS18",
-    system: "iOS 18",
-    specificationVersion: 9,
-    opset: "CoreML8",
+    ...writtenAs("CoreML8"),
     functions: true,
     states: true,
     attributeConstants: false,
@@ -86,9 +133,7 @@ export const targets: Readonly<Record<TargetName, Target>> = {
   },
   iOS26: {
     name: "iOS26",
-    system: "iOS 26",
-    specificationVersion: 10,
-    opset: "CoreML9",
+    ...writtenAs("CoreML9"),
     functions: true,
     states: true,
     attributeConstants: false,

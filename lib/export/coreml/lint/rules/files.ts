@@ -5,7 +5,8 @@ import { dtypeOfMil } from "../../../../formats/coreml/element-types.ts";
 import { identifier } from "../../../../formats/coreml/function-reader.ts";
 import { isReserved } from "../../../../formats/coreml/function-writer.ts";
 import type * as mil from "../../../../formats/coreml/generated/mil_pb.ts";
-import { opsetSpecifications, type PackageFiles } from "../../../../formats/coreml/package-reader.ts";
+import type { PackageFiles } from "../../../../formats/coreml/package-reader.ts";
+import { argumentsSince, opsetNamed, since, specificationOf, targets } from "../../../../formats/coreml/targets.ts";
 import { opTable } from "../../../../mil/op.ts";
 import { plural } from "../../../../number-text.ts";
 import { fileRule, groupBy } from "../found.ts";
@@ -73,7 +74,7 @@ const opset = fileRule({
   severity: "error",
   title: "The opset fits the specification",
   why: "A function's opset names the operations it may use; a specification older than the opset is refused at load, and all functions of a model share one opset.",
-  fix: "Write specification 9 with opset CoreML8, or the pair of an older system.",
+  fix: `Write specification ${targets.iOS18.specificationVersion} with opset ${targets.iOS18.opset}, or the pair of an older system.`,
   source: "apple/coremltools coremltools/__init__.py and mlmodel/format/Model.proto",
   units: "any",
   check(files) {
@@ -82,7 +83,7 @@ const opset = fileRule({
     return perFunction(
       files,
       ({ name, fn }) => {
-        const needed = opsetSpecifications.get(fn.opset);
+        const needed = opsetNamed(fn.opset)?.specificationVersion;
         return needed === undefined || needed > specificationVersion || used.size > 1 ? [name] : [];
       },
       (_names, { fn }) =>
@@ -93,15 +94,14 @@ const opset = fileRule({
   },
 });
 
-/** Operations that came with iOS 18. */
-const since18 = new Set(["read_state", "write_state", "slice_update", "scaled_dot_product_attention"]);
+const since18: ReadonlySet<string> = new Set(targets.iOS17.missingOps);
 const subByte = /^(u?int[1-6])$/;
 
 const availability = fileRule({
   id: "files/operation-availability",
   severity: "error",
   title: "Operations exist in the opset",
-  why: "States, slice_update, fused attention, the input form of compressed constants and sub-byte types came with iOS 18 (CoreML8); an older opset does not know them.",
+  why: "States, slice_update, fused attention, the input form of compressed constants and sub-byte types came with iOS 18; an older opset does not know them.",
   fix: "Export for iOS 18, or without states and grouped palettes for an older system.",
   source: "apple/coremltools converters/mil/mil/ops/defs/iOS18; docs-guides opt-whats-new",
   units: "any",
@@ -109,7 +109,7 @@ const availability = fileRule({
     perFunction(
       files,
       ({ fn, operations }) =>
-        (opsetSpecifications.get(fn.opset) ?? 9) >= 9
+        specificationOf(fn.opset) >= since.constantInputs
           ? []
           : operations
               .filter(
@@ -164,19 +164,6 @@ const controlFlow = fileRule({
 /** Of topk, and legal only when it returns indices. */
 const ONLY_WITH_INDICES = "output_indices_dtype";
 
-/** Arguments added after their operation, with the specification that added them: coremltools'
- * iOS16, iOS17 definitions. */
-const argumentsSince: ReadonlyMap<string, number> = new Map([
-  ["topk sort", 7],
-  ["topk return_indices", 7],
-  ...["gather", "gather_nd"].map((op): [string, number] => [`${op} batch_dims`, 7]),
-  ...["gather", "gather_along_axis", "gather_nd", "scatter", "scatter_along_axis", "scatter_nd"].map(
-    (op): [string, number] => [`${op} validate_indices`, 8],
-  ),
-  ["reduce_argmax output_dtype", 8],
-  ["reduce_argmin output_dtype", 8],
-]);
-
 const argumentsPresent = fileRule({
   id: "files/arguments-present",
   severity: "error",
@@ -198,7 +185,7 @@ const argumentsPresent = fileRule({
       files,
       ({ fn, operations }) =>
         operations.flatMap((op) => {
-          const names = missing(op, opsetSpecifications.get(fn.opset) ?? 9);
+          const names = missing(op, specificationOf(fn.opset));
           if (names.length === 0) return [];
           lacking.set(outputName(op), `${op.type} lacks ${names.join(", ")}`);
           return [outputName(op)];
@@ -305,7 +292,7 @@ const uniqueNames = fileRule({
 /** Attributes that are the form of an operation, its name aside. */
 function attributesOf(op: mil.Operation, fn: mil.Function): readonly string[] {
   if (op.type === "const") return ["val"];
-  const isOld = (opsetSpecifications.get(fn.opset) ?? 9) < 9;
+  const isOld = specificationOf(fn.opset) < since.constantInputs;
   return isOld ? (formAttributes.get(op.type) ?? []) : [];
 }
 

@@ -3,6 +3,7 @@
  *
  * Reference: InterfaceValidators.cpp of apple/coremltools (mlmodel/src/Validation), whose rules these are.
  */
+
 import { dtypeOfFeature, dtypeOfMil } from "../../../../formats/coreml/element-types.ts";
 import {
   ArrayFeatureType_ArrayDataType as ArrayDataType,
@@ -11,6 +12,7 @@ import {
 import type * as mil from "../../../../formats/coreml/generated/mil_pb.ts";
 import type { FeatureDescription } from "../../../../formats/coreml/generated/model_pb.ts";
 import type { PackageFiles } from "../../../../formats/coreml/package-reader.ts";
+import { since } from "../../../../formats/coreml/targets.ts";
 import { fileRule } from "../found.ts";
 import type { FileRule, Found } from "../rule.ts";
 
@@ -91,7 +93,8 @@ const functionTable = fileRule({
     if (new Set(described).size !== described.length) problems.push("a function is described twice");
     if (!described.includes(d?.defaultFunctionName ?? ""))
       problems.push(`the default function "${d?.defaultFunctionName}" is not described`);
-    if (message.specificationVersion < 9) problems.push(`specification ${message.specificationVersion}, 9 is needed`);
+    if (message.specificationVersion < since.functions)
+      problems.push(`specification ${message.specificationVersion}, ${since.functions} is needed`);
     return problems.length === 0 ? [] : [found(null, described, problems.join("; "))];
   },
 });
@@ -106,8 +109,10 @@ function featureProblem(d: FeatureDescription, specificationVersion: number): st
   if (array.shape.some((n) => n < 0n)) return `${d.name} has a negative dimension`;
   if (array.shape.length === 0 && array.shapeFlexibility.case === undefined) return `${d.name} has no shape`;
   const { dataType } = array;
-  if (dataType === ArrayDataType.FLOAT16 && specificationVersion < 7) return `${d.name} is fp16 before specification 7`;
-  if (dataType === ArrayDataType.INT8 && specificationVersion < 10) return `${d.name} is int8 before specification 10`;
+  if (dataType === ArrayDataType.FLOAT16 && specificationVersion < since.fp16Features)
+    return `${d.name} is fp16 before specification ${since.fp16Features}`;
+  if (dataType === ArrayDataType.INT8 && specificationVersion < since.int8Features)
+    return `${d.name} is int8 before specification ${since.int8Features}`;
   if (!dtypeOfFeature.has(dataType)) return `${d.name} has the element type ${elementType(dataType)}`;
   return null;
 }
@@ -177,7 +182,7 @@ const optional = fileRule({
 
 function stateProblem(d: FeatureDescription, specificationVersion: number): string | null {
   const array = arrayOf(d);
-  if (specificationVersion < 9) return `${d.name} is a state before specification 9`;
+  if (specificationVersion < since.states) return `${d.name} is a state before specification ${since.states}`;
   if (d.type?.type.case !== "stateType" || !array) return `${d.name} is not described as a state`;
   if (d.type.isOptional) return `${d.name} is optional`;
   if (array.shape.length === 0) return `${d.name} has no shape`;

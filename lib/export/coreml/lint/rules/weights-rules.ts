@@ -1,6 +1,6 @@
 /** @file How weights are stored: which forms the Neural Engine decodes, which are slow, refused or wrong there. */
 import { inDmaNotch } from "../../../../cost/stored-weight.ts";
-import { opsetSpecifications } from "../../../../formats/coreml/package-reader.ts";
+import { since, specificationOf } from "../../../../formats/coreml/targets.ts";
 import {
   bytesIn,
   dtypeOf,
@@ -176,9 +176,6 @@ const integerTables = programRule({
     ),
 });
 
-/** The specification of iOS 26. */
-const SCALED_PALETTES_SINCE = 10;
-
 const scaledPalettes = programRule({
   id: "weights/scaled-palettes",
   severity: "error",
@@ -188,7 +185,7 @@ const scaledPalettes = programRule({
   source: "apple/coremltools passes canonicalize_quantized_lut_pattern; issues 2688, 2777",
   units: "neural engine",
   check: (s) =>
-    (opsetSpecifications.get(s.program.opset) ?? 9) >= SCALED_PALETTES_SINCE
+    specificationOf(s.program.opset) >= since.scaledPalettes
       ? null
       : findWeights(
           s,

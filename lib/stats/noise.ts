@@ -1,0 +1,10 @@
+/** @file Whether a measured difference is told from nothing. */
+
+/** Within two standard errors of 0. */
+export const isNoise = ({
+  value,
+  standardError,
+}: {
+  readonly value: number;
+  readonly standardError: number;
+}): boolean => Math.abs(value) < 2 * standardError;
