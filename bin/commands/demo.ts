@@ -10,6 +10,7 @@ import { type StarterStudyResult, starterStudyOptions } from "../../experiments/
 import { throwIfCancelled } from "../../lib/cancel.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { requireReplaceable, withOutputDirectory, writeFileAtomic } from "../../lib/files/atomic.ts";
+import { byteSize } from "../../lib/number-text.ts";
 import type { Client } from "../../server/api/client.ts";
 import { clock } from "../environment.ts";
 import { addFlags, parseFlags } from "../flags.ts";
@@ -22,7 +23,7 @@ import { cardText } from "./export.ts";
 import { tradeoffTable } from "./tradeoff.ts";
 
 const demoConfig = starterStudyOptions.extend({
-  out: z.string().default("espalier-demo").describe("Folder for the package and the page"),
+  out: z.string().default("espalier-demo").describe("Folder for the packages and the page"),
 });
 
 const titles: Record<string, string> = {
@@ -33,7 +34,7 @@ const titles: Record<string, string> = {
   tensors: "5  Quantize by what each tensor loses",
   "trade-off": "6  Accuracy against size",
   report: "7  The winner on questions it was not chosen by",
-  export: "8  Export and check the package",
+  gguf: "8  Export and check the packages",
 };
 
 type StudyRuns = Awaited<ReturnType<Client["studies"]["get"]["query"]>>["runs"];
@@ -54,7 +55,7 @@ export function addDemo(program: Command, signal: AbortSignal): void {
     const say = (text: string): void => {
       if (!json) process.stdout.write(`${text}\n`);
     };
-    requireReplaceable(join(config.out, "package"), { replace: true });
+    for (const folder of ["package", "gguf"]) requireReplaceable(join(config.out, folder), { replace: true });
     const started = clock.nowMs();
     const session = await openWorkbenchSession({ computes: true, threads, engine });
     try {
@@ -83,16 +84,24 @@ export function addDemo(program: Command, signal: AbortSignal): void {
         card: exported?.card ?? null,
       };
       const packageRun = runs.find((r) => r.step === "export");
-      let packageFolder: string | null = null;
-      if (packageRun?.outputPackageId) {
-        packageFolder = resolve(out, "package");
-        const { folder } = await session.client.packages.folder.query({ id: packageRun.outputPackageId });
-        await withOutputDirectory(packageFolder, (partial) => cp(folder, partial, { recursive: true }), {
+      /** Where the package of a step was copied; null for one that was not made. */
+      const copied = async (step: string, name: string): Promise<string | null> => {
+        const target = resolve(out, name);
+        const id = runs.find((r) => r.step === step)?.outputPackageId;
+        if (!id) {
+          if (requireReplaceable(target, { replace: true })) await rm(target, { recursive: true });
+          return null;
+        }
+        const { folder } = await session.client.packages.folder.query({ id });
+        await withOutputDirectory(target, (partial) => cp(folder, partial, { recursive: true }), {
           marked: true,
           replace: true,
         });
-      } else if (requireReplaceable(join(out, "package"), { replace: true }))
-        await rm(join(out, "package"), { recursive: true });
+        return target;
+      };
+      const packageFolder = await copied("export", "package");
+      const ggufFolder = await copied("gguf", "gguf");
+      const gguf = of<"export">("gguf")?.card ?? null;
       const seconds = (clock.nowMs() - started) / 1000;
       const page = join(out, "report.html");
       const engine = packageRun?.provenance?.engine ?? runs[0]?.provenance?.engine ?? "";
@@ -109,13 +118,14 @@ export function addDemo(program: Command, signal: AbortSignal): void {
         `\n${card}`,
         `\npage     ${resolve(page)}`,
         `package  ${packageFolder ?? "none"}`,
+        `gguf     ${gguf && ggufFolder ? `${join(ggufFolder, gguf.file)}: ${byteSize(gguf.sizeBytes)}, ${gguf.status}, KL to its model ${gguf.parity.meanKl.toPrecision(2)}` : "none"}`,
         `study    ${study.id}; \`npm start\` shows it`,
         `took     ${duration(seconds)}`,
       ];
       printResult(
         { json },
         () => lines.join("\n"),
-        () => ({ ...result, study: study.id, page: resolve(page), package: packageFolder, seconds }),
+        () => ({ ...result, study: study.id, page: resolve(page), package: packageFolder, gguf: ggufFolder, seconds }),
       );
     } finally {
       await session.close();
@@ -168,7 +178,7 @@ async function follow(
         }
         if (run.state === "failed") {
           // Without a winner there is nothing to report or export, which is a result.
-          if (step === "report" || step === "export") continue;
+          if (step === "report" || step === "gguf" || step === "export") continue;
           throw new EspalierError(
             "engine/failed",
             `${run.name} (${run.id}) failed: ${run.error?.message ?? "unknown"}`,

@@ -3,7 +3,7 @@
  *
  * Importance on the calibrate split → prune → distill → what each tensor loses at each width → quantize at several widths, alike
  * and mixed under a budget → choose on the select split the smallest that
- * keeps 95 % of the base accuracy → measure base and winner once on the report split → export and check the package. Three
+ * keeps 95 % of the base accuracy → measure base and winner once on the report split → export and check the packages, a GGUF file and a Core ML package. Three
  * disjoint splits, so that what is reported was not chosen for.
  */
 import { z } from "zod";
@@ -186,6 +186,12 @@ export function starterStudy(given: z.input<typeof starterStudyOptions> = {}): S
           tasks: questionsId("report", options.questions),
           ...compared,
         },
+      },
+      {
+        key: "gguf",
+        kind: "export",
+        name: "file for llama.cpp",
+        config: { model: "step:trade-off/winner", ...on("report"), to: "gguf", ollama: true, name: "Starter" },
       },
       {
         key: "export",

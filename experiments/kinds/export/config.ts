@@ -30,6 +30,7 @@ export const exportConfig = z.object({
       "GGUF: text whose activations say which errors of quantizing count most, as an importance matrix does; default: all alike",
     )
     .meta({ role: "text" }),
+  ollama: z.boolean().default(false).describe("GGUF: write a Modelfile for Ollama beside the file"),
   layout: z
     .enum(["neural-engine", "plain"])
     .optional()

@@ -55,11 +55,13 @@ export const coremlExporter: Exporter<Written, Verified, CoremlCard> = {
   id: "coreml",
 
   check(config, shape) {
-    const { type, calibration } = config;
-    const given = Object.entries({ type, calibration }).find(([, value]) => value !== undefined);
+    const { type, calibration, ollama } = config;
+    const given = Object.entries({ type, calibration, ollama: ollama || undefined }).find(
+      ([, value]) => value !== undefined,
+    );
     if (given)
-      throw new EspalierError("input/invalid", `--${given[0]} is for --to gguf; quantize the model first`, {
-        hint: "Run `espalier quantize MODEL --bits 4 --out FOLDER`.",
+      throw new EspalierError("input/invalid", `--${given[0]} is for --to gguf`, {
+        hint: "For fewer bits, quantize the model first: `espalier quantize MODEL --bits 4 --out FOLDER`.",
       });
     checkSizes(config, shape);
   },

@@ -1,9 +1,10 @@
 /** A model of the workbench as a GGUF file: checked, read again with its tokenizer, with the cost of its types on the card. */
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { openCheckpoint } from "../../../lib/checkpoint/checkpoint.ts";
 import { createOnnxRuntimeEngine } from "../../../lib/engines/onnxruntime/onnxruntime-engine.ts";
+import { modelfile } from "../../../lib/export/gguf/modelfile.ts";
 import { tinyGgufBytes } from "../../../test/fixtures/tiny-gguf.ts";
 import { temporaryFolder } from "../../../test/fixtures/tiny-model.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "../../definition.ts";
@@ -78,6 +79,15 @@ test("importances of a calibration text are measured, and refused for a model th
   );
   await expect(exported("llama", { to: "coreml", calibration: text })).rejects.toThrow(
     "--calibration is for --to gguf",
+  );
+});
+
+test("a Modelfile names the file, and passes prompts on where there is no chat template", async () => {
+  const { file } = await exported("llama", { type: "F32", ollama: true });
+  const text = await readFile(join(dirname(file), "Modelfile"), "utf8");
+  expect(text).toBe("FROM ./Model.gguf\nPARAMETER num_ctx 64\n");
+  expect(modelfile({ file: "a.gguf", context: 131_072, hasChatTemplate: false })).toBe(
+    'FROM ./a.gguf\nTEMPLATE "{{ .Prompt }}"\nPARAMETER num_ctx 8192\n',
   );
 });
 

@@ -9,7 +9,7 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../../../lib/checkpoint/checkpoint.ts";
 import { generate, type StepModel } from "../../../lib/decoder/generate.ts";
@@ -19,11 +19,12 @@ import { parameterCount } from "../../../lib/decoder/weights.ts";
 import type { Engine } from "../../../lib/engines/engine.ts";
 import { EspalierError } from "../../../lib/errors.ts";
 import { type GgufModel, ggufModel, type Importances } from "../../../lib/export/gguf/gguf-model.ts";
+import { modelfile } from "../../../lib/export/gguf/modelfile.ts";
 import { decodedWeights } from "../../../lib/export/streamed-weights.ts";
 import { jsonFile } from "../../../lib/files/named-files.ts";
 import { utf8Text } from "../../../lib/files/utf8-text.ts";
 import { openGguf } from "../../../lib/formats/gguf/gguf.ts";
-import { predictGguf, writeGguf } from "../../../lib/formats/gguf/write.ts";
+import { type GgufKey, predictGguf, writeGguf } from "../../../lib/formats/gguf/write.ts";
 import { elementCount } from "../../../lib/mil/types.ts";
 import { wholeTokenizer } from "../../../lib/tokenizer/added-tokens.ts";
 import { tokenizerKeys } from "../../../lib/tokenizer/gguf-metadata.ts";
@@ -49,6 +50,8 @@ const COMPARED_CHARACTERS = 20_000;
 interface Written {
   readonly path: string;
   readonly model: GgufModel;
+  /** All metadata, the tokenizer's too. */
+  readonly keys: readonly GgufKey[];
   readonly sizeBytes: number;
   /** SHA-256 of the data of each tensor as it was written. */
   readonly digests: ReadonlyMap<string, string>;
@@ -98,7 +101,7 @@ export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
       throw new EspalierError("export/parity", `the file has ${size} bytes, ${predicted} were predicted`, {
         hint: "This is a bug in Espalier's writer; nothing was kept.",
       });
-    return { path, model: made, sizeBytes: size, digests };
+    return { path, model: made, keys, sizeBytes: size, digests };
   },
 
   async verify({ path, digests }, request) {
@@ -176,6 +179,12 @@ export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
       tensorsCompared: tensors.length,
       textsCompared,
     };
+  },
+
+  async beside({ model, keys }, { file }, { config, folder }) {
+    if (!config.ollama) return;
+    const hasChatTemplate = keys.some((k) => k.key === "tokenizer.chat_template");
+    await writeFile(join(folder, "Modelfile"), modelfile({ file, context: model.even.maxPositions, hasChatTemplate }));
   },
 
   async contents(path) {
