@@ -44,7 +44,12 @@ export interface ExploreViewProps {
 }
 
 export function ExploreView(props: ExploreViewProps) {
-  const { state, anatomy, importance, texts } = props;
+  const { state, anatomy, texts } = props;
+  // What was measured on another text says nothing of the one that was chosen.
+  const importance = useMemo(
+    () => (state.text === null ? props.importance : props.importance.filter((i) => i.text === state.text)),
+    [props.importance, state.text],
+  );
   const { kind, metric, target, overlay } = state;
   const trpc = useTRPC();
   const [hover, setHover] = useState<string | null>(null);
@@ -72,7 +77,11 @@ export function ExploreView(props: ExploreViewProps) {
   const effects = useMemo(() => singleEffects(importance), [importance]);
 
   const text =
-    texts.find((t) => t.id === source?.text) ?? texts.find((t) => t.split === "calibrate") ?? texts[0] ?? null;
+    texts.find((t) => t.id === state.text) ??
+    texts.find((t) => t.id === source?.text) ??
+    texts.find((t) => t.split === "calibrate") ??
+    texts[0] ??
+    null;
   const asked = useMemo(() => askedUnits(selection, anatomy), [selection, anatomy]);
   const whatIf = useWhatIf({ model: state.model, text: text?.id ?? null, tasks: props.tasks }, asked);
   const prediction = useMemo(
@@ -146,6 +155,8 @@ export function ExploreView(props: ExploreViewProps) {
       <Tools
         state={state}
         models={props.models}
+        texts={texts.map((t) => t.id)}
+        text={text?.id ?? null}
         available={available}
         grid={grid}
         source={source}

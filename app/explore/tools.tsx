@@ -2,6 +2,7 @@
 /** @file The bar over the grid: what is shown at the left, what it was measured on at the right. */
 import { metricIds, type SensitivityMetric } from "../../experiments/kinds/sensitivity/metrics.ts";
 import type { Importance } from "../../server/what-if/measured-importance.ts";
+import { BringText } from "../parts/bring-text.tsx";
 import { Picker, Segments } from "../parts/controls.tsx";
 import { count, fixed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
@@ -13,6 +14,9 @@ import type { ExploreState } from "./use-explore.ts";
 export interface ToolsProps {
   readonly state: ExploreState;
   readonly models: readonly string[];
+  readonly texts: readonly string[];
+  /** What is measured on. */
+  readonly text: string | null;
   readonly available: readonly SensitivityMetric[];
   readonly grid: UnitGridModel | null;
   readonly source: Importance | null;
@@ -55,6 +59,19 @@ export function Tools(props: ToolsProps) {
         options={targets.map((t) => [t, targetNames[t]])}
         onChange={(target) => state.set({ target: target === targets[0] ? null : target })}
       />
+      <Picker
+        label="on"
+        value={props.text ?? ""}
+        options={props.texts.map((t) => [t, t])}
+        onChange={(text) => state.set({ text })}
+      />
+      <BringText
+        ofPage
+        model={state.model}
+        onBrought={(texts) => state.set({ text: (texts.find((t) => t.split === "calibrate") ?? texts[0])?.id ?? null })}
+      >
+        Bring
+      </BringText>
       {state.overlay === null ? (
         <button
           type="button"

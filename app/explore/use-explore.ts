@@ -40,6 +40,8 @@ function useFollowed(name: string): [string, (value: string) => void] {
 
 export interface ExploreState {
   readonly model: string;
+  /** Id of the text to measure on, where one was chosen. */
+  readonly text: string | null;
   readonly metric: SensitivityMetric;
   readonly target: Target;
   readonly overlay: SensitivityMetric | null;
@@ -120,6 +122,7 @@ export function useExplore(): ExploreState {
   const goal = Number(get("goal") ?? DEFAULT_GOAL);
   return {
     model: get("model") ?? "starter",
+    text: get("text"),
     metric,
     target,
     overlay: isMetric(overlayName) && overlayName !== metric ? overlayName : null,

@@ -4,6 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { fieldTitle, withoutFlags } from "../../experiments/flags.ts";
 import { useTRPC } from "../parts/api.tsx";
+import { BringText, type BroughtText } from "../parts/bring-text.tsx";
 import { choicesOf, type FieldSchema, mayVary, pieces } from "./config-form.ts";
 
 const units: Readonly<Record<string, string>> = {
@@ -33,8 +34,14 @@ export interface FieldProps {
   readonly isRequired: boolean;
   readonly value: string;
   readonly issue: string | null;
+  /** Whose tokens are counted in a text that is brought. */
+  readonly model?: string | undefined;
   readonly onChange: (text: string) => void;
 }
+
+/** Of the parts of a text that was brought, the one a run is begun with. */
+const usualOf = (texts: readonly BroughtText[], role: "text" | "tasks"): BroughtText | undefined =>
+  texts.find((t) => t.kind === role && t.split === (role === "text" ? "calibrate" : "select")) ?? texts[0];
 
 export const defaultText = (schema: FieldSchema): string =>
   schema.default === undefined ? "" : [schema.default].flat().map(String).join(", ").replaceAll("\n", "\\n");
@@ -66,6 +73,14 @@ export function Field(props: FieldProps) {
         ) : (
           <Text {...props} id={id} described={described} fallback={fallback} />
         )}
+        {role === "text" || role === "tasks" ? (
+          <BringText
+            wanted={role}
+            model={props.model}
+            ofPage={name === "text"}
+            onBrought={(texts) => props.onChange(usualOf(texts, role)?.id ?? props.value)}
+          />
+        ) : null}
         {issue ? (
           <div id={`${id}-issue`} className="small bad" role="alert">
             {issue}

@@ -91,6 +91,10 @@ function New() {
     ([f, s]) => fieldIssue(values[f] ?? "", s) !== null || (required.includes(f) && (values[f] ?? "") === ""),
   );
 
+  // A model that a run is still to make has no tokenizer yet.
+  const named = String(typed.config.model ?? typed.config.base ?? "");
+  const knownModel = named === "" || named.startsWith("run:") ? undefined : named;
+
   const toRun = { onSuccess: (run: { id: string }) => router.push(`/runs/${run.id}`) };
   const submit = useMutation(trpc.runs.submit.mutationOptions(toRun));
   const cloning = useMutation(trpc.runs.clone.mutationOptions(toRun));
@@ -99,15 +103,15 @@ function New() {
   const start = (): void => {
     setTried(true);
     if (isWrong) return;
-    const named = name.trim() ? { name: name.trim() } : {};
+    const called = name.trim() ? { name: name.trim() } : {};
     if (isSweep) sweep.mutate(definition as Parameters<typeof sweep.mutate>[0]);
     else if (origin.data)
       cloning.mutate({
         id: origin.data.id,
         changes: cloneChanges(origin.data.config, typed.config, schemas),
-        ...named,
+        ...called,
       });
-    else submit.mutate({ kind, config: typed.config, ...named });
+    else submit.mutate({ kind, config: typed.config, ...called });
   };
   const command = isSweep ? sweepCommand(definition) : submitCommand(kind, typed.config, name.trim() || undefined);
   const failed = submit.error ?? sweep.error ?? cloning.error;
@@ -183,6 +187,7 @@ function New() {
                 isRequired={required.includes(field)}
                 value={values[field] ?? ""}
                 issue={issueOf(field, schema)}
+                model={knownModel}
                 onChange={(text) => setGiven((g) => ({ ...g, [field]: text }))}
               />
             ))}

@@ -2,6 +2,7 @@
 import { keepPreviousData, useMutation, useQuery } from "@tanstack/react-query";
 import { Suspense, useMemo } from "react";
 import { useTRPC } from "../parts/api.tsx";
+import { BringText } from "../parts/bring-text.tsx";
 import { Picker } from "../parts/controls.tsx";
 import { Link } from "../parts/link.tsx";
 import { ShareButton, ToolBar, TopBar } from "../parts/shell.tsx";
@@ -168,6 +169,15 @@ function Quantize() {
               value={text?.id ?? ""}
               onChange={(t) => set({ text: t })}
             />
+            <BringText
+              ofPage
+              model={model ?? undefined}
+              onBrought={(brought) =>
+                set({ text: (brought.find((t) => t.split === "calibrate") ?? brought[0])?.id ?? null })
+              }
+            >
+              Bring
+            </BringText>
             <Picker
               label="sequences"
               options={[...new Set([...limits, limit])]
