@@ -3,6 +3,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useRouter, useSearchParams } from "next/navigation";
 import { Suspense, useDeferredValue, useEffect, useMemo, useState } from "react";
+import { rungsOf } from "../../experiments/sweep/rungs.ts";
 import { useTRPC } from "../parts/api.tsx";
 import { IconButton, Segments } from "../parts/controls.tsx";
 import { Link } from "../parts/link.tsx";
@@ -61,7 +62,15 @@ function New() {
   const typed = useMemo(() => typedConfig(values, schemas), [values, schemas]);
   const isSweep = Object.keys(typed.axes).length > 0;
   const grid = gridSize(typed.axes);
-  const trials = sweepForm.method === "grid" ? grid : Number(sweepForm.trials);
+  const trials =
+    sweepForm.method === "grid"
+      ? grid
+      : sweepForm.method === "random"
+        ? Number(sweepForm.trials)
+        : rungsOf({
+            trials: Number(sweepForm.trials),
+            budget: { from: Number(sweepForm.from), eta: Math.max(2, Number(sweepForm.eta)) },
+          }).reduce((n, r) => n + r.trials, 0);
   const title = name.trim() || `${kind} ${String(typed.config.model ?? typed.config.base ?? "")}`.trim();
   const definition = { title, kind, config: typed.config, axes: typed.axes, ...sweepFields(sweepForm) };
 
@@ -198,6 +207,8 @@ function New() {
                 form={sweepForm}
                 set={(changes) => setSweepForm((f) => ({ ...f, ...changes }))}
                 grid={grid}
+                given={values}
+                isRange={Object.values(typed.axes).some((a) => "from" in a)}
                 schemas={schemas}
               />
             ) : (

@@ -1,5 +1,7 @@
 "use client";
 /** @file How the configs of a sweep are chosen: all of a grid, drawn at random, or halved rung by rung. */
+import { fieldTitle } from "../../experiments/flags.ts";
+import { rungsOf } from "../../experiments/sweep/rungs.ts";
 import { Segments } from "../parts/controls.tsx";
 import { count } from "../parts/format.ts";
 import type { FieldSchema } from "./config-form.ts";
@@ -41,6 +43,10 @@ export function SweepOptions(props: {
   set: (changes: Partial<SweepForm>) => void;
   grid: number;
   schemas: Readonly<Record<string, FieldSchema>>;
+  /** What the fields of the form say. */
+  given: Readonly<Record<string, string>>;
+  /** Whether a field is given a range. */
+  isRange: boolean;
 }) {
   const { form, set } = props;
   const budgets = Object.entries(props.schemas)
@@ -81,8 +87,7 @@ export function SweepOptions(props: {
               </select>
             </label>
             {field("from", "begins with")}
-            {field("eta", "the best one in")}
-            <span className="soft small">go on with that many times the budget</span>
+            {field("eta", "of each rung the best 1 in")}
           </>
         ) : null}
         {field("objective", "best is the", 110)}
@@ -96,6 +101,29 @@ export function SweepOptions(props: {
           onChange={(goal) => set({ goal })}
         />
       </div>
+      {form.method === "halving" ? <Rungs form={form} given={props.given} /> : null}
+      {form.method !== "grid" && props.isRange ? (
+        <p className="soft small" style={{ margin: "8px 0 0" }}>
+          Configs are drawn from the ranges; how many points a range has (x7) counts for a grid only.
+        </p>
+      ) : null}
     </fieldset>
+  );
+}
+
+/** What successive halving will run, before it does. */
+function Rungs({ form, given }: { form: SweepForm; given: Readonly<Record<string, string>> }) {
+  const [trials, from, eta] = [Number(form.trials), Number(form.from), Number(form.eta)];
+  if (!(trials >= 1 && from >= 1 && eta >= 2)) return null;
+  const rungs = rungsOf({ trials, budget: { from, eta } });
+  const all = rungs.reduce((n, r) => n + r.trials * r.budget, 0);
+  const typed = given[form.budget] ?? "";
+  const title = fieldTitle(form.budget).toLowerCase();
+  return (
+    <p className="small" style={{ margin: "8px 0 0" }}>
+      {rungs.map((r) => `${count(r.trials)} of ${count(r.budget)}`).join(", then ")} {title}: {count(all)} in all,{" "}
+      {count(rungs.reduce((n, r) => n + r.trials, 0))} runs.
+      {typed === "" ? "" : ` The ${title} of the form, ${typed}, do not count here.`}
+    </p>
   );
 }

@@ -108,6 +108,8 @@ export function ApiProvider({ children }: { children: ReactNode }) {
               if (isRunEvent(data.payload)) events.set(data.payload.id, data.payload);
               void queries.invalidateQueries({ queryKey: [["whatIf", "importance"]] });
             } else if (topics.includes(data.topic)) touched.add(data.topic);
+            // Sizes and speeds of points are those of their models.
+            if (data.topic === "models") touched.add("tradeoff");
             // A report comes in as news of its package.
             if (data.topic === "packages") touched.add("reports").add("devices").add("system");
             if (data.topic === "hosts") touched.add("system");

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { rungsOf } from "./rungs.ts";
 import { firstTrials, nextRung, sweepDefinition } from "./sweep.ts";
 
 const base = { title: "s", kind: "quantize" as const, config: { model: "m" } };
@@ -66,4 +67,32 @@ test("halving keeps the best third with three times the budget, and never a fail
       third.map((config) => ({ config, score: 0 })),
     ),
   ).toEqual([]);
+});
+
+test("rungs are known beforehand, and are those that are run", () => {
+  const budget = { field: "steps", from: 50, eta: 3 };
+  expect(rungsOf({ trials: 16, budget })).toEqual([
+    { trials: 16, budget: 50 },
+    { trials: 5, budget: 150 },
+    { trials: 1, budget: 450 },
+  ]);
+  const sweep = sweepDefinition.parse({
+    title: "t",
+    kind: "distill",
+    config: {},
+    axes: { learningRate: { from: 1, to: 2 } },
+    method: "halving",
+    trials: 16,
+    budget,
+    objective: { number: "KL", goal: "least" },
+  });
+  let rung = firstTrials(sweep);
+  for (const { trials, budget: steps } of rungsOf({ trials: 16, budget })) {
+    expect([rung.length, rung[0]?.steps]).toEqual([trials, steps]);
+    rung = nextRung(
+      sweep,
+      rung.map((config, i) => ({ config, score: i })),
+    );
+  }
+  expect(rung).toEqual([]);
 });

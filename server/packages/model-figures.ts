@@ -154,6 +154,43 @@ export function speedOn(
   );
 }
 
+const due: string[] = [];
+let isCounting = false;
+
+/**
+ * As `modelFigures`, where they are known already; null where they are still to be counted, which begins now, one model after the
+ * other, and is told under `models` when it is done.
+ */
+export async function knownFigures(core: Core, id: string): Promise<ModelFigures | null> {
+  const model = await getModel(core, id);
+  const config = exportConfig.parse({ name: packageNameOf(id), model: id, out: "package" });
+  if (await keptForecast(core, model, config)) return modelFigures(core, id);
+  if (!refused.has(model.hash) && !due.includes(id)) due.push(id);
+  if (!isCounting) void countDue(core);
+  return null;
+}
+
+/** Models that cannot be exported by default: asked once. */
+const refused = new Set<string>();
+
+async function countDue(core: Core): Promise<void> {
+  isCounting = true;
+  try {
+    for (let id = due[0]; id !== undefined; id = due[0]) {
+      // Requests that wait are answered in between.
+      await new Promise((go) => setTimeout(go, 20));
+      await modelFigures(core, id).catch(async () => refused.add((await getModel(core, id ?? "")).hash));
+      due.shift();
+      if (due.length === 0 || due.length % 4 === 0) await core.events.publish("models", { id });
+    }
+  } catch {
+    // The workbench was closed meanwhile.
+    due.length = 0;
+  } finally {
+    isCounting = false;
+  }
+}
+
 /** The newest package of this model that these options would write again. */
 async function packageOf(core: Core, model: Model, forecast: PackageForecast): Promise<Package | null> {
   const rows = await core.db.select().from(packages).where(eq(packages.modelId, model.id));
@@ -174,13 +211,23 @@ async function packageOf(core: Core, model: Model, forecast: PackageForecast): P
 const atWork = new Map<string, Promise<PackageForecast>>();
 
 /** By hash of the model and options: a checkpoint never changes. */
-async function forecastOf(core: Core, model: Model, config: ExportConfig): Promise<PackageForecast> {
+function forecastName(model: Model, config: ExportConfig): UnitName {
   const { model: _, out: __, replace: ___, ...decides } = config;
   const subject = `package forecast@${FORECAST_VERSION} ${JSON.stringify(decides)}`;
-  const name: UnitName = { engine: "", model: model.hash, subject, shard: "" };
-  const hash = unitHash(name);
+  return { engine: "", model: model.hash, subject, shard: "" };
+}
+
+async function keptForecast(core: Core, model: Model, config: ExportConfig): Promise<PackageForecast | null> {
+  const hash = unitHash(forecastName(model, config));
   const [kept] = await core.db.select({ value: units.value }).from(units).where(eq(units.hash, hash));
-  if (kept) return kept.value as PackageForecast;
+  return (kept?.value as PackageForecast | undefined) ?? null;
+}
+
+async function forecastOf(core: Core, model: Model, config: ExportConfig): Promise<PackageForecast> {
+  const kept = await keptForecast(core, model, config);
+  if (kept) return kept;
+  const name = forecastName(model, config);
+  const hash = unitHash(name);
   const making = atWork.get(hash) ?? made(core, model, config);
   atWork.set(hash, making);
   try {

@@ -9,7 +9,7 @@
  * by itself a few times, then waits for somebody to say resume. Every change names the attempt it belongs to, so a host
  * that was thought dead cannot write into a later attempt.
  */
-import { and, eq, inArray, lt, or, type SQL, sql } from "drizzle-orm";
+import { and, eq, inArray, lt, ne, or, type SQL, sql } from "drizzle-orm";
 import type { PgUpdateSetSource } from "drizzle-orm/pg-core";
 import { z } from "zod";
 import { experimentOf } from "../../experiments/registry.ts";
@@ -366,10 +366,12 @@ export async function cancelRun(core: Core, id: string): Promise<Run> {
   return row;
 }
 
+const CANCELLED_BY_HAND = "cancelled before it began";
+
 async function cancelQueued(core: Core, run: Run): Promise<Run> {
   const row = await changeState(core, run, "queued", {
     state: "cancelled",
-    reason: "cancelled before it began",
+    reason: CANCELLED_BY_HAND,
     endedAt: new Date(core.clock.nowMs()),
   });
   await lookAtDependents(core, run.id);
@@ -381,7 +383,7 @@ async function changeState(core: Core, run: Run, from: RunState, set: Partial<ty
   return row ?? getRun(core, run.id);
 }
 
-/** The same run continues from its last finished unit. */
+/** The same run continues from its last finished unit, and with it the evaluations that ended because it did. */
 export async function resumeRun(core: Core, id: string): Promise<Run> {
   const run = await getRun(core, id);
   if (run.state !== "cancelled" && run.state !== "failed" && run.state !== "lost")
@@ -390,7 +392,7 @@ export async function resumeRun(core: Core, id: string): Promise<Run> {
   const following = await core.db
     .select()
     .from(runs)
-    .where(and(eq(runs.state, "cancelled"), followsRun(id)));
+    .where(and(eq(runs.state, "cancelled"), ne(runs.reason, CANCELLED_BY_HAND), followsRun(id)));
   for (const one of following) await requeue(core, one, `waits for ${run.name}`);
   return resumed;
 }

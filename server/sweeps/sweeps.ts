@@ -1,11 +1,13 @@
 /** @file Sweeps: trials as runs of their own, and the next rung when one has ended. */
 import { and, asc, desc, eq } from "drizzle-orm";
+import { rungsOf } from "../../experiments/sweep/rungs.ts";
 import { firstTrials, nextRung, type SweepDefinition, sweepDefinition } from "../../experiments/sweep/sweep.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import { runs, sweeps } from "../db/schema.ts";
 import { newId } from "../ids.ts";
-import { cancelRun, ended, type Run, resumeRun, submitRun } from "../runs/lifecycle.ts";
+import { submitMaker } from "../runs/evaluation.ts";
+import { cancelRun, ended, type Run, resumeRun } from "../runs/lifecycle.ts";
 import { checkSubmission } from "../runs/submission.ts";
 
 export type SweepRow = typeof sweeps.$inferSelect;
@@ -46,16 +48,24 @@ async function submitTrials(
   configs: Record<string, unknown>[],
   from: number,
 ): Promise<void> {
-  const { axes } = definitionOf(sweep);
+  const { axes, budget, method, trials } = definitionOf(sweep);
+  const last = method === "halving" && budget ? rungsOf({ trials, budget }).at(-1) : undefined;
   for (const [i, config] of configs.entries()) {
-    const what = Object.keys(axes).map((field) => `${field} ${String(config[field])}`);
-    await submitRun(
+    const what = Object.keys(axes).map((field) => `${field} ${shortValue(config[field])}`);
+    const name = `${sweep.title} ${what.join(", ")}`.slice(0, 120);
+    // Of rungs only the last is worth a place on the curve.
+    const evaluation = last && budget && Number(config[budget.field]) < last.budget ? "none" : "follow";
+    await submitMaker(
       core,
-      { kind: sweep.kind, config, name: `${sweep.title} ${what.join(", ")}`.slice(0, 120), tags: [] },
+      { kind: sweep.kind, config, name, tags: [], evaluation },
       { sweepId: sweep.id, trial: from + i },
     );
   }
 }
+
+/** Four figures of a number that was drawn: names are read. */
+const shortValue = (value: unknown): string =>
+  typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value);
 
 /** Looks at sweeps whose trials have all ended: submits the next rung, or calls the sweep finished. */
 export async function advanceSweeps(core: Core): Promise<void> {

@@ -25,8 +25,8 @@ import { type Model, modelFolder } from "../models/model-registry.ts";
 import {
   chipOf,
   type DecodeSpeed,
+  knownFigures,
   type ModelFigures,
-  modelFigures,
   type OriginalSize,
   originalSize,
   speedOn,
@@ -120,7 +120,7 @@ export async function evaluatedBoards(core: Core): Promise<EvaluatedBoard[]> {
   const idOf = (reference: unknown): string => madeIn.get(String(reference)) ?? String(reference);
   const figures = new Map<string, ModelFigures | null>();
   const figuresOf = async (id: string): Promise<ModelFigures | null> => {
-    const found = figures.get(id) ?? (await modelFigures(core, id).catch(() => null));
+    const found = figures.get(id) ?? (await knownFigures(core, id).catch(() => null));
     figures.set(id, found);
     return found;
   };

@@ -3,12 +3,14 @@ import { join } from "node:path";
 import { eq } from "drizzle-orm";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { heldOutDocuments, SEPARATOR } from "../../experiments/starter/corpus.ts";
+import { sweepDefinition } from "../../experiments/sweep/sweep.ts";
 import type { Core } from "../../server/core.ts";
 import { runs, studies } from "../../server/db/schema.ts";
 import { registerModel } from "../../server/models/model-registry.ts";
 import { submitMaker } from "../../server/runs/evaluation.ts";
 import { cancelRun, getRun, type Run, resumeRun, submitRun } from "../../server/runs/lifecycle.ts";
 import { getStudy, submitStudy } from "../../server/studies/studies.ts";
+import { createSweep, getSweep } from "../../server/sweeps/sweeps.ts";
 import { addText } from "../../server/texts/texts.ts";
 import { evaluatedBoards } from "../../server/tradeoff/evaluated.ts";
 import { startHost } from "../../workers/host.ts";
@@ -105,6 +107,45 @@ test("it ends with the run it follows, and comes back with it", async () => {
   expect(await state()).toBe("cancelled");
   await resumeRun(core, run.id);
   expect(await state()).toBe("queued");
+});
+
+test("one that was cancelled by hand stays so", async () => {
+  const run = await submitMaker(core, prune);
+  const [next] = await following(run);
+  await cancelRun(core, next?.id ?? "");
+  await cancelRun(core, run.id);
+  await resumeRun(core, run.id);
+  expect((await getRun(core, next?.id ?? "")).state).toBe("cancelled");
+});
+
+test("trials of a sweep are measured too, of rungs the last", async () => {
+  const grid = await createSweep(
+    core,
+    sweepDefinition.parse({
+      title: "widths",
+      kind: "quantize",
+      config: { model: "starter", weighting: "none" },
+      axes: { bits: { values: [4, 8] } },
+    }),
+  );
+  for (const trial of (await getSweep(core, grid.id)).trials) expect(await following(trial)).toHaveLength(1);
+  const halving = await createSweep(
+    core,
+    sweepDefinition.parse({
+      title: "rates",
+      kind: "distill",
+      config: { model: "starter", student: "starter", text: "tuned-on", heldOut: "chosen-on" },
+      axes: { learningRate: { from: 1e-4, to: 1e-2, scale: "logarithmic" } },
+      method: "halving",
+      trials: 4,
+      budget: { field: "steps", from: 2, eta: 2 },
+      objective: { number: "KL", goal: "least" },
+    }),
+  );
+  const { trials } = await getSweep(core, halving.id);
+  for (const trial of trials) expect(await following(trial)).toHaveLength(0);
+  // A name holds four figures of what was drawn.
+  expect(trials[0]?.name).toMatch(/^rates learningRate 0\.\d{4,7}$/);
 });
 
 test("the point appears on the trade-off of its base, beside the base", async () => {

@@ -1,9 +1,11 @@
 "use client";
 /** @file A sweep: how many trials have ended, the best so far, what varies, stop and go on. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import type { inferRouterOutputs } from "@trpc/server";
 import { useParams } from "next/navigation";
 import { useMemo } from "react";
 import { fieldTitle } from "../../../experiments/flags.ts";
+import type { AppRouter } from "../../../server/api/router.ts";
 import { useTRPC } from "../../parts/api.tsx";
 import { Chart } from "../../parts/chart.tsx";
 import { count } from "../../parts/format.ts";
@@ -15,7 +17,13 @@ import { withError } from "../../runs/columns.ts";
 import { configText, measuredValue } from "../../runs/run-row.ts";
 import { reasonOf } from "../../runs/table-row.tsx";
 
-const ended = ["succeeded", "failed", "cancelled", "lost"];
+type Axis = inferRouterOutputs<AppRouter>["sweeps"]["get"]["definition"]["axes"][string];
+const isLogarithmic = (axis: Axis | undefined): boolean =>
+  axis !== undefined && "scale" in axis && axis.scale === "logarithmic";
+
+/** Four figures of a number that was drawn. */
+const shortValue = (value: unknown): string =>
+  typeof value === "number" ? String(Number(value.toPrecision(4))) : configText(value);
 
 export default function SweepPage() {
   const { id } = useParams<{ id: string }>();
@@ -36,7 +44,11 @@ export default function SweepPage() {
       sign * (measuredValue(r, objective.number)?.value ?? Number.POSITIVE_INFINITY * sign);
     return [...(trials.data ?? [])].sort((a, b) => score(a) - score(b) || (a.trial ?? 0) - (b.trial ?? 0));
   }, [trials.data, objective.goal, objective.number]);
-  const done = rows.filter((r) => ended.includes(r.state)).length;
+  const done = rows.filter((r) => r.state === "succeeded").length;
+  const notFinished = (["failed", "cancelled", "lost"] as const).flatMap((state) => {
+    const n = rows.filter((r) => r.state === state).length;
+    return n > 0 ? [`${count(n)} ${state}`] : [];
+  });
   const best = rows.find((r) => measuredValue(r, objective.number) !== null);
   const axis = axes.find((a) => rows.some((r) => typeof r.config[a] === "number"));
   const points = rows.flatMap((r) => {
@@ -83,7 +95,8 @@ export default function SweepPage() {
         <>
           <section className="region">
             <h2>
-              {count(done)} of {count(rows.length)} trials ended
+              {count(done)} of {count(rows.length)} trials finished
+              {notFinished.length > 0 ? <span className="soft">, {notFinished.join(", ")}</span> : null}
             </h2>
             <p className="soft" style={{ margin: 0 }}>
               {s.kind}, {definition.method === "halving" ? "successive halving" : definition.method} over{" "}
@@ -117,7 +130,7 @@ export default function SweepPage() {
                     },
                   },
                 ]}
-                x={{ title: fieldTitle(axis) }}
+                x={{ title: fieldTitle(axis), logarithmic: isLogarithmic(definition.axes[axis]) }}
                 y={{ title: objective.number }}
                 height={260}
               />
@@ -156,7 +169,7 @@ export default function SweepPage() {
                       </td>
                       {axes.map((a) => (
                         <td key={a} className="number">
-                          {configText(r.config[a])}
+                          {shortValue(r.config[a])}
                         </td>
                       ))}
                       {definition.budget ? (
