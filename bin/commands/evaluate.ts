@@ -15,8 +15,13 @@ export function addEvaluate(program: Command, signal: AbortSignal): void {
       const lines: string[] = [];
       if (s.protocol) lines.push(s.protocol);
       if (s.text) {
+        const { perplexity, basePerplexity } = s.text;
+        const beside =
+          basePerplexity === null
+            ? ""
+            : `; the base ${fixed(basePerplexity, 3)}, so ${fixed(perplexity / basePerplexity, 4)} times`;
         lines.push(
-          `perplexity       ${fixed(s.text.perplexity, 3)}`,
+          `perplexity       ${fixed(perplexity, 3)}${beside}`,
           `nats per token   ${withError(s.text.nllPerToken, s.text.standardError, 4)}`,
           `bits per byte    ${fixed(s.text.bitsPerByte, 4)}`,
         );
@@ -38,6 +43,7 @@ export function addEvaluate(program: Command, signal: AbortSignal): void {
       hash: s.hash,
       protocol: s.protocol,
       perplexity: s.text?.perplexity ?? null,
+      basePerplexity: s.text?.basePerplexity ?? null,
       nllPerToken: s.text?.nllPerToken ?? null,
       standardError: s.text?.standardError ?? null,
       bitsPerByte: s.text?.bitsPerByte ?? null,

@@ -20,13 +20,23 @@ export function addPrune(program: Command, signal: AbortSignal): void {
         `neurons         ${s.neurons.before} → ${s.neurons.after}`,
         `layers          ${s.layers.before} → ${s.layers.after}`,
         `parameters      ${count(s.parameters.before)} → ${count(s.parameters.after)}`,
-        `dropped         ${s.dropped.join(" ") || "none"}`,
+        `dropped         ${droppedWords(s.dropped)}`,
         ...(s.sized ? sizedLines(s.sized) : []),
         ...originLines(s.origin),
         `written to      ${s.out}`,
       ].join("\n"),
     json: (s) => s,
   });
+}
+
+/** Names where there are few; else the neurons, of which there can be thousands, are left to --json. */
+function droppedWords(names: readonly string[]): string {
+  const FEW = 40;
+  if (names.length === 0) return "none";
+  if (names.length <= FEW) return names.join(" ");
+  const others = names.filter((name) => !name.includes(".N"));
+  const shown = [...others.slice(0, FEW), ...(others.length > FEW ? [`${others.length - FEW} more`] : [])];
+  return `${[...shown, ...(others.length < names.length ? ["neurons"] : [])].join(", ")} (--json names them all)`;
 }
 
 /** The reasoning of a prune to a size: what each layer lost, was expected to cost and saved, and what was measured. */

@@ -211,18 +211,20 @@ export class DecoderRunner {
     return { nll, top1 };
   }
 
-  /** As `loss`, compared with the base model's logits (batch · length, vocab): nll, kl, agreement 0
-   * or 1. */
+  /** As `loss`, compared with the base model's logits (batch · length, vocab): nll of both, kl,
+   * agreement 0 or 1. */
   async compare(
     { x }: Stream,
     targets: Int32Array,
     baseLogits: (from: number, rows: number) => Promise<Tensor>,
-  ): Promise<{ nll: Float32Array; kl: Float32Array; agree: Int32Array }> {
+  ): Promise<{ nll: Float32Array; baseNll: Float32Array; kl: Float32Array; agree: Int32Array }> {
     const n = targets.length;
-    const result = { nll: new Float32Array(n), kl: new Float32Array(n), agree: new Int32Array(n) };
+    const [nll, baseNll, kl] = [new Float32Array(n), new Float32Array(n), new Float32Array(n)];
+    const result = { nll, baseNll, kl, agree: new Int32Array(n) };
     const make = (rows: number): MilFunction => comparisonProgram(this.weights.arch, rows);
     await this.headChunks(x, "comparison", make, targets, { baseLogits }, (out, at) => {
       result.nll.set(float(out.nll), at);
+      result.baseNll.set(float(out.baseNll), at);
       result.kl.set(float(out.kl), at);
       result.agree.set(int(out.agree), at);
     });

@@ -275,8 +275,8 @@ export function lossProgram(arch: DecoderArchitecture, rows: number, choice = tr
 }
 
 /**
- * The head of a model compared with the `baseLogits` (rows, vocab) of another: → `nll`, `kl` (rows)
- * = Σ p_base (log p_base − log p), `agree` (rows), 1 where both choose the same token.
+ * The head of a model compared with the `baseLogits` (rows, vocab) of another: → `nll`, `baseNll`,
+ * `kl` (rows) = Σ p_base (log p_base − log p), `agree` (rows), 1 where both choose the same token.
  */
 export function comparisonProgram(arch: DecoderArchitecture, rows: number): MilFunction {
   const b = new Builder("comparison");
@@ -287,7 +287,8 @@ export function comparisonProgram(arch: DecoderArchitecture, rows: number): MilF
   const logBase = b.sub(base, b.logSumExp(base, [1], true));
   const kl = b.sum(b.mul(b.exp(logBase), b.sub(logBase, logP)), [1]);
   const agree = b.cast(b.equal(b.argmax(logits), b.argmax(base)), "int32");
-  return b.build({ nll: negativeLogLikelihood(b, logits, targets), kl, agree });
+  const [nll, baseNll] = [negativeLogLikelihood(b, logits, targets), negativeLogLikelihood(b, base, targets)];
+  return b.build({ nll, baseNll, kl, agree });
 }
 
 function headFromInputs(b: Builder, arch: DecoderArchitecture, rows: number): Value {

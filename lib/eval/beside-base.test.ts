@@ -56,6 +56,8 @@ test.each(["llama", "gemma3"] as const)(
     }
     const alone = await sequenceLosses(base, sequences);
     for (const [i, loss] of kept.losses.entries()) expect(loss.nll).toBeCloseTo(alone[i]?.nll ?? Number.NaN, 4);
+    for (const compared of [found, expected])
+      for (const [i, loss] of compared.entries()) expect(loss.baseNll).toBeCloseTo(alone[i]?.nll ?? Number.NaN, 4);
     expect(kept.losses.map((l) => l.correct)).toEqual(alone.map((l) => l.correct));
   },
 );

@@ -23,7 +23,7 @@ export interface BesideBaseOptions {
 
 export class BesideBase {
   readonly sequences: readonly TokenSequence[];
-  /** Of the base itself; `kl` and `agreed` are null. Empty if only its streams were requested. */
+  /** Of the base itself; what compares it is null. Empty if only its streams were requested. */
   readonly losses: readonly SequenceLoss[];
   private readonly base: DecoderRunner;
   private readonly batches: readonly PaddedBatch[];
@@ -73,6 +73,7 @@ export class BesideBase {
       const { nll, top1 } = await base.loss(stream, batch.targets);
       take(losses, sequences, batch, nll, (from, to) => ({
         correct: count(from, to, (i) => top1[i] === batch.targets[i]),
+        baseNll: null,
         kl: null,
         agreed: null,
       }));
@@ -87,11 +88,12 @@ export class BesideBase {
     for (const [b, batch] of this.batches.entries()) {
       throwIfCancelled(options.signal);
       const x = await changed.blocks(await changed.embed(batch.ids, batch.shape));
-      const { nll, kl, agree } = await changed.compare(x, batch.targets, (from, rows) =>
+      const { nll, baseNll, kl, agree } = await changed.compare(x, batch.targets, (from, rows) =>
         this.base.logits(this.last[b] as Stream, from, rows),
       );
       take(losses, this.sequences, batch, nll, (from, to) => ({
         correct: null,
+        baseNll: sum(baseNll, from, to),
         // Rounding may leave a divergence a hair below 0.
         kl: Math.max(0, sum(kl, from, to)),
         agreed: sum(agree, from, to),
@@ -114,7 +116,7 @@ function take(
   sequences: readonly TokenSequence[],
   batch: PaddedBatch,
   nll: ArrayLike<number>,
-  rest: (from: number, to: number) => Pick<SequenceLoss, "correct" | "kl" | "agreed">,
+  rest: (from: number, to: number) => Omit<SequenceLoss, "id" | "tokens" | "sizeBytes" | "nll">,
 ): void {
   for (const [row, index] of batch.rows.entries()) {
     const s = sequences[index] as TokenSequence;

@@ -16,6 +16,8 @@ export interface SequenceLoss {
   readonly sizeBytes: number;
   /** Summed over the predicted tokens, in nats. */
   readonly nll: number;
+  /** The same of the base; null without one. */
+  readonly baseNll: number | null;
   /** Positions where the most likely token is the right one; null when a base was compared. */
   readonly correct: number | null;
   /** Summed KL(base ‖ model) in nats; null without a base. */
@@ -58,6 +60,7 @@ export async function sequenceLosses(
         tokens: predictedTokens(s),
         sizeBytes: s.sizeBytes,
         nll: sum(nll, from, to),
+        baseNll: measured ? sum(measured.baseNll, from, to) : null,
         correct: plain ? matches(plain.top1, batch.targets, from, to) : null,
         kl: measured ? sum(measured.kl, from, to) : null,
         agreed: measured ? sum(measured.agree, from, to) : null,

@@ -6,6 +6,8 @@ export interface LossSummary {
   readonly nllPerToken: number;
   readonly standardError: number;
   readonly perplexity: number;
+  /** Of the base on the same tokens; null without a base. */
+  readonly basePerplexity: number | null;
   readonly bitsPerByte: number;
   readonly tokens: number;
   readonly sequences: number;
@@ -29,10 +31,12 @@ export function summarizeLosses(losses: readonly SequenceLoss[]): LossSummary {
         )
       : null;
   };
+  const baseNll = compared((l) => l.baseNll);
   return {
     nllPerToken: mean,
     standardError,
     perplexity: Math.exp(mean),
+    basePerplexity: baseNll && Math.exp(baseNll.mean),
     bitsPerByte: nll.reduce((t, v) => t + v, 0) / (Math.LN2 * sizeBytes),
     tokens: tokens.reduce((t, v) => t + v, 0),
     sequences: losses.length,

@@ -164,6 +164,13 @@ function Evaluation({ summary }: { summary: Summaries["evaluate"] }) {
   if (text) {
     rows.push(["Loss, nats per token", text.nllPerToken, text.standardError, `${count(text.sequences)} sequences`]);
     rows.push(["Perplexity", text.perplexity, text.perplexity * text.standardError, "error by the delta method"]);
+    if (text.basePerplexity)
+      rows.push([
+        "Perplexity of the base",
+        text.basePerplexity,
+        null,
+        `${fixed(text.perplexity / text.basePerplexity, 3)} times`,
+      ]);
     rows.push(["Bits per byte", text.bitsPerByte, null, ""]);
     if (text.kl) rows.push(["KL to the base", text.kl.mean, text.kl.standardError, "nats per token"]);
     if (text.agreement) rows.push(["Same top token", text.agreement.mean, text.agreement.standardError, "share"]);

@@ -46,6 +46,8 @@ const sequenceLoss = z.object({
   sizeBytes: z.number(),
   nll: z.number(),
   correct: z.number().nullable(),
+  // Results from before it was measured lack it.
+  baseNll: z.number().nullable().default(null),
   kl: z.number().nullable(),
   agreed: z.number().nullable(),
 });
@@ -134,7 +136,7 @@ export const evaluate: Measurement<
         ? await sequenceLosses(model.runner, unit.sequences, { base, ...options })
         : (await sharedLosses(model.runner, unit.sequences, options)).map((loss, i): SequenceLoss => {
             const { id, sizeBytes } = unit.sequences[i] as TokenSequence;
-            return { id, sizeBytes, ...loss, correct: null, kl: null, agreed: null };
+            return { id, sizeBytes, ...loss, correct: null, baseNll: null, kl: null, agreed: null };
           });
     return { losses, seconds: (context.clock.nowMs() - started) / 1000 };
   },
