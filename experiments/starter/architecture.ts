@@ -32,7 +32,7 @@ const layer = (index: number): LayerArchitecture => {
     valueIsKey: false,
     kvSource: null,
     sandwichNorms: true,
-    attentionBias: false,
+    biases: [],
     activation: "gelu_tanh",
     layerScalar: false,
   };

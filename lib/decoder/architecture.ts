@@ -39,11 +39,15 @@ export interface LayerArchitecture {
   readonly kvSource: number | null;
   /** Also normalise the outputs of attention and MLP (Gemma 2 and later). */
   readonly sandwichNorms: boolean;
-  readonly attentionBias: boolean;
+  /** The projections that add a learned vector to their product. */
+  readonly biases: readonly Projection[];
   readonly activation: "silu" | "gelu" | "gelu_tanh";
   /** The layer ends by multiplying the whole stream with one learned number. */
   readonly layerScalar: boolean;
 }
+
+export const projections = ["query", "key", "value", "output", "gate", "up", "down"] as const;
+export type Projection = (typeof projections)[number];
 
 /** Per-layer embeddings: besides its embedding, every token has a small vector for each layer. */
 export interface PerLayerInput {
@@ -85,6 +89,7 @@ export type LayerTensor =
   | "gate" // (neurons, hidden)
   | "up" // (neurons, hidden)
   | "down" // (hidden, neurons)
+  | `${Projection}Bias` // (rows of that projection)
   | "perLayerGate" // (P, hidden), per-layer embeddings only
   | "perLayerProjection" // (hidden, P)
   | "perLayerNorm" // (hidden)
@@ -114,12 +119,7 @@ export function layerTensorShapes(
   const queryWidth = layer.queryHeads * layer.headDim;
   const kvWidth = layer.kvGroups * layer.headDim;
   const ownKv = layer.kvSource === null;
-  return {
-    attentionNorm: [hidden],
-    ...(layer.sandwichNorms ? { postAttentionNorm: [hidden], postMlpNorm: [hidden] } : {}),
-    mlpNorm: [hidden],
-    ...(layer.qkNorm ? { queryNorm: [layer.headDim] } : {}),
-    ...(layer.qkNorm && ownKv ? { keyNorm: [layer.headDim] } : {}),
+  const matrices = {
     query: [queryWidth, hidden],
     ...(ownKv ? { key: [kvWidth, hidden] } : {}),
     ...(ownKv && !layer.valueIsKey ? { value: [kvWidth, hidden] } : {}),
@@ -127,6 +127,18 @@ export function layerTensorShapes(
     gate: [layer.neurons, hidden],
     up: [layer.neurons, hidden],
     down: [hidden, layer.neurons],
+  };
+  const biases = Object.entries(matrices).flatMap(([role, [rows = 0]]) =>
+    layer.biases.some((p) => p === role) ? [[`${role}Bias`, [rows]] as const] : [],
+  );
+  return {
+    attentionNorm: [hidden],
+    ...(layer.sandwichNorms ? { postAttentionNorm: [hidden], postMlpNorm: [hidden] } : {}),
+    mlpNorm: [hidden],
+    ...(layer.qkNorm ? { queryNorm: [layer.headDim] } : {}),
+    ...(layer.qkNorm && ownKv ? { keyNorm: [layer.headDim] } : {}),
+    ...matrices,
+    ...Object.fromEntries(biases),
     ...(perLayer
       ? { perLayerGate: [perLayer.width, hidden], perLayerProjection: [hidden, perLayer.width], perLayerNorm: [hidden] }
       : {}),

@@ -4,7 +4,7 @@
  * References: Touvron et al. (2023) for Llama; the Gemma 3 report (2025) for QK-norm and sandwich norms; `modeling_gemma4`
  * of transformers 5 for per-layer inputs, shared keys and values and layer scalars; Michel et al. (2019) for gates on heads.
  *
- *   n     = norm(x);  q, k, v = n Wqᵀ, n Wkᵀ, n Wvᵀ;  q, k = rope(norm(q)), rope(norm(k));  v = norm(v) in Gemma 4
+ *   n     = norm(x);  q, k, v = n Wqᵀ, n Wkᵀ, n Wvᵀ, each + its bias where the layer has one, as every product below;  q, k = rope(norm(q)), rope(norm(k));  v = norm(v) in Gemma 4
  *   a_h   = softmax(s · q_h k_gᵀ + mask) v_g          g = the KV group of head h, of this layer or of `kvSource`
  *   y     = x + λ_attn · post(Σ_h ξ_h a_h O_hᵀ)
  *   y    += λ_mlp · post((ν ⊙ act(n' Wgateᵀ) ⊙ n' Wupᵀ) Wdownᵀ)
@@ -14,13 +14,13 @@
  * Gates are ordinary inputs with a batch axis, so each sequence of a batch can have its own. All gates at 1 is the
  * model itself. A group's gate scales its values before they are shared, so it affects every layer
  * that reads them; in a layer that reads another's, it scales only this layer's copy. Not included:
- * biases, mixture of experts, cross attention.
+ * mixture of experts, cross attention.
  */
 
 import { EspalierError } from "../errors.ts";
 import { type Builder, typeOf } from "../mil/builder.ts";
 import type { Value } from "../mil/program.ts";
-import type { DecoderArchitecture, LayerArchitecture, LayerTensor } from "./architecture.ts";
+import type { DecoderArchitecture, LayerArchitecture, LayerTensor, Projection } from "./architecture.ts";
 import { activate } from "./mlp-activation.ts";
 import { rotate } from "./rope.ts";
 
@@ -108,6 +108,14 @@ function weightOf(context: BlockContext, role: LayerTensor): Value {
   return w;
 }
 
+/** x Wᵀ, plus the bias where the layer has one. */
+const projected = (b: Builder, x: Value, context: BlockContext, role: Projection): Value =>
+  b.linear(
+    x,
+    weightOf(context, role),
+    context.layer.biases.includes(role) ? weightOf(context, `${role}Bias`) : undefined,
+  );
+
 function sharedKv({ layer, sharedKv }: BlockContext): KeysAndValues {
   if (!sharedKv)
     throw new EspalierError("program/structure", `the block needs the keys and values of layer ${layer.kvSource}`);
@@ -130,8 +138,8 @@ export function isStandardGrouping(layer: LayerArchitecture): boolean {
 function keysAndValues(b: Builder, x: Value, context: BlockContext): KeysAndValues {
   const { arch, layer } = context;
   const [batch, length] = typeOf(x).shape as [number, number, number];
-  const project = (role: LayerTensor): Value =>
-    toHeads(b, b.linear(x, weightOf(context, role)), batch, length, layer.kvGroups, layer.headDim);
+  const project = (role: Projection): Value =>
+    toHeads(b, projected(b, x, context, role), batch, length, layer.kvGroups, layer.headDim);
   let k = project("key");
   let v = layer.valueIsKey ? k : project("value");
   if (layer.qkNorm) k = rmsNorm(b, k, weightOf(context, "keyNorm"), arch);
@@ -144,7 +152,7 @@ function attention(b: Builder, x: Value, context: BlockContext): Value {
   const { arch, layer, gates } = context;
   const [batch, length] = typeOf(x).shape as [number, number, number];
   const { queryHeads: heads, kvGroups: groups, headDim } = layer;
-  let q = toHeads(b, b.linear(x, weightOf(context, "query")), batch, length, heads, headDim);
+  let q = toHeads(b, projected(b, x, context, "query"), batch, length, heads, headDim);
   if (layer.qkNorm) q = rmsNorm(b, q, weightOf(context, "queryNorm"), arch);
   if (context.cos && context.sin) q = rotate(b, q, context.cos, context.sin);
   if (layer.attentionScale !== 1) q = b.mul(q, layer.attentionScale);
@@ -177,17 +185,17 @@ function attention(b: Builder, x: Value, context: BlockContext): Value {
   if (gates?.heads) out = b.mul(out, b.reshape(gates.heads, [batch, heads, 1, 1]));
   const joined = b.reshape(b.transpose(out, [0, 2, 1, 3]), [batch, length, heads * headDim]);
   if (context.taps) Object.assign(context.taps, { attentionInput: x, probabilities, attended: joined });
-  return b.linear(joined, weightOf(context, "output"));
+  return projected(b, joined, context, "output");
 }
 
 function mlp(b: Builder, x: Value, context: BlockContext): Value {
   const { layer, gates } = context;
   const batch = typeOf(x).shape[0] as number;
-  const active = activate(b, b.linear(x, weightOf(context, "gate")), layer);
-  let inner = b.mul(active, b.linear(x, weightOf(context, "up")));
+  const active = activate(b, projected(b, x, context, "gate"), layer);
+  let inner = b.mul(active, projected(b, x, context, "up"));
   if (gates?.neurons) inner = b.mul(inner, b.reshape(gates.neurons, [batch, 1, layer.neurons]));
   if (context.taps) Object.assign(context.taps, { mlpInput: x, inner });
-  return b.linear(inner, weightOf(context, "down"));
+  return projected(b, inner, context, "down");
 }
 
 /** The contribution to the stream, before the norm, of the tokens' vectors for this layer, (batch,

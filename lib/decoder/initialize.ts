@@ -3,7 +3,7 @@
  *
  * References: LeCun et al. (1998) for N(0, 1/fan-in); Radford et al. (GPT-2, 2019) for writing to the residual stream by
  * 1/√(2L). Where a norm follows the projection (Gemma's sandwich) that scale sits in the norm's gain, because the norm
- * would undo it in the matrix. Embedding rows times their scale have unit RMS, so that the blocks'
+ * would undo it in the matrix. Biases are 0. Embedding rows times their scale have unit RMS, so that the blocks'
  * outputs do not swamp the tokens.
  */
 import { f32, type Tensor } from "../mil/tensor.ts";
@@ -23,7 +23,7 @@ export function initializeWeights(arch: DecoderArchitecture, rng: Rng): DecoderW
     const sandwich = layer !== null && arch.layers[layer]?.sandwichNorms === true;
     if (shape.length === 1) {
       const gain = sandwich && closing.has(role) ? residual : 1;
-      values.fill(role === "layerScalar" ? 1 : gain - arch.normOffset);
+      if (!role.endsWith("Bias")) values.fill(role === "layerScalar" ? 1 : gain - arch.normOffset);
     } else {
       const writes = !sandwich && (role === "output" || role === "down");
       const deviation = (writes ? residual : 1) / Math.sqrt(shape[1] as number);

@@ -123,6 +123,10 @@ const attentionRoles: readonly LayerTensor[] = [
   "key",
   "value",
   "output",
+  "queryBias",
+  "keyBias",
+  "valueBias",
+  "outputBias",
 ];
 
 /** The half of a block a tensor belongs to; per-layer embeddings follow the MLP. */

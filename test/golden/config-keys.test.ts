@@ -92,6 +92,7 @@ const refused = new Set(["is_encoder_decoder"]);
 test.each([
   ["LlamaConfig", "llama"],
   ["MistralConfig", "mistral"],
+  ["Qwen2Config", "qwen2"],
   ["Qwen3Config", "qwen3"],
   ["Phi3Config", "phi3"],
   ["Gemma3TextConfig", "gemma3_text"],

@@ -21,7 +21,7 @@ logging.disable(logging.CRITICAL)
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-CLASSES = ["LlamaConfig", "MistralConfig", "Qwen3Config", "Phi3Config", "Gemma3TextConfig", "Gemma4TextConfig",
+CLASSES = ["LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Phi3Config", "Gemma3TextConfig", "Gemma4TextConfig",
            "Gemma4UnifiedTextConfig"]
 SHOWN = 6
 
@@ -67,8 +67,8 @@ ONE_ROPE = [
     dict(sliding_window=4), dict(sliding_window=None), dict(use_sliding_window=True, sliding_window=4),
     dict(rope_type="linear", factor=2.0),
 ]
-# What only breaks inside transformers: its default for Phi-3's padding lies outside a small vocabulary.
-BROKEN_THERE = [("phi3", dict(pad_token_id="(absent)")), ("phi3", dict(head_dim=None))]
+# What only breaks inside transformers: its default for Phi-3's padding lies outside a small vocabulary; a head size that is null.
+BROKEN_THERE = [("phi3", dict(pad_token_id="(absent)")), ("phi3", dict(head_dim=None)), ("qwen2", dict(head_dim=None))]
 WRONG_LENGTH = [dict(sliding_window=4, layer_types=["sliding_attention"] * 6)]
 GEMMAS = [dict(hidden_activation=a) for a in ["gelu", "gelu_tanh", "silu", "relu", "gelu_new", "gelu_fast"]] + [
     dict(hidden_act="silu"), dict(final_logit_softcapping=1.0), dict(final_logit_softcapping=None),
@@ -113,6 +113,9 @@ CHANGES = {
                                dict(use_sliding_window=False), dict(sliding_window=4, layer_types=None),
                                dict(layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
                                dict(layer_types=["full_attention"] * 3), dict(max_window_layers=0)],
+    "llama_biases": [dict(attention_bias=False), dict(mlp_bias=False), dict(attention_bias=False, mlp_bias=False)],
+    "qwen2": ANY + ONE_ROPE + WRONG_LENGTH + [dict(max_window_layers=0, layer_types=None), dict(use_sliding_window=False),
+                               dict(sliding_window=4, layer_types=None), dict(layer_types=["full_attention"] * 3)],
     "phi3": ANY + ONE_ROPE + [dict(sliding_window=4, layer_types=["full_attention"] * 2), dict(resid_pdrop=0.5),
                               dict(use_cache=False, embd_pdrop=0.5)],
     "gemma3": ANY + GEMMAS + GEMMA3,

@@ -10,7 +10,7 @@ import sys
 import torch
 import transformers
 from transformers import (Gemma3ForCausalLM, Gemma3TextConfig, Gemma4ForCausalLM, Gemma4TextConfig, LlamaConfig,
-                          LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+                          LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 COMMON = dict(vocab_size=48, hidden_size=32, intermediate_size=40, num_attention_heads=4, num_key_value_heads=2,
               head_dim=8, max_position_embeddings=64)
@@ -33,6 +33,12 @@ MODELS = {
     # Query, key and value in one tensor, gate and up in another; a head size that is hidden / heads, a window.
     "phi3": (Phi3ForCausalLM, Phi3Config(**{k: v for k, v in COMMON.items() if k != "head_dim"}, num_hidden_layers=2,
                                          sliding_window=6, pad_token_id=0, bos_token_id=1, eos_token_id=2)),
+    # Biases on every projection.
+    "llama_biases": (LlamaForCausalLM, LlamaConfig(**COMMON, num_hidden_layers=2, attention_bias=True, mlp_bias=True)),
+    # Biases on q, k and v; the upper layers with a window.
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config(**{k: v for k, v in COMMON.items() if k != "head_dim"}, num_hidden_layers=3,
+                                            use_sliding_window=True, sliding_window=6, max_window_layers=1,
+                                            tie_word_embeddings=True)),
     # A head size that is not hidden / heads, tied, the upper layers with a window.
     "qwen3": (Qwen3ForCausalLM, Qwen3Config(**{**COMMON, "head_dim": 12}, num_hidden_layers=3, use_sliding_window=True,
                                             sliding_window=6, max_window_layers=1, tie_word_embeddings=True)),

@@ -2,7 +2,13 @@
  * @file The definition of a GGUF architecture: how its metadata become a Hugging Face config, and
  * its tensors those of a decoder.
  */
-import type { DecoderArchitecture, GlobalTensor, LayerArchitecture, LayerTensor } from "../../decoder/architecture.ts";
+import {
+  type DecoderArchitecture,
+  type GlobalTensor,
+  type LayerArchitecture,
+  type LayerTensor,
+  projections,
+} from "../../decoder/architecture.ts";
 import type { WeightEntry } from "../../decoder/weights.ts";
 import { invariant } from "../../errors.ts";
 import type { GgufFile } from "../../formats/gguf/gguf.ts";
@@ -35,9 +41,10 @@ export interface GgufFamily {
 
 /** The tensor that holds a weight. */
 export function ggufName(family: GgufFamily, { role, layer }: WeightEntry): string {
-  const bare = family.names[role];
+  const projection = projections.find((p) => `${p}Bias` === role);
+  const bare = family.names[projection ?? role];
   invariant(bare !== undefined, `${family.architecture} has no name for ${role}`);
-  return `${layer === null ? "" : `blk.${layer}.`}${bare}.weight`;
+  return `${layer === null ? "" : `blk.${layer}.`}${bare}.${projection ? "bias" : "weight"}`;
 }
 
 const norms: ReadonlySet<string> = new Set<LayerTensor | GlobalTensor>([
@@ -55,7 +62,7 @@ export function turnedHeads(
   arch: DecoderArchitecture,
   { role, layer }: WeightEntry,
 ): number | null {
-  const turns = family.neighboursTurn && layer !== null && (role === "query" || role === "key");
+  const turns = family.neighboursTurn && layer !== null && ["query", "key", "queryBias", "keyBias"].includes(role);
   return turns ? (arch.layers[layer]?.headDim ?? null) : null;
 }
 

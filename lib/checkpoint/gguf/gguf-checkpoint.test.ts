@@ -20,7 +20,7 @@ async function fileOf(bytes: Uint8Array): Promise<string> {
   await writeFile(path, bytes);
   return path;
 }
-const families = ["llama", "gemma3"] as const;
+const families = ["llama", "biased", "qwen2", "gemma3"] as const;
 
 test.each(families)("%s: the weights, rows and descriptor are those it was written from", async (family) => {
   const { weights, config } = tinyGguf(family);
@@ -68,7 +68,7 @@ test.each(families)(
       for (const name of ["tokenizer.json", "tokenizer_config.json", "generation_config.json"])
         expect(await made.file(name), name).not.toBeNull();
       expect(Buffer.from((await made.file("chat_template.jinja")) ?? []).toString()).toBe(
-        family === "llama" ? "{{ messages }}" : "",
+        family === "gemma3" ? "" : "{{ messages }}",
       );
     } finally {
       await gguf.close();
@@ -222,7 +222,13 @@ test.each<[string, string, GgufKey[], GgufTensorToWrite[] | null, RegExp]>([
     null,
     /yarn/,
   ],
-  ["biases", "format/unsupported", tinyGguf("llama").keys, [...tinyGguf("llama").tensors, bias], /attn_q\.bias/],
+  [
+    "a bias on q alone",
+    "model/missing-tensor",
+    tinyGguf("llama").keys,
+    [...tinyGguf("llama").tensors, bias],
+    /attn_k\.bias/,
+  ],
   ["no embedding", "model/missing-tensor", tinyGguf("llama").keys, tinyGguf("llama").tensors.slice(1), /token_embd/],
 ])("refuses %s", async (_what, code, keys, tensors, message) => {
   const thrown = await openCheckpoint(await fileOf(ggufBytes(keys, tensors ?? tinyGguf("llama").tensors))).catch(

@@ -99,7 +99,7 @@ async function checkpointOf(file: GgufFile): Promise<Checkpoint> {
       "format/unsupported",
       `${path}: the tensor ${unused} is no part of a ${family.architecture} model as it is read here`,
       {
-        hint: "The model has something that Espalier cannot run yet, such as biases or experts.",
+        hint: "The model has something that Espalier cannot run yet, such as experts.",
       },
     );
   }
@@ -187,9 +187,10 @@ async function reordered(
   to: number,
 ): Promise<Float32Array<ArrayBuffer>> {
   const columns = entry.shape[1] ?? 1;
-  const first = Math.floor(from / headDim) * headDim;
+  const isMatrix = entry.shape.length > 1;
+  const first = isMatrix ? Math.floor(from / headDim) * headDim : 0;
   const last = Math.ceil(to / headDim) * headDim;
-  const stored = await file.readFloat32(tensor.name, { from: first, to: last });
+  const stored = await file.readFloat32(tensor.name, isMatrix ? { from: first, to: last } : undefined);
   const out = new Float32Array((to - from) * columns);
   for (let row = from; row < to; row++) {
     const at = turnedRow(row, headDim) - first;

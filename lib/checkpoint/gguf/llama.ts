@@ -3,7 +3,7 @@
  *
  * Reference: `convert_hf_to_gguf.py` and `src/models/llama.cpp` of ggml-org/llama.cpp. The factors
  * with which Llama 3.1 stretches frequencies are in a tensor, `rope_freqs.weight` (headDim / 2); we
- * recover their recipe, and refuse any that was never published. Not included: experts, biases,
+ * recover their recipe, and refuse any that was never published. Not included: experts,
  * layers of different widths.
  */
 import { ropeSpec } from "../../decoder/families/rope-config.ts";
@@ -80,8 +80,8 @@ export const llama: GgufFamily = {
       rms_norm_eps: fields.number("attention.layer_norm_rms_epsilon"),
       rope_theta: theta,
       rope_scaling: scaling,
-      attention_bias: false,
-      mlp_bias: false,
+      attention_bias: file.tensors.has("blk.0.attn_q.bias"),
+      mlp_bias: file.tensors.has("blk.0.ffn_gate.bias"),
       tie_word_embeddings: !file.tensors.has("output.weight"),
       ...tokenKeys(file),
     };

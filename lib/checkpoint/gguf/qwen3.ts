@@ -58,7 +58,7 @@ export const qwen3: GgufFamily = {
       rms_norm_eps: fields.number("attention.layer_norm_rms_epsilon"),
       rope_theta: fields.optional("rope.freq_base") ?? 10_000,
       rope_scaling: scalingOf(fields),
-      attention_bias: false,
+      attention_bias: file.tensors.has("blk.0.attn_q.bias"),
       use_sliding_window: false,
       tie_word_embeddings: !file.tensors.has("output.weight"),
       ...tokenKeys(file),

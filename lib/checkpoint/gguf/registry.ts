@@ -2,6 +2,7 @@
 import type { GgufFamily } from "./family.ts";
 import { gemma3 } from "./gemma3.ts";
 import { llama } from "./llama.ts";
+import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 
-export const ggufFamilies: readonly GgufFamily[] = [llama, qwen3, gemma3];
+export const ggufFamilies: readonly GgufFamily[] = [llama, qwen2, qwen3, gemma3];

@@ -12,7 +12,7 @@ import { emptySelection, selectHeads, selectionByName } from "./prune-selection.
 import { pruneModel } from "./slice.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
-const families = ["llama", "qwen3", "gemma3"] as const;
+const families = ["llama", "biased", "qwen3", "gemma3"] as const;
 const arch = tinyModel("gemma3").arch;
 const random = (seed: number): number[][] => {
   const rng = createRng(seed);

@@ -4,8 +4,9 @@
  * With kept heads S and the groups T they still read: Wq[S·h, :], Wk[T·h, :], Wv[T·h, :], Wo[:,
  * S·h]. A KV group without readers goes with its heads; where later layers read the same keys and
  * values, it stays as long as any of their heads does. Whole heads move freely under RoPE; channels
- * inside one do not. With kept neurons N: Wgate[N, :], Wup[N, :], Wdown[:, N]. The remaining layers
- * are renumbered. The sliced model computes what the gated one does with the dropped gates at 0.
+ * inside one do not. With kept neurons N: Wgate[N, :], Wup[N, :], Wdown[:, N]. The biases of q, k, v,
+ * gate and up lose the same rows. The remaining layers are renumbered. The sliced model computes
+ * what the gated one does with the dropped gates at 0.
  */
 import {
   type DecoderArchitecture,
@@ -91,11 +92,14 @@ export function pruneHeads(weights: DecoderWeights, drop: HeadSelection): Decode
     if (sliced.keepHeads.length < layer.queryHeads) {
       const width = layer.queryHeads * layer.headDim;
       replace("query", (of) => takeRows(of, arch.hidden, sliced.keepHeads, layer.headDim));
+      replace("queryBias", (of) => takeRows(of, 1, sliced.keepHeads, layer.headDim));
       replace("output", (of) => takeColumns(of, width, sliced.keepHeads, layer.headDim));
     }
     if (sliced.keepGroups.length < layer.kvGroups) {
-      replace("key", (of) => takeRows(of, arch.hidden, sliced.keepGroups, layer.headDim));
-      replace("value", (of) => takeRows(of, arch.hidden, sliced.keepGroups, layer.headDim));
+      for (const role of ["key", "value"] as const) {
+        replace(role, (of) => takeRows(of, arch.hidden, sliced.keepGroups, layer.headDim));
+        replace(`${role}Bias`, (of) => takeRows(of, 1, sliced.keepGroups, layer.headDim));
+      }
     }
     return sliced.layer;
   });
@@ -114,8 +118,11 @@ export function pruneNeurons(weights: DecoderWeights, drop: readonly (readonly n
     if (keep.length === 0)
       throw new EspalierError("prune/empty-layer", `layer ${l} must keep at least one neuron, or go as a whole`);
     const of = (role: LayerTensor): Float32Array => float32Data(weight(weights, `L${l}_${role}`));
-    for (const role of ["gate", "up"] as const)
+    for (const role of ["gate", "up"] as const) {
       tensors.set(`L${l}_${role}`, f32([keep.length, arch.hidden], takeRows(of(role), arch.hidden, keep, 1)));
+      if (layer.biases.includes(role))
+        tensors.set(`L${l}_${role}Bias`, f32([keep.length], takeRows(of(`${role}Bias`), 1, keep, 1)));
+    }
     tensors.set(`L${l}_down`, f32([arch.hidden, keep.length], takeColumns(of("down"), layer.neurons, keep, 1)));
     return { ...layer, neurons: keep.length };
   });

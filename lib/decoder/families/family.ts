@@ -1,6 +1,6 @@
 /** @file The definition of a model family: how its config becomes a descriptor, and back after
  * pruning, and how its weights are stored. */
-import type { DecoderArchitecture, GlobalTensor, LayerArchitecture, LayerTensor } from "../architecture.ts";
+import type { DecoderArchitecture, GlobalTensor, LayerArchitecture, LayerTensor, Projection } from "../architecture.ts";
 
 /** Where an architecture's widths differ by layer; written only when a standard config cannot say it. */
 export interface LayerWidths {
@@ -29,6 +29,10 @@ export interface Family {
   /** Tensors of a layer that hold several weights, one below the other by rows: their names, and the roles in order. */
   readonly fused?: Readonly<Record<string, readonly LayerTensor[]>>;
 }
+
+/** What `attention_bias` and `mlp_bias` of a config speak of. */
+export const attentionProjections: readonly Projection[] = ["query", "key", "value", "output"];
+export const mlpProjections: readonly Projection[] = ["gate", "up", "down"];
 
 /** One number of heads, groups and neurons for all layers, large enough for each; and which layers
  * slide, if some layers were removed. */

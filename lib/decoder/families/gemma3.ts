@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
-import { type Family, standardHeadToGroup } from "./family.ts";
+import { attentionProjections, type Family, standardHeadToGroup } from "./family.ts";
 import { type LayerType, layerTypes, slidingLayers } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { ropeParameters, ropeSpec } from "./rope-config.ts";
@@ -60,7 +60,6 @@ export const gemma3: Family = {
         `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${c.num_key_value_heads}`,
       );
     }
-    if (c.attention_bias) throw new EspalierError("model/config", "attention_bias true is not supported");
     if (c.use_bidirectional_attention)
       throw new EspalierError(
         "model/config",
@@ -101,7 +100,7 @@ export const gemma3: Family = {
         valueIsKey: false,
         kvSource: null,
         sandwichNorms: true,
-        attentionBias: false,
+        biases: c.attention_bias ? attentionProjections : [],
         activation,
         layerScalar: false,
       }),

@@ -228,7 +228,7 @@ function layerOf(c: Config, type: LayerType, index: number, kvSource: number | n
     valueIsKey,
     kvSource,
     sandwichNorms: true,
-    attentionBias: false,
+    biases: [],
     activation: "gelu_tanh",
     layerScalar: true,
   };

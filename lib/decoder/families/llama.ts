@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
-import { type Family, standardHeadToGroup } from "./family.ts";
+import { attentionProjections, type Family, mlpProjections, standardHeadToGroup } from "./family.ts";
 import { layerTypes, slidingLayers } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { flatRopeKeys, flatRopeSpec } from "./rope-config.ts";
@@ -54,12 +54,6 @@ export const llama: Family = {
         `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${kvGroups}`,
       );
     }
-    if (c.attention_bias || c.mlp_bias) {
-      throw new EspalierError(
-        "model/config",
-        `${c.attention_bias ? "attention_bias" : "mlp_bias"} true is not supported`,
-      );
-    }
     if (c.hidden_act !== "silu")
       throw new EspalierError("model/config", `hidden_act "${c.hidden_act}" is not supported; Llama models use silu`);
     const headDim = c.head_dim ?? c.hidden_size / c.num_attention_heads;
@@ -84,7 +78,10 @@ export const llama: Family = {
       valueIsKey: false,
       kvSource: null,
       sandwichNorms: false,
-      attentionBias: false,
+      // Mistral has none: transformers does not read these keys there.
+      biases: isMistral
+        ? []
+        : [...(c.attention_bias ? attentionProjections : []), ...(c.mlp_bias ? mlpProjections : [])],
       activation: "silu",
       layerScalar: false,
     };

@@ -71,7 +71,7 @@ export const phi3: Family = {
       valueIsKey: false,
       kvSource: null,
       sandwichNorms: false,
-      attentionBias: false,
+      biases: [],
       activation: "silu",
       layerScalar: false,
     };

@@ -2,13 +2,13 @@
  * @file Qwen3, the dense models: Llama with an RMSNorm over each head of q and k and an independent
  * head size.
  *
- * Reference: the Qwen3 report (2025); defaults are those of `Qwen3Config`. Not included, and
- * refused by name: biases of attention. Mixtures of experts have a different model type.
+ * Reference: the Qwen3 report (2025); defaults are those of `Qwen3Config`. Not included:
+ * mixtures of experts, which have a different model type.
  */
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
-import { type Family, standardHeadToGroup } from "./family.ts";
+import { attentionProjections, type Family, standardHeadToGroup } from "./family.ts";
 import { layerTypes, slidingLayers } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { flatRopeKeys, flatRopeSpec } from "./rope-config.ts";
@@ -26,7 +26,7 @@ const schema = z.looseObject({
   rms_norm_eps: z.number().positive().default(1e-6),
   ...flatRopeKeys,
   tie_word_embeddings: z.boolean().default(false),
-  attention_bias: z.literal(false).default(false),
+  attention_bias: z.boolean().default(false),
   use_sliding_window: z.boolean().default(false),
   sliding_window: positive.nullish().default(4096),
   /** Layers from this one on slide, if windows are used and `layer_types` is absent. */
@@ -65,7 +65,7 @@ export const qwen3: Family = {
       valueIsKey: false,
       kvSource: null,
       sandwichNorms: false,
-      attentionBias: false,
+      biases: c.attention_bias ? attentionProjections : [],
       activation: "silu",
       layerScalar: false,
     });

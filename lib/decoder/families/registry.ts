@@ -14,9 +14,10 @@ import { gemma4 } from "./gemma4.ts";
 import { llama } from "./llama.ts";
 import { positive } from "./parse-config.ts";
 import { phi3 } from "./phi3.ts";
+import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 
-export const families: readonly Family[] = [llama, phi3, qwen3, gemma3, gemma4];
+export const families: readonly Family[] = [llama, phi3, qwen2, qwen3, gemma3, gemma4];
 
 const layerExtension = z.object({
   query_heads: positive,

@@ -5,7 +5,7 @@
  *   x += post(D · (act(G n) ⊙ U n)),                               n = norm(x)
  *   x += norm(W · (act(Wg x) ⊙ e)),  x = σ x                       Gemma 4's per-layer input and layer scalar
  *
- * with every product a 1×1 convolution. The attention scale sits in the query norm's gain where
+ * with every product a 1×1 convolution, its bias in it where there is one. The attention scale sits in the query norm's gain where
  * there is one. A layer that reads another's keys and values attends to the same entries as that
  * layer, in the cache and next to it. σ is a separate product: folding it into the weights that
  * write to the stream would round each of them again. Not included: gates, which are for
@@ -16,7 +16,7 @@ import { float16FromFloat32 } from "../../float16.ts";
 import { type Builder, typeOf } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
 import { tensor } from "../../mil/tensor.ts";
-import type { DecoderArchitecture, LayerArchitecture, LayerTensor } from "../architecture.ts";
+import type { DecoderArchitecture, LayerArchitecture, LayerTensor, Projection } from "../architecture.ts";
 import { activate } from "../mlp-activation.ts";
 import { rotate } from "../rope.ts";
 import { attend, toChannels, toHeads } from "./attention.ts";
@@ -47,11 +47,11 @@ export interface NeuralEngineBlock {
   readonly scaling: LayerScaling;
 }
 
-/** x (1, Cin, 1, S) times a kernel (Cout, Cin, 1, 1). */
-export const pointwise = (b: Builder, x: Value, weight: Value, name = "projection"): Value =>
+/** x (1, Cin, 1, S) times a kernel (Cout, Cin, 1, 1), plus a bias (Cout). */
+export const pointwise = (b: Builder, x: Value, weight: Value, name = "projection", bias?: Value): Value =>
   b.op(
     "conv",
-    { x, weight },
+    { x, weight, ...(bias ? { bias } : {}) },
     { strides: [1, 1], pad_type: "valid", pad: [0, 0, 0, 0], dilations: [1, 1] },
     name,
   )[0] as Value;
@@ -91,11 +91,20 @@ export function neuralEngineBlock(b: Builder, x: Value, c: NeuralEngineBlock): {
   return { x: scalar === 1 ? y : times(b, y, scalar), seen };
 }
 
+/** A projection of the layer, both matrix and bias times a power of two. */
+const projected = (b: Builder, x: Value, c: NeuralEngineBlock, role: Projection, factor = 1): Value =>
+  pointwise(
+    b,
+    x,
+    c.weights.pointwise(b, c.name(role), factor),
+    role,
+    c.layer.biases.includes(role) ? c.weights.bias(b, c.name(`${role}Bias`), factor) : undefined,
+  );
+
 function attention(b: Builder, x: Value, c: NeuralEngineBlock): { out: Value; seen: SeenEntries } {
   const { arch, layer, weights } = c;
   const { queryHeads, kvGroups, headDim, attentionScale } = layer;
-  const project = (role: LayerTensor, heads: number): Value =>
-    toHeads(b, pointwise(b, x, weights.pointwise(b, c.name(role)), role), heads, headDim);
+  const project = (role: Projection, heads: number): Value => toHeads(b, projected(b, x, c, role), heads, headDim);
   const headNorm = (y: Value, role: LayerTensor, factor: number): Value =>
     mirrorNorm(b, y, 3, arch.normEpsilon, weights.gain(b, c.name(role), [1, 1, 1, headDim], factor));
   const turned = (y: Value): Value => (c.rope ? rotate(b, y, c.rope.cos, c.rope.sin) : y);
@@ -112,16 +121,18 @@ function attention(b: Builder, x: Value, c: NeuralEngineBlock): { out: Value; se
   const seen = c.shared ?? update();
   const out = toChannels(b, attend(b, turned(scaled), seen, c.mask, layer));
   const factor = layer.sandwichNorms ? c.scaling.attention : c.stream;
-  return { out: pointwise(b, out, weights.pointwise(b, c.name("output"), factor), "output"), seen };
+  return { out: projected(b, out, c, "output", factor), seen };
 }
 
 function mlp(b: Builder, x: Value, c: NeuralEngineBlock): Value {
   const { layer, weights, scaling, stream } = c;
-  const active = activate(b, pointwise(b, x, weights.pointwise(b, c.name("gate")), "gate"), layer);
-  const up = pointwise(b, x, weights.pointwise(b, c.name("up"), scaling.inner), "up");
+  const active = activate(b, projected(b, x, c, "gate"), layer);
+  const up = projected(b, x, c, "up", scaling.inner);
   const inner = b.op("mul", { x: active, y: up }, {}, "inner")[0] as Value;
-  const factor = (layer.sandwichNorms ? scaling.mlp : stream) / scaling.inner;
-  return pointwise(b, inner, weights.pointwise(b, c.name("down"), factor), "down");
+  const factor = layer.sandwichNorms ? scaling.mlp : stream;
+  const kernel = weights.pointwise(b, c.name("down"), factor / scaling.inner);
+  const bias = layer.biases.includes("down") ? weights.bias(b, c.name("downBias"), factor) : undefined;
+  return pointwise(b, inner, kernel, "down", bias);
 }
 
 /** The contribution of the tokens' vectors to the stream x, before its norm. The gate reads x as

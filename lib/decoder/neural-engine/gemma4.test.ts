@@ -217,7 +217,6 @@ test("what has no place is refused, in words", () => {
   );
   expect(neuralEngineGap(changed(4, { headDim: 16 }))).toContain("heads are not those of layer 1");
   expect(neuralEngineGap(changed(4, { kvSource: 3 }))).toContain("keys of layer 3, where there are none");
-  expect(neuralEngineGap(changed(0, { attentionBias: true }))).toBe("the biases of layer 0");
   expect(() => neuralEnginePlan(changed(4, { window: null }), { ...options, contexts: [32] })).toThrow(
     "has no place for layer 4",
   );

@@ -17,6 +17,12 @@ import { type WeightTensors, weightConstant, weightTensors } from "../../weights
 import { pointwiseForm, rowsOf, timesPowerOfTwo } from "../../weights/weight-views.ts";
 import { FLOAT16_MAX } from "./scaling.ts";
 
+/** What a gain or a bias becomes: factor · (offset + v). */
+interface VectorChange {
+  readonly factor: number;
+  readonly offset: number;
+}
+
 /** Weights by flat name; shared by all functions of a package. */
 export class LayoutWeights {
   private readonly weights: ReadonlyMap<string, CompressedWeight | DeferredWeight>;
@@ -53,26 +59,39 @@ export class LayoutWeights {
     return w.values[0] as number;
   }
 
+  /** `factor` · a bias, (out), rounded once. */
+  bias(b: Builder, name: string, factor = 1): Value {
+    const w = this.find(name);
+    return this.vector(b, name, w.kind === "deferred" ? w.form.shape : w.shape, { factor, offset: 0 });
+  }
+
   /** `factor` · (offset + gain) in `shape`, rounded once. */
   gain(b: Builder, name: string, shape: readonly number[], factor = 1): Value {
-    const key = `${name} gain ${factor}`;
+    return this.vector(b, name, shape, { factor, offset: this.normOffset });
+  }
+
+  private vector(b: Builder, name: string, shape: readonly number[], change: VectorChange): Value {
+    const key = `${name} vector ${change.factor}`;
     let tensors = this.views.get(key);
     if (!tensors) {
-      tensors = weightTensors(this.folded(name, shape, factor));
+      tensors = weightTensors(this.folded(name, shape, change));
       this.views.set(key, tensors);
     }
     const found = tensors;
     return b.outside(() => weightConstant(b, name, found, this.dtype));
   }
 
-  private folded(name: string, shape: readonly number[], factor: number): CompressedWeight | DeferredWeight {
-    const { dtype, normOffset } = this;
+  private folded(
+    name: string,
+    shape: readonly number[],
+    { factor, offset }: VectorChange,
+  ): CompressedWeight | DeferredWeight {
+    const { dtype } = this;
     const fold = (piece: CompressedWeight): CompressedWeight => {
-      if (piece.kind !== "dense")
-        throw new EspalierError("export/unsupported", `the norm gain ${name} is ${piece.kind}`);
-      const values = piece.values.map((v) => (v + normOffset) * factor);
+      if (piece.kind !== "dense") throw new EspalierError("export/unsupported", `the vector ${name} is ${piece.kind}`);
+      const values = piece.values.map((v) => (v + offset) * factor);
       if (dtype === "fp16" && values.some((v) => Math.abs(v) > FLOAT16_MAX))
-        throw new EspalierError("export/unsupported", `the norm gain ${name} is beyond fp16's largest number`);
+        throw new EspalierError("export/unsupported", `the vector ${name} is beyond fp16's largest number`);
       return { kind: "dense", dtype, shape, values };
     };
     const w = this.find(name);

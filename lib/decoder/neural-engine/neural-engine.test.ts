@@ -1,7 +1,13 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { decoded, dense, difference, largest, rounded, wholeSequence } from "../../../test/fixtures/shipped-decoder.ts";
-import { type TinyFamily, temporaryFolder, tinyConfigs, tinyIds } from "../../../test/fixtures/tiny-model.ts";
+import {
+  type TinyFamily,
+  temporaryFolder,
+  tinyConfigs,
+  tinyIds,
+  withBiases,
+} from "../../../test/fixtures/tiny-model.ts";
 import { pruneHeads } from "../../compress/prune/slice.ts";
 import { palettize } from "../../compress/quantize/palettize.ts";
 import { quantizeAffine } from "../../compress/quantize/round-to-nearest.ts";
@@ -45,7 +51,7 @@ function model(
   change: (arch: DecoderArchitecture) => DecoderArchitecture = (a) => a,
 ): DecoderWeights {
   const arch = architectureOf(tinyConfigs[family]);
-  return initializeWeights(change({ ...arch, maxPositions: 128 }), createRng(7, "neural engine test"));
+  return withBiases(initializeWeights(change({ ...arch, maxPositions: 128 }), createRng(7, "neural engine test")));
 }
 
 const everyLayer = (arch: DecoderArchitecture, change: Partial<DecoderArchitecture["layers"][number]>) => ({
@@ -62,6 +68,8 @@ const ragged = (weights: DecoderWeights): DecoderWeights =>
 
 const cases: [string, DecoderWeights, Partial<NeuralEngineOptions>][] = [
   ["llama", model("llama"), {}],
+  ["llama with biases", model("biased"), {}],
+  ["llama with biases, pruned unevenly", ragged(model("biased")), {}],
   ["gemma 3, rings that wrap", model("gemma3"), {}],
   ["llama, pruned unevenly", ragged(model("llama")), {}],
   ["gemma 3, pruned unevenly, head in parts", ragged(model("gemma3")), { largestHeadPart: 20 }],

@@ -14,7 +14,14 @@
  * needs; a chunk on a full ring sees the old ring and, next to it, the chunk itself.
  */
 import { EspalierError } from "../../errors.ts";
-import type { DecoderArchitecture, GlobalTensor, LayerArchitecture, LayerTensor, RopeSpec } from "../architecture.ts";
+import {
+  type DecoderArchitecture,
+  type GlobalTensor,
+  type LayerArchitecture,
+  type LayerTensor,
+  projections,
+  type RopeSpec,
+} from "../architecture.ts";
 import { MASKED } from "../block.ts";
 import type { FunctionCache, NeuralEngineFunction, NeuralEngineInterface } from "../package-interface.ts";
 import { weightList } from "../weights.ts";
@@ -173,6 +180,7 @@ const loweredGlobals: ReadonlySet<string> = new Set<GlobalTensor>([
 const loweredLayers: ReadonlySet<string> = new Set<LayerTensor>([
   ...(["query", "key", "value", "output", "gate", "up", "down"] as const),
   ...(["attentionNorm", "postAttentionNorm", "mlpNorm", "postMlpNorm", "queryNorm", "keyNorm"] as const),
+  ...projections.map((p) => `${p}Bias` as const),
   ...(["perLayerGate", "perLayerProjection", "perLayerNorm", "layerScalar"] as const),
 ]);
 
@@ -182,7 +190,6 @@ export function neuralEngineGap(arch: DecoderArchitecture): string | null {
   const unknown = weightList(arch).find((w) => !(w.layer === null ? loweredGlobals : loweredLayers).has(w.role));
   if (unknown) return `the weight ${unknown.name}`;
   for (const [index, layer] of arch.layers.entries()) {
-    if (layer.attentionBias) return `the biases of layer ${index}`;
     if (layer.kvSource === null) continue;
     const source = arch.layers[layer.kvSource];
     if (!source || source.kvSource !== null || layer.kvSource >= index)

@@ -45,10 +45,10 @@ export function placesOf(arch: DecoderArchitecture, even: DecoderArchitecture, {
   const heads = (): Int32Array | null => blocks(headPlaces(from, to), from.headDim, from.queryHeads);
   const groups = (): Int32Array | null => blocks(firstOf(from.kvGroups, to.kvGroups), from.headDim, from.kvGroups);
   const neurons = (): Int32Array | null => blocks(firstOf(from.neurons, to.neurons), 1, from.neurons);
-  if (role === "query") return { rows: heads(), columns: null };
-  if (role === "key" || role === "value") return { rows: groups(), columns: null };
+  if (role === "query" || role === "queryBias") return { rows: heads(), columns: null };
+  if (["key", "value", "keyBias", "valueBias"].includes(role)) return { rows: groups(), columns: null };
   if (role === "output") return { rows: null, columns: heads() };
-  if (role === "gate" || role === "up") return { rows: neurons(), columns: null };
+  if (["gate", "up", "gateBias", "upBias"].includes(role)) return { rows: neurons(), columns: null };
   if (role === "down") return { rows: null, columns: neurons() };
   return { rows: null, columns: null };
 }

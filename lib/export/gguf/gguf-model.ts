@@ -8,7 +8,7 @@
  * Vectors are F32. In families with query norms the attention scale may differ from llama.cpp's:
  * the quotient goes into the gain of that norm.
  *
- * Reference: `convert_hf_to_gguf.py` of ggml-org/llama.cpp for names and orders. Not included: experts, biases.
+ * Reference: `convert_hf_to_gguf.py` of ggml-org/llama.cpp for names and orders. Not included: experts.
  */
 import type { Checkpoint } from "../../checkpoint/checkpoint.ts";
 import { storedFloat } from "../../checkpoint/checkpoint.ts";
@@ -159,7 +159,7 @@ function turned(places: Places, headDim: number | null, count: number): Places {
   return { ...places, rows };
 }
 
-function vector({ checkpoint, entry }: Source, family: GgufFamily): Chosen {
+function vector({ checkpoint, entry, places }: Source, family: GgufFamily): Chosen {
   const { role, layer } = entry;
   const arch = checkpoint.architecture;
   const offset = ggufOffset(family, role);
@@ -169,7 +169,9 @@ function vector({ checkpoint, entry }: Source, family: GgufFamily): Chosen {
     type: "F32",
     fidelity: "kept",
     async *bytes() {
-      const values = decodeWeight(await checkpoint.weight(entry.name));
+      const stored = decodeWeight(await checkpoint.weight(entry.name));
+      const { rows } = places;
+      const values = rows ? Float32Array.from(rows, (from) => (from < 0 ? 0 : (stored[from] ?? 0))) : stored;
       yield encode("F32", offset === 0 && gain === 1 ? values : values.map((v) => (v + offset) * gain));
     },
   };
