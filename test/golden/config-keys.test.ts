@@ -95,6 +95,8 @@ test.each([
   ["Qwen2Config", "qwen2"],
   ["Qwen3Config", "qwen3"],
   ["Phi3Config", "phi3"],
+  ["GemmaConfig", "gemma"],
+  ["Gemma2Config", "gemma2"],
   ["Gemma3TextConfig", "gemma3_text"],
   ["Gemma4TextConfig", "gemma4_text"],
   ["Gemma4UnifiedTextConfig", "gemma4_unified_text"],

@@ -9,7 +9,7 @@ import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxrunti
 import { float32Data } from "../../lib/mil/tensor.ts";
 
 const families = ["llama", "llama_stretched", "llama_own_head", "llama_biases", "phi3", "qwen2", "qwen3"];
-const gemmas = ["gemma3", "gemma3_gelu", "gemma3_own_head", "gemma4", "gemma4_dense"];
+const gemmas = ["gemma", "gemma2", "gemma3", "gemma3_gelu", "gemma3_own_head", "gemma4", "gemma4_dense"];
 
 test.each([...families, ...gemmas])("%s agrees with transformers to 1e-4 of the largest logit", async (family) => {
   const folder = join(import.meta.dirname, family);

@@ -21,7 +21,7 @@ logging.disable(logging.CRITICAL)
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-CLASSES = ["LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Phi3Config", "Gemma3TextConfig", "Gemma4TextConfig",
+CLASSES = ["LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Phi3Config", "GemmaConfig", "Gemma2Config", "Gemma3TextConfig", "Gemma4TextConfig",
            "Gemma4UnifiedTextConfig"]
 SHOWN = 6
 
@@ -118,6 +118,11 @@ CHANGES = {
                                dict(sliding_window=4, layer_types=None), dict(layer_types=["full_attention"] * 3)],
     "phi3": ANY + ONE_ROPE + [dict(sliding_window=4, layer_types=["full_attention"] * 2), dict(resid_pdrop=0.5),
                               dict(use_cache=False, embd_pdrop=0.5)],
+    "gemma": ANY + ONE_ROPE + [dict(hidden_activation="gelu"), dict(use_bidirectional_attention=True)],
+    "gemma2": ANY + ONE_ROPE + [dict(hidden_activation=a) for a in ["gelu", "silu", "gelu_new"]] + [
+        dict(final_logit_softcapping=None), dict(attn_logit_softcapping=None), dict(layer_types=None),
+        dict(layer_types=["full_attention"] * 3), dict(layer_types=["sliding_attention"] * 3),
+        dict(use_bidirectional_attention=True), dict(cache_implementation="hybrid")],
     "gemma3": ANY + GEMMAS + GEMMA3,
     "gemma4": ANY + GEMMAS + GEMMA4,
     "gemma4_dense": GEMMA4,

@@ -9,7 +9,8 @@ import sys
 
 import torch
 import transformers
-from transformers import (Gemma3ForCausalLM, Gemma3TextConfig, Gemma4ForCausalLM, Gemma4TextConfig, LlamaConfig,
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, Gemma4ForCausalLM, Gemma4TextConfig, GemmaConfig,
+                          GemmaForCausalLM, LlamaConfig,
                           LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 COMMON = dict(vocab_size=48, hidden_size=32, intermediate_size=40, num_attention_heads=4, num_key_value_heads=2,
@@ -42,6 +43,11 @@ MODELS = {
     # A head size that is not hidden / heads, tied, the upper layers with a window.
     "qwen3": (Qwen3ForCausalLM, Qwen3Config(**{**COMMON, "head_dim": 12}, num_hidden_layers=3, use_sliding_window=True,
                                             sliding_window=6, max_window_layers=1, tie_word_embeddings=True)),
+    # One group for all heads, a head size that is not hidden / heads.
+    "gemma": (GemmaForCausalLM, GemmaConfig(**{**COMMON, "head_dim": 12, "num_key_value_heads": 1}, num_hidden_layers=2)),
+    # Caps that bite on scores and logits, a scale that is not the head size, windows in every other layer.
+    "gemma2": (Gemma2ForCausalLM, Gemma2Config(**COMMON, num_hidden_layers=3, sliding_window=6, query_pre_attn_scalar=5,
+                                               attn_logit_softcapping=2.0, final_logit_softcapping=3.0)),
     # An exact GELU, and Gemma 2's cap on scores, which Gemma 3 keeps in its config and does not apply.
     "gemma3_gelu": (Gemma3ForCausalLM, Gemma3TextConfig(**COMMON, num_hidden_layers=2, sliding_window=6,
                                                         query_pre_attn_scalar=8, hidden_activation="gelu",
@@ -86,7 +92,7 @@ def make(name):
     model = cls(config).eval().float()
     with torch.no_grad():
         for n, p in model.named_parameters():
-            p.copy_(torch.randn_like(p) * (0.3 if p.ndim > 1 else 0.5) + (0.0 if p.ndim > 1 or name.startswith("gemma3") else 1.0))
+            p.copy_(torch.randn_like(p) * (0.3 if p.ndim > 1 else 0.5) + (0.0 if p.ndim > 1 or name in ("gemma", "gemma2") or name.startswith("gemma3") else 1.0))
         for n, b in model.named_buffers():
             if n.endswith("layer_scalar"):
                 b.copy_(0.5 + torch.rand_like(b))

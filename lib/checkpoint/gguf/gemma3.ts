@@ -11,7 +11,7 @@ import type { LayerArchitecture } from "../../decoder/architecture.ts";
 import { commonNames, type GgufFamily } from "./family.ts";
 import { MetadataFields } from "./metadata-fields.ts";
 import { layerCount, scalingOf, tokenKeys, vocabularySize } from "./shared-keys.ts";
-import { cannotSay, f32, linearKeys, oneFactor, sizeKeys, stretch, u32 } from "./shared-write.ts";
+import { cannotSay, f32, linearKeys, noBiases, oneFactor, sizeKeys, stretch, u32 } from "./shared-write.ts";
 
 const LAYERS_OF_27B = 62;
 
@@ -31,6 +31,7 @@ export const gemma3: GgufFamily = {
   attentionScale: (arch, layer) =>
     (arch.layers.length === LAYERS_OF_27B ? arch.hidden / layer.queryHeads : layer.headDim) ** -0.5,
   keys(arch) {
+    noBiases("gemma3", arch);
     const { layers, finalSoftcap } = arch;
     const sliding = layers.find((l) => l.window !== null);
     const full = layers.find((l) => l.window === null);

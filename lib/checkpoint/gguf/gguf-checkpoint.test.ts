@@ -20,7 +20,7 @@ async function fileOf(bytes: Uint8Array): Promise<string> {
   await writeFile(path, bytes);
   return path;
 }
-const families = ["llama", "biased", "qwen2", "gemma3"] as const;
+const families = ["llama", "biased", "qwen2", "gemma2", "gemma3"] as const;
 
 test.each(families)("%s: the weights, rows and descriptor are those it was written from", async (family) => {
   const { weights, config } = tinyGguf(family);
@@ -68,7 +68,7 @@ test.each(families)(
       for (const name of ["tokenizer.json", "tokenizer_config.json", "generation_config.json"])
         expect(await made.file(name), name).not.toBeNull();
       expect(Buffer.from((await made.file("chat_template.jinja")) ?? []).toString()).toBe(
-        family === "gemma3" ? "" : "{{ messages }}",
+        family.startsWith("gemma") ? "" : "{{ messages }}",
       );
     } finally {
       await gguf.close();

@@ -12,6 +12,7 @@ import {
   cannotSay,
   f32,
   linearKeys,
+  noBiases,
   oneFactor,
   plainAttention,
   ropeBase,
@@ -30,6 +31,7 @@ export const qwen3: GgufFamily = {
   attentionScale: (_arch, layer) => layer.headDim ** -0.5,
   keys(arch, config) {
     plainAttention("qwen3", arch);
+    noBiases("qwen3", arch);
     const base = ropeBase(config);
     const factor = oneFactor(stretch(uniformLayer(arch), base));
     if (factor === null) throw cannotSay("qwen3", "a stretch of frequencies that differs by pair");

@@ -82,6 +82,12 @@ export const linearKeys = (factor: number): GgufKey[] =>
     ? []
     : [{ key: "rope.scaling.type", type: "string", value: "linear" }, f32("rope.scaling.factor", factor)];
 
+/** Throws `export/unsupported` for a bias, which llama.cpp does not look for. */
+export function noBiases(architecture: string, arch: DecoderArchitecture): void {
+  const at = arch.layers.findIndex((l) => l.biases.length > 0);
+  if (at >= 0) throw cannotSay(architecture, `the biases of layer ${at}`);
+}
+
 /** Throws `export/unsupported` for windows, caps and factors of attention. */
 export function plainAttention(architecture: string, arch: DecoderArchitecture): void {
   for (const [i, layer] of arch.layers.entries()) {

@@ -9,6 +9,8 @@ import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { DecoderArchitecture } from "../architecture.ts";
 import { type Family, standardWidths, withWidths } from "./family.ts";
+import { gemma } from "./gemma.ts";
+import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
 import { gemma4 } from "./gemma4.ts";
 import { llama } from "./llama.ts";
@@ -17,7 +19,7 @@ import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 
-export const families: readonly Family[] = [llama, phi3, qwen2, qwen3, gemma3, gemma4];
+export const families: readonly Family[] = [llama, phi3, qwen2, qwen3, gemma, gemma2, gemma3, gemma4];
 
 const layerExtension = z.object({
   query_heads: positive,
