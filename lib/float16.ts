@@ -3,6 +3,7 @@
  *
  * fp16: 1 sign, 5 exponent, 10 mantissa bits, max 65504, subnormals kept. bf16: the upper half of an fp32.
  */
+import { f32At, u16At, u32At } from "./elements.ts";
 
 const f = new Float32Array(1);
 const u = new Uint32Array(f.buffer);
@@ -10,7 +11,7 @@ const u = new Uint32Array(f.buffer);
 /** The fp16 bit pattern nearest to `value`; overflow gives infinity. */
 export function toFloat16Bits(value: number): number {
   f[0] = value;
-  const x = u[0] as number;
+  const x = u32At(u, 0);
   const sign = (x >>> 16) & 0x8000;
   const exponent = (x >>> 23) & 0xff;
   let mantissa = x & 0x7fffff;
@@ -52,25 +53,25 @@ export function float16Table(): Float32Array {
 }
 
 /** `value` rounded to fp16, as a number. */
-export const roundToFloat16 = (value: number): number => float16Table()[toFloat16Bits(value)] as number;
+export const roundToFloat16 = (value: number): number => f32At(float16Table(), toFloat16Bits(value));
 
 export function float16FromFloat32(values: Float32Array): Uint16Array {
   const out = new Uint16Array(values.length);
-  for (let i = 0; i < values.length; i++) out[i] = toFloat16Bits(values[i] as number);
+  for (let i = 0; i < values.length; i++) out[i] = toFloat16Bits(f32At(values, i));
   return out;
 }
 
 export function float32FromFloat16(bits: Uint16Array): Float32Array {
   const t = float16Table();
   const out = new Float32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) out[i] = t[bits[i] as number] as number;
+  for (let i = 0; i < bits.length; i++) out[i] = f32At(t, u16At(bits, i));
   return out;
 }
 
 export function float32FromBfloat16(bits: Uint16Array): Float32Array {
   const out = new Float32Array(bits.length);
   const words = new Uint32Array(out.buffer);
-  for (let i = 0; i < bits.length; i++) words[i] = (bits[i] as number) << 16;
+  for (let i = 0; i < bits.length; i++) words[i] = u16At(bits, i) << 16;
   return out;
 }
 
@@ -78,7 +79,7 @@ export function bfloat16FromFloat32(values: Float32Array): Uint16Array {
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const out = new Uint16Array(values.length);
   for (let i = 0; i < values.length; i++) {
-    const x = words[i] as number;
+    const x = u32At(words, i);
     out[i] = (x & 0x7fffffff) > 0x7f800000 ? (x >>> 16) | 0x40 : (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
   }
   return out;

@@ -4,6 +4,7 @@
  *
  * Indices count from 0 in the model at hand.
  */
+import { numberAt } from "./elements.ts";
 import { EspalierError } from "./errors.ts";
 
 /** All kinds except tensors. Flags, configs, stored results and pages use the same words. */
@@ -63,7 +64,7 @@ export function showRuns(indices: readonly number[]): string {
   const runs: string[] = [];
   for (let i = 0; i < indices.length; ) {
     let end = i;
-    while (end + 1 < indices.length && indices[end + 1] === (indices[end] as number) + 1) end++;
+    while (end + 1 < indices.length && indices[end + 1] === numberAt(indices, end) + 1) end++;
     runs.push(end === i ? `${indices[i]}` : `${indices[i]}-${indices[end]}`);
     i = end + 1;
   }

@@ -9,6 +9,7 @@
  * prior. Parameters that no report depends on keep their prior. Deterministic: reports in any order
  * give the same numbers.
  */
+import { numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { type Device, deviceById } from "./devices.ts";
 import { type CostParameters, callTime, parameterNames } from "./model.ts";
@@ -65,13 +66,13 @@ export function refit(reports: readonly Report[], options: RefitOptions): Fit {
   const start = parameterNames.map((n) => Math.log(prior[n]));
   const parametersAt = (x: readonly number[]): CostParameters => {
     const p = { ...prior } as Record<keyof CostParameters, number>;
-    for (const [i, n] of parameterNames.entries()) p[n] = Math.exp(x[i] as number);
+    for (const [i, n] of parameterNames.entries()) p[n] = Math.exp(numberAt(x, i));
     return p;
   };
   const residuals = (x: readonly number[]): number[] => {
     const p = parametersAt(x);
     const data = known.map((r) => Math.log(callTime(r.workload, r.on, p).totalMs / r.measuredMs) / sigma);
-    return [...data, ...x.map((v, i) => (v - (start[i] as number)) / tau)];
+    return [...data, ...x.map((v, i) => (v - numberAt(start, i)) / tau)];
   };
   const squares = (r: readonly number[]): number => r.reduce((n, v) => n + v * v, 0);
 
@@ -82,13 +83,13 @@ export function refit(reports: readonly Report[], options: RefitOptions): Fit {
   for (; steps < MAX_STEPS; steps++) {
     const columns = x.map((v, i) => {
       const moved = residuals(x.with(i, v + STEP));
-      return moved.map((m, j) => (m - (r[j] as number)) / STEP);
+      return moved.map((m, j) => (m - numberAt(r, j)) / STEP);
     });
-    const gradient = columns.map((c) => c.reduce((n, v, j) => n + v * (r[j] as number), 0));
-    const normal = columns.map((a) => columns.map((b) => a.reduce((n, v, j) => n + v * (b[j] as number), 0)));
-    for (const [i, row] of normal.entries()) row[i] = (row[i] as number) * (1 + damping);
+    const gradient = columns.map((c) => c.reduce((n, v, j) => n + v * numberAt(r, j), 0));
+    const normal = columns.map((a) => columns.map((b) => a.reduce((n, v, j) => n + v * numberAt(b, j), 0)));
+    for (const [i, row] of normal.entries()) row[i] = numberAt(row, i) * (1 + damping);
     const move = solve(normal, gradient);
-    const next = x.map((v, i) => v - (move[i] as number));
+    const next = x.map((v, i) => v - numberAt(move, i));
     const after = residuals(next);
     const [before, then] = [squares(r), squares(after)];
     if (then <= before) {
@@ -112,7 +113,7 @@ export function refit(reports: readonly Report[], options: RefitOptions): Fit {
 /** a x = b for a symmetric positive definite matrix, by Gaussian elimination with pivots. */
 function solve(a: readonly (readonly number[])[], b: readonly number[]): number[] {
   const n = b.length;
-  const m = a.map((row, i) => [...row, b[i] as number]);
+  const m = a.map((row, i) => [...row, numberAt(b, i)]);
   for (let c = 0; c < n; c++) {
     let pivot = c;
     for (let i = c + 1; i < n; i++) if (Math.abs(m[i]?.[c] ?? 0) > Math.abs(m[pivot]?.[c] ?? 0)) pivot = i;
@@ -120,16 +121,16 @@ function solve(a: readonly (readonly number[])[], b: readonly number[]): number[
     const row = m[c] as number[];
     for (let i = c + 1; i < n; i++) {
       const other = m[i] as number[];
-      const factor = (other[c] as number) / (row[c] as number);
-      for (let j = c; j <= n; j++) other[j] = (other[j] as number) - factor * (row[j] as number);
+      const factor = numberAt(other, c) / numberAt(row, c);
+      for (let j = c; j <= n; j++) other[j] = numberAt(other, j) - factor * numberAt(row, j);
     }
   }
   const x = new Array<number>(n).fill(0);
   for (let i = n - 1; i >= 0; i--) {
     const row = m[i] as number[];
-    let sum = row[n] as number;
-    for (let j = i + 1; j < n; j++) sum -= (row[j] as number) * (x[j] as number);
-    x[i] = sum / (row[i] as number);
+    let sum = numberAt(row, n);
+    for (let j = i + 1; j < n; j++) sum -= numberAt(row, j) * numberAt(x, j);
+    x[i] = sum / numberAt(row, i);
   }
   return x;
 }

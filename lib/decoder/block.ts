@@ -17,6 +17,7 @@
  * mixture of experts, cross attention.
  */
 
+import { dim } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { type Builder, typeOf } from "../mil/builder.ts";
 import type { Value } from "../mil/program.ts";
@@ -86,7 +87,7 @@ export const MASKED = -40000;
 export function rmsNorm(b: Builder, x: Value, weight: Value | null, arch: DecoderArchitecture): Value {
   const { dtype, shape } = typeOf(x);
   const axis = shape.length - 1;
-  const width = shape[axis] as number;
+  const width = dim(shape, axis);
   const gain = weight && arch.normOffset !== 0 ? b.add(weight, arch.normOffset) : weight;
   const scaled = (normal: Value): Value => (gain ? b.mul(normal, gain) : normal);
   if (dtype === "fp16") {
@@ -159,7 +160,7 @@ function attention(b: Builder, x: Value, context: BlockContext): Value {
   let { k, v } = layer.kvSource === null ? keysAndValues(b, x, context) : sharedKv(context);
   if (gates?.groups) v = b.mul(v, b.reshape(gates.groups, [batch, groups, 1, 1]));
   if (layer.kvSource === null && context.kv) ({ k, v } = context.kv.update(k, v));
-  const total = typeOf(k).shape[2] as number;
+  const total = dim(typeOf(k).shape, 2);
 
   let perGroup = heads / groups;
   let keyHeads = groups;
@@ -190,7 +191,7 @@ function attention(b: Builder, x: Value, context: BlockContext): Value {
 
 function mlp(b: Builder, x: Value, context: BlockContext): Value {
   const { layer, gates } = context;
-  const batch = typeOf(x).shape[0] as number;
+  const batch = dim(typeOf(x).shape, 0);
   const active = activate(b, projected(b, x, context, "gate"), layer);
   let inner = b.mul(active, projected(b, x, context, "up"));
   if (gates?.neurons) inner = b.mul(inner, b.reshape(gates.neurons, [batch, 1, layer.neurons]));
@@ -207,7 +208,7 @@ function perLayerInput(b: Builder, x: Value, context: BlockContext): Value {
 }
 
 const gated = (b: Builder, y: Value, gate: Value | undefined): Value =>
-  gate ? b.mul(y, b.reshape(gate, [typeOf(y).shape[0] as number, 1, 1])) : y;
+  gate ? b.mul(y, b.reshape(gate, [dim(typeOf(y).shape, 0), 1, 1])) : y;
 
 /** The first half of the block: x + attention, (batch, S, hidden). */
 export function attentionHalf(b: Builder, x: Value, context: BlockContext): Value {

@@ -10,6 +10,7 @@
  * of the same decoder. Without states (iOS 17) a cache is an input and an output `<name>_out`, written by a one-hot product:
  * keep ⊙ old + write · new.
  */
+import { dim } from "../elements.ts";
 import { EspalierError, invariant } from "../errors.ts";
 import { float16FromFloat32 } from "../float16.ts";
 import { Builder, typeOf } from "../mil/builder.ts";
@@ -174,7 +175,7 @@ function perLayerOf(
 
 /** 0 where the cache position j is at most the query's and inside its window, (S, T). */
 function cacheMask(b: Builder, positions: Value, context: number, window: number | null, dtype: FloatDType): Value {
-  const length = typeOf(positions).shape[0] as number;
+  const length = dim(typeOf(positions).shape, 0);
   const query = b.reshape(positions, [length, 1]);
   const key = b.constant(i32([1, context], range(context)), "cache_positions");
   let seen = b.lessEqual(key, query);
@@ -194,7 +195,7 @@ interface LayerRows {
 
 /** write (1, 1, T, S), 1 where the slot is that of the new position; keep (1, 1, T, 1), 0 for slots that are written. */
 function oneHotWrite(b: Builder, positions: Value, context: number, dtype: FloatDType): { write: Value; keep: Value } {
-  const length = typeOf(positions).shape[0] as number;
+  const length = dim(typeOf(positions).shape, 0);
   const slots = b.constant(i32([context, 1], range(context)), "cache_slots");
   const write = b.cast(b.equal(slots, b.reshape(positions, [1, length])), dtype);
   const keep = b.sub(1, b.sum(write, [1], true));

@@ -5,6 +5,7 @@
  */
 
 import { throwIfCancelled } from "../cancel.ts";
+import { f32At } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { float32FromFloat16 } from "../float16.ts";
 import type { Tensor } from "../mil/tensor.ts";
@@ -126,12 +127,12 @@ export function logitValues(out: Tensor | undefined, position: number): Float32A
 /** The first of the largest. */
 export function argmax(values: Float32Array): number {
   let best = 0;
-  for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i;
+  for (let i = 1; i < values.length; i++) if (f32At(values, i) > f32At(values, best)) best = i;
   return best;
 }
 
 function sample(logits: Float32Array, { temperature, topP, rng }: Sampling): number {
-  const top = logits[argmax(logits)] as number;
+  const top = f32At(logits, argmax(logits));
   const candidates = Array.from(logits, (z, id) => ({ id, p: Math.exp((z - top) / temperature) })).sort(
     (a, c) => c.p - a.p,
   );

@@ -6,6 +6,7 @@
  * would undo it in the matrix. Biases are 0. Embedding rows times their scale have unit RMS, so that the blocks'
  * outputs do not swamp the tokens.
  */
+import { dim } from "../elements.ts";
 import { f32, type Tensor } from "../mil/tensor.ts";
 import { elementCount } from "../mil/types.ts";
 import type { Rng } from "../random.ts";
@@ -26,7 +27,7 @@ export function initializeWeights(arch: DecoderArchitecture, rng: Rng): DecoderW
       if (!role.endsWith("Bias")) values.fill(role === "layerScalar" ? 1 : gain - arch.normOffset);
     } else {
       const writes = !sandwich && (role === "output" || role === "down");
-      const deviation = (writes ? residual : 1) / Math.sqrt(shape[1] as number);
+      const deviation = (writes ? residual : 1) / Math.sqrt(dim(shape, 1));
       for (let i = 0; i < values.length; i++) values[i] = rng.normal() * deviation;
     }
     tensors.set(name, f32(shape, values));

@@ -4,7 +4,9 @@
  *
  * On a device every later value is infinite or NaN, so the logits do not show where it began.
  */
+
 import { throwIfCancelled } from "../cancel.ts";
+import { numberAt } from "../elements.ts";
 import type { Engine } from "../engines/engine.ts";
 import { type Peak, watchedEngine } from "../engines/watched.ts";
 import { EspalierError } from "../errors.ts";
@@ -53,7 +55,7 @@ export async function firstOverflow(
   try {
     for (; position < Math.min(ids.length, model.context) && !found; position++) {
       throwIfCancelled(signal);
-      await session.feed([ids[position] as number], position);
+      await session.feed([numberAt(ids, position)], position);
     }
   } finally {
     session.dispose();

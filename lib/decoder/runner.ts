@@ -5,6 +5,7 @@
  * the stream at every layer boundary, so an ablation in layer ℓ re-runs only the layers from ℓ on.
  */
 
+import { dim, numberAt } from "../elements.ts";
 import { release } from "../engines/device-tensor.ts";
 import type { Engine, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
@@ -287,11 +288,11 @@ export class DecoderRunner {
   }
 }
 
-const rowsOf = (x: Tensor): number => x.data.length / (x.shape.at(-1) as number);
+const rowsOf = (x: Tensor): number => x.data.length / dim(x.shape, -1);
 
 /** Rows `from` … `from + rows` of x (…, hidden) as (rows, hidden), without copying. */
 function rowSlice(x: Tensor, from: number, rows: number): Tensor {
-  const width = x.shape.at(-1) as number;
+  const width = dim(x.shape, -1);
   return { dtype: x.dtype, shape: [rows, width], data: x.data.subarray(from * width, (from + rows) * width) };
 }
 
@@ -308,7 +309,7 @@ function int(t: Tensor | undefined): Int32Array {
 /** Throws `input/token-range` naming the first id outside the vocabulary. */
 export function checkTokens(ids: ArrayLike<number>, vocab: number): void {
   for (let i = 0; i < ids.length; i++) {
-    const id = ids[i] as number;
+    const id = numberAt(ids, i);
     if (!(id >= 0 && id < vocab)) {
       throw new EspalierError("input/token-range", `token ${i} is ${id}, outside the vocabulary of ${vocab}`, {
         hint: "The tokenizer does not belong to this model, or the vocabulary was pruned.",

@@ -7,7 +7,9 @@
  * once for all of them. After an end token a new text begins. Not included: greedy first tokens,
  * nucleus sampling.
  */
+
 import { throwIfCancelled } from "../cancel.ts";
+import { dim, f32At, i32At } from "../elements.ts";
 import type { Engine } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import { Builder } from "../mil/builder.ts";
@@ -61,7 +63,7 @@ export async function sampleTexts(
   try {
     for (let position = 0; position + 1 < length; position++) {
       throwIfCancelled(signal);
-      const ids = Int32Array.from(texts, (text) => text[position] as number);
+      const ids = Int32Array.from(texts, (text) => i32At(text, position));
       const out = await executable.run({
         ...given,
         ...step.inputsAt(position),
@@ -71,7 +73,7 @@ export async function sampleTexts(
       for (const [i, cache] of caches.entries()) place(cache, out[`new_${i}`] as Tensor, position);
       const logits = float32Data(out.logits as Tensor); // (count, vocab)
       for (const [row, text] of texts.entries()) {
-        const ended = eosIds.includes(text[position] as number);
+        const ended = eosIds.includes(i32At(text, position));
         text[position + 1] =
           ended && bosId !== null ? bosId : drawn(logits.subarray(row * arch.vocab, (row + 1) * arch.vocab), rng);
       }
@@ -183,7 +185,7 @@ function stepProgram(arch: DecoderArchitecture, texts: number, length: number): 
 }
 
 function rowOf(table: Tensor, row: number): Tensor {
-  const width = table.shape[1] as number;
+  const width = dim(table.shape, 1);
   return f32([1, width], float32Data(table).subarray(row * width, (row + 1) * width));
 }
 
@@ -199,15 +201,15 @@ function place(cache: Tensor, fresh: Tensor, position: number): void {
 /** An index with probability softmax(logits), by the inverse of the cumulative sum. */
 function drawn(logits: Float32Array, rng: Rng): number {
   let top = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < logits.length; i++) if ((logits[i] as number) > top) top = logits[i] as number;
+  for (let i = 0; i < logits.length; i++) if (f32At(logits, i) > top) top = f32At(logits, i);
   let total = 0;
-  for (let i = 0; i < logits.length; i++) total += Math.exp((logits[i] as number) - top);
+  for (let i = 0; i < logits.length; i++) total += Math.exp(f32At(logits, i) - top);
   if (!Number.isFinite(total))
     throw new EspalierError("numeric/non-finite", "the model's logits are not finite, so no token can be drawn");
   let left = rng.uniform() * total;
   let last = 0;
   for (let i = 0; i < logits.length; i++) {
-    const p = Math.exp((logits[i] as number) - top);
+    const p = Math.exp(f32At(logits, i) - top);
     if (p > 0) last = i;
     left -= p;
     if (left <= 0) return i;

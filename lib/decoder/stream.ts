@@ -5,6 +5,7 @@
  * keys and values of earlier layers. Kept together, the stream at a layer boundary is all that the
  * following layers need.
  */
+import { dim } from "../elements.ts";
 import type { Tensor } from "../mil/tensor.ts";
 
 export interface Stream {
@@ -23,13 +24,13 @@ export const repeatStream = (stream: Stream, copies: number): Stream => ({
 });
 
 /** `t` (rows, …) repeated as a whole up to `batch` rows. */
-export const atBatch = (t: Tensor, batch: number): Tensor => repeatRows(t, batch / (t.shape[0] as number));
+export const atBatch = (t: Tensor, batch: number): Tensor => repeatRows(t, batch / dim(t.shape, 0));
 
 function repeatRows(t: Tensor, copies: number): Tensor {
   if (copies === 1 || !(t.data instanceof Float32Array)) return t;
   const data = new Float32Array(t.data.length * copies);
   for (let c = 0; c < copies; c++) data.set(t.data, c * t.data.length);
-  return { dtype: t.dtype, shape: [(t.shape[0] as number) * copies, ...t.shape.slice(1)], data };
+  return { dtype: t.dtype, shape: [dim(t.shape, 0) * copies, ...t.shape.slice(1)], data };
 }
 
 /** The slices of t (count, …) along its first axis, without copying. */

@@ -7,6 +7,7 @@
  */
 
 import { throwIfCancelled } from "../cancel.ts";
+import { dim } from "../elements.ts";
 import type { Engine, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
@@ -90,7 +91,7 @@ export async function streamedLogits(
   let at = 0;
   for await (const part of headParts(find(arch.tiedHead ? "embedding" : "head"))) {
     throwIfCancelled(signal);
-    const vocab = part.shape[0] as number;
+    const vocab = dim(part.shape, 0);
     const head: DecoderArchitecture = { ...arch, vocab, tiedHead: false };
     const tensors = new Map([
       ["finalNorm", norm],

@@ -6,6 +6,7 @@
  * of per-layer embeddings, half of a small Gemma 4, is not included: only the rows of the current
  * tokens are read, from where the table is stored.
  */
+import { dim, numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
 import { sameShape } from "../mil/types.ts";
@@ -35,7 +36,7 @@ export async function distinctRows(
   const out = new Float32Array(indices.length * columns);
   const places = new Map<number, number>();
   for (let i = 0; i < indices.length; i++) {
-    const index = indices[i] as number;
+    const index = numberAt(indices, i);
     const before = places.get(index);
     if (before === undefined) out.set(await row(index), i * columns);
     else out.copyWithin(i * columns, before * columns, (before + 1) * columns);
@@ -55,13 +56,13 @@ export interface DecoderWeights {
 /** A table in memory. */
 export function memoryTable(t: Tensor): RowTable {
   const values = float32Data(t);
-  const columns = t.shape[1] as number;
+  const columns = dim(t.shape, 1);
   return {
     shape: t.shape,
     async rows(indices) {
       const out = new Float32Array(indices.length * columns);
       for (let i = 0; i < indices.length; i++) {
-        const row = indices[i] as number;
+        const row = numberAt(indices, i);
         out.set(values.subarray(row * columns, (row + 1) * columns), i * columns);
       }
       return out;
@@ -130,7 +131,7 @@ export async function perLayerRows(
 ): Promise<{ perLayerRows?: Tensor }> {
   const table = weights.tables.get("perLayerEmbedding");
   if (!table) return {};
-  return { perLayerRows: f32([batch, ids.length / batch, table.shape[1] as number], await table.rows(ids)) };
+  return { perLayerRows: f32([batch, ids.length / batch, dim(table.shape, 1)], await table.rows(ids)) };
 }
 
 /** The output projection: the head, or the embedding it is tied to. */

@@ -5,6 +5,7 @@
  * package have one set of weights in memory, whatever their number. A value lives as long as something that was compiled with
  * it; the pool itself keeps none.
  */
+import { f32At, numberAt } from "../elements.ts";
 import { EspalierError, invariant } from "../errors.ts";
 import { float16Table, float32FromFloat16 } from "../float16.ts";
 import { codesOperand, constexprDecoder, decodeConstexpr } from "../mil/constexpr.ts";
@@ -77,8 +78,7 @@ export class ConstantPool {
       const half = float16Table();
       const data = hostArray(t.dtype, elementCount(t.shape));
       const count = await eachPiece(t, (piece, from) => {
-        if (t.dtype === "fp16")
-          for (let i = 0; i < piece.length; i++) data[from + i] = half[piece[i] as number] as number;
+        if (t.dtype === "fp16") for (let i = 0; i < piece.length; i++) data[from + i] = f32At(half, numberAt(piece, i));
         else data.set(piece, from);
       });
       requireCount(t, count);

@@ -7,9 +7,11 @@
  *
  *   NLL = −Σ log p(token | before);  KL = Σ_t Σ_v p_base (log p_base − log p)
  */
+
 import { throwIfCancelled } from "../cancel.ts";
 import type { DecoderRunner } from "../decoder/runner.ts";
 import type { Stream } from "../decoder/stream.ts";
+import { numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import type { SequenceLoss } from "./perplexity.ts";
 import { type PaddedBatch, padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "./sequences.ts";
@@ -133,7 +135,7 @@ function take(
 
 function sum(values: ArrayLike<number>, from: number, to: number): number {
   let total = 0;
-  for (let i = from; i < to; i++) total += values[i] as number;
+  for (let i = from; i < to; i++) total += numberAt(values, i);
   return total;
 }
 

@@ -7,6 +7,7 @@
 
 import { throwIfCancelled } from "../cancel.ts";
 import type { DecoderRunner } from "../decoder/runner.ts";
+import { numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence, tokensOf } from "./sequences.ts";
 
@@ -90,7 +91,7 @@ async function compareWith(
 
 function sum(values: ArrayLike<number>, from: number, to: number): number {
   let total = 0;
-  for (let i = from; i < to; i++) total += values[i] as number;
+  for (let i = from; i < to; i++) total += numberAt(values, i);
   return total;
 }
 

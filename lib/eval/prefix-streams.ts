@@ -14,6 +14,7 @@
 import { throwIfCancelled } from "../cancel.ts";
 import type { DecoderRunner } from "../decoder/runner.ts";
 import type { Stream } from "../decoder/stream.ts";
+import { f64At, numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { float32Data, type Tensor } from "../mil/tensor.ts";
 import { growingBatches } from "./growing-batches.ts";
@@ -175,7 +176,7 @@ export class PrefixStreams {
     };
     const { nll, kl, agree } = await runner.compare(x, targets, baseLogits);
     return rows.map((index, row) => ({
-      loss: this.meanOver(nll, batch, row) - (this.baseNll[index] as number),
+      loss: this.meanOver(nll, batch, row) - f64At(this.baseNll, index),
       // Rounding may leave a divergence a hair below 0.
       kl: Math.max(0, this.meanOver(kl, batch, row)),
       agreement: this.meanOver(agree, batch, row),
@@ -185,10 +186,10 @@ export class PrefixStreams {
   /** The mean over the predicted positions of one row of a batch. */
   meanOver(values: ArrayLike<number>, batch: number, row: number): number {
     const { rows, shape } = this.batches[batch] as PaddedBatch;
-    const s = this.sequences[rows[row] as number] as TokenSequence;
+    const s = this.sequences[numberAt(rows, row)] as TokenSequence;
     const { from, to } = scoredRange(s, row, shape.length);
     let total = 0;
-    for (let i = from; i < to; i++) total += values[i] as number;
+    for (let i = from; i < to; i++) total += numberAt(values, i);
     return total / predictedTokens(s);
   }
 }

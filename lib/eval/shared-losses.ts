@@ -11,6 +11,7 @@
 
 import { throwIfCancelled } from "../cancel.ts";
 import type { DecoderRunner } from "../decoder/runner.ts";
+import { dim, i32At } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { float32Data, type Tensor } from "../mil/tensor.ts";
 import { type PaddedBatch, padIntoBatches, predictedTokens, type TokenSequence } from "./sequences.ts";
@@ -87,7 +88,7 @@ export function passesFor(sequences: readonly TokenSequence[]): { passes: number
 
 function lexicographic(a: Int32Array, b: Int32Array): number {
   const shorter = Math.min(a.length, b.length);
-  for (let i = 0; i < shorter; i++) if (a[i] !== b[i]) return (a[i] as number) - (b[i] as number);
+  for (let i = 0; i < shorter; i++) if (a[i] !== b[i]) return i32At(a, i) - i32At(b, i);
   return a.length - b.length;
 }
 
@@ -118,7 +119,7 @@ function readPositions(
     const from = at;
     for (let t = scoredFrom; t < ids.length; t++) {
       positions[at] = row * batch.shape.length + t - 1;
-      targets[at++] = ids[t] as number;
+      targets[at++] = i32At(ids, t);
     }
     spans.push({ index, from, to: at });
   }
@@ -127,7 +128,7 @@ function readPositions(
 
 /** x (batch, length, hidden) → (rows, hidden) */
 function gatherRows(x: Tensor, rows: Int32Array): Tensor {
-  const width = x.shape.at(-1) as number;
+  const width = dim(x.shape, -1);
   const from = float32Data(x);
   const data = new Float32Array(rows.length * width);
   for (const [i, row] of rows.entries()) data.set(from.subarray(row * width, (row + 1) * width), i * width);

@@ -11,6 +11,7 @@
  * The result has the type the package gives it: an fp16 weight is rounded to fp16, whatever computes with it. Codes may come
  * in pieces, so that those of a large weight are never in memory as a whole.
  */
+import { dim, f32At, numberAt } from "../elements.ts";
 import { EspalierError, invariant } from "../errors.ts";
 import { float16FromFloat32, float16Table, float32FromFloat16, toFloat16Bits } from "../float16.ts";
 import type { OpArguments } from "./op.ts";
@@ -44,7 +45,7 @@ function numbers(t: Tensor): ArrayLike<number> {
 function rounding(result: TensorType): (v: number) => number {
   if (result.dtype !== "fp16") return (v) => v;
   const half = float16Table();
-  return (v) => half[toFloat16Bits(v)] as number;
+  return (v) => f32At(half, toFloat16Bits(v));
 }
 
 /**
@@ -54,11 +55,11 @@ function rounding(result: TensorType): (v: number) => number {
 export function joinedBlocks(shape: Shape, blocks: Shape): { shape: number[]; blocks: number[] } {
   const joined: { shape: number[]; blocks: number[] } = { shape: [], blocks: [] };
   for (const [a, extent] of shape.entries()) {
-    const count = blocks[a] as number;
+    const count = numberAt(blocks, a);
     const last = joined.shape.length - 1;
     if (last >= 0 && (count === 1 || joined.blocks[last] === joined.shape[last])) {
-      joined.shape[last] = (joined.shape[last] as number) * extent;
-      joined.blocks[last] = (joined.blocks[last] as number) * count;
+      joined.shape[last] = dim(joined.shape, last) * extent;
+      joined.blocks[last] = numberAt(joined.blocks, last) * count;
     } else {
       joined.shape.push(extent);
       joined.blocks.push(count);
@@ -76,8 +77,8 @@ function forEachRun(
 ): void {
   const { shape, blocks } = joined;
   const rank = shape.length;
-  const width = shape[rank - 1] as number;
-  const perRow = blocks[rank - 1] as number;
+  const width = dim(shape, rank - 1);
+  const perRow = numberAt(blocks, rank - 1);
   const run = width / perRow;
   for (let at = from; at < to; ) {
     const row = Math.floor(at / width);
@@ -85,8 +86,8 @@ function forEachRun(
     let block = 0;
     let step = perRow;
     for (let a = rank - 2; a >= 0; a--) {
-      const extent = shape[a] as number;
-      const count = blocks[a] as number;
+      const extent = dim(shape, a);
+      const count = numberAt(blocks, a);
       block += Math.floor((rest % extent) / (extent / count)) * step;
       step *= count;
       rest = Math.floor(rest / extent);
@@ -127,9 +128,9 @@ function scaledCodes(
     decode(codes, from, out) {
       const values = isHalf && codes instanceof Uint16Array ? float32FromFloat16(codes) : codes;
       forEachRun(joined, from, from + codes.length, (start, end, block) => {
-        const factor = scales[block] as number;
-        const shift = offsets ? (offsets[block] as number) : 0;
-        for (let i = start; i < end; i++) out[i] = round(factor * ((values[i - from] as number) - shift));
+        const factor = numberAt(scales, block);
+        const shift = offsets ? numberAt(offsets, block) : 0;
+        for (let i = start; i < end; i++) out[i] = round(factor * (numberAt(values, i - from) - shift));
       });
     },
   };
@@ -138,8 +139,8 @@ function scaledCodes(
 /** lut[group][index] for indices of the shape `shape`; a vector of several lies along `axis`. */
 function tableEntries(lut: Tensor, shape: Shape, axis: number, round: (v: number) => number): LaidOut {
   const rank = shape.length;
-  const entries = lut.shape[rank] as number;
-  const vector = lut.shape[rank + 1] as number;
+  const entries = dim(lut.shape, rank);
+  const vector = dim(lut.shape, rank + 1);
   const table = Float32Array.from(numbers(lut), round);
   const joined = joinedBlocks(shape, lut.shape.slice(0, rank));
   // An index at (outer, inner) around `axis` fills `vector` elements along it.
@@ -150,13 +151,13 @@ function tableEntries(lut: Tensor, shape: Shape, axis: number, round: (v: number
       forEachRun(joined, from, from + codes.length, (start, end, block) => {
         const base = block * entries * vector;
         if (vector === 1) {
-          for (let i = start; i < end; i++) out[i] = table[base + (codes[i - from] as number)] as number;
+          for (let i = start; i < end; i++) out[i] = f32At(table, base + numberAt(codes, i - from));
           return;
         }
         for (let i = start; i < end; i++) {
-          const entry = base + (codes[i - from] as number) * vector;
+          const entry = base + numberAt(codes, i - from) * vector;
           const to = Math.floor(i / inner) * inner * vector + (i % inner);
-          for (let v = 0; v < vector; v++) out[to + v * inner] = table[entry + v] as number;
+          for (let v = 0; v < vector; v++) out[to + v * inner] = f32At(table, entry + v);
         }
       });
     },
@@ -224,7 +225,7 @@ export function constexprDecoder(
 /** A float code: fp16 in its bits, or a number. */
 function valueAt(codes: TensorData, i: number, op: OpArguments): number {
   const name = codesOperand[op.type] as string;
-  return op.tensor(name).dtype === "fp16" ? (float16Table()[codes[i] as number] as number) : (codes[i] as number);
+  return op.tensor(name).dtype === "fp16" ? f32At(float16Table(), numberAt(codes, i)) : numberAt(codes, i);
 }
 
 /** The operands of an operation on sparse codes: where they lie, and what they are. */
@@ -250,7 +251,7 @@ function sparseValues(
     );
   }
   const whole = newData(codes.dtype, mask.data.length);
-  for (const [i, place] of places.entries()) whole[place] = codes.data[i] as number;
+  for (const [i, place] of places.entries()) whole[place] = numberAt(codes.data, i);
   const round = rounding(result);
   const { lut } = operands;
   const vector = lut?.shape.at(-1) ?? 1;

@@ -1,6 +1,7 @@
 /**
  * @file A function of a program as rules and cost models look at it: who reads what, which values are constants, what is computed.
  */
+import { numberAt } from "../elements.ts";
 import { isConstantOperation, opTable } from "./op.ts";
 import { type MilFunction, type Operation, operandValues, type Value } from "./program.ts";
 import { type DType, dtypeBits, elementCount, type Shape } from "./types.ts";
@@ -77,9 +78,9 @@ export function positionsPerCall(fn: MilFunction): number {
   if (ids) return shapeOf(ids)[1] ?? 1;
   const streams = fn.inputs.filter((i) => {
     const s = shapeOf(i);
-    return i.type.kind === "tensor" && s.length === 4 && s[2] === 1 && (s[1] as number) > 1;
+    return i.type.kind === "tensor" && s.length === 4 && s[2] === 1 && numberAt(s, 1) > 1;
   });
-  const widest = streams.sort((a, b) => (shapeOf(b)[1] as number) - (shapeOf(a)[1] as number))[0];
+  const widest = streams.sort((a, b) => numberAt(shapeOf(b), 1) - numberAt(shapeOf(a), 1))[0];
   return shapeOf(widest)[3] ?? 1;
 }
 

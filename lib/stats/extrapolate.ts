@@ -10,6 +10,7 @@
  * learning rate decays ends lower than its tail says.
  * Reference: Draper and Smith, Applied Regression Analysis, §1.4; Hestness et al. 2017 for power laws of loss.
  */
+import { numberAt } from "../elements.ts";
 import { studentQuantile } from "./student-t.ts";
 
 export interface Extrapolation {
@@ -32,7 +33,7 @@ export function extrapolate(x: ArrayLike<number>, y: ArrayLike<number>, end: num
   const lastX = x[last] ?? 0;
   if (!(end > lastX) || end > 3 * lastX) return null;
   let from = 0;
-  while (from < x.length && (x[from] as number) < lastX / 2) from++;
+  while (from < x.length && numberAt(x, from) < lastX / 2) from++;
   if (x.length - from < LEAST_POINTS) return null;
   const u: number[] = [];
   const v: number[] = [];
@@ -40,9 +41,9 @@ export function extrapolate(x: ArrayLike<number>, y: ArrayLike<number>, end: num
     const [low, high] = [b, b + 1].map((k) => from + Math.floor((k * (x.length - from)) / BLOCKS)) as [number, number];
     let [sx, sy] = [0, 0];
     for (let i = low; i < high; i++) {
-      const value = y[i] as number;
+      const value = numberAt(y, i);
       if (!(value > 0) || !Number.isFinite(value)) return null;
-      sx += Math.log(x[i] as number);
+      sx += Math.log(numberAt(x, i));
       sy += Math.log(value);
     }
     u.push(sx / (high - low));
@@ -52,8 +53,8 @@ export function extrapolate(x: ArrayLike<number>, y: ArrayLike<number>, end: num
   const meanU = u.reduce((s, a) => s + a, 0) / n;
   const meanV = v.reduce((s, a) => s + a, 0) / n;
   const sxx = u.reduce((s, a) => s + (a - meanU) ** 2, 0);
-  const slope = u.reduce((s, a, i) => s + (a - meanU) * ((v[i] as number) - meanV), 0) / sxx;
-  const residual = u.map((a, i) => (v[i] as number) - meanV - slope * (a - meanU));
+  const slope = u.reduce((s, a, i) => s + (a - meanU) * (numberAt(v, i) - meanV), 0) / sxx;
+  const residual = u.map((a, i) => numberAt(v, i) - meanV - slope * (a - meanU));
   const sse = residual.reduce((s, r) => s + r * r, 0);
   const error = Math.sqrt(sse / (n - 2));
   if (slope >= 0 || Math.abs(slope) < studentQuantile(n - 2) * (error / Math.sqrt(sxx)) || bends(u, residual))
@@ -86,7 +87,7 @@ function bends(u: readonly number[], residual: readonly number[]): boolean {
   // The part of u² that a line does not explain.
   const q = c.map((a) => a * a - s2 / n - (s3 / s2) * a);
   const sqq = q.reduce((s, a) => s + a * a, 0);
-  const slope = q.reduce((s, a, i) => s + a * (residual[i] as number), 0) / sqq;
-  const sse = residual.reduce((s, r, i) => s + (r - slope * (q[i] as number)) ** 2, 0);
+  const slope = q.reduce((s, a, i) => s + a * numberAt(residual, i), 0) / sqq;
+  const sse = residual.reduce((s, r, i) => s + (r - slope * numberAt(q, i)) ** 2, 0);
   return Math.abs(slope) > BENDS * Math.sqrt(sse / (n - 3) / sqq);
 }

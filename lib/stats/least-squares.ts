@@ -6,6 +6,7 @@
  * β₀ is what holds before anything is observed, and k how many observations it is worth; it also keeps M regular where
  * columns of X cannot be told apart. Not included: robust weights.
  */
+import { numberAt } from "../elements.ts";
 import { invariant } from "../errors.ts";
 import { cholesky, inverseOfCholesky } from "./cholesky.ts";
 
@@ -34,7 +35,7 @@ export function leastSquares(
     prior.map((__, j) => observations.reduce((t, o) => t + o.weight * at(o, i) * at(o, j), 0)),
   );
   for (const [i, row] of gram.entries())
-    row[i] = (row[i] as number) * (1 + strength / Math.max(1, observations.length)) || 1;
+    row[i] = numberAt(row, i) * (1 + strength / Math.max(1, observations.length)) || 1;
   const inverse = inverted(gram);
   const rest = (o: Observation, of: readonly number[]): number => o.value - dot(o.terms, of);
   const right = prior.map((_, i) => observations.reduce((t, o) => t + o.weight * at(o, i) * rest(o, prior), 0));

@@ -6,6 +6,7 @@
  * Reference: McNemar 1947; the binomial form is exact for any number of items. Items both get right or wrong carry
  * no information, which is why comparing the two accuracies as if independent wastes most of the evidence.
  */
+import { numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 
 /** Two-sided p-value of `b` items only the one and `c` items only the other gets right. */
@@ -45,7 +46,7 @@ export function mcnemar(base: readonly boolean[], candidate: readonly boolean[])
   const counts = [0, 0, 0, 0] as [number, number, number, number];
   for (const [i, right] of base.entries()) {
     const cell = (right ? 0 : 2) + (candidate[i] ? 0 : 1);
-    counts[cell] = (counts[cell] as number) + 1;
+    counts[cell] = numberAt(counts, cell) + 1;
   }
   const [bothRight, onlyBase, onlyCandidate, bothWrong] = counts;
   const difference = (onlyCandidate - onlyBase) / base.length;

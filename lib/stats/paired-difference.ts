@@ -7,6 +7,7 @@
  * added up first. Tokens of a sequence are not independent, so the sequence, not the token, is what is counted.
  * Reference: the delta method for a ratio; Miller 2024, "Adding error bars to evals", for clusters.
  */
+import { numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { z95 } from "./proportion.ts";
 import { ratioAndError } from "./ratio.ts";
@@ -50,13 +51,13 @@ export function pairedDifference(
   const difference = new Map<string | number, number>();
   const weight = new Map<string | number, number>();
   for (let s = 0; s < n; s++) {
-    const d = (candidate[s] as number) - (base[s] as number);
+    const d = numberAt(candidate, s) - numberAt(base, s);
     if (!Number.isFinite(d)) {
       throw new EspalierError("numeric/non-finite", `sequence ${s}: base ${base[s]}, candidate ${candidate[s]}`);
     }
     const key = clusters ? (clusters[s] as string | number) : s;
     difference.set(key, (difference.get(key) ?? 0) + d);
-    weight.set(key, (weight.get(key) ?? 0) + (weights ? (weights[s] as number) : 1));
+    weight.set(key, (weight.get(key) ?? 0) + (weights ? numberAt(weights, s) : 1));
   }
   const { mean, standardError } = ratioAndError([...difference.values()], [...weight.values()]);
   const z = mean === 0 ? 0 : mean / standardError;

@@ -7,6 +7,7 @@
  * Reference: Spearman 1910 and Brown 1910 for the ceiling. Correlations of a
  * list without any spread do not exist and are NaN. Not included: p-values, rank-biased overlap.
  */
+import { numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import type { Rng } from "../random.ts";
 
@@ -29,7 +30,7 @@ function requireFinite(values: Numbers): void {
 }
 
 const ascending = (values: Numbers): number[] =>
-  Array.from({ length: values.length }, (_, i) => i).sort((i, j) => (values[i] as number) - (values[j] as number));
+  Array.from({ length: values.length }, (_, i) => i).sort((i, j) => numberAt(values, i) - numberAt(values, j));
 
 /** Ranks from 1, ties sharing the mean of their ranks. Throws `numeric/non-finite`. */
 export function midranks(values: Numbers): Float64Array {
@@ -38,8 +39,8 @@ export function midranks(values: Numbers): Float64Array {
   const ranks = new Float64Array(values.length);
   for (let from = 0; from < order.length; ) {
     let to = from + 1;
-    while (to < order.length && values[order[to] as number] === values[order[from] as number]) to++;
-    for (let k = from; k < to; k++) ranks[order[k] as number] = (from + 1 + to) / 2;
+    while (to < order.length && values[numberAt(order, to)] === values[numberAt(order, from)]) to++;
+    for (let k = from; k < to; k++) ranks[numberAt(order, k)] = (from + 1 + to) / 2;
     from = to;
   }
   return ranks;
@@ -52,15 +53,15 @@ export function pearson(a: Numbers, b: Numbers): number {
   let meanA = 0;
   let meanB = 0;
   for (let i = 0; i < n; i++) {
-    meanA += (a[i] as number) / n;
-    meanB += (b[i] as number) / n;
+    meanA += numberAt(a, i) / n;
+    meanB += numberAt(b, i) / n;
   }
   let ab = 0;
   let aa = 0;
   let bb = 0;
   for (let i = 0; i < n; i++) {
-    const da = (a[i] as number) - meanA;
-    const db = (b[i] as number) - meanB;
+    const da = numberAt(a, i) - meanA;
+    const db = numberAt(b, i) - meanB;
     ab += da * db;
     aa += da * da;
     bb += db * db;
@@ -96,7 +97,7 @@ export function noiseCeiling(perSequence: readonly Numbers[], options: NoiseCeil
   const { rng, splits = 20 } = options;
   const all = Array.from({ length: sequences }, (_, s) => s);
   const means = (members: readonly number[]): number[] =>
-    perSequence.map((row) => members.reduce((t, s) => t + (row[s] as number), 0) / members.length);
+    perSequence.map((row) => members.reduce((t, s) => t + numberAt(row, s), 0) / members.length);
   const half = Math.floor(sequences / 2);
   let total = 0;
   const rounds = rng ? splits : 1;

@@ -6,6 +6,7 @@
  * and one half's inner values instead of those of all layers. The head runs in pieces of rows. This
  * costs one forward pass more than a single program.
  */
+
 import { isTrained, type LayerArchitecture, type LayerTensor } from "../decoder/architecture.ts";
 import type { BlockTap } from "../decoder/block.ts";
 import { DecoderRunner } from "../decoder/runner.ts";
@@ -18,6 +19,7 @@ import {
 } from "../decoder/sequence-programs.ts";
 import { atBatch, type Stream } from "../decoder/stream.ts";
 import { type DecoderWeights, headWeight, layerWeights, perLayerRows, weight } from "../decoder/weights.ts";
+import { dim, f32At } from "../elements.ts";
 import type { Engine, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import { gradients, inline } from "../mil/autodiff.ts";
@@ -238,7 +240,7 @@ export class Backward {
     const heard = shared.get(l);
     const layer = arch.layers[l];
     if (!heard || !layer) return;
-    const length = stream.x.shape[1] as number;
+    const length = dim(stream.x.shape, 1);
     const shape = [batch, layer.kvGroups, length, layer.headDim];
     inputs.dKeys = f32(shape, heard.k);
     inputs.dValues = f32(shape, heard.v);
@@ -308,8 +310,8 @@ function addShared(
     return;
   }
   for (let i = 0; i < k.length; i++) {
-    before.k[i] = (before.k[i] as number) + (k[i] as number);
-    before.v[i] = (before.v[i] as number) + (v[i] as number);
+    before.k[i] = f32At(before.k, i) + f32At(k, i);
+    before.v[i] = f32At(before.v, i) + f32At(v, i);
   }
 }
 

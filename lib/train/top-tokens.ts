@@ -5,6 +5,7 @@
  *
  * Reference: the tail bucket of cached distillation; see `head-gradients.ts` for the loss. Ties go to the lower id.
  */
+import { f32At, f64At, i32At } from "../elements.ts";
 
 export interface TopTokens {
   readonly top: number;
@@ -29,25 +30,25 @@ export function topTokens(logits: Float32Array, vocab: number, top: number, temp
     let count = 0;
     let most = Number.NEGATIVE_INFINITY;
     for (let v = 0; v < vocab; v++) {
-      const z = (logits[at + v] as number) / temperature;
+      const z = f32At(logits, at + v) / temperature;
       if (z > most) most = z;
-      if (count === top && z <= (best[top - 1] as number)) continue;
+      if (count === top && z <= f64At(best, top - 1)) continue;
       // Insertion from the end: few values get this far once the first have been seen.
       let i = count < top ? count++ : top - 1;
-      for (; i > 0 && (best[i - 1] as number) < z; i--) {
-        best[i] = best[i - 1] as number;
-        ids[i] = ids[i - 1] as number;
+      for (; i > 0 && f64At(best, i - 1) < z; i--) {
+        best[i] = f64At(best, i - 1);
+        ids[i] = i32At(ids, i - 1);
       }
       best[i] = z;
       ids[i] = v;
     }
     let total = 0;
-    for (let v = 0; v < vocab; v++) total += Math.exp((logits[at + v] as number) / temperature - most);
+    for (let v = 0; v < vocab; v++) total += Math.exp(f32At(logits, at + v) / temperature - most);
     const logTotal = most + Math.log(total);
     let mass = 0;
     for (let i = 0; i < top; i++) {
-      const logP = (best[i] as number) - logTotal;
-      found.ids[r * top + i] = ids[i] as number;
+      const logP = f64At(best, i) - logTotal;
+      found.ids[r * top + i] = i32At(ids, i);
       found.logP[r * top + i] = logP;
       mass += Math.exp(logP);
     }

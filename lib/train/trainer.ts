@@ -9,6 +9,7 @@ import { isTrained } from "../decoder/architecture.ts";
 import { checkTokens } from "../decoder/runner.ts";
 import type { SequenceShape } from "../decoder/sequence-programs.ts";
 import { type DecoderWeights, weightList } from "../decoder/weights.ts";
+import { f32At } from "../elements.ts";
 import type { Engine } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
@@ -84,7 +85,7 @@ export class Trainer {
     const add = (name: string, gradient: Float32Array): void => {
       const sum = gradients.get(name);
       if (!sum) gradients.set(name, gradient);
-      else for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (gradient[i] as number);
+      else for (let i = 0; i < sum.length; i++) sum[i] = f32At(sum, i) + f32At(gradient, i);
     };
     const sums = { loss: 0, crossEntropy: 0, divergence: 0 };
     for (const batch of [batches].flat()) {

@@ -6,6 +6,7 @@
  * so that a gradient of ŵ becomes one of p: ∂/∂p_j = Σ_i ∂ŵ_i/∂p_j · ∂/∂ŵ_i. A vector in fp16, such as a norm, is its own parameter.
  * Not included: dense matrices, which nothing compresses, and sparse weights; row scales and offsets count as codes.
  */
+import { f32At, i8At, u8At } from "../elements.ts";
 import type { AffineWeight, CompressedWeight, DenseWeight, PaletteWeight } from "./weight.ts";
 
 export interface LinearWeight {
@@ -39,7 +40,7 @@ function vector(w: DenseWeight): LinearWeight {
   return {
     parameters: w.values,
     gather(gradient, out) {
-      for (let i = 0; i < out.length; i++) out[i] = (out[i] as number) + (gradient[i] as number);
+      for (let i = 0; i < out.length; i++) out[i] = f32At(out, i) + f32At(gradient, i);
     },
     spread: (parameters, out) => out.set(parameters),
     withParameters: (values) => ({ ...w, values }),
@@ -55,22 +56,21 @@ function palette(
   /** Calls with the first weight of every row, its table's first entry and its scale. */
   const eachRow = (visit: (from: number, table: number, scale: number) => void): void => {
     for (let r = 0; r < rows; r++)
-      visit(r * columns, Math.floor(r / rowsPerTable) * 2 ** bits, rowScales ? (rowScales[r] as number) : 1);
+      visit(r * columns, Math.floor(r / rowsPerTable) * 2 ** bits, rowScales ? f32At(rowScales, r) : 1);
   };
   return {
     parameters: tables,
     gather(gradient, out) {
       eachRow((from, table, scale) => {
         for (let i = from; i < from + columns; i++) {
-          const p = table + (indices[i] as number);
-          out[p] = (out[p] as number) + scale * (gradient[i] as number);
+          const p = table + u8At(indices, i);
+          out[p] = f32At(out, p) + scale * f32At(gradient, i);
         }
       });
     },
     spread(parameters, out) {
       eachRow((from, table, scale) => {
-        for (let i = from; i < from + columns; i++)
-          out[i] = scale * (parameters[table + (indices[i] as number)] as number);
+        for (let i = from; i < from + columns; i++) out[i] = scale * f32At(parameters, table + u8At(indices, i));
       });
     },
     withParameters,
@@ -87,7 +87,7 @@ function affine(w: AffineWeight): LinearWeight {
     for (let r = 0; r < rows; r++) {
       for (let g = 0; g < groups; g++) {
         const p = Math.floor((r * scaleRows) / rows) * groups + g;
-        visit(r * columns + g * size, p, offsets ? (offsets[p] as number) : 0);
+        visit(r * columns + g * size, p, offsets ? i8At(offsets, p) : 0);
       }
     }
   };
@@ -96,13 +96,13 @@ function affine(w: AffineWeight): LinearWeight {
     gather(gradient, out) {
       eachGroup((from, p, offset) => {
         let sum = 0;
-        for (let i = from; i < from + size; i++) sum += ((codes[i] as number) - offset) * (gradient[i] as number);
-        out[p] = (out[p] as number) + sum;
+        for (let i = from; i < from + size; i++) sum += (i8At(codes, i) - offset) * f32At(gradient, i);
+        out[p] = f32At(out, p) + sum;
       });
     },
     spread(parameters, out) {
       eachGroup((from, p, offset) => {
-        for (let i = from; i < from + size; i++) out[i] = ((codes[i] as number) - offset) * (parameters[p] as number);
+        for (let i = from; i < from + size; i++) out[i] = (i8At(codes, i) - offset) * f32At(parameters, p);
       });
     },
     withParameters: (scales) => ({ ...w, scales }),

@@ -5,6 +5,7 @@
  * Exact: codes stay codes, tables stay tables. A power of two moves only the exponents of scales, tables and values, so
  * nothing is rounded but what falls below fp16's smallest normal number, 2^-14.
  */
+import { dim, u8At } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { roundToFloat16 } from "../float16.ts";
 import { formOfRows } from "./form.ts";
@@ -133,9 +134,9 @@ function groupsOf(what: string, size: number, from: number, to: number): { first
 }
 
 function affineRows(w: AffineWeight, from: number, to: number, shape: number[]): AffineWeight {
-  const columns = shape[1] as number;
+  const columns = dim(shape, 1);
   const [scaleRows, scaleColumns] = w.scaleShape as [number, number];
-  const { first, last } = groupsOf("scale", (w.shape[0] as number) / scaleRows, from, to);
+  const { first, last } = groupsOf("scale", dim(w.shape, 0) / scaleRows, from, to);
   const [a, b] = [first * scaleColumns, last * scaleColumns];
   return {
     ...w,
@@ -148,7 +149,7 @@ function affineRows(w: AffineWeight, from: number, to: number, shape: number[]):
 }
 
 function paletteRows(w: PaletteWeight, from: number, to: number, shape: number[]): PaletteWeight {
-  const columns = shape[1] as number;
+  const columns = dim(shape, 1);
   const entries = 2 ** w.bits;
   const { first, last } = groupsOf("palette", w.rowsPerTable, from, to);
   return {
@@ -161,10 +162,10 @@ function paletteRows(w: PaletteWeight, from: number, to: number, shape: number[]
 }
 
 function sparseRows(w: SparseWeight, from: number, to: number, shape: number[]): SparseWeight {
-  const columns = shape[1] as number;
+  const columns = dim(shape, 1);
   const ones = (begin: number, end: number): number => {
     let n = 0;
-    for (let i = begin; i < end; i++) n += w.mask[i] as number;
+    for (let i = begin; i < end; i++) n += u8At(w.mask, i);
     return n;
   };
   const before = ones(0, from * columns);

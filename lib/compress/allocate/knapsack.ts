@@ -16,6 +16,7 @@
  * Pure arithmetic, so that a page can solve again while a budget is dragged. Costs may be negative.
  * Not included: a second budget.
  */
+import { numberAt } from "../../elements.ts";
 
 export interface Choice {
   /** Whole bytes. */
@@ -137,7 +138,7 @@ export function allocate(units: readonly (readonly Choice[])[], budgetBytes: num
 
   // What may still be part of a better solution.
   const gap = best.cost - bound;
-  const open = options.map((list, u) => list.filter((o) => reduced(o) - (leastReduced[u] as number) <= gap + epsilon));
+  const open = options.map((list, u) => list.filter((o) => reduced(o) - numberAt(leastReduced, u) <= gap + epsilon));
   const order = open.map((_, u) => u).sort((a, b) => (open[b]?.length ?? 0) - (open[a]?.length ?? 0) || a - b);
   let restReduced = leastReduced.reduce((t, v) => t + v, 0);
   const leastSize = open.map((list) => Math.min(...list.map((o) => o.sizeBytes)));
@@ -145,8 +146,8 @@ export function allocate(units: readonly (readonly Choice[])[], budgetBytes: num
   let states: State[] = [{ sizeBytes: 0, cost: 0, option: null, before: null, last: -1 }];
   let complete = true;
   for (const u of order) {
-    restReduced -= leastReduced[u] as number;
-    restSize -= leastSize[u] as number;
+    restReduced -= numberAt(leastReduced, u);
+    restSize -= numberAt(leastSize, u);
     const least = restReduced - lambda * budgetBytes - epsilon;
     const next = merged(states, open[u] as Option[], u, (s, c) => {
       return s + restSize <= budgetBytes && c + lambda * s + least < best.cost;

@@ -9,6 +9,7 @@
 
 import { throwIfCancelled } from "../../cancel.ts";
 import type { DecoderRunner } from "../../decoder/runner.ts";
+import { dim, f32At, f64At } from "../../elements.ts";
 import { padIntoBatches, type TokenSequence } from "../../eval/sequences.ts";
 import { float32Data, type Tensor } from "../../mil/tensor.ts";
 import type { LeaveOneOutOptions } from "./leave-one-out.ts";
@@ -72,13 +73,12 @@ export async function layerInputMoments(
   const { arch } = runner.weights;
   const sums = new Map<string, Float64Array>();
   const add = (names: readonly string[], x: Tensor, from: number, to: number): void => {
-    const width = x.shape.at(-1) as number;
+    const width = dim(x.shape, -1);
     for (const name of names) {
       const sum = sums.get(name) ?? new Float64Array(width);
       sums.set(name, sum);
       const values = float32Data(x);
-      for (let i = from * width; i < to * width; i++)
-        sum[i % width] = (sum[i % width] as number) + (values[i] as number) ** 2;
+      for (let i = from * width; i < to * width; i++) sum[i % width] = f64At(sum, i % width) + f32At(values, i) ** 2;
     }
   };
   let positions = 0;
@@ -116,20 +116,20 @@ export async function layerInputMoments(
 /** Rows `from` … `to` of x (…, channels). */
 function statisticsOf(x: Tensor, from: number, to: number): ChannelStatistics {
   const values = float32Data(x);
-  const width = x.shape.at(-1) as number;
+  const width = dim(x.shape, -1);
   const meanAbsolute = new Float64Array(width);
   const rootMeanSquare = new Float64Array(width);
   for (let r = from; r < to; r++) {
     for (let c = 0; c < width; c++) {
-      const v = values[r * width + c] as number;
-      meanAbsolute[c] = (meanAbsolute[c] as number) + Math.abs(v);
-      rootMeanSquare[c] = (rootMeanSquare[c] as number) + v * v;
+      const v = f32At(values, r * width + c);
+      meanAbsolute[c] = f64At(meanAbsolute, c) + Math.abs(v);
+      rootMeanSquare[c] = f64At(rootMeanSquare, c) + v * v;
     }
   }
   const n = Math.max(1, to - from);
   for (let c = 0; c < width; c++) {
-    meanAbsolute[c] = (meanAbsolute[c] as number) / n;
-    rootMeanSquare[c] = Math.sqrt((rootMeanSquare[c] as number) / n);
+    meanAbsolute[c] = f64At(meanAbsolute, c) / n;
+    rootMeanSquare[c] = Math.sqrt(f64At(rootMeanSquare, c) / n);
   }
   return { meanAbsolute, rootMeanSquare };
 }
@@ -137,14 +137,14 @@ function statisticsOf(x: Tensor, from: number, to: number): ChannelStatistics {
 function turnOf(before: Tensor, after: Tensor, from: number, to: number): number {
   const a = float32Data(before);
   const b = float32Data(after);
-  const width = before.shape.at(-1) as number;
+  const width = dim(before.shape, -1);
   let total = 0;
   for (let r = from; r < to; r++) {
     let [ab, aa, bb] = [0, 0, 0];
     for (let c = r * width; c < (r + 1) * width; c++) {
-      ab += (a[c] as number) * (b[c] as number);
-      aa += (a[c] as number) ** 2;
-      bb += (b[c] as number) ** 2;
+      ab += f32At(a, c) * f32At(b, c);
+      aa += f32At(a, c) ** 2;
+      bb += f32At(b, c) ** 2;
     }
     total += 1 - (aa > 0 && bb > 0 ? ab / Math.sqrt(aa * bb) : 1);
   }

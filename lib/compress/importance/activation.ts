@@ -11,13 +11,14 @@
  * so that the score does not grow with their number. The score ignores the weights of the
  * projection (Wanda uses them).
  */
+import { f64At } from "../../elements.ts";
 import { meanAndError } from "../../stats/ratio.ts";
 import type { ChannelStatistics } from "./activation-inputs.ts";
 
 /** The score of one sequence: √Σ a² over channels `from` … `to`. */
 export function activationNorm({ meanAbsolute }: ChannelStatistics, from: number, to: number): number {
   let total = 0;
-  for (let c = from; c < to; c++) total += (meanAbsolute[c] as number) ** 2;
+  for (let c = from; c < to; c++) total += f64At(meanAbsolute, c) ** 2;
   return Math.sqrt(total);
 }
 

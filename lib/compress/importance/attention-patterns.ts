@@ -13,6 +13,7 @@
  * Each comes with its value for attention spread evenly over the visible keys. Position 0 is
  * excluded, because it has only one key.
  */
+import { f32At, numberAt } from "../../elements.ts";
 
 export const patternNames = ["previous", "first", "self", "delimiter", "duplicate", "induction"] as const;
 export type PatternName = (typeof patternNames)[number];
@@ -54,7 +55,7 @@ export function attentionPatterns(
         induction: null,
       };
       for (let j = from; j <= t; j++) {
-        if (isDelimiter(ids[j] as number)) keys.delimiter?.push(j);
+        if (isDelimiter(numberAt(ids, j))) keys.delimiter?.push(j);
         if (j < t && ids[j] === ids[t]) {
           keys.duplicate = [...(keys.duplicate ?? []), j];
           keys.induction = [...(keys.induction ?? []), j + 1];
@@ -67,7 +68,7 @@ export function attentionPatterns(
         sum.positions++;
         for (const j of own) {
           if (j < from) continue;
-          sum.score += weights[t * positions + j] as number;
+          sum.score += f32At(weights, t * positions + j);
           sum.evenly += 1 / visible;
         }
       }
@@ -93,8 +94,8 @@ export function strongestExamples(sequences: Iterable<AttendedSequence>, count: 
   for (const { ids, weights, positions } of sequences) {
     for (let query = 2; query < positions; query++) {
       for (let key = 1; key < query; key++) {
-        const w = weights[query * positions + key] as number;
-        const id = ids[query] as number;
+        const w = f32At(weights, query * positions + key);
+        const id = numberAt(ids, query);
         if (w > (best.get(id)?.weight ?? 0)) best.set(id, { sequence, query, key, weight: w });
       }
     }

@@ -16,6 +16,7 @@ import { type DecoderArchitecture, isKvSource } from "../../decoder/architecture
 import type { DecoderRunner, Gates } from "../../decoder/runner.ts";
 import { gateShape } from "../../decoder/sequence-programs.ts";
 import { repeatStream, type Stream } from "../../decoder/stream.ts";
+import { dim, f32At, f64At } from "../../elements.ts";
 import { PrefixStreams } from "../../eval/prefix-streams.ts";
 import { predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { f32 } from "../../mil/tensor.ts";
@@ -56,7 +57,7 @@ export async function leaveOneOut(
   for (const [b, batch] of batches.entries()) {
     throwIfCancelled(options.signal);
     await prefix.prepare(b);
-    for (const index of batch.rows) base[index] = prefix.baseNll[index] as number;
+    for (const index of batch.rows) base[index] = f64At(prefix.baseNll, index);
     const meanNll = async (x: Stream, copies: number): Promise<Float64Array[]> => {
       const targets = repeat(batch.targets, copies);
       const nll = await runner.nll(x, targets);
@@ -65,7 +66,7 @@ export async function leaveOneOut(
           const s = sequences[index] as TokenSequence;
           const { from, to } = scoredRange(s, c * batch.shape.batch + row, batch.shape.length);
           let total = 0;
-          for (let i = from; i < to; i++) total += nll[i] as number;
+          for (let i = from; i < to; i++) total += f32At(nll, i);
           return total / predictedTokens(s);
         }),
       );
@@ -99,7 +100,7 @@ export async function leaveOneOut(
         const losses = await meanNll(x, copies);
         for (const [c, d] of group.entries()) {
           for (const [row, index] of batch.rows.entries()) {
-            d.perSequence[index] = (losses[c]?.[row] ?? Number.NaN) - (base[index] as number);
+            d.perSequence[index] = (losses[c]?.[row] ?? Number.NaN) - f64At(base, index);
           }
         }
         done += copies;
@@ -172,7 +173,7 @@ function gatesFor(units: readonly GateUnit[], runner: DecoderRunner, batch: numb
   const gates: Gates = {};
   for (const kind of new Set(units.flatMap((u) => gateKindsOf(u, arch)))) {
     const shape = gateShape(kind, layer, units.length * batch);
-    const width = shape.length === 2 ? (shape[1] as number) : 1;
+    const width = shape.length === 2 ? dim(shape, 1) : 1;
     const values = new Float32Array(units.length * batch * width).fill(1);
     for (const [c, unit] of units.entries())
       for (const closed of closedGates(unit, arch))

@@ -16,6 +16,7 @@ import { throwIfCancelled } from "../../cancel.ts";
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
 import type { GateKind } from "../../decoder/sequence-programs.ts";
 import type { DecoderWeights } from "../../decoder/weights.ts";
+import { dim, f32At } from "../../elements.ts";
 import type { Engine } from "../../engines/engine.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { float32Data, type Tensor } from "../../mil/tensor.ts";
@@ -82,9 +83,9 @@ function gradientOf(
   for (const { kind, from, to } of closedGates(unit, arch)) {
     const t = gradients.get(gateName(unit.layer, kind));
     if (!t) return Number.NaN;
-    const width = t.shape.length === 2 ? (t.shape[1] as number) : 1;
+    const width = t.shape.length === 2 ? dim(t.shape, 1) : 1;
     const values = float32Data(t);
-    for (let i = from; i < to; i++) total += values[row * width + i] as number;
+    for (let i = from; i < to; i++) total += f32At(values, row * width + i);
   }
   return total;
 }

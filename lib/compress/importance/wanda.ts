@@ -10,6 +10,7 @@
  * mean over tokens replaces the sum, so that the score does not grow with the text. Not included:
  * the unstructured form, which compares weights within a row.
  */
+import { f32At, f64At } from "../../elements.ts";
 import type { ChannelStatistics } from "./activation-inputs.ts";
 
 /** Σ_o |W_oc| for every column c of W (rows, columns). */
@@ -17,7 +18,7 @@ export function absoluteColumnSums(weight: Float32Array, columns: number): Float
   const sums = new Float64Array(columns);
   for (let i = 0; i < weight.length; i++) {
     const c = i % columns;
-    sums[c] = (sums[c] as number) + Math.abs(weight[i] as number);
+    sums[c] = f64At(sums, c) + Math.abs(f32At(weight, i));
   }
   return sums;
 }
@@ -30,6 +31,6 @@ export function wandaScore(
   to: number,
 ): number {
   let total = 0;
-  for (let c = from; c < to; c++) total += (rootMeanSquare[c] as number) * (columnSums[c] as number);
+  for (let c = from; c < to; c++) total += f64At(rootMeanSquare, c) * f64At(columnSums, c);
   return total;
 }

@@ -14,11 +14,13 @@
  * t is the output of the original's projection. Not included: biases, which the formats of released
  * models have no place for.
  */
+
 import { throwIfCancelled } from "../../cancel.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
 import { layerName } from "../../decoder/sequence-programs.ts";
 import type { Stream } from "../../decoder/stream.ts";
 import { type DecoderWeights, weight } from "../../decoder/weights.ts";
+import { f32At, f64At, numberAt } from "../../elements.ts";
 import type { Engine } from "../../engines/engine.ts";
 import { padIntoBatches, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
@@ -68,7 +70,7 @@ export async function compensate(
   const streams = [...truth];
   let next = 0;
   for (const [l, layer] of pruned.arch.layers.entries()) {
-    const source = kept[l] as number;
+    const source = numberAt(kept, l);
     // Removed layers still run in the original; the pruned model skips them.
     for (; next < source; next++) for (const [b, stream] of truth.entries()) truth[b] = await from.block(next, stream);
     for (const half of ["attention", "mlp"] as const) {
@@ -89,7 +91,7 @@ export async function compensate(
             )
           : difference(wanted.stream.x, (streams[b] as Stream).x);
         const size = squaredSizes(wanted.stream.x);
-        const weights = (counted[b] as Float32Array).map((v, t) => v / (size[t] as number));
+        const weights = (counted[b] as Float32Array).map((v, t) => v / f32At(size, t));
         h = await moments.add(h, here[tap], here[tap], weights);
         c = await moments.add(c, goal, here[tap], weights);
         truth[b] = wanted.stream;
@@ -122,30 +124,30 @@ export async function leastSquares(
 ): Promise<Float32Array> {
   const n = Math.sqrt(h.length);
   const outputs = c.length / n;
-  const size = Float64Array.from({ length: n }, (_, i) => Math.sqrt(h[i * n + i] as number) || 1);
+  const size = Float64Array.from({ length: n }, (_, i) => Math.sqrt(f64At(h, i * n + i)) || 1);
   // Inputs scaled to unit size, which does not change W · x and keeps the system well conditioned.
-  const unit = h.map((v, i) => v / ((size[Math.floor(i / n)] as number) * (size[i % n] as number)));
-  const scaled = start.map((w, i) => w * (size[i % n] as number));
+  const unit = h.map((v, i) => v / (f64At(size, Math.floor(i / n)) * f64At(size, i % n)));
+  const scaled = start.map((w, i) => w * f64At(size, i % n));
   const before = await products.product(scaled, Float32Array.from(unit), outputs, n, n);
   const damped = Float32Array.from(unit, (v, i) => (i % (n + 1) === 0 ? v + ridge : v));
   const inverse = await products.inverse(damped, n);
   // Solves for C − W₀ H, then once more for the residual of the single-precision solution.
-  let rest = Float32Array.from(c, (v, i) => v / (size[i % n] as number) - (before[i] as number));
+  let rest = Float32Array.from(c, (v, i) => v / f64At(size, i % n) - f32At(before, i));
   const change = new Float32Array(outputs * n);
   for (let pass = 0; pass < 2; pass++) {
     const step = await products.product(rest, inverse, outputs, n, n);
     const undone = await products.product(step, damped, outputs, n, n);
-    for (let i = 0; i < step.length; i++) change[i] = (change[i] as number) + (step[i] as number);
-    rest = rest.map((v, i) => v - (undone[i] as number));
+    for (let i = 0; i < step.length; i++) change[i] = f32At(change, i) + f32At(step, i);
+    rest = rest.map((v, i) => v - f32At(undone, i));
   }
-  return start.map((w, i) => w + (change[i] as number) / (size[i % n] as number));
+  return start.map((w, i) => w + f32At(change, i) / f64At(size, i % n));
 }
 
 function difference(a: Tensor, b: Tensor): Tensor {
   const [x, y] = [float32Data(a), float32Data(b)];
   return f32(
     a.shape,
-    x.map((v, i) => v - (y[i] as number)),
+    x.map((v, i) => v - f32At(y, i)),
   );
 }
 

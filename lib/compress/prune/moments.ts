@@ -3,6 +3,7 @@
  *
  * Products of a batch are made in one piece; sums over batches are kept in double precision.
  */
+import { f32At, f64At } from "../../elements.ts";
 import type { Engine, Executable } from "../../engines/engine.ts";
 import { Builder } from "../../mil/builder.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
@@ -31,7 +32,7 @@ export class MomentSums {
     });
     const found = float32Data(out.moment as Tensor);
     const total = sum ?? new Float64Array(columns * others);
-    for (let i = 0; i < total.length; i++) total[i] = (total[i] as number) + (found[i] as number);
+    for (let i = 0; i < total.length; i++) total[i] = f64At(total, i) + f32At(found, i);
     return total;
   }
 

@@ -12,7 +12,9 @@
  * A layer keeps at least m neurons and a quarter of its width. Not included: choices that account
  * for interactions.
  */
+
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
+import { numberAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 
 export const neuronModes = ["free", "even"] as const;
@@ -68,7 +70,7 @@ export function selectNeurons(
     // The first chunk brings the layer to a multiple.
     for (let at = 0, size = order.length % multiple || multiple; at < order.length; at += size, size = multiple) {
       const neurons = order.slice(at, at + size);
-      const score = neurons.reduce((t, n) => t + (own[n] as number), 0) / neurons.length;
+      const score = neurons.reduce((t, n) => t + numberAt(own, n), 0) / neurons.length;
       found.push({ layer: l, neurons, score, last: at + neurons.length });
     }
     return found;
@@ -99,7 +101,7 @@ function ascending(scores: ArrayLike<number>, neurons: number, layer: number): n
       throw new EspalierError("numeric/non-finite", `the score of L${layer}.N${n} is ${scores[n]}`);
   }
   return Array.from({ length: neurons }, (_, n) => n).sort(
-    (a, b) => (scores[a] as number) - (scores[b] as number) || a - b,
+    (a, b) => numberAt(scores, a) - numberAt(scores, b) || a - b,
   );
 }
 

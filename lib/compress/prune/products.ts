@@ -8,6 +8,7 @@
  * and small ones by Cholesky in double precision. The caller scales the diagonal to about 1 and
  * damps it.
  */
+import { f32At } from "../../elements.ts";
 import type { Engine, Executable } from "../../engines/engine.ts";
 import { EspalierError } from "../../errors.ts";
 import { Builder } from "../../mil/builder.ts";
@@ -53,13 +54,13 @@ export class Products {
     const added = await this.product(transposed(qp, t, h), sqp, h, t, h);
     const out = new Float32Array(n * n);
     for (let r = 0; r < h; r++)
-      for (let c = 0; c < h; c++) out[r * n + c] = (p[r * h + c] as number) + (added[r * h + c] as number);
+      for (let c = 0; c < h; c++) out[r * n + c] = f32At(p, r * h + c) + f32At(added, r * h + c);
     for (let r = 0; r < t; r++) {
       for (let c = 0; c < h; c++) {
-        out[(h + r) * n + c] = -(sqp[r * h + c] as number);
-        out[c * n + h + r] = -(sqp[r * h + c] as number);
+        out[(h + r) * n + c] = -f32At(sqp, r * h + c);
+        out[c * n + h + r] = -f32At(sqp, r * h + c);
       }
-      for (let c = 0; c < t; c++) out[(h + r) * n + h + c] = si[r * t + c] as number;
+      for (let c = 0; c < t; c++) out[(h + r) * n + h + c] = f32At(si, r * t + c);
     }
     return out;
   }
@@ -77,12 +78,12 @@ function part(a: Float32Array, n: number, r0: number, r1: number, c0: number, c1
 
 export function transposed(a: Float32Array, rows: number, columns: number): Float32Array {
   const out = new Float32Array(a.length);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = a[r * columns + c] as number;
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = f32At(a, r * columns + c);
   return out;
 }
 
 function subtract(a: Float32Array, b: Float32Array): void {
-  for (let i = 0; i < a.length; i++) a[i] = (a[i] as number) - (b[i] as number);
+  for (let i = 0; i < a.length; i++) a[i] = f32At(a, i) - f32At(b, i);
 }
 
 function productProgram(rows: number, inner: number, columns: number) {

@@ -6,8 +6,10 @@
  * unless the layer goes as a whole. Losses are second-order estimates, in nats per token, in which
  * the remaining units compensate (`surgeon.ts`).
  */
+
 import { type DecoderArchitecture, type LayerArchitecture, layerTensorShapes } from "../../decoder/architecture.ts";
 import { type DecoderWeights, weight } from "../../decoder/weights.ts";
+import { f32At } from "../../elements.ts";
 import { float32Data } from "../../mil/tensor.ts";
 import { elementCount } from "../../mil/types.ts";
 import type { BlockHalf } from "../../train/half-gradients.ts";
@@ -124,6 +126,6 @@ async function wholeLoss(products: Products, moments: HalfMoments, matrix: Float
   const wh = await products.product(matrix, Float32Array.from(moments.inputs), outputs, n, n);
   const fw = await products.product(Float32Array.from(moments.gradients), matrix, outputs, outputs, n);
   let total = 0;
-  for (let i = 0; i < wh.length; i++) total += (wh[i] as number) * (fw[i] as number);
+  for (let i = 0; i < wh.length; i++) total += f32At(wh, i) * f32At(fw, i);
   return total / 2;
 }

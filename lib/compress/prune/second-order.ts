@@ -12,6 +12,7 @@
 
 import { throwIfCancelled } from "../../cancel.ts";
 import type { DecoderWeights } from "../../decoder/weights.ts";
+import { dim, f32At } from "../../elements.ts";
 import type { Engine } from "../../engines/engine.ts";
 import { padIntoBatches, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { float32Data, type Tensor } from "../../mil/tensor.ts";
@@ -45,7 +46,7 @@ export async function secondOrder(
     onStream: async (l, half, g) => {
       const key = `F ${half} ${l}`;
       const size = sizes.get(`${half} ${l}`) ?? counted;
-      const weight = counted.map((c, t) => c * (size[t] as number));
+      const weight = counted.map((c, t) => c * f32At(size, t));
       sums.set(key, await moments.add(sums.get(key) ?? null, g, g, weight));
     },
   });
@@ -65,7 +66,7 @@ export async function secondOrder(
       const key = `H ${half} ${l}`;
       const size = squaredSizes(entering);
       sizes.set(`${half} ${l}`, size);
-      const weight = counted.map((c, t) => c / (size[t] as number));
+      const weight = counted.map((c, t) => c / f32At(size, t));
       sums.set(key, await moments.add(sums.get(key) ?? null, x, x, weight));
     });
     const { dx } = await backward.head(tape, batch.targets, counted, textObjective, null, () => {});
@@ -84,11 +85,11 @@ export async function secondOrder(
 
 /** ‖r‖² of every position of a stream (…, hidden), always above 0. */
 export function squaredSizes(stream: Tensor): Float32Array {
-  const width = stream.shape.at(-1) as number;
+  const width = dim(stream.shape, -1);
   const values = float32Data(stream);
   return Float32Array.from({ length: values.length / width }, (_, t) => {
     let sum = 0;
-    for (let c = t * width; c < (t + 1) * width; c++) sum += (values[c] as number) ** 2;
+    for (let c = t * width; c < (t + 1) * width; c++) sum += f32At(values, c) ** 2;
     return Math.max(sum, 1e-12);
   });
 }

@@ -8,6 +8,7 @@
  * gate and up lose the same rows. The remaining layers are renumbered. The sliced model computes
  * what the gated one does with the dropped gates at 0.
  */
+
 import {
   type DecoderArchitecture,
   kvReaders,
@@ -17,6 +18,7 @@ import {
 } from "../../decoder/architecture.ts";
 import type { DecoderWeights } from "../../decoder/weights.ts";
 import { decoderWeights, weight, weightList } from "../../decoder/weights.ts";
+import { numberAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
 import { emptySelection, type HeadSelection, type PruneSelection, refuseLayer } from "./prune-selection.ts";
@@ -41,7 +43,7 @@ export function slicedLayers(arch: DecoderArchitecture, drop: HeadSelection): Sl
     const readers = kvReaders(arch, layer.kvSource ?? l);
     const read = readers.flatMap((r) => (kept[r] ?? []).map((h) => arch.layers[r]?.headToGroup[h] as number));
     const keepGroups = [...new Set(read)].sort((a, b) => a - b);
-    const headToGroup = keepHeads.map((h) => keepGroups.indexOf(layer.headToGroup[h] as number));
+    const headToGroup = keepHeads.map((h) => keepGroups.indexOf(numberAt(layer.headToGroup, h)));
     return {
       layer: { ...layer, queryHeads: keepHeads.length, kvGroups: keepGroups.length, headToGroup },
       keepHeads,

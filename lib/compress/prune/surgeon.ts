@@ -13,6 +13,7 @@
  * by a share of its own diagonal, so that a few large inputs do not set the damping of the others.
  * Not included: interactions with inputs of other matrices.
  */
+import { f32At, f64At, i32At, numberAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { cholesky, solveCholesky } from "../../stats/cholesky.ts";
 import { type Products, transposed } from "./products.ts";
@@ -51,11 +52,10 @@ export class Surgeon {
     const size = inputSizes(inputs, n);
     const h = new Float32Array(n * n);
     for (let i = 0; i < n; i++) {
-      for (let j = 0; j < n; j++)
-        h[i * n + j] = (inputs[i * n + j] as number) / ((size[i] as number) * (size[j] as number));
-      h[i * n + i] = (h[i * n + i] as number) + damping;
+      for (let j = 0; j < n; j++) h[i * n + j] = f64At(inputs, i * n + j) / (f64At(size, i) * f64At(size, j));
+      h[i * n + i] = f32At(h, i * n + i) + damping;
     }
-    const scaled = matrix.map((w, i) => w * (size[i % n] as number));
+    const scaled = matrix.map((w, i) => w * f64At(size, i % n));
     const root = transposed(rootOf(gradients, outputs), outputs, outputs);
     const weighted = await products.product(root, scaled, outputs, outputs, n);
     return new Surgeon(products, outputs, await products.inverse(h, n), transposed(weighted, outputs, n));
@@ -66,8 +66,8 @@ export class Surgeon {
     const n = this.left.length;
     return this.left.map((column, i) => {
       let sum = 0;
-      for (let o = i * this.outputs; o < (i + 1) * this.outputs; o++) sum += (this.weights[o] as number) ** 2;
-      return { column, loss: sum / 2 / (this.inverse[i * n + i] as number) };
+      for (let o = i * this.outputs; o < (i + 1) * this.outputs; o++) sum += f32At(this.weights, o) ** 2;
+      return { column, loss: sum / 2 / f32At(this.inverse, i * n + i) };
     });
   }
 
@@ -87,8 +87,8 @@ export class Surgeon {
     // (H⁻¹)_BS and ((H⁻¹)_BB)⁻¹ (H⁻¹)_BS.
     const across = new Float64Array(k * m);
     for (let i = 0; i < k; i++) {
-      const r = (rows[i] as number) * n;
-      for (let j = 0; j < m; j++) across[i * m + j] = this.inverse[r + (stay[j] as number)] as number;
+      const r = numberAt(rows, i) * n;
+      for (let j = 0; j < m; j++) across[i * m + j] = f32At(this.inverse, r + i32At(stay, j));
     }
     const solvedAcross = across.slice();
     solveCholesky(factor, k, solvedAcross, m);
@@ -98,15 +98,15 @@ export class Surgeon {
       await this.products.product(down, Float32Array.from(solved), m, k, outputs),
     ];
     for (let i = 0; i < m; i++) {
-      const r = stay[i] as number;
+      const r = i32At(stay, i);
       for (let j = 0; j < m; j++)
-        inverse[i * m + j] = (this.inverse[r * n + (stay[j] as number)] as number) - (inverse[i * m + j] as number);
+        inverse[i * m + j] = f32At(this.inverse, r * n + i32At(stay, j)) - f32At(inverse, i * m + j);
       for (let o = 0; o < outputs; o++)
-        weights[i * outputs + o] = (this.weights[r * outputs + o] as number) - (weights[i * outputs + o] as number);
+        weights[i * outputs + o] = f32At(this.weights, r * outputs + o) - f32At(weights, i * outputs + o);
     }
     this.inverse = inverse;
     this.weights = weights;
-    this.left = Array.from(stay, (i) => this.left[i] as number);
+    this.left = Array.from(stay, (i) => numberAt(this.left, i));
     return loss;
   }
 
@@ -123,7 +123,7 @@ export class Surgeon {
     const k = rows.length;
     const block = new Float64Array(k * k);
     for (const [i, a] of rows.entries())
-      for (const [j, z] of rows.entries()) block[i * k + j] = this.inverse[a * n + z] as number;
+      for (const [j, z] of rows.entries()) block[i * k + j] = f32At(this.inverse, a * n + z);
     const factor = cholesky(block, k);
     if (!factor)
       throw new EspalierError("numeric/non-finite", "the inverse of the inputs' moments is not positive definite");
@@ -132,23 +132,23 @@ export class Surgeon {
       own.set(this.weights.subarray(a * this.outputs, (a + 1) * this.outputs), i * this.outputs);
     const solved = own.slice();
     solveCholesky(factor, k, solved, this.outputs);
-    return { loss: own.reduce((t, v, i) => t + v * (solved[i] as number), 0) / 2, rows, solved, factor };
+    return { loss: own.reduce((t, v, i) => t + v * f64At(solved, i), 0) / 2, rows, solved, factor };
   }
 }
 
 /** √H_ii; an input that is always 0 counts as 1. */
 export function inputSizes(inputs: Float64Array, n: number): Float64Array {
-  return Float64Array.from({ length: n }, (_, i) => Math.sqrt(inputs[i * n + i] as number) || 1);
+  return Float64Array.from({ length: n }, (_, i) => Math.sqrt(f64At(inputs, i * n + i)) || 1);
 }
 
 /** R with F ≈ R Rᵀ (n, n); F is damped a little, because the gradients of few positions do not span
  * the stream. */
 function rootOf(gradients: Float64Array, n: number): Float32Array {
   let mean = 0;
-  for (let i = 0; i < n; i++) mean += (gradients[i * n + i] as number) / n;
+  for (let i = 0; i < n; i++) mean += f64At(gradients, i * n + i) / n;
   for (let share = 1e-6; share <= 1; share *= 10) {
     const damped = gradients.slice();
-    for (let i = 0; i < n; i++) damped[i * n + i] = (damped[i * n + i] as number) + share * (mean || 1);
+    for (let i = 0; i < n; i++) damped[i * n + i] = f64At(damped, i * n + i) + share * (mean || 1);
     const l = cholesky(damped, n);
     if (l) return Float32Array.from(l);
   }

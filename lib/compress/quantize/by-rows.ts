@@ -5,7 +5,9 @@
  * of its parts. Only the codes of the whole are in memory. Not included: sparse weights, whose mask
  * would be chosen over all rows.
  */
+
 import type { RowTable } from "../../decoder/weights.ts";
+import { dim } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import type { CompressedWeight } from "../../weights/weight.ts";
 
@@ -49,7 +51,7 @@ function emptyLike(part: CompressedWeight, rows: number): CompressedWeight {
     return { ...part, shape, indices: new Uint8Array(rows * columns), tables };
   }
   if (part.kind === "affine") {
-    const scaleShape = [(part.scaleShape[0] as number) * share, part.scaleShape[1] as number];
+    const scaleShape = [dim(part.scaleShape, 0) * share, dim(part.scaleShape, 1)];
     return {
       ...part,
       shape,

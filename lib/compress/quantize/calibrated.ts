@@ -5,6 +5,7 @@
  * Tables and clips are first chosen with errors weighted by ρ_r · Σ_t x_tc² (the diagonal of H).
  * GPTQ's feedback, fit and descent then use all of H (`gptq.ts`).
  */
+import { f32At, f64At } from "../../elements.ts";
 import type { CompressedWeight } from "../../weights/weight.ts";
 import { type GptqOptions, gptq } from "./gptq.ts";
 import type { Granularity } from "./granularity.ts";
@@ -31,7 +32,7 @@ export async function storeCalibrated(
   options: Omit<GptqOptions, "rowWeights"> = {},
 ): Promise<CompressedWeight> {
   const [rows, columns] = shape as [number, number];
-  const diagonal = Float32Array.from({ length: columns }, (_, c) => gram[c * (columns + 1)] as number);
+  const diagonal = Float32Array.from({ length: columns }, (_, c) => f64At(gram, c * (columns + 1)));
   const weights = rowWeights
     ? { elementWeights: outer(rowWeights, diagonal, rows, columns) }
     : { columnWeights: diagonal };
@@ -42,7 +43,7 @@ export async function storeCalibrated(
 function outer(left: Float32Array, right: Float32Array, rows: number, columns: number): Float32Array {
   const out = new Float32Array(rows * columns);
   for (let r = 0, i = 0; r < rows; r++) {
-    for (let c = 0; c < columns; c++) out[i++] = (left[r] as number) * (right[c] as number);
+    for (let c = 0; c < columns; c++) out[i++] = f32At(left, r) * f32At(right, c);
   }
   return out;
 }

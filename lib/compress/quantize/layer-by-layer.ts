@@ -19,6 +19,7 @@ import { DecoderRunner } from "../../decoder/runner.ts";
 import { type BlockPart, layerName } from "../../decoder/sequence-programs.ts";
 import type { Stream } from "../../decoder/stream.ts";
 import { type DecoderWeights, type WeightEntry, weight, weightList } from "../../decoder/weights.ts";
+import { dim, f32At, f64At } from "../../elements.ts";
 import type { Engine } from "../../engines/engine.ts";
 import { type PaddedBatch, padIntoBatches, type TokenSequence } from "../../eval/sequences.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
@@ -123,7 +124,7 @@ export async function quantizeLayerByLayer(
 /** 1 + how often each token occurs, (vocab). */
 function tokenWeights(sequences: readonly TokenSequence[], vocab: number): Float32Array {
   const weights = new Float32Array(vocab).fill(1);
-  for (const { ids } of sequences) for (const id of ids) weights[id] = (weights[id] as number) + 1;
+  for (const { ids } of sequences) for (const id of ids) weights[id] = f32At(weights, id) + 1;
   return weights;
 }
 
@@ -136,7 +137,7 @@ async function addGram(
   sequences: readonly TokenSequence[],
   leaving?: Tensor,
 ): Promise<Float64Array> {
-  const columns = x.shape.at(-1) as number;
+  const columns = dim(x.shape, -1);
   const values = float32Data(x);
   const counted = new Float32Array(values.length);
   for (const [row, index] of batch.rows.entries()) {
@@ -144,21 +145,21 @@ async function addGram(
     const to = from + (sequences[index]?.ids.length ?? 1) - 1;
     for (let t = from; t < to; t++) {
       const size = leaving ? rootMeanSquare(leaving, t) : 1;
-      for (let i = t * columns; i < (t + 1) * columns; i++) counted[i] = (values[i] as number) / size;
+      for (let i = t * columns; i < (t + 1) * columns; i++) counted[i] = f32At(values, i) / size;
     }
   }
   const rows = f32([values.length / columns, columns], counted);
   const found = await products.transposed(rows, rows);
   const sum = gram ?? new Float64Array(columns * columns);
-  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (found[i] as number);
+  for (let i = 0; i < sum.length; i++) sum[i] = f64At(sum, i) + f32At(found, i);
   return sum;
 }
 
 /** Of one position of x (…, width), never 0. */
 function rootMeanSquare(x: Tensor, position: number): number {
-  const width = x.shape.at(-1) as number;
+  const width = dim(x.shape, -1);
   const values = float32Data(x);
   let total = 0;
-  for (let i = position * width; i < (position + 1) * width; i++) total += (values[i] as number) ** 2;
+  for (let i = position * width; i < (position + 1) * width; i++) total += f32At(values, i) ** 2;
   return Math.sqrt(total / width) || 1;
 }

@@ -8,6 +8,7 @@
  * |w − ŵ|^2.4). Scales are rounded to fp16 before codes are chosen. Not included: error feedback
  * (GPTQ) and learned rounding.
  */
+import { f32At, f64At } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
 import type { AffineWeight } from "../../weights/weight.ts";
@@ -65,7 +66,7 @@ export function* quantizeAffineSteps(
       const grid = options.clipSearch ? bestGrid(part, options, weights) : gridAt(rangeOf(part), options, 1);
       scales[r * groups + g] = grid.scale;
       if (offsets) offsets[r * groups + g] = grid.offset;
-      for (let i = 0; i < groupSize; i++) codes[from + i] = encode(part[i] as number, grid);
+      for (let i = 0; i < groupSize; i++) codes[from + i] = encode(f32At(part, i), grid);
     }
     if (Math.floor(((r + 1) * columns) / STEP_ELEMENTS) > Math.floor((r * columns) / STEP_ELEMENTS)) yield;
   }
@@ -100,7 +101,7 @@ function rangeOf(part: Float32Array): Range {
   let low = 0;
   let high = 0;
   for (let i = 0; i < part.length; i++) {
-    const w = part[i] as number;
+    const w = f32At(part, i);
     if (w < low) low = w;
     if (w > high) high = w;
   }
@@ -169,11 +170,11 @@ function errorOf(
   let inside = 0;
   let outside = 0;
   for (let i = 0; i < part.length; i++) {
-    const w = (part[i] as number) * inverse;
-    const weight = weights === undefined ? 1 : (weights[i] as number);
+    const w = f32At(part, i) * inverse;
+    const weight = weights === undefined ? 1 : f32At(weights, i);
     const code = Math.floor(w + 0.5);
     if (code >= low && code <= high) {
-      inside += weight * (roundingErrors[(Math.abs(w - code) * (2 * ROUNDING_STEPS)) | 0] as number);
+      inside += weight * f64At(roundingErrors, (Math.abs(w - code) * (2 * ROUNDING_STEPS)) | 0);
     } else {
       outside += weight * Math.abs(w - (code < low ? low : high)) ** 2.4;
     }

@@ -9,6 +9,7 @@
  * table, evenly spread over the matrix; a group is stored as it would be in the whole. One in
  * sixteen groups, at least two.
  */
+import { f32At } from "../../elements.ts";
 import { decodeWeight } from "../../weights/decode.ts";
 import type { Granularity } from "./granularity.ts";
 import { inTurns } from "./steps.ts";
@@ -51,8 +52,8 @@ export async function sampledError(
   let all = 0;
   for (let i = 0; i < part.length; i++) {
     const h = own.elementWeights?.[i] ?? own.columnWeights?.[i % columns] ?? 1;
-    const w = part[i] as number;
-    error += h * (w - (decoded[i] as number)) ** 2;
+    const w = f32At(part, i);
+    error += h * (w - f32At(decoded, i)) ** 2;
     all += h * w * w;
   }
   return all > 0 ? error / all : 0;

@@ -11,6 +11,7 @@
  * matters in fp16.
  */
 
+import { dim, f32At, f64At } from "../../elements.ts";
 import { roundToFloat16 } from "../../float16.ts";
 import { elementCount } from "../../mil/types.ts";
 import type { ScaledWeight } from "../../weights/weight.ts";
@@ -34,21 +35,21 @@ export function* palettizeScaledSteps(
   shape: readonly number[],
   options: PaletteOptions,
 ): Steps<ScaledWeight> {
-  const rows = shape[0] as number;
+  const rows = dim(shape, 0);
   const columns = elementCount(shape.slice(1));
   const squares = new Float64Array(rows);
   for (let i = 0; i < values.length; i++) {
     const r = Math.floor(i / columns);
-    squares[r] = (squares[r] as number) + (values[i] as number) ** 2;
+    squares[r] = f64At(squares, r) + f32At(values, i) ** 2;
   }
   const mean = squares.reduce((n, v) => n + v, 0) / rows;
   const rowScales = Float32Array.from(squares, (v) =>
     mean > 0 && Number.isFinite(mean) ? roundToFloat16(Math.max(LEAST_SCALE, Math.sqrt(v / mean))) : 1,
   );
-  const even = values.map((v, i) => v / (rowScales[Math.floor(i / columns)] as number));
+  const even = values.map((v, i) => v / f32At(rowScales, Math.floor(i / columns)));
   const elementWeights = values.map((_, i) => {
     const given = options.elementWeights?.[i] ?? options.columnWeights?.[i % columns] ?? 1;
-    return given * (rowScales[Math.floor(i / columns)] as number) ** 2;
+    return given * f32At(rowScales, Math.floor(i / columns)) ** 2;
   });
   const inner = yield* palettizeSteps(even, shape, { ...options, elementWeights });
   return { kind: "scaled", shape: [...shape], inner, rowScales };

@@ -13,10 +13,12 @@
  * are rounded to fp16 once, at the end. Not included: changing codes (the V of PV-tuning), offsets,
  * the row scales of a palette.
  */
+
 import { throwIfCancelled } from "../../cancel.ts";
 import { isTrained } from "../../decoder/architecture.ts";
 import type { DecoderRunner } from "../../decoder/runner.ts";
 import { type DecoderWeights, weight, weightList } from "../../decoder/weights.ts";
+import { f32At } from "../../elements.ts";
 import type { Engine } from "../../engines/engine.ts";
 import { EspalierError } from "../../errors.ts";
 import { type PaddedBatch, padIntoBatches, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
@@ -107,7 +109,7 @@ export async function tune(
     if (divergence === null || !Number.isFinite(divergence)) throw notANumber(divergence, step);
     await backward.back(tape, dx, onGradient);
     for (const { gradient, scale } of tuned.values())
-      for (let i = 0; i < gradient.length; i++) gradient[i] = (gradient[i] as number) * scale;
+      for (let i = 0; i < gradient.length; i++) gradient[i] = f32At(gradient, i) * scale;
     const parameters = [...tuned.values()].map((t) => ({ ...t, decay: false }));
     adamWStep(parameters, state, learningRate(schedule, step + 1), adamW);
     for (const { name, linear, scale, values, gradient } of tuned.values()) {

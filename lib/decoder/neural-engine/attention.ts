@@ -8,6 +8,7 @@
  * → (1, H, D, S) → (1, H, S, D). Not included: fused attention, which has no grouping and was wrong
  * or refused on some systems.
  */
+import { dim, numberAt } from "../../elements.ts";
 import { type Builder, typeOf } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
 import { sameShape } from "../../mil/types.ts";
@@ -25,7 +26,7 @@ export interface HeadRun {
  * skipped. */
 export function headRuns(layer: LayerArchitecture): HeadRun[] {
   const counts = new Array<number>(layer.kvGroups).fill(0);
-  for (const g of layer.headToGroup) counts[g] = (counts[g] as number) + 1;
+  for (const g of layer.headToGroup) counts[g] = numberAt(counts, g) + 1;
   const runs: HeadRun[] = [];
   let head = 0;
   for (const [group, perGroup] of counts.entries()) {
@@ -46,7 +47,7 @@ const reshaped = (b: Builder, x: Value, shape: readonly number[]): Value =>
 
 /** (1, n·D, 1, S) to (1, n, S, D). With one position both are the same numbers in the same order. */
 export function toHeads(b: Builder, x: Value, heads: number, headDim: number): Value {
-  const length = typeOf(x).shape[3] as number;
+  const length = dim(typeOf(x).shape, 3);
   if (length === 1) return b.reshape(x, [1, heads, 1, headDim]);
   return b.transpose(b.reshape(x, [1, heads, headDim, length]), [0, 1, 3, 2]);
 }
@@ -75,7 +76,7 @@ function attendRun(
   { heads: [h0, h1], groups: [g0, g1], perGroup }: HeadRun,
 ): Value {
   const [, , length, headDim] = typeOf(q).shape as [number, number, number, number];
-  const total = typeOf(seen.k).shape[2] as number;
+  const total = dim(typeOf(seen.k).shape, 2);
   const part = (x: Value, from: number, to: number): Value => {
     const [, n, rows, width] = typeOf(x).shape as [number, number, number, number];
     return from === 0 && to === n ? x : b.slice(x, [0, from, 0, 0], [1, to, rows, width]);

@@ -9,6 +9,7 @@
  * arguments (iOS 17) they are inputs, blended layer by layer, and are returned together as
  * `<name>_out`. The graph computes no index: the host supplies them.
  */
+import { dim } from "../../elements.ts";
 import type { Builder } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
 import { i32, zeros } from "../../mil/tensor.ts";
@@ -99,7 +100,7 @@ export class FunctionCacheValues {
   private padded(x: Value, headDim: number): Value {
     const { b, plan, width } = this;
     if (headDim === plan.dimension) return x;
-    const rows = x.type.kind === "tensor" ? (x.type.shape[1] as number) : 0;
+    const rows = x.type.kind === "tensor" ? dim(x.type.shape, 1) : 0;
     const fill = b.constant(zeros({ dtype: this.dtype, shape: [1, rows, width, plan.dimension - headDim] }), "padding");
     return b.concat([x, fill], 3);
   }

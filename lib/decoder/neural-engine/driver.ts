@@ -4,6 +4,7 @@
  *
  * `host-part.ts` computes the inputs of a call. Functions are compiled on first use.
  */
+import { f32At } from "../../elements.ts";
 import type { Engine, EngineState, Executable } from "../../engines/engine.ts";
 import { EspalierError } from "../../errors.ts";
 import { float16FromFloat32 } from "../../float16.ts";
@@ -238,7 +239,7 @@ class NeuralEngineSession implements StepSession {
     for (const { output, from, to } of logits) {
       const part = logitValues(out[output], position);
       for (let v = from; v < to; v++) {
-        for (let r = 0; r < rows; r++) values[r * vocab + v] = part[(v - from) * columns + r] as number;
+        for (let r = 0; r < rows; r++) values[r * vocab + v] = f32At(part, (v - from) * columns + r);
       }
     }
     return capLogits(finalSoftcap, values);

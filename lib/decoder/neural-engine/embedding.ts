@@ -11,7 +11,9 @@
  * inside the package. Sparse tables, and rows that end inside a byte, are written decoded. Rows are
  * multiplied by the interface's `scale` in fp32 and rounded once.
  */
+
 import { z } from "zod";
+import { dim } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { float16FromFloat32 } from "../../float16.ts";
 import { type PackedBits, packBits, unpackBits } from "../../formats/bit-packing.ts";
@@ -42,13 +44,13 @@ export interface HostTables {
 
 /** The table as a host sees it, before it is written. */
 export function hostEmbedding(w: CompressedWeight): RowTable {
-  const columns = w.shape[1] as number;
+  const columns = dim(w.shape, 1);
   const row = w.kind === "sparse" ? wholeRows(w) : (index: number) => decodedRow(w, index);
   return { shape: w.shape, rows: (indices) => distinctRows(indices, columns, async (index) => row(index)) };
 }
 
 function wholeRows(w: CompressedWeight): (index: number) => Float32Array {
-  const columns = w.shape[1] as number;
+  const columns = dim(w.shape, 1);
   const values = decodeWeight(w);
   return (index) => values.subarray(index * columns, (index + 1) * columns);
 }
@@ -57,10 +59,10 @@ function wholeRows(w: CompressedWeight): (index: number) => Float32Array {
 function decodedRow(w: Exclude<CompressedWeight, { kind: "sparse" }>, token: number): Float32Array {
   if (w.kind !== "affine") return decodeWeight(rowsOf(w, token, token + 1));
   // A row uses the scales of its group.
-  const perScale = (w.shape[0] as number) / (w.scaleShape[0] as number);
-  const columns = w.scaleShape[1] as number;
+  const perScale = dim(w.shape, 0) / dim(w.scaleShape, 0);
+  const columns = dim(w.scaleShape, 1);
   const group = Math.floor(token / perScale);
-  const hidden = w.shape[1] as number;
+  const hidden = dim(w.shape, 1);
   return decodeWeight({
     ...w,
     shape: [1, hidden],
@@ -187,7 +189,7 @@ export async function openEmbedding(path: string): Promise<RowTable> {
     }
   };
   const stored = await within(async (file) => storedTable(file, path));
-  const columns = stored.shape[1] as number;
+  const columns = dim(stored.shape, 1);
   return {
     shape: stored.shape,
     rows: (indices) =>
@@ -224,7 +226,7 @@ function storedTable(file: SafetensorsFile, path: string): StoredTable {
     const [vocab, bytes] = matrix("codes");
     const shape = [vocab, (bytes * 8) / bits] as const;
     const scaleShape = matrix("scales");
-    if (shape.some((d, axis) => d % (scaleShape[axis] as number) !== 0))
+    if (shape.some((d, axis) => d % dim(scaleShape, axis) !== 0))
       throw malformed(`scales [${scaleShape.join(", ")}] do not divide [${shape.join(", ")}]`);
     return { kind: "affine", bits, shape, scaleShape, offsets: file.tensors.has("offsets") };
   }
@@ -238,7 +240,7 @@ function storedTable(file: SafetensorsFile, path: string): StoredTable {
 
 /** One row with its scales or its table. */
 async function storedRow(file: SafetensorsFile, stored: StoredTable, row: number): Promise<CompressedWeight> {
-  const columns = stored.shape[1] as number;
+  const columns = dim(stored.shape, 1);
   const shape = [1, columns];
   if (stored.kind === "dense") return { ...stored, shape, values: await file.readFloat32Row("embedding", row) };
   const rowBytes = (columns * stored.bits) / 8;
@@ -249,7 +251,7 @@ async function storedRow(file: SafetensorsFile, stored: StoredTable, row: number
     return { ...stored, shape, rowsPerTable: 1, indices, tables: await file.readFloat32Row("tables", group) };
   }
   const [scaleRows, scaleColumns] = stored.scaleShape as [number, number];
-  const group = Math.floor((row * scaleRows) / (stored.shape[0] as number));
+  const group = Math.floor((row * scaleRows) / dim(stored.shape, 0));
   return {
     ...stored,
     shape,

@@ -6,6 +6,7 @@
  * line. The rules are in `docs/package-interface.md`. A call brings v tokens at the positions p … p
  * + v − 1 to a function of width S ≥ v.
  */
+import { f32At, numberAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import type { FunctionCache, NeuralEngineFunction, NeuralEngineInterface, RopeEntry } from "../package-interface.ts";
 
@@ -60,7 +61,7 @@ export function rotationTables(
   const sin = new Float32Array(width * 2 * half);
   for (let c = 0; c < width; c++) {
     for (let i = 0; i < half; i++) {
-      const angle = Math.fround(Math.fround(position + c) * Math.fround(inverseFrequencies[i] as number));
+      const angle = Math.fround(Math.fround(position + c) * Math.fround(numberAt(inverseFrequencies, i)));
       const at = c * 2 * half + i;
       cos[at] = cos[at + half] = Math.cos(angle) * attentionFactor;
       sin[at] = sin[at + half] = Math.sin(angle) * attentionFactor;
@@ -119,7 +120,7 @@ export function rowColumns(rows: Float32Array, channels: number, width: number, 
   const values = new Float32Array(channels * width);
   const factor = Math.fround(scale);
   for (let c = 0; c * channels < rows.length; c++) {
-    for (let i = 0; i < channels; i++) values[i * width + c] = (rows[c * channels + i] as number) * factor;
+    for (let i = 0; i < channels; i++) values[i * width + c] = f32At(rows, c * channels + i) * factor;
   }
   return { shape: [1, channels, 1, width], values };
 }
@@ -129,7 +130,7 @@ export function rowColumns(rows: Float32Array, channels: number, width: number, 
 export function capLogits(softcap: NeuralEngineInterface["finalSoftcap"], logits: Float32Array): Float32Array {
   if (softcap === null || softcap.applied) return logits;
   const { cap } = softcap;
-  for (let i = 0; i < logits.length; i++) logits[i] = cap * Math.tanh((logits[i] as number) / cap);
+  for (let i = 0; i < logits.length; i++) logits[i] = cap * Math.tanh(f32At(logits, i) / cap);
   return logits;
 }
 

@@ -6,6 +6,7 @@
  * evaluated. All functions of a package share one source, which keeps one copy of each weight.
  */
 
+import { f32At, numberAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import type { Builder } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
@@ -56,7 +57,7 @@ export class LayoutWeights {
   scalar(name: string): number {
     const w = this.find(name);
     if (w.kind !== "dense") throw new EspalierError("export/unsupported", `the number ${name} is ${w.kind}`);
-    return w.values[0] as number;
+    return f32At(w.values, 0);
   }
 
   /** `factor` · a bias, (out), rounded once. */
@@ -108,7 +109,7 @@ export class LayoutWeights {
   /** The tensors of a matrix or some of its rows, made once: a table and a kernel of it are the same bytes. */
   private matrix(name: string, factor = 1, rows?: RowRange): WeightTensors {
     const whole = this.find(name);
-    const count = (whole.kind === "deferred" ? whole.form.shape : whole.shape)[0] as number;
+    const count = numberAt(whole.kind === "deferred" ? whole.form.shape : whole.shape, 0);
     const part = rows && rows.to - rows.from < count ? rows : null;
     const key = `${name} ${factor} ${part ? `${part.from} ${part.to}` : ""}`;
     let tensors = this.views.get(key);

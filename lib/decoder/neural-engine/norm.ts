@@ -8,6 +8,7 @@
  * axis since iOS 17. Reference: ANEMLL's and CoreML-LLM's practice; Not included: L2-norm and
  * max-rescaled forms.
  */
+import { dim } from "../../elements.ts";
 import { type Builder, typeOf } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
 
@@ -17,7 +18,7 @@ const SMALLEST_EPSILON = 2 ** -24;
 /** x / √(mean x² + ε) · gain along `axis`; the gain (…, 1, …) broadcasts. */
 export function mirrorNorm(b: Builder, x: Value, axis: number, epsilon: number, gain: Value | null): Value {
   const { dtype, shape } = typeOf(x);
-  const width = shape[axis] as number;
+  const width = dim(shape, axis);
   const mirrored = b.concat([x, b.neg(x)], axis);
   const safe = dtype === "fp16" ? Math.max(epsilon, SMALLEST_EPSILON) : epsilon;
   const [normal] = b.op("layer_norm", { x: mirrored }, { axes: [axis], epsilon: safe }, "rms_norm") as [Value];

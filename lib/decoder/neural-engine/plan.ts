@@ -13,6 +13,7 @@
  * A call with one position writes before it reads. So does a chunk if it overwrites nothing that it
  * needs; a chunk on a full ring sees the old ring and, next to it, the chunk itself.
  */
+import { numberAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import {
   type DecoderArchitecture,
@@ -97,7 +98,7 @@ export function neuralEnginePlan(arch: DecoderArchitecture, options: NeuralEngin
       hint: "Use --layout plain.",
     });
   checkSizes(arch, contexts, widths);
-  const { caches, layers, masks, ropes } = planLayers(arch, contexts.at(-1) as number);
+  const { caches, layers, masks, ropes } = planLayers(arch, numberAt(contexts, contexts.length - 1));
   const functions = contexts.flatMap((context) =>
     [1, ...widths.filter((w) => w < context)].map((width): NeuralEngineFunction => {
       const functionCaches = caches.map((c) => functionCache(c, width, context, options.cacheForm));

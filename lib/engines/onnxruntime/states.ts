@@ -4,6 +4,7 @@
  * What one slice update writes is put in place here, between two calls, so that no call gives back a cache. Functions that
  * share a state may divide it differently; it is then laid out anew between two calls.
  */
+import { dim, numberAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import type { SplitFunction } from "../../mil/passes/split-states.ts";
 import type { MilFunction } from "../../mil/program.ts";
@@ -109,13 +110,13 @@ export class HeldStates {
       let rest = at / run;
       let to = 0;
       for (let a = Math.max(0, outer - 1) - 1; a >= 0; a--) {
-        const extent = updateShape[a] as number;
-        to += (rest % extent) * (steps[a] as number);
+        const extent = dim(updateShape, a);
+        to += (rest % extent) * numberAt(steps, a);
         rest = Math.floor(rest / extent);
       }
       for (let a = 0; a < outer; a++) {
-        const first = begin[a] as number;
-        to += (first < 0 ? first + (shape[a] as number) : first) * (steps[a] as number);
+        const first = numberAt(begin, a);
+        to += (first < 0 ? first + dim(shape, a) : first) * numberAt(steps, a);
       }
       current.set(update.subarray(at, at + run), to);
     }

@@ -1,4 +1,5 @@
 /** @file The fused `scaled_dot_product_attention` of iOS 18. */
+import { dim } from "../../elements.ts";
 import { defineOp } from "../op.ts";
 import type { Value } from "../program.ts";
 import { elementCount, sameShape, showType, tensorType } from "../types.ts";
@@ -28,22 +29,22 @@ defineOp({
     }
     const mask = op.optional("attn_mask");
     if (mask) {
-      const scores = [...batch, q.shape.at(-2) as number, k.shape.at(-2) as number];
+      const scores = [...batch, dim(q.shape, -2), dim(k.shape, -2)];
       const fits = broadcastShapes(scores, op.shape("attn_mask"));
       if (!fits || !sameShape(fits, scores))
         op.fail("attn_mask", `broadcastable to [${scores.join(", ")}]`, showType(mask.type));
     }
-    return [tensorType(q.dtype, [...q.shape.slice(0, -1), v.shape.at(-1) as number])];
+    return [tensorType(q.dtype, [...q.shape.slice(0, -1), dim(v.shape, -1)])];
   },
   flops: (op) => {
-    const scores = elementCount(op.shape("query").slice(0, -1)) * (op.shape("key").at(-2) as number);
-    return 2 * scores * ((op.shape("query").at(-1) as number) + (op.shape("value").at(-1) as number)) + 5 * scores;
+    const scores = elementCount(op.shape("query").slice(0, -1)) * dim(op.shape("key"), -2);
+    return 2 * scores * (dim(op.shape("query"), -1) + dim(op.shape("value"), -1)) + 5 * scores;
   },
   gradient: ({ b, op, dy }) => {
     const q = op.value("query");
     const k = op.value("key");
     const v = op.value("value");
-    const scale = 1 / Math.sqrt(op.shape("query").at(-1) as number);
+    const scale = 1 / Math.sqrt(dim(op.shape("query"), -1));
     const raw = b.mul(b.matmul(q, k, { transposeY: true }), scale);
     const mask = op.optional("attn_mask");
     const boolean = mask?.type.kind === "tensor" && mask.type.dtype === "bool";

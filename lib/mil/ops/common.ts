@@ -1,6 +1,7 @@
 /**
  * @file What several op entries share: sets of element types, broadcasting, and its reverse.
  */
+import { dim } from "../../elements.ts";
 import type { Builder } from "../builder.ts";
 import type { OpArguments } from "../op.ts";
 import type { Value } from "../program.ts";
@@ -49,5 +50,5 @@ export function sumToShape(b: Builder, gradient: Value, shape: Shape): Value {
 
 /** `reshape` with one −1 and zeros resolved against an element count. */
 export function permuted(shape: Shape, perm: readonly number[]): number[] {
-  return perm.map((p) => shape[p] as number);
+  return perm.map((p) => dim(shape, p));
 }

@@ -4,6 +4,7 @@
  * All arguments of a constexpr are constants or other constexprs. A sparse weight whose nonzeros are codes is two operations:
  * one gives the mask and the values of its ones, `constexpr_sparse_to_dense` lays those out.
  */
+import { dim } from "../../elements.ts";
 import { defineOp, isConstantOperation, type OpArguments } from "../op.ts";
 import { type DType, elementCount, type Shape, showType, type TensorType, tensorType } from "../types.ts";
 import { floats } from "./common.ts";
@@ -19,8 +20,7 @@ function requireConstant(op: OpArguments, name: string): void {
 function requireScales(op: OpArguments, weight: TensorType): void {
   const scale = op.tensor("scale");
   const divides =
-    scale.shape.length === weight.shape.length &&
-    scale.shape.every((s, i) => s > 0 && (weight.shape[i] as number) % s === 0);
+    scale.shape.length === weight.shape.length && scale.shape.every((s, i) => s > 0 && dim(weight.shape, i) % s === 0);
   if (!divides) op.fail("scale", `of rank ${weight.shape.length}, dividing data ${showType(weight)}`, showType(scale));
   if (!op.has("offset")) return;
   const offset = op.tensor("offset");
@@ -36,10 +36,10 @@ function requireTables(op: OpArguments, indices: TensorType, codes: DType): { ax
   const entries = 2 ** entryBits[codes as keyof typeof entryBits];
   if (lut.shape[rank] !== entries) op.fail("lut", `with ${entries} entries`, showType(lut));
   lut.shape.slice(0, rank).forEach((g, i) => {
-    if (g < 1 || (indices.shape[i] as number) % g !== 0)
+    if (g < 1 || dim(indices.shape, i) % g !== 0)
       op.fail("lut", `with groups dividing indices ${showType(indices)}`, showType(lut));
   });
-  const vector = lut.shape[rank + 1] as number;
+  const vector = dim(lut.shape, rank + 1);
   return { axis: vector === 1 ? 0 : op.axis("vector_axis", rank), vector };
 }
 

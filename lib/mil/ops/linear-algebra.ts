@@ -1,4 +1,5 @@
 /** @file Products: `matmul`, `linear`, `conv`. */
+import { dim, numberAt } from "../../elements.ts";
 import type { Builder } from "../builder.ts";
 import { defineOp, type OpArguments } from "../op.ts";
 import type { Value } from "../program.ts";
@@ -52,7 +53,7 @@ defineOp({
         // A weight shared by the whole batch: one product over all rows instead of one per batch entry and a sum.
         if (!tx && ys.length === 2 && xs.length > 2) {
           const rows = elementCount(xs.slice(0, -1));
-          const flatX = b.reshape(x, [rows, xs.at(-1) as number]);
+          const flatX = b.reshape(x, [rows, dim(xs, -1)]);
           const d = dy();
           const width = (d.type.kind === "tensor" ? d.type.shape.at(-1) : 0) as number;
           const flatDy = b.reshape(d, [rows, width]);
@@ -81,13 +82,13 @@ defineOp({
     if (bias && (bias.type.kind !== "tensor" || bias.type.shape.length !== 1 || bias.type.shape[0] !== w.shape[0])) {
       op.fail("bias", `[${w.shape[0]}]`, showType(bias.type));
     }
-    return [tensorType(x.dtype, [...x.shape.slice(0, -1), w.shape[0] as number])];
+    return [tensorType(x.dtype, [...x.shape.slice(0, -1), dim(w.shape, 0)])];
   },
-  flops: (op, types) => 2 * outputSize(types) * (op.shape("weight")[1] as number),
+  flops: (op, types) => 2 * outputSize(types) * dim(op.shape("weight"), 1),
   gradient: ({ b, op, dy }) => {
     const flat = (v: Value): Value => {
       const shape = v.type.kind === "tensor" ? v.type.shape : [];
-      return b.reshape(v, [elementCount(shape.slice(0, -1)), shape.at(-1) as number]);
+      return b.reshape(v, [elementCount(shape.slice(0, -1)), dim(shape, -1)]);
     };
     return {
       x: () => b.reshape(b.matmul(flat(dy()), op.value("weight")), op.shape("x")),
@@ -115,8 +116,8 @@ export function convPadding(op: OpArguments): number[] {
   if (type === "custom") return [...op.ints("pad")];
   if (type === "valid") return spatial.flatMap(() => [0, 0]);
   return spatial.flatMap((size, i) => {
-    const stride = op.ints("strides")[i] as number;
-    const reach = (op.ints("dilations")[i] as number) * ((kernel[i] as number) - 1) + 1;
+    const stride = numberAt(op.ints("strides"), i);
+    const reach = numberAt(op.ints("dilations"), i) * (numberAt(kernel, i) - 1) + 1;
     const total = Math.max(0, (Math.ceil(size / stride) - 1) * stride + reach - size);
     const small = Math.floor(total / 2);
     return type === "same" ? [small, total - small] : [total - small, small];
@@ -150,14 +151,10 @@ defineOp({
     if (spatial < 1 || spatial > 3) op.fail("x", "(n, channels, 1 to 3 spatial axes)", showType(x));
     if (w.shape.length !== x.shape.length) op.fail("weight", `of rank ${x.shape.length}`, showType(w));
     const groups = op.int("groups");
-    if ((w.shape[1] as number) * groups !== x.shape[1]) {
-      op.fail(
-        "weight",
-        `(out, ${(x.shape[1] as number) / groups}, …) for ${groups} groups of x ${showType(x)}`,
-        showType(w),
-      );
+    if (dim(w.shape, 1) * groups !== x.shape[1]) {
+      op.fail("weight", `(out, ${dim(x.shape, 1) / groups}, …) for ${groups} groups of x ${showType(x)}`, showType(w));
     }
-    if ((w.shape[0] as number) % groups !== 0) op.fail("weight", `with outputs divisible by ${groups}`, showType(w));
+    if (dim(w.shape, 0) % groups !== 0) op.fail("weight", `with outputs divisible by ${groups}`, showType(w));
     for (const [name, length] of [
       ["strides", spatial],
       ["dilations", spatial],
@@ -171,22 +168,22 @@ defineOp({
       .map((size, i) =>
         convExtent(
           size,
-          w.shape[i + 2] as number,
-          op.ints("strides")[i] as number,
-          op.ints("dilations")[i] as number,
-          pad[2 * i] as number,
-          pad[2 * i + 1] as number,
+          dim(w.shape, i + 2),
+          numberAt(op.ints("strides"), i),
+          numberAt(op.ints("dilations"), i),
+          numberAt(pad, 2 * i),
+          numberAt(pad, 2 * i + 1),
         ),
       );
     if (out.some((d) => d < 1)) op.fail("weight", "no larger than the padded input", showType(w));
-    return [tensorType(x.dtype, [x.shape[0] as number, w.shape[0] as number, ...out])];
+    return [tensorType(x.dtype, [dim(x.shape, 0), dim(w.shape, 0), ...out])];
   },
   flops: (op, types) => 2 * outputSize(types) * elementCount(op.shape("weight").slice(1)),
   // Only the 1×1 case, which is all a decoder uses, has a gradient.
   gradient: ({ b, op, dy }) => {
     if (!isPointwise(op)) return {};
     const [n, cin, ...rest] = op.shape("x") as [number, number, ...number[]];
-    const cout = op.shape("weight")[0] as number;
+    const cout = dim(op.shape("weight"), 0);
     const positions = elementCount(rest);
     const dyFlat = (): Value => b.reshape(dy(), [n, cout, positions]);
     const w2 = (builder: Builder): Value => builder.reshape(op.value("weight"), [cout, cin]);

@@ -1,4 +1,5 @@
 /** @file `softmax`, `layer_norm`, `l2_norm`. */
+import { dim } from "../../elements.ts";
 import { defineOp } from "../op.ts";
 import type { Value } from "../program.ts";
 import { elementCount, sameShape, showType } from "../types.ts";
@@ -36,7 +37,7 @@ defineOp({
   infer: (op) => {
     const x = op.tensor("x");
     const axes = op.axes("axes", x.shape.length);
-    const expected = axes.map((a) => x.shape[a] as number);
+    const expected = axes.map((a) => dim(x.shape, a));
     for (const name of ["gamma", "beta"]) {
       if (!op.has(name)) continue;
       if (!sameShape(op.shape(name), expected)) op.fail(name, `[${expected.join(", ")}]`, showType(op.tensor(name)));

@@ -1,4 +1,5 @@
 /** @file Reductions over axes, arg-reductions, sorting and running sums. */
+import { dim } from "../../elements.ts";
 import type { Builder } from "../builder.ts";
 import { defineOp, type OpArguments, type OpSpec } from "../op.ts";
 import type { Value } from "../program.ts";
@@ -101,7 +102,7 @@ defineOp({
     const x = op.tensor("x");
     const axis = op.axis("axis", x.shape.length);
     const k = op.int("k");
-    const size = x.shape[axis] as number;
+    const size = dim(x.shape, axis);
     if (k < 1 || k > size) op.fail("k", `from 1 to ${size}`, String(k));
     const shape = x.shape.map((d, i) => (i === axis ? k : d));
     const types: ValueType[] = [tensorType(x.dtype, shape)];

@@ -1,4 +1,5 @@
 /** @file Reshaping, permuting, joining, cutting and padding. */
+import { dim, numberAt } from "../../elements.ts";
 import { defineOp, type OpArguments } from "../op.ts";
 import type { Value } from "../program.ts";
 import { elementCount, type Shape, sameShape, showType, tensorType } from "../types.ts";
@@ -129,7 +130,7 @@ defineOp({
       if (!fits) op.fail("values", `equal to [${first.join(", ")}] but for axis ${axis}`, `[${s.join(", ")}]`);
     }
     if (op.bool("interleave")) op.fail("interleave", "false", "true");
-    const total = shapes.reduce((n, s) => n + (s[axis] as number), 0);
+    const total = shapes.reduce((n, s) => n + numberAt(s, axis), 0);
     return [
       tensorType(
         dtype,
@@ -146,7 +147,7 @@ defineOp({
       let start = 0;
       return shapes.map((s) => {
         const begin = s.map((_, i) => (i === axis ? start : 0));
-        start += s[axis] as number;
+        start += numberAt(s, axis);
         return b.slice(
           dy(),
           begin,
@@ -224,7 +225,7 @@ defineOp({
 /** The sizes `split` cuts its axis into. */
 export function splitSizes(op: OpArguments): number[] {
   const x = op.shape("x");
-  const size = x[op.axis("axis", x.length)] as number;
+  const size = numberAt(x, op.axis("axis", x.length));
   if ("split_sizes" in op.params) {
     const sizes = [...op.ints("split_sizes")];
     if (sizes.reduce((n, s) => n + s, 0) !== size)
@@ -248,7 +249,7 @@ defineOp({
     return [
       tensorType(
         x.dtype,
-        x.shape.map((d, i) => d * (reps[i] as number)),
+        x.shape.map((d, i) => d * numberAt(reps, i)),
       ),
     ];
   },
@@ -260,7 +261,7 @@ defineOp({
       if (x.every((d, i) => d === 1 || reps[i] === 1)) return sumToShape(b, dy(), x);
       const split = b.reshape(
         dy(),
-        x.flatMap((d, i) => [reps[i] as number, d]),
+        x.flatMap((d, i) => [numberAt(reps, i), d]),
       );
       return b.sum(
         split,
@@ -277,16 +278,19 @@ export function sliceBounds(
 ): { begin: number[]; end: number[]; stride: number[] } | null {
   if (!("begin" in op.params) || !("end" in op.params)) return null;
   const mask = (name: string, i: number): boolean => (name in op.params ? (op.bools(name)[i] as boolean) : false);
-  const stride = shape.map((_, i) => ("stride" in op.params ? (op.ints("stride")[i] as number) : 1));
+  for (const name of ["begin", "end", "stride"])
+    if (name in op.params && op.ints(name).length !== shape.length)
+      op.fail(name, `${shape.length} integers`, `[${op.ints(name).join(", ")}]`);
+  const stride = shape.map((_, i) => ("stride" in op.params ? numberAt(op.ints("stride"), i) : 1));
   for (const name of ["begin", "end"]) {
     if (op.ints(name).length !== shape.length)
       op.fail(name, `${shape.length} integers`, `[${op.ints(name).join(", ")}]`);
   }
   const bound = (v: number, size: number): number => Math.min(size, Math.max(0, v < 0 ? v + size : v));
   const squeezed = (i: number): boolean => mask("squeeze_mask", i);
-  const begin = shape.map((d, i) => (mask("begin_mask", i) ? 0 : bound(op.ints("begin")[i] as number, d)));
+  const begin = shape.map((d, i) => (mask("begin_mask", i) ? 0 : bound(numberAt(op.ints("begin"), i), d)));
   const end = shape.map((d, i) =>
-    squeezed(i) ? (begin[i] as number) + 1 : mask("end_mask", i) ? d : bound(op.ints("end")[i] as number, d),
+    squeezed(i) ? numberAt(begin, i) + 1 : mask("end_mask", i) ? d : bound(numberAt(op.ints("end"), i), d),
   );
   for (const s of stride) if (s < 1) op.fail("stride", "positive", String(s));
   return { begin, end, stride };
@@ -313,7 +317,7 @@ defineOp({
     const { begin, end, stride } = bounds;
     const shape = x.shape.flatMap((_, i) => {
       if ("squeeze_mask" in op.params && op.bools("squeeze_mask")[i]) return [];
-      return [Math.max(0, Math.ceil(((end[i] as number) - (begin[i] as number)) / (stride[i] as number)))];
+      return [Math.max(0, Math.ceil((numberAt(end, i) - numberAt(begin, i)) / numberAt(stride, i)))];
     });
     return [tensorType(x.dtype, shape)];
   },
@@ -323,8 +327,8 @@ defineOp({
       const x = op.shape("x");
       const { begin, end, stride } = sliceBounds(op, x) ?? op.fail("begin", "known", "a run-time value");
       if (stride.some((s) => s !== 1)) op.fail("stride", "1 to have a gradient", `[${stride.join(", ")}]`);
-      const kept = x.map((_, i) => (end[i] as number) - (begin[i] as number));
-      const pad = x.flatMap((d, i) => [begin[i] as number, d - (end[i] as number)]);
+      const kept = x.map((_, i) => numberAt(end, i) - numberAt(begin, i));
+      const pad = x.flatMap((d, i) => [numberAt(begin, i), d - numberAt(end, i)]);
       const g = b.reshape(dy(), kept);
       if (pad.every((p) => p === 0)) return g;
       return b.op("pad", { x: g }, { pad, mode: "constant", constant_val: 0 })[0] as Value;
@@ -341,9 +345,9 @@ defineOp({
   infer: (op) => {
     const x = op.tensor("x");
     const known = "begin" in op.params ? op.ints("begin") : null;
-    const size = op.ints("size").map((s, i) => (s === -1 ? (x.shape[i] as number) - (known?.[i] ?? 0) : s));
+    const size = op.ints("size").map((s, i) => (s === -1 ? dim(x.shape, i) - (known?.[i] ?? 0) : s));
     size.forEach((s, i) => {
-      if (s < 0 || s + (known?.[i] ?? 0) > (x.shape[i] as number))
+      if (s < 0 || s + (known?.[i] ?? 0) > dim(x.shape, i))
         op.fail("size", `within ${showType(x)}`, `[${size.join(", ")}]`);
     });
     return [tensorType(x.dtype, size)];
@@ -367,7 +371,7 @@ defineOp({
     if (u.dtype !== x.dtype) op.fail("update", `${x.dtype} like x`, showType(u));
     if (u.shape.length !== x.shape.length) op.fail("update", `of rank ${x.shape.length}`, showType(u));
     u.shape.forEach((d, i) => {
-      if (d > (x.shape[i] as number)) op.fail("update", `within x ${showType(x)}`, showType(u));
+      if (d > dim(x.shape, i)) op.fail("update", `within x ${showType(x)}`, showType(u));
     });
     for (const name of ["begin", "end"]) {
       const v = op.optional(name);
@@ -399,9 +403,7 @@ defineOp({
     return [
       tensorType(
         x.dtype,
-        x.shape.map((d, i) =>
-          i < lead ? d : d + (pad[2 * (i - lead)] as number) + (pad[2 * (i - lead) + 1] as number),
-        ),
+        x.shape.map((d, i) => (i < lead ? d : d + numberAt(pad, 2 * (i - lead)) + numberAt(pad, 2 * (i - lead) + 1))),
       ),
     ];
   },
@@ -413,11 +415,11 @@ defineOp({
         const x = op.shape("x");
         const pad = op.ints("pad");
         const lead = x.length - pad.length / 2;
-        const begin = x.map((_, i) => (i < lead ? 0 : (pad[2 * (i - lead)] as number)));
+        const begin = x.map((_, i) => (i < lead ? 0 : numberAt(pad, 2 * (i - lead))));
         return b.slice(
           dy(),
           begin,
-          x.map((d, i) => d + (begin[i] as number)),
+          x.map((d, i) => d + numberAt(begin, i)),
         );
       },
     };

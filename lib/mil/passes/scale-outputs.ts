@@ -7,6 +7,7 @@
  * when the program runs. Core ML below iOS 26 has no compressed constant with a scale of its own on top of a palette, and
  * one multiplication of the output is cheap, exact and legal everywhere.
  */
+import { dim } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { typeOf } from "../builder.ts";
 import { isConstantOperation } from "../op.ts";
@@ -50,7 +51,7 @@ export function scaleOutputs(fn: MilFunction): MilFunction {
 
 function scaledOperation(into: Rewriter, op: Operation, operand: string, { codes, scale }: ScaledConstant): Value {
   const { b, get } = into;
-  const rows = scale.shape[0] as number;
+  const rows = dim(scale.shape, 0);
   const { bias, ...others } = op.inputs;
   const rest = into.inputs(others);
   const plain = (inputs: Record<string, Value | readonly Value[]>, params: Record<string, ParamValue>): Value =>

@@ -10,6 +10,7 @@
  * Matched as `attention` in lib/decoder/block.ts builds it: heads of one group stacked in rows, soft cap or none, with the
  * transpose behind it or without. Not included: masks that are inputs, sequences too short to gain.
  */
+import { f32At, numberAt } from "../../../elements.ts";
 import type { Operation, Value } from "../../../mil/program.ts";
 import type { OnnxGraph } from "../graph.ts";
 import { constantFloats, eitherOrder, type Fusion, madeBy, numbers, operand, shapeOf } from "./pattern.ts";
@@ -44,7 +45,7 @@ function scaled(v: Value): { x: Value; factor: number; op: Operation } | null {
   const op = madeBy(v, "mul");
   for (const [x, c] of op ? eitherOrder(op) : []) {
     const factor = constantFloats(c);
-    if (op && factor?.length === 1) return { x, factor: factor[0] as number, op };
+    if (op && factor?.length === 1) return { x, factor: f32At(factor, 0), op };
   }
   return null;
 }
@@ -80,8 +81,8 @@ function attentionOf(last: Operation): Attention | null {
     if (!unstacked || !product || !stacked || !key || !value || !query) continue;
     if (product.params.transpose_y !== true || product.params.transpose_x === true) continue;
     if (weighted.params.transpose_x === true || weighted.params.transpose_y === true) continue;
-    const groups = shapeOf(key)[1] as number;
-    const depth = shapeOf(key)[3] as number;
+    const groups = numberAt(shapeOf(key), 1);
+    const depth = numberAt(shapeOf(key), 3);
     const axis = Number(softmax.params.axis);
     const fits =
       (axis === -1 || axis === 3) &&
@@ -115,8 +116,8 @@ export function tilesOf(mask: Float32Array, total: number): Tile[] | null {
     let [from, to] = [total, 0];
     for (let i = a; i < b; i++) {
       let [first, end] = [0, total];
-      while (first < total && (mask[i * total + first] as number) <= HIDDEN) first++;
-      while (end > first && (mask[i * total + end - 1] as number) <= HIDDEN) end--;
+      while (first < total && f32At(mask, i * total + first) <= HIDDEN) first++;
+      while (end > first && f32At(mask, i * total + end - 1) <= HIDDEN) end--;
       if (first === total) return null;
       [from, to] = [Math.min(from, first), Math.max(to, end)];
     }
@@ -132,7 +133,7 @@ function emitTiles(g: OnnxGraph, nameOf: (v: Value) => string, attention: Attent
   const { query, key, value, mask, softcap } = attention;
   const [batch, heads, rows, depth] = shapeOf(query) as [number, number, number, number];
   const [, groups, total] = shapeOf(key) as [number, number, number, number];
-  const width = shapeOf(value)[3] as number;
+  const width = numberAt(shapeOf(value), 3);
   const perGroup = heads / groups;
   const cut = (x: string, axis: number, [from, to]: readonly [number, number], size: number): string =>
     from === 0 && to === size ? x : g.node("Slice", [x, g.int64([from]), g.int64([to]), g.int64([axis])]);
@@ -163,7 +164,7 @@ export const causalAttention: Fusion = (last) => {
   const transposes = last.type === "transpose" && String(numbers(last, "perm")) === "0,2,1,3";
   const end = transposes ? madeBy(operand(last, "x"), "reshape") : last.type === "reshape" ? last : null;
   const attention = end && attentionOf(end);
-  const tiles = attention && tilesOf(attention.mask, shapeOf(attention.key)[2] as number);
+  const tiles = attention && tilesOf(attention.mask, numberAt(shapeOf(attention.key), 2));
   if (!tiles) return null;
   return {
     covers: transposes ? [last, ...attention.covers] : attention.covers,

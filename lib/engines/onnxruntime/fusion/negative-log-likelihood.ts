@@ -7,6 +7,7 @@
  * Matched as sub(reduce_log_sum_exp(z, 1), squeeze(gather_along_axis(z, targets, 1), 1)) of z (rows, classes), as
  * `negativeLogLikelihood` in lib/decoder/sequence-programs.ts builds it. Not included: other axes and ranks.
  */
+import { dim } from "../../../elements.ts";
 import { type Fusion, isParam, madeBy, numbers, operand, shapeOf } from "./pattern.ts";
 
 export const negativeLogLikelihood: Fusion = (last) => {
@@ -32,7 +33,7 @@ export const negativeLogLikelihood: Fusion = (last) => {
     emit: (g, nameOf) => {
       const logP = g.node("LogSoftmax", [nameOf(z)], { axis: 1 });
       const chosen = g.node("GatherElements", [logP, nameOf(targets)], { axis: 1 });
-      return g.reshape(g.node("Neg", [chosen]), [shape[0] as number]);
+      return g.reshape(g.node("Neg", [chosen]), [dim(shape, 0)]);
     },
   };
 };

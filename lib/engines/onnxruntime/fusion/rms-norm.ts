@@ -3,6 +3,7 @@
  *
  * Matched as mul(mul(x, rsqrt(reduce_mean(square(x)), ε)), w) over the last axis, w a vector as long as it.
  */
+import { dim, numberAt } from "../../../elements.ts";
 import type { Operation, Value } from "../../../mil/program.ts";
 import { elementCount } from "../../../mil/types.ts";
 import { eitherOrder, type Fusion, type FusionMatch, madeBy, numbers, operand, shapeOf } from "./pattern.ts";
@@ -16,7 +17,7 @@ function normalized(scale: Operation): Normalized | null {
     if (!root || !mean || !square || operand(square, "x") !== x) continue;
     const rank = shapeOf(x).length;
     const axes = numbers(mean, "axes");
-    if (axes.length !== 1 || ![rank - 1, -1].includes(axes[0] as number) || mean.params.keep_dims !== true) continue;
+    if (axes.length !== 1 || ![rank - 1, -1].includes(numberAt(axes, 0)) || mean.params.keep_dims !== true) continue;
     return { x, epsilon: Number(root.params.epsilon), covers: [scale, root, mean, square] };
   }
   return null;
@@ -31,7 +32,7 @@ interface Normalized {
 function fused({ x, epsilon, covers }: Normalized, gain: Value | null): FusionMatch | null {
   const shape = shapeOf(x);
   if (elementCount(shape) === 0) return null;
-  const width = shape.at(-1) as number;
+  const width = dim(shape, -1);
   return {
     covers,
     emit: (g, nameOf) => {

@@ -4,6 +4,7 @@
  * Matched on x (batch, heads, S, headDim) with constant tables c, s (S, headDim) whose halves are the same, as they are for whole
  * sequences; a decoding step, which cuts its rows out of the tables at run time, is left as it is.
  */
+import { f32At } from "../../../elements.ts";
 import type { Operation, Value } from "../../../mil/program.ts";
 import { constantFloats, eitherOrder, type Fusion, madeBy, numbers, operand, operands, shapeOf } from "./pattern.ts";
 
@@ -37,7 +38,7 @@ function halfTable(table: Value, rows: number, width: number): Float32Array | nu
   const half = new Float32Array((rows * width) / 2);
   for (let r = 0; r < rows; r++) {
     for (let i = 0; i < width / 2; i++) {
-      const v = data[r * width + i] as number;
+      const v = f32At(data, r * width + i);
       if (data[r * width + width / 2 + i] !== v) return null;
       half[(r * width) / 2 + i] = v;
     }

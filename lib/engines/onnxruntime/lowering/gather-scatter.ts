@@ -4,6 +4,7 @@
  * A negative index counts from the end in ONNX and is out of bounds in MIL, so it is turned into one that is out
  * of bounds in ONNX too and fails the run.
  */
+import { dim } from "../../../elements.ts";
 import { EspalierError } from "../../../errors.ts";
 import type { OpArguments } from "../../../mil/op.ts";
 import { elementCount, isFloat, type Shape } from "../../../mil/types.ts";
@@ -85,7 +86,7 @@ function scatterRows(
   const { data, shape, indices, indexShape } = rows;
   const { kind, updates } = reduction(g, c.op, rows.updates);
   if (c.threads === 1) return g.node("ScatterND", [data, indices, updates], { reduction: kind });
-  const depth = indexShape.at(-1) as number;
+  const depth = dim(indexShape, -1);
   const count = elementCount(indexShape) / depth;
   const run = elementCount(shape.slice(depth));
   const step = Array.from({ length: depth }, (_, i) => elementCount(shape.slice(i + 1)));
@@ -118,7 +119,7 @@ const scatter: Lowering = (c) => {
   const flat: Shape = [...shape.slice(0, axis), count, ...shape.slice(axis + 1)];
   const updates = moved(g, g.reshape(name("updates"), flat), flat.length, axis, 0);
   const data = moved(g, name("data"), shape.length, axis, 0);
-  const front = [shape[axis] as number, ...without(shape.length, axis).map((i) => shape[i] as number)];
+  const front = [dim(shape, axis), ...without(shape.length, axis).map((i) => dim(shape, i))];
   const added = scatterRows(c, { data, shape: front, indices: rows, indexShape: [count, 1], updates });
   return moved(g, added, shape.length, 0, axis);
 };

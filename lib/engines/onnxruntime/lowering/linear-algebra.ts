@@ -2,6 +2,7 @@
  * @file Products in ONNX: `Gemm` wherever one operand is a matrix, ONNX Runtime's `FusedMatMul` for batches
  * with a transposed operand where the provider has it, so that nothing is transposed in memory.
  */
+import { dim } from "../../../elements.ts";
 import { convPadding } from "../../../mil/ops/linear-algebra.ts";
 import { elementCount, isFloat, type Shape } from "../../../mil/types.ts";
 import type { OnnxGraph } from "../graph.ts";
@@ -21,7 +22,7 @@ function timesMatrix(
   result: Shape,
   bias?: string,
 ): string {
-  const flat = shape.length === 2 ? x : g.reshape(x, [rowsOf(shape), shape.at(-1) as number]);
+  const flat = shape.length === 2 ? x : g.reshape(x, [rowsOf(shape), dim(shape, -1)]);
   const product = g.node("Gemm", bias ? [flat, y, bias] : [flat, y], transposeY ? { transB: 1 } : {});
   return result.length === 2 ? product : g.reshape(product, result);
 }
@@ -33,7 +34,7 @@ const matmul: Lowering = (c) => {
   const tx = op.bool("transpose_x");
   const ty = op.bool("transpose_y");
   const result = resultShape(c);
-  const depth = x.shape.at(tx ? -2 : -1) as number;
+  const depth = dim(x.shape, tx ? -2 : -1);
   if (depth === 0) return g.filled(x.dtype, result, 0);
   if (!isFloat(x.dtype)) {
     const left = tx ? g.node("Transpose", [name("x")], { perm: swapLast(x.shape.length) }) : name("x");
@@ -46,7 +47,7 @@ const matmul: Lowering = (c) => {
   if (y.length === 2 && !tx) return timesMatrix(g, name("x"), x.shape, name("y"), ty, result);
   if (!tx && !ty) return g.node("MatMul", [name("x"), name("y")]);
   // xᵀ y = (yᵀ x)ᵀ: transposing the narrower operand and the result takes 0.7 of the time of transposing the wider one.
-  if (tx && !ty && result.length > 2 && (y.at(-1) as number) < (x.shape.at(-1) as number)) {
+  if (tx && !ty && result.length > 2 && dim(y, -1) < dim(x.shape, -1)) {
     const swapped = g.product([name("y"), y.length], [name("x"), x.shape.length], { transposeX: true });
     return g.node("Transpose", [swapped], { perm: swapLast(result.length) });
   }
@@ -80,7 +81,7 @@ const conv: Lowering = ({ g, op, name }) => {
 };
 
 const attention: Lowering = ({ g, op, name }) => {
-  const scale = 1 / Math.sqrt(op.shape("query").at(-1) as number);
+  const scale = 1 / Math.sqrt(dim(op.shape("query"), -1));
   const [query, key] = [op.shape("query").length, op.shape("key").length];
   const raw = g.product([name("query"), query], [name("key"), key], { transposeY: true, scale });
   const mask = op.has("attn_mask") ? op.tensor("attn_mask") : null;

@@ -1,4 +1,5 @@
 /** @file Normalization, reductions, sorting and running sums in ONNX. */
+import { dim, numberAt } from "../../../elements.ts";
 import { elementCount } from "../../../mil/types.ts";
 import { type Lowering, type LoweringContext, resultShape } from "./context.ts";
 
@@ -68,10 +69,10 @@ const layerNorm: Lowering = (c) => {
   const epsilon = c.float("epsilon", dtype);
   const trailing = axes.every((a, i) => a === shape.length - axes.length + i);
   if (trailing && axes.length > 0) {
-    const normalized = axes.map((a) => shape[a] as number);
+    const normalized = axes.map((a) => dim(shape, a));
     const gamma = op.has("gamma") ? name("gamma") : g.filled("fp32", normalized, 1);
     return g.node("LayerNormalization", [name("x"), gamma, ...(op.has("beta") ? [name("beta")] : [])], {
-      axis: axes[0] as number,
+      axis: numberAt(axes, 0),
       epsilon: { float: epsilon },
     });
   }
@@ -112,7 +113,7 @@ export const reductions: Record<string, Lowering> = {
   reduce_argmax: argReduce("ArgMax"),
   reduce_argmin: argReduce("ArgMin"),
   topk: (c) => sorted(c, c.op.int("k")).slice(0, c.results.length),
-  argsort: (c) => sorted(c, c.op.shape("x")[c.op.axis("axis", c.op.shape("x").length)] as number)[1] as string,
+  argsort: (c) => sorted(c, dim(c.op.shape("x"), c.op.axis("axis", c.op.shape("x").length)))[1] as string,
   cumsum: ({ g, op, name }) =>
     g.node("CumSum", [name("x"), g.initializer("int32", [], Int32Array.of(op.axis("axis", op.shape("x").length)))], {
       exclusive: op.bool("exclusive") ? 1 : 0,

@@ -1,4 +1,5 @@
 /** @file Reshaping, permuting, joining, cutting, padding and updating slices in ONNX. */
+import { dim, numberAt } from "../../../elements.ts";
 import { sliceBounds, splitSizes } from "../../../mil/ops/shape.ts";
 import { elementCount, type Shape, sameShape } from "../../../mil/types.ts";
 import { type Lowering, type LoweringContext, resultShape } from "./context.ts";
@@ -45,7 +46,7 @@ const sliceByIndex: Lowering = (c) => {
   const shape = op.shape("x");
   const { begin, end, stride } = sliceBounds(op, shape) ?? op.fail("begin", "known", "a run-time value");
   const cut = shape.map((_, i) => i).filter((i) => begin[i] !== 0 || end[i] !== shape[i] || stride[i] !== 1);
-  const pick = (list: readonly number[]): string => g.int64(cut.map((i) => list[i] as number));
+  const pick = (list: readonly number[]): string => g.int64(cut.map((i) => numberAt(list, i)));
   const kept =
     cut.length === 0 ? name("x") : g.node("Slice", [name("x"), pick(begin), pick(end), g.int64(cut), pick(stride)]);
   return resultShape(c).length === shape.length ? kept : g.reshape(kept, resultShape(c));
@@ -57,7 +58,7 @@ const sliceBySize: Lowering = (c) => {
   const axes = g.int64(size.map((_, i) => i));
   if ("begin" in op.params) {
     const begin = op.ints("begin");
-    return g.node("Slice", [name("x"), g.int64(begin), g.int64(size.map((s, i) => s + (begin[i] as number))), axes]);
+    return g.node("Slice", [name("x"), g.int64(begin), g.int64(size.map((s, i) => s + numberAt(begin, i))), axes]);
   }
   const begin = g.cast(name("begin"), "int64");
   return g.node("Slice", [name("x"), begin, g.node("Add", [begin, g.int64(size)]), axes]);
@@ -73,21 +74,21 @@ const sliceUpdate: Lowering = (c) => {
   const update = op.shape("update");
   if (elementCount(update) === 0) return name("x");
   const mask = (key: string, i: number): boolean => (key in op.params ? (op.bools(key)[i] as boolean) : false);
-  const stride = shape.map((_, i) => ("stride" in op.params ? (op.ints("stride")[i] as number) : 1));
+  const stride = shape.map((_, i) => ("stride" in op.params ? numberAt(op.ints("stride"), i) : 1));
   let outer = shape.length;
   while (outer > 0 && shape[outer - 1] === update[outer - 1] && stride[outer - 1] === 1) outer--;
   if (outer === 0) return name("update");
 
   const run = shape.slice(outer);
   const step = new Array<number>(outer).fill(1);
-  for (let i = outer - 2; i >= 0; i--) step[i] = (step[i + 1] as number) * (shape[i + 1] as number);
+  for (let i = outer - 2; i >= 0; i--) step[i] = numberAt(step, i + 1) * dim(shape, i + 1);
   const lead = update.slice(0, outer);
   const offsets = BigInt64Array.from({ length: elementCount(lead) }, (_, at) => {
     let rest = at;
     let position = 0;
     for (let i = outer - 1; i >= 0; i--) {
-      position += (rest % (lead[i] as number)) * (stride[i] as number) * (step[i] as number);
-      rest = Math.floor(rest / (lead[i] as number));
+      position += (rest % numberAt(lead, i)) * numberAt(stride, i) * numberAt(step, i);
+      rest = Math.floor(rest / numberAt(lead, i));
     }
     return BigInt(position);
   });
@@ -96,7 +97,7 @@ const sliceUpdate: Lowering = (c) => {
   const steps = step.map((s, i) => (mask("begin_mask", i) ? 0 : s));
   if ("begin" in op.params) {
     const start = op.ints("begin").slice(0, outer);
-    const base = start.reduce((n, b, i) => n + (b < 0 ? b + (shape[i] as number) : b) * (steps[i] as number), 0);
+    const base = start.reduce((n, b, i) => n + (b < 0 ? b + dim(shape, i) : b) * numberAt(steps, i), 0);
     indices = g.node("Add", [pattern, g.int64([base])]);
   } else if (op.has("begin")) {
     const all = g.cast(name("begin"), "int64");

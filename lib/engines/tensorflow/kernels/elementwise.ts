@@ -1,4 +1,5 @@
 /** @file Arithmetic, activations, comparisons, `select`, `cast` and filled tensors on TensorFlow.js. */
+import { numberAt } from "../../../elements.ts";
 import { isFloat } from "../../../mil/types.ts";
 import type { TfTensor } from "../backend.ts";
 import { filled, hostTensor, type Kernel, type KernelContext, resultShape } from "./kernel.ts";
@@ -37,7 +38,7 @@ const binaryInteger =
     const y = tf.broadcastTo(operand("y"), shape).dataSync();
     return hostTensor(
       tf,
-      Int32Array.from(x, (v, i) => onInteger(v, y[i] as number)),
+      Int32Array.from(x, (v, i) => onInteger(v, numberAt(y, i))),
       shape,
       "int32",
     );

@@ -4,6 +4,7 @@
  * The WASM backend has no kernel for the gradient of a gather and none for most scatter modes, so all but the
  * plain `gather` move elements here. An index outside its axis, negative ones included, fails the run.
  */
+import { dim, i32At, numberAt } from "../../../elements.ts";
 import { EspalierError } from "../../../errors.ts";
 import { elementCount, isFloat, type Shape } from "../../../mil/types.ts";
 import type { HostData } from "../../constant-pool.ts";
@@ -27,7 +28,7 @@ const gather: Kernel = (c) => {
   const { shape, dtype } = op.tensor("x");
   const axis = op.axis("axis", shape.length);
   const batch = op.int("batch_dims");
-  const size = shape[axis] as number;
+  const size = dim(shape, axis);
   const indices = checkedIndices(c, () => size);
   if (batch === 0) {
     const picked = tf.gather(operand("x"), hostTensor(tf, indices, [indices.length], "int32"), axis);
@@ -42,7 +43,7 @@ const gather: Kernel = (c) => {
   const out = emptyLike(x, product(resultShape(c)));
   for (let run = 0; run < batches * between * count; run++) {
     const outer = Math.floor(run / count);
-    const index = indices[Math.floor(outer / between) * count + (run % count)] as number;
+    const index = i32At(indices, Math.floor(outer / between) * count + (run % count));
     const from = (outer * size + index) * inner;
     out.set(x.subarray(from, from + inner), run * inner);
   }
@@ -57,10 +58,10 @@ function alongAxis(indices: Int32Array, indexShape: Shape, shape: Shape, axis: n
     let position = 0;
     let step = 1;
     for (let a = rank - 1; a >= 0; a--) {
-      const extent = indexShape[a] as number;
+      const extent = dim(indexShape, a);
       position += (a === axis ? index : rest % extent) * step;
       rest = Math.floor(rest / extent);
-      step *= shape[a] as number;
+      step *= dim(shape, a);
     }
     return position;
   });
@@ -70,11 +71,11 @@ const gatherAlongAxis: Kernel = (c) => {
   const { tf, op, operand } = c;
   const { shape, dtype } = op.tensor("x");
   const axis = op.axis("axis", shape.length);
-  const indices = checkedIndices(c, () => shape[axis] as number);
+  const indices = checkedIndices(c, () => dim(shape, axis));
   const x = operand("x").dataSync();
   const out = emptyLike(x, indices.length);
   alongAxis(indices, op.shape("indices"), shape, axis).forEach((from, i) => {
-    out[i] = x[from] as number;
+    out[i] = numberAt(x, from);
   });
   return hostTensor(tf, out, resultShape(c), dtype);
 };
@@ -82,15 +83,14 @@ const gatherAlongAxis: Kernel = (c) => {
 /** The flat start of the run that each tuple of indices (…, depth) names behind `batch` leading axes. */
 function tupleStarts(c: KernelContext, shape: Shape, batch: number): { starts: Int32Array; run: number } {
   const indexShape = c.op.shape("indices");
-  const depth = indexShape.at(-1) as number;
-  const indices = checkedIndices(c, (i) => shape[batch + (i % depth)] as number);
+  const depth = dim(indexShape, -1);
+  const indices = checkedIndices(c, (i) => dim(shape, batch + (i % depth)));
   const run = product(shape.slice(batch + depth));
   const tuples = indices.length / depth;
   const perBatch = tuples / Math.max(1, product(shape.slice(0, batch)));
   const starts = Int32Array.from({ length: tuples }, (_, t) => {
     let position = Math.floor(t / perBatch);
-    for (let d = 0; d < depth; d++)
-      position = position * (shape[batch + d] as number) + (indices[t * depth + d] as number);
+    for (let d = 0; d < depth; d++) position = position * dim(shape, batch + d) + i32At(indices, t * depth + d);
     return position * run;
   });
   return { starts, run };
@@ -130,7 +130,7 @@ function scattered(c: KernelContext, updates: HostData, at: (i: number) => numbe
   const out = c.operand("data").dataSync().slice();
   for (let i = 0; i < updates.length; i++) {
     const to = at(i);
-    out[to] = rule(out[to] as number, updates[i] as number);
+    out[to] = rule(numberAt(out, to), numberAt(updates, i));
   }
   return hostTensor(c.tf, out, shape, dtype);
 }
@@ -138,13 +138,13 @@ function scattered(c: KernelContext, updates: HostData, at: (i: number) => numbe
 const scatter: Kernel = (c) => {
   const shape = c.op.shape("data");
   const axis = c.op.axis("axis", shape.length);
-  const size = shape[axis] as number;
+  const size = dim(shape, axis);
   const inner = product(shape.slice(axis + 1));
   const indices = checkedIndices(c, () => size);
   // updates: (outer, indices, inner)
   return scattered(c, c.operand("updates").dataSync(), (i) => {
     const row = Math.floor(i / inner);
-    const index = indices[row % indices.length] as number;
+    const index = i32At(indices, row % indices.length);
     return (Math.floor(row / indices.length) * size + index) * inner + (i % inner);
   });
 };
@@ -152,14 +152,14 @@ const scatter: Kernel = (c) => {
 const scatterAlongAxis: Kernel = (c) => {
   const shape = c.op.shape("data");
   const axis = c.op.axis("axis", shape.length);
-  const indices = checkedIndices(c, () => shape[axis] as number);
+  const indices = checkedIndices(c, () => dim(shape, axis));
   const at = alongAxis(indices, c.op.shape("indices"), shape, axis);
-  return scattered(c, c.operand("updates").dataSync(), (i) => at[i] as number);
+  return scattered(c, c.operand("updates").dataSync(), (i) => i32At(at, i));
 };
 
 const scatterNd: Kernel = (c) => {
   const { starts, run } = tupleStarts(c, c.op.shape("data"), 0);
-  return scattered(c, c.operand("updates").dataSync(), (i) => (starts[Math.floor(i / run)] as number) + (i % run));
+  return scattered(c, c.operand("updates").dataSync(), (i) => i32At(starts, Math.floor(i / run)) + (i % run));
 };
 
 export const gatherScatter: Record<string, Kernel> = {

@@ -5,6 +5,7 @@
  * (N, G, Cin/G · K, P) gathered from x, K kernel positions by P output positions; a position in the padding reads
  * a zero put behind the data. A 1×1 convolution gathers nothing. Integers are multiplied on typed arrays, modulo 2³².
  */
+import { dim, numberAt } from "../../../elements.ts";
 import { convPadding } from "../../../mil/ops/linear-algebra.ts";
 import { elementCount, isFloat, type Shape, sameShape } from "../../../mil/types.ts";
 import type { TensorFlow, TfTensor } from "../backend.ts";
@@ -27,8 +28,8 @@ const blockedFrom = 64 ** 3;
  * lie, and a plain loop for all else, ten times slower; so large batches are taken apart and transposed first.
  */
 function batchProduct(tf: TensorFlow, x: TfTensor, y: TfTensor, tx: boolean, ty: boolean): TfTensor {
-  const size = (x.size / (x.shape[0] as number)) * (y.shape[ty ? 1 : 2] as number);
-  const count = Math.max(x.shape[0] as number, y.shape[0] as number);
+  const size = (x.size / dim(x.shape, 0)) * dim(y.shape, ty ? 1 : 2);
+  const count = Math.max(dim(x.shape, 0), dim(y.shape, 0));
   if (tf.getBackend() !== "wasm" || size < blockedFrom || (count === 1 && !tx && !ty)) {
     return tf.matMul(x, y, tx, ty);
   }
@@ -45,7 +46,7 @@ function batchProduct(tf: TensorFlow, x: TfTensor, y: TfTensor, tx: boolean, ty:
 /** x · y, their last two axes transposed where told, their batch axes broadcast, as `result`. */
 function floatProduct(tf: TensorFlow, x: TfTensor, y: TfTensor, tx: boolean, ty: boolean, result: Shape): TfTensor {
   if (y.rank === 2 && !tx && x.rank > 2) {
-    const rows = tf.reshape(x, [1, elementCount(x.shape.slice(0, -1)), x.shape.at(-1) as number]);
+    const rows = tf.reshape(x, [1, elementCount(x.shape.slice(0, -1)), dim(x.shape, -1)]);
     return tf.reshape(batchProduct(tf, rows, tf.reshape(y, [1, ...y.shape]), false, ty), [...result]);
   }
   const batch = result.slice(0, -2);
@@ -70,14 +71,14 @@ function integerProduct(c: KernelContext, x: TfTensor, y: TfTensor, tx: boolean,
   const right = rows(y, !ty);
   const [a, b] = [left.dataSync(), right.dataSync()];
   const [m, k] = left.shape.slice(-2) as [number, number];
-  const n = right.shape.at(-2) as number;
+  const n = dim(right.shape, -2);
   const out = new Int32Array(elementCount(shape));
   for (let i = 0; i < out.length; i++) {
     const matrix = Math.floor(i / (m * n));
     const from = (matrix * m + (Math.floor(i / n) % m)) * k;
     const to = (matrix * n + (i % n)) * k;
     let sum = 0;
-    for (let j = 0; j < k; j++) sum = (sum + Math.imul(a[from + j] as number, b[to + j] as number)) | 0;
+    for (let j = 0; j < k; j++) sum = (sum + Math.imul(numberAt(a, from + j), numberAt(b, to + j))) | 0;
     out[i] = sum;
   }
   return hostTensor(tf, out, shape, "int32");
@@ -101,11 +102,11 @@ const linear: Kernel = (c) => {
   const product = (): TfTensor => {
     if (x.shape.at(-1) === 0) return filled(c, shape, x.dtype, 0);
     if (!isFloat(x.dtype)) {
-      const rows = tf.reshape(operand("x"), [elementCount(x.shape.slice(0, -1)), x.shape.at(-1) as number]);
-      const flat = { ...c, results: [{ ...x, shape: [rows.shape[0] as number, shape.at(-1) as number] }] };
+      const rows = tf.reshape(operand("x"), [elementCount(x.shape.slice(0, -1)), dim(x.shape, -1)]);
+      const flat = { ...c, results: [{ ...x, shape: [dim(rows.shape, 0), dim(shape, -1)] }] };
       return tf.reshape(integerProduct(flat, rows, operand("weight"), false, true), shape);
     }
-    const lifted = x.shape.length === 1 ? tf.reshape(operand("x"), [1, x.shape[0] as number]) : operand("x");
+    const lifted = x.shape.length === 1 ? tf.reshape(operand("x"), [1, dim(x.shape, 0)]) : operand("x");
     const wide = x.shape.length === 1 ? [1, ...shape] : shape;
     return tf.reshape(floatProduct(tf, lifted, operand("weight"), false, true, wide), shape);
   };
@@ -129,16 +130,16 @@ function columnPositions(
     let position = 0;
     let step = 1;
     for (let a = spatial.length - 1; a >= 0; a--) {
-      const size = spatial[a] as number;
+      const size = numberAt(spatial, a);
       const i =
-        (p % (out[a] as number)) * (strides[a] as number) +
-        (k % (kernel[a] as number)) * (dilations[a] as number) -
-        (pad[2 * a] as number);
+        (p % numberAt(out, a)) * numberAt(strides, a) +
+        (k % numberAt(kernel, a)) * numberAt(dilations, a) -
+        numberAt(pad, 2 * a);
       if (i < 0 || i >= size) return outside;
       position += i * step;
       step *= size;
-      k = Math.floor(k / (kernel[a] as number));
-      p = Math.floor(p / (out[a] as number));
+      k = Math.floor(k / numberAt(kernel, a));
+      p = Math.floor(p / numberAt(out, a));
     }
     return position;
   });
@@ -174,8 +175,8 @@ const conv: Kernel = (c) => {
 const attention: Kernel = (c) => {
   const { tf, op, operand } = c;
   const query = op.shape("query");
-  const scoreShape = [...query.slice(0, -1), op.shape("key").at(-2) as number];
-  const scale = 1 / Math.sqrt(query.at(-1) as number);
+  const scoreShape = [...query.slice(0, -1), dim(op.shape("key"), -2)];
+  const scale = 1 / Math.sqrt(dim(query, -1));
   let scores = tf.mul(floatProduct(tf, operand("query"), operand("key"), false, true, scoreShape), scale);
   if (op.has("attn_mask")) {
     const mask = operand("attn_mask");

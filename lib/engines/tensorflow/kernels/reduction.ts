@@ -4,6 +4,7 @@
  * Integer reductions and all sorting run on typed arrays: the WASM kernels reduce integers as floats, and `topk`
  * knows only the largest of the last axis.
  */
+import { dim, numberAt } from "../../../elements.ts";
 import { elementCount, isFloat } from "../../../mil/types.ts";
 import type { TensorFlow, TfTensor } from "../backend.ts";
 import { filled, hostTensor, type Kernel, type KernelContext, resultShape } from "./kernel.ts";
@@ -12,7 +13,7 @@ import { filled, hostTensor, type Kernel, type KernelContext, resultShape } from
 function lanes(c: KernelContext, axes: readonly number[]): { data: ArrayLike<number>; outer: number; inner: number } {
   const { shape } = c.op.tensor("x");
   const kept = shape.map((_, i) => i).filter((i) => !axes.includes(i));
-  const inner = elementCount(axes.map((a) => shape[a] as number));
+  const inner = elementCount(axes.map((a) => dim(shape, a)));
   const moved = shape.length > 1 ? c.tf.transpose(c.operand("x"), [...kept, ...axes]) : c.operand("x");
   return { data: moved.dataSync(), outer: elementCount(shape) / inner, inner };
 }
@@ -41,8 +42,8 @@ const reduce =
     if (!integers) return op.fail("x", "of floats", dtype);
     const { data, outer, inner } = lanes(c, axes);
     const out = Int32Array.from({ length: outer }, (_, o) => {
-      let value = data[o * inner] as number;
-      for (let i = 1; i < inner; i++) value = integers(value, data[o * inner + i] as number);
+      let value = numberAt(data, o * inner);
+      for (let i = 1; i < inner; i++) value = integers(value, numberAt(data, o * inner + i));
       return value;
     });
     return hostTensor(tf, out, resultShape(c), dtype);
@@ -63,7 +64,7 @@ const argReduce =
     const out = Int32Array.from({ length: outer }, (_, o) => {
       let best = 0;
       for (let i = 1; i < inner; i++) {
-        if (better(data[o * inner + i] as number, data[o * inner + best] as number)) best = i;
+        if (better(numberAt(data, o * inner + i), numberAt(data, o * inner + best))) best = i;
       }
       return best;
     });
@@ -81,10 +82,10 @@ function sorted(c: KernelContext, k: number): [TfTensor, TfTensor] {
   const indices = new Int32Array(outer * k);
   for (let o = 0; o < outer; o++) {
     const order = Array.from({ length: inner }, (_, i) => i);
-    order.sort((i, j) => sign * ((data[o * inner + i] as number) - (data[o * inner + j] as number)) || i - j);
+    order.sort((i, j) => sign * (numberAt(data, o * inner + i) - numberAt(data, o * inner + j)) || i - j);
     for (let i = 0; i < k; i++) {
-      const from = order[i] as number;
-      values[o * k + i] = data[o * inner + from] as number;
+      const from = numberAt(order, i);
+      values[o * k + i] = numberAt(data, o * inner + from);
       indices[o * k + i] = from;
     }
   }
@@ -145,7 +146,7 @@ export const reductions: Record<string, Kernel> = {
   reduce_argmax: argReduce((a, b) => a > b),
   reduce_argmin: argReduce((a, b) => a < b),
   topk: (c) => sorted(c, c.op.int("k")).slice(0, c.results.length),
-  argsort: (c) => sorted(c, c.op.shape("x")[c.op.axis("axis", c.op.shape("x").length)] as number)[1],
+  argsort: (c) => sorted(c, dim(c.op.shape("x"), c.op.axis("axis", c.op.shape("x").length)))[1],
   cumsum: ({ tf, op, operand }) =>
     tf.cumsum(operand("x"), op.axis("axis", op.shape("x").length), op.bool("exclusive"), op.bool("reverse")),
 };

@@ -1,4 +1,5 @@
 /** @file Reshaping, permuting, joining, cutting, padding and updating slices on TensorFlow.js. */
+import { dim, numberAt } from "../../../elements.ts";
 import { EspalierError } from "../../../errors.ts";
 import { sliceBounds, splitSizes } from "../../../mil/ops/shape.ts";
 import { elementCount } from "../../../mil/types.ts";
@@ -25,11 +26,11 @@ const sliceByIndex: Kernel = (c) => {
   const whole = tf.slice(
     operand("x"),
     begin,
-    end.map((e, i) => e - (begin[i] as number)),
+    end.map((e, i) => e - numberAt(begin, i)),
   );
   // The strided slice of the WASM backend makes everything float32.
   const kept = stride.reduce((x, step, axis) => {
-    const count = Math.ceil((x.shape[axis] as number) / step);
+    const count = Math.ceil(dim(x.shape, axis) / step);
     return step === 1 ? x : taken(c, x, axis, count, (i) => i * step);
   }, whole);
   return tf.reshape(kept, resultShape(c));
@@ -40,7 +41,7 @@ const sliceBySize: Kernel = (c) => {
   const size = resultShape(c);
   const begin = "begin" in op.params ? [...op.ints("begin")] : Array.from(operand("begin").dataSync());
   begin.forEach((b, i) => {
-    const most = (op.shape("x")[i] as number) - (size[i] as number);
+    const most = dim(op.shape("x"), i) - numberAt(size, i);
     if (b < 0 || b > most) {
       throw new EspalierError("engine/failed", `slice_by_size: begin ${b} on axis ${i} is outside 0 to ${most}`);
     }
@@ -61,10 +62,10 @@ const sliceUpdate: Kernel = (c) => {
       : op.has("begin")
         ? Array.from(operand("begin").dataSync())
         : shape.map(() => 0);
-  const stride = shape.map((_, i) => ("stride" in op.params ? (op.ints("stride")[i] as number) : 1));
+  const stride = shape.map((_, i) => ("stride" in op.params ? numberAt(op.ints("stride"), i) : 1));
   const begin = shape.map((d, i) => {
-    const b = masked(i) ? 0 : (given[i] as number) < 0 ? (given[i] as number) + d : (given[i] as number);
-    const last = b + ((size[i] as number) - 1) * (stride[i] as number);
+    const b = masked(i) ? 0 : numberAt(given, i) < 0 ? numberAt(given, i) + d : numberAt(given, i);
+    const last = b + (numberAt(size, i) - 1) * numberAt(stride, i);
     if (b < 0 || last >= d) {
       throw new EspalierError("engine/failed", `slice_update: ${b} to ${last} on axis ${i} is outside 0 to ${d - 1}`);
     }
@@ -79,13 +80,13 @@ const sliceUpdate: Kernel = (c) => {
     let to = begin.at(-1) ?? 0;
     let step = shape.at(-1) ?? 1;
     for (let a = shape.length - 2; a >= 0; a--) {
-      const i = rest % (size[a] as number);
-      rest = Math.floor(rest / (size[a] as number));
-      to += ((begin[a] as number) + i * (stride[a] as number)) * step;
-      step *= shape[a] as number;
+      const i = rest % numberAt(size, a);
+      rest = Math.floor(rest / numberAt(size, a));
+      to += (numberAt(begin, a) + i * numberAt(stride, a)) * step;
+      step *= dim(shape, a);
     }
     if (runStride === 1) out.set(update.subarray(from, from + run), to);
-    else for (let i = 0; i < run; i++) out[to + i * runStride] = update[from + i] as number;
+    else for (let i = 0; i < run; i++) out[to + i * runStride] = numberAt(update, from + i);
   }
   return hostTensor(tf, out, shape, dtype);
 };
@@ -106,7 +107,7 @@ const pad: Kernel = (c: KernelContext) => {
   if (amounts.every((p) => p === 0)) return operand("x");
   const lead = shape.length - amounts.length / 2;
   const pairs = shape.map((_, i): [number, number] =>
-    i < lead ? [0, 0] : [amounts[2 * (i - lead)] as number, amounts[2 * (i - lead) + 1] as number],
+    i < lead ? [0, 0] : [numberAt(amounts, 2 * (i - lead)), numberAt(amounts, 2 * (i - lead) + 1)],
   );
   if (mode === "constant") {
     if (dtype !== "bool") return tf.pad(operand("x"), pairs, value);
@@ -114,7 +115,7 @@ const pad: Kernel = (c: KernelContext) => {
   }
   return pairs.reduce((x: TfTensor, [before, after], axis) => {
     if (before === 0 && after === 0) return x;
-    const size = shape[axis] as number;
+    const size = dim(shape, axis);
     return taken(c, x, axis, before + size + after, (i) => padSource(i - before, size, mode));
   }, operand("x"));
 };
