@@ -1,6 +1,7 @@
 "use client";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef } from "react";
+import { withoutFlags } from "../experiments/flags.ts";
 import { Link } from "./parts/link.tsx";
 import "./home/home.css";
 import { BringYourOwn } from "./home/bring-your-own.tsx";
@@ -230,7 +231,7 @@ function Later({ studyId }: { studyId: string }) {
                       <td>
                         <Link href={`/runs/${r.id}`}>{r.name}</Link>{" "}
                         <span className="soft">
-                          {r.state === "succeeded" ? r.kind : (r.error?.message ?? r.reason)}
+                          {r.state === "succeeded" ? r.kind : withoutFlags(r.error?.message ?? r.reason ?? "")}
                         </span>
                       </td>
                       <td className="number soft">{name === undefined ? "" : `${plain(value ?? 0)} ${name}`}</td>

@@ -97,8 +97,8 @@ const systemErrors: Readonly<Record<string, { code: ErrorCode; says: string; hin
   },
   EIO: { code: "store/io", says: "the disk failed to read or write", hint: "Check the disk." },
   ENODEV: { code: "store/io", says: "the device is gone", hint: "Check the disk." },
-  ENXIO: { code: "input/invalid", says: "it is no ordinary file", hint: "Give an ordinary file." },
-  ESPIPE: { code: "input/invalid", says: "it is no ordinary file", hint: "Give an ordinary file." },
+  ENXIO: { code: "input/invalid", says: "it is not an ordinary file", hint: "Give an ordinary file." },
+  ESPIPE: { code: "input/invalid", says: "it is not an ordinary file", hint: "Give an ordinary file." },
   ENOMEM: { code: "run/memory", says: "memory is used up", hint: "Close other programs, or use a smaller model." },
 };
 

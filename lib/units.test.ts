@@ -14,7 +14,7 @@ test("a block names its neurons, both ends included", () => {
 });
 
 test.each(["", "L", "L3.X1", "L3.H", "L3.H1-2", "L3.N5-2", "L3.attn1", "H3"])("%j is refused", (text) => {
-  expect(() => parseUnit(text)).toThrow(/no unit/);
+  expect(() => parseUnit(text)).toThrow(/not a unit/);
 });
 
 test("runs hold any ascending list", () => {

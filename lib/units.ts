@@ -45,7 +45,7 @@ export function findUnit(text: string): UnitId | null {
 export function parseUnit(text: string): UnitId {
   const found = findUnit(text);
   if (found) return found;
-  throw new EspalierError("prune/unknown-unit", `"${text}" is no unit`, {
+  throw new EspalierError("prune/unknown-unit", `"${text}" is not a unit`, {
     hint: "Units are named L3.H5 (head), L3.G1 (KV group), L3.N12 or L3.N0-31 (neurons), L3.attn, L3.mlp or L3 (layer), counted from 0.",
   });
 }

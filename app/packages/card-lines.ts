@@ -1,5 +1,7 @@
 /** @file What the card of a package says, as lines: which check came out how, and lint findings brought together. */
+
 import type { inferRouterOutputs } from "@trpc/server";
+import { withoutFlags } from "../../experiments/flags.ts";
 import { LOGIT_TOLERANCE } from "../../experiments/kinds/export/verdict.ts";
 import type { CallTime } from "../../lib/cost/model.ts";
 import type { ComputeUnits } from "../../lib/formats/coreml/compute-units.ts";
@@ -104,7 +106,10 @@ export function parityLines(card: Card, operations: number): CheckLine[] {
     });
   }
   const parser = card.to === "gguf" ? "llama.cpp" : "Apple’s parser";
-  return [...lines, { state: "noted", name: parser, value: "not available here", more: card.notChecked.join("; ") }];
+  return [
+    ...lines,
+    { state: "noted", name: parser, value: "not available here", more: withoutFlags(card.notChecked.join("; ")) },
+  ];
 }
 
 function readBackLine(card: Card, operations: number): CheckLine {

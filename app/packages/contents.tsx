@@ -1,5 +1,6 @@
 /** @file What is in a package: weights by scheme, functions with their interfaces, operations by type, where it comes from. */
 
+import { withoutFlags } from "../../experiments/flags.ts";
 import { weightBytesOf } from "../../experiments/kinds/export/weight-bytes.ts";
 import { bytes, count } from "../parts/format.ts";
 import { Link } from "../parts/link.tsx";
@@ -72,11 +73,11 @@ export function Contents({ detail }: { detail: PackageDetail }) {
             {card.notes?.length ? (
               <>
                 <dt>Stored differently</dt>
-                <dd>{card.notes.join("; ")}</dd>
+                <dd>{withoutFlags(card.notes.join("; "))}</dd>
               </>
             ) : null}
             <dt>Not checked</dt>
-            <dd>{card.notChecked.join("; ")}</dd>
+            <dd>{withoutFlags(card.notChecked.join("; "))}</dd>
           </dl>
         </div>
         <div>

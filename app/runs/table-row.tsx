@@ -1,6 +1,7 @@
 "use client";
-/** @file One row: pick, name with tags and reason, state, the value on the shared axis, the other columns. */
 import { memo } from "react";
+/** @file One row: pick, name with tags and reason, state, the value on the shared axis, the other columns. */
+import { withoutFlags } from "../../experiments/flags.ts";
 import { Icon } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";
 import { IntervalGlyph } from "../parts/measured.tsx";
@@ -25,7 +26,7 @@ export function reasonOf(run: RunRow): string {
         : "";
     return `${beat ?? "lost"}${from || ", resumes from its last finished unit"}`;
   }
-  if (run.state === "failed") return run.error?.message ?? run.reason ?? "";
+  if (run.state === "failed") return withoutFlags(run.error?.message ?? run.reason ?? "");
   if (run.state === "running" && run.progress) {
     const left = timeLeft(run.progress.left);
     return `${Math.floor(run.progress.share * 100)} %${left ? `, ${left}` : ""}`;

@@ -2,6 +2,7 @@
 /** @file The selected point: how small, how good, beside what, and which runs made it. */
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useRouter } from "next/navigation";
+import { withoutFlags } from "../../experiments/flags.ts";
 import type { MadeOf } from "../../experiments/kinds/tradeoff/made-of.ts";
 import type { EvaluatedBoard } from "../../server/tradeoff/evaluated.ts";
 import { kvCacheBytes } from "../models/kv-cache.ts";
@@ -77,7 +78,7 @@ export function PointPanel(props: PointPanelProps) {
       <p className="soft mono">model {point.model}</p>
       {board.winner?.model === point.model ? (
         <p>
-          <strong>The winner:</strong> {board.winner.reason}.
+          <strong>The winner:</strong> {withoutFlags(board.winner.reason)}.
         </p>
       ) : null}
       <div className="tradeoff-numbers">

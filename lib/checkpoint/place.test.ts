@@ -113,7 +113,7 @@ test.each<[string, RegExp, Files, string?]>([
   ["NaN in a config", /is not JSON: .*N/, { "config.json": `{"x": NaN}` }],
   [
     "a shard elsewhere",
-    /no plain file name/,
+    /not a plain file name/,
     { "config.json": config, "model.safetensors.index.json": index("../a.safetensors") },
   ],
   [

@@ -1,7 +1,7 @@
 /**
- * @file A tensor whose data lies on an engine's device: made by `upload`, or by a run for outputs that are to stay there.
+ * @file A tensor whose data lies on an engine's device: made by `upload`, or by a run whose outputs stay there on request.
  *
- * It is an input of the engine that made it, in the place of the host's tensor. Its data reaches the host only by `read`.
+ * The engine that made it takes it as an input instead of a tensor of the host. Its data reaches the host only by `read`.
  */
 import { EspalierError } from "../errors.ts";
 import type { Tensor, TensorData } from "../mil/tensor.ts";

@@ -5,7 +5,7 @@
  * the temporary is removed; a killed process leaves at most a `.partial` beside the destination, never a half under its
  * name. What a signal handler has to remove is kept in one list.
  *
- * Nothing of somebody else's is ever deleted: a folder that may be replaced later lists its files in a mark of its own
+ * What Espalier did not write is never deleted: a folder that may be replaced later lists its files in a mark
  * (`mark.ts`), and only a folder that holds nothing else is replaced.
  */
 import { lstatSync, mkdirSync, renameSync, rmdirSync, rmSync } from "node:fs";

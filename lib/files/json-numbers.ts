@@ -3,7 +3,7 @@
  * every digit.
  *
  * `JSON.parse` gives 30 for 30.0, and readers with typed fields (the configs of `transformers` 5) refuse the one for the other.
- * So the literals are collected by their place and set again wherever the value at that place is still the same. Reference:
+ * So literals are collected by their place, and put back wherever the value at that place is still the same. Reference:
  * RFC 8259. Not included: everything but numbers; `JSON.parse` has accepted the text before.
  */
 

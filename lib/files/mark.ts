@@ -1,7 +1,7 @@
 /**
  * @file The mark of a folder that Espalier wrote: a list of the files it holds.
  *
- * What may be replaced is recognised by it. A folder without a mark, or with one file more than the mark lists, is somebody's.
+ * What may be replaced is recognised by it. A folder without a mark, or with a file that the mark does not list, belongs to somebody else.
  * Not included: whether a listed file was edited since.
  */
 import { lstatSync, readdirSync, readFileSync } from "node:fs";

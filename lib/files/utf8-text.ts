@@ -17,7 +17,7 @@ export function utf8Text(bytes: Uint8Array, where: string): string {
   const mark = marks.find(([, start]) => start.every((b, i) => bytes[i] === b));
   if (mark) throw notUtf8(where, `it begins with the byte order mark of ${mark[0]}`, mark[0]);
   const nul = bytes.indexOf(0);
-  if (nul >= 0) throw notUtf8(where, `byte ${nul} is 0, as in UTF-16 or in a file that is no text`, "UTF-16");
+  if (nul >= 0) throw notUtf8(where, `byte ${nul} is 0, as in UTF-16 or in a file that is not text`, "UTF-16");
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {

@@ -331,7 +331,7 @@ export function parseShardIndex(text: string, path: string): Map<string, string>
     if (!/^[\w.-]+\.safetensors$/.test(shard) || shard.startsWith(".")) {
       throw new EspalierError(
         "format/malformed",
-        `${path}: "${tensor}" lies in "${shard}", which is no plain file name`,
+        `${path}: "${tensor}" lies in "${shard}", which is not a plain file name`,
       );
     }
   }

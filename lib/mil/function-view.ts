@@ -1,5 +1,5 @@
 /**
- * @file A function of a program as rules and cost models look at it: who reads what, which values are constants, what is computed.
+ * @file A function of a program as lint rules and cost models see it: who reads what, which values are constants, what is computed.
  */
 import { numberAt } from "../elements.ts";
 import { isConstantOperation, opTable } from "./op.ts";

@@ -3,7 +3,7 @@
  *
  *   A = L Lᵀ;   A X = B  by L Y = B, then Lᵀ X = Y
  *
- * Matrices are dense, row by row. Not included: pivoting; who needs it damps the diagonal.
+ * Matrices are dense, row by row. Not included: pivoting; callers damp the diagonal instead.
  */
 
 /** Lower triangular L of a (n, n); null when a is not positive definite. */

@@ -5,7 +5,7 @@
  *   interval: ± t_{n−2} · s · √(1/n + (log X − x̄)² / S_xx)      (of the mean, not of one noisy step)
  *
  * Steps are averaged in blocks first, because neighbouring steps are not independent. The fit is over the last half of the
- * curve. Nothing is said when there are too few points, when the curve does not fall, when the tail bends (a quadratic term is
+ * curve. There is no answer when there are too few points, when the curve does not fall, when the tail bends (a quadratic term is
  * significant at 1 %), or when the end is more than twice as far as the curve has come. Not included: schedules; a curve whose
  * learning rate decays ends lower than its tail says.
  * Reference: Draper and Smith, Applied Regression Analysis, §1.4; Hestness et al. 2017 for power laws of loss.

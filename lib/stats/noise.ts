@@ -1,4 +1,4 @@
-/** @file Whether a measured difference is told from nothing. */
+/** @file Whether a measured difference can be told from zero. */
 
 /** Within two standard errors of 0. */
 export const isNoise = ({

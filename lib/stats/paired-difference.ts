@@ -4,7 +4,7 @@
  *   Δ = Σ_s (y_s − x_s) / Σ_s n_s,  SE² = S/(S − 1) · Σ_s (y_s − x_s − Δ n_s)² / (Σ_s n_s)²
  *
  * y_s and x_s are sums over sequence s (say nats), n_s its tokens; sequences of one cluster (say a document) are
- * added up first. Tokens of a sequence are not independent, so the sequence, not the token, is what is counted.
+ * added up first. Tokens of a sequence are not independent, so sequences are counted, not tokens.
  * Reference: the delta method for a ratio; Miller 2024, "Adding error bars to evals", for clusters.
  */
 import { numberAt } from "../elements.ts";

@@ -3,7 +3,7 @@
  *
  *   left = (1 − share) / pace,   pace = Δshare / Δt over all samples, their first and their second half
  *
- * The range spans the three paces. Nothing is said before 5 % or three samples, because it would be a guess.
+ * The range spans the three paces. There is no answer before 5 % or three samples: it would be a guess.
  */
 
 export interface PaceSample {

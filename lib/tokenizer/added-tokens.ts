@@ -1,8 +1,8 @@
 /**
- * @file The tokens that are found in a text before it is cut: those of `tokenizer.json`, and those that only the files beside it name.
+ * @file Tokens that are found in a text before it is cut into words: those of `tokenizer.json`, and those named only in the files beside it.
  *
  * As `transformers` 5 reads them: `added_tokens_decoder` of `tokenizer_config.json` adds tokens and changes the flags of those that
- * `tokenizer.json` has; then every special token (`bos_token` … `mask_token`, `extra_special_tokens`) that is none yet becomes one.
+ * `tokenizer.json` has; then every special token (`bos_token` … `mask_token`, `extra_special_tokens`) that is not a token yet becomes one.
  * Where there is no `added_tokens_decoder`, `special_tokens_map.json` replaces the special tokens of the config, and `added_tokens.json`
  * adds its own. A token of the vocabulary keeps its id there; the others follow the last id in turn. Refused by name: an id that
  * this rule would not give, `split_special_tokens`, which cuts special tokens like text, and a word of its own (`single_word`)

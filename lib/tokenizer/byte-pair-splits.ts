@@ -5,7 +5,7 @@
  * another, each to the pieces that the last one left; a match is a piece, and so is what lies between two matches. `\s`, `\p{…}` and
  * the look-ahead mean what Oniguruma means by them, since these patterns stand in a `tokenizer.json`.
  *
- * Not included: names that share a pattern with none of these. They are refused by name and never guessed.
+ * Not included: names that share a pattern with none of these. They are refused by name; nothing is guessed.
  */
 import { EspalierError } from "../errors.ts";
 

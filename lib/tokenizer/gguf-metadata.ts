@@ -1,11 +1,11 @@
 /**
- * @file A tokenizer as a GGUF file says it: `tokenizer.json` and the files beside it as `tokenizer.ggml.*`, the way back of
+ * @file A tokenizer as the metadata of a GGUF file: `tokenizer.json` and the files beside it as `tokenizer.ggml.*`; the reverse of
  * `gguf-tokenizer.ts`.
  *
- * Two kinds. Byte-level pairs become `gpt2`, with the name of how text is cut into words; a cut that has no name there is refused.
+ * Two kinds. Byte-level pairs become `gpt2`, with the name of how text is cut into words; a way of cutting without a name there is refused.
  * Pairs with byte fallback become `llama`: the score of a piece is minus the rank of the first merge that makes it, so that the
  * highest score is joined first. SentencePiece cuts nothing before it merges: a cut into words of `tokenizer.json` is dropped,
- * which changes nothing as long as no piece spans two words. Whoever writes a file compares the ids of a text.
+ * which changes nothing as long as no piece spans two words. The exporter compares the ids of a text before and after.
  *
  * Not included: other models (Unigram, WordPiece), which are refused by name.
  */

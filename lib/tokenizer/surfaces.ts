@@ -2,7 +2,7 @@
  * @file The bytes that each token of a `tokenizer.json` stands for.
  *
  * Added tokens stand for their own text, `<0x41>` for one byte where bytes are a fallback, the characters of a byte-level vocabulary for
- * a byte each (the table of GPT-2), and `▁` for a space elsewhere. <unk> says nothing of what it replaced.
+ * a byte each (the table of GPT-2), and `▁` for a space elsewhere. <unk> does not say what it replaced.
  */
 import { z } from "zod";
 

@@ -144,7 +144,7 @@ export function tokenizerOf(contents: TokenizerContents, where: string): Tokeniz
     },
     decode(ids) {
       for (const id of ids) {
-        if (!Number.isInteger(id) || id < 0) throw new EspalierError("input/token-range", `${id} is no token id`);
+        if (!Number.isInteger(id) || id < 0) throw new EspalierError("input/token-range", `${id} is not a token id`);
       }
       // Not left to the library, which looks every token up in a list: Gemma has 6249 special ones.
       const shown = ids.filter((id) => !specialIds.has(id));

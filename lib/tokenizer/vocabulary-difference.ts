@@ -2,7 +2,7 @@
  * @file Whether the ids of two tokenizers mean the same tokens.
  *
  * Logits of two models can be compared, and one can teach the other, only when id i stands for one text in both. Sizes do not say
- * that: two vocabularies trained apart may have as many tokens. An id that only one of them names is no difference, since
+ * that: two vocabularies trained apart may have as many tokens. An id that only one of them names is not a difference, because
  * embeddings are padded, and padding is named by some files (GGUF) and not by others; nor is a space written as SentencePiece's ▁,
  which GGUF files do not do in added tokens.
  */

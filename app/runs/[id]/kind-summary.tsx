@@ -1,6 +1,7 @@
 "use client";
-/** @file What a run of its kind found: a head map, what was cut, where the bytes are, a table with intervals, the winner. */
 import type { ReactNode } from "react";
+/** @file What a run of its kind found: a head map, what was cut, where the bytes are, a table with intervals, the winner. */
+import { withoutFlags } from "../../../experiments/flags.ts";
 import { weightBytesOf } from "../../../experiments/kinds/export/weight-bytes.ts";
 import type { Summaries } from "../../../experiments/registry.ts";
 import { perplexityRatio } from "../../../lib/checkpoint/origin.ts";
@@ -88,7 +89,7 @@ function Bytes({ summary }: { summary: Summaries["quantize"] }) {
       <p className="soft">
         {bytes(summary.sizeBytes)} of codes, scales, tables and fp16 norms: {fixed(summary.bitsPerWeight, 3)} bits per
         weight, everything counted. Matrices: {[...byWidth].map(([w, n]) => `${count(n)} as ${w}`).join(", ")}.
-        {summary.notes.length > 0 ? ` ${summary.notes.join(". ")}.` : ""}
+        {summary.notes.length > 0 ? ` ${withoutFlags(summary.notes.join(". "))}.` : ""}
       </p>
       <Lost origin={summary.origin} />
     </section>
@@ -198,7 +199,7 @@ function Tradeoff({ run, summary }: { run: Run; summary: Summaries["tradeoff"] }
     <section className="region">
       <h2>{summary.winner ? `Winner: ${summary.winner}` : "No winner"}</h2>
       <p className="soft">
-        {summary.reason}. {summary.protocol ?? ""}
+        {withoutFlags(summary.reason)}. {summary.protocol ?? ""}
       </p>
       <table style={{ maxWidth: 720 }}>
         <thead>
@@ -255,7 +256,7 @@ function Card({ packageId, summary }: { packageId: string | null; summary: Summa
     <section className="region">
       <h2>{card.ready ? "The package is ready" : "The package is not ready"}</h2>
       {card.reasons.map((reason) => (
-        <p key={reason}>{reason}.</p>
+        <p key={reason}>{withoutFlags(reason)}.</p>
       ))}
       {card.good ? <p className="soft">{`Good: ${card.good.reason}.`}</p> : null}
       <p className="soft">
@@ -268,8 +269,10 @@ function Card({ packageId, summary }: { packageId: string | null; summary: Summa
           : `greedy tokens differ from number ${count((parity.greedyFirstDifference ?? 0) + 1)} on`}
         .
       </p>
-      {card.notes?.length ? <p className="soft">Stored differently: {card.notes.join("; ")}.</p> : null}
-      {card.notChecked.length > 0 ? <p className="soft">Not checked here: {card.notChecked.join("; ")}.</p> : null}
+      {card.notes?.length ? <p className="soft">Stored differently: {withoutFlags(card.notes.join("; "))}.</p> : null}
+      {card.notChecked.length > 0 ? (
+        <p className="soft">Not checked here: {withoutFlags(card.notChecked.join("; "))}.</p>
+      ) : null}
       <Link className="button" href={packageId ? `/packages/${packageId}` : "/packages"}>
         Open the package
       </Link>

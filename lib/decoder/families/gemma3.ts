@@ -63,7 +63,7 @@ export const gemma3: Family = {
     if (c.use_bidirectional_attention)
       throw new EspalierError(
         "model/config",
-        "use_bidirectional_attention true is not supported: this is no causal decoder",
+        "use_bidirectional_attention true is not supported: the model is not a causal decoder",
       );
     const activation = activations.get(c.hidden_activation);
     if (!activation) {

@@ -150,7 +150,7 @@ function refuse(c: Config): void {
   if (c.use_bidirectional_attention === "all") {
     throw new EspalierError(
       "model/config",
-      'use_bidirectional_attention "all" is not supported: this is no causal decoder',
+      'use_bidirectional_attention "all" is not supported: the model is not a causal decoder',
     );
   }
 }

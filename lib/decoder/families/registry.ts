@@ -34,7 +34,10 @@ export function architectureOf(config: Record<string, unknown>): DecoderArchitec
   refuseQuantized(config);
   if (isWrapper(config)) refuseQuantized({ ...config.text_config });
   if (config.is_encoder_decoder === true)
-    throw new EspalierError("model/config", "is_encoder_decoder true is not supported: this is no decoder alone");
+    throw new EspalierError(
+      "model/config",
+      "is_encoder_decoder true is not supported: the model is not a decoder alone",
+    );
   const family = familyOf(config);
   const text = textConfig(config);
   refuseOverrides(family, text);

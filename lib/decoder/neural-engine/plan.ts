@@ -211,7 +211,7 @@ function checkSizes(arch: DecoderArchitecture, contexts: readonly number[], widt
     if (!Number.isInteger(context) || context < STATE_MULTIPLE || context % STATE_MULTIPLE !== 0) {
       throw new EspalierError(
         "export/unsupported",
-        `a context of ${context} positions is no multiple of ${STATE_MULTIPLE}`,
+        `a context of ${context} positions is not a multiple of ${STATE_MULTIPLE}`,
         {
           hint: `The Neural Engine takes caches whose extents are multiples of ${STATE_MULTIPLE}; try ${roundUp(Math.max(1, context), STATE_MULTIPLE)}.`,
         },

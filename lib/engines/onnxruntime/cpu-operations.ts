@@ -1,8 +1,8 @@
 /**
  * @file Which operations of a session ran on the CPU, read from the profile that ONNX Runtime writes of a run.
  *
- * A session names no provider of a node except there. One that is to be looked at is opened with `options` and asked once,
- * after its first run; nothing is profiled from then on.
+ * Only that profile says which provider ran a node. A session to look at is opened with `options` and asked once,
+ * after its first run; then profiling ends.
  */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

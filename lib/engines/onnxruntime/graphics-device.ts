@@ -1,5 +1,5 @@
 /**
- * @file What the system says of the GPU that WebGPU computes on: name and driver, which an engine is identified by.
+ * @file What the system says about the GPU of WebGPU: its name and driver, which are part of an engine's identity.
  *
  * ONNX Runtime gives no name of its adapter, so the system is asked: `system_profiler` on macOS, whose driver comes with the
  * system; WMI on Windows; on Linux `vulkaninfo` where it is installed, else the driver that the Vulkan loader is told to use

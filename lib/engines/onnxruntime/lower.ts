@@ -1,7 +1,7 @@
 /**
  * @file Lowers a MIL function to an ONNX model with static shapes.
  *
- * Floats are f32 in the graph whatever their MIL type, integers int32. An fp16 result is rounded through
+ * In the graph floats are f32, whatever their MIL type, and integers int32. An fp16 result is rounded through
  * f32 → f16 → f32 where the caller asks for it, except where no new number can arise (reshape, gather, maximum…).
  * Constants come decoded (`../constant-pool.ts`). A state becomes one more input and one more output: of a state
  * that one slice update writes, only what is written, because outputs are copied out of the graph. Results without
@@ -130,7 +130,7 @@ export function lowerFunction(
   };
   const stateOf = (op: Operation): StateInGraph => {
     const state = stateNames.get(argumentsOf(op).value("input"));
-    if (!state) throw new EspalierError("program/structure", `${op.name}: its state is no input of ${fn.name}`);
+    if (!state) throw new EspalierError("program/structure", `${op.name}: its state is not an input of ${fn.name}`);
     return state;
   };
 

@@ -89,7 +89,7 @@ function planFunction(fn: MilFunction, constants: ReadonlyMap<Value, HostConstan
         throw new EspalierError("program/unsupported-op", `${op.type} (at ${op.name}) does not run on tensorflow`);
       }
       if (stateful && !fn.inputs.includes(args.value("input"))) {
-        throw new EspalierError("program/structure", `${op.name}: its state is no input of ${fn.name}`);
+        throw new EspalierError("program/structure", `${op.name}: its state is not an input of ${fn.name}`);
       }
       kept.push({ op, args, kernel, results });
     }

@@ -182,7 +182,7 @@ export function uint32Values(value: mil.Value | undefined, where: string): numbe
   const immediate = value?.value.case === "immediateValue" ? value.value.value.value : undefined;
   const stored = immediate?.case === "tensor" ? immediate.value.value : undefined;
   if (type?.case !== "tensorType" || type.value.dataType !== mil.DataType.UINT32 || stored?.case !== "bytes")
-    throw bad(`${where} is no vector of uint32`);
+    throw bad(`${where} is not a vector of uint32`);
   const bytes = stored.value.values;
   if (bytes.length % 4 !== 0 || bytes.length > 4 * 16) throw bad(`${where} has ${bytes.length} bytes`);
   // A copy, because a view of the file need not be aligned.

@@ -35,7 +35,7 @@ export class FunctionReader {
     this.fn = fn;
     this.stored = stored;
     this.attributeConstants = attributeConstants;
-    if (!identifier.test(name)) throw bad(`"${name}" is no name for a function`);
+    if (!identifier.test(name)) throw bad(`"${name}" cannot be the name of a function`);
     const block = fn.blockSpecializations[fn.opset];
     const declared = block?.operations.flatMap((op) => op.outputs) ?? [];
     this.taken = new Set([...fn.inputs, ...declared].map((v) => v.name));
@@ -64,7 +64,7 @@ export class FunctionReader {
   }
 
   private checkNew(name: string): void {
-    if (!identifier.test(name)) throw bad(`"${name}" in ${this.name} is no legal name`);
+    if (!identifier.test(name)) throw bad(`"${name}" in ${this.name} is not a legal name`);
     if (this.values.has(name) || this.constants.has(name)) throw bad(`the name ${name} is made twice in ${this.name}`);
   }
 

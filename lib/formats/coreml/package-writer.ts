@@ -80,7 +80,7 @@ function checkedTarget(program: Program, { compute = "gpu" }: PackageOptions): T
   const names = program.functions.map((f) => f.name);
   const illegal = names.find((name) => !identifier.test(name));
   if (illegal !== undefined)
-    throw new EspalierError("program/structure", `"${illegal}" is no legal name for a function`);
+    throw new EspalierError("program/structure", `"${illegal}" is not a legal name for a function`);
   if (new Set(names).size !== names.length || !names.includes(program.defaultFunction)) {
     throw new EspalierError(
       "program/structure",

@@ -1,13 +1,13 @@
 /**
  * @file The scale, and where a type has one the minimum, with which integer codes come closest to some weights.
  *
- * With x the weights, a the importance of an error in each, and q codes of a given range, minimized is
+ * With x the weights, a the importance of an error in each, and q codes of a given range, these are minimized:
  *   Σ a (x − s q)²  (`fitScale`)      Σ a (x − s q − m)², m ≤ 0  (`fitScaleAndMinimum`).
  * For fixed codes both are least squares with a closed form; for a fixed scale every code is the nearest. The two steps
  * alternate from several scales around that which covers the range, and the best end is kept: the error can only fall.
  *
- * Reference: Lloyd, "Least squares quantization in PCM" (1982), for the alternation. Which codes and scales a GGUF block can
- * hold is said in `quantize-k.ts`.
+ * Reference: Lloyd, "Least squares quantization in PCM" (1982), for the alternation. `quantize-k.ts` says which codes and scales a GGUF
+ * block can hold.
  */
 
 /** Codes 0 … n − 1 with a value each, ascending; the nearest is found by half steps, for which values are whole numbers. */

@@ -1,8 +1,8 @@
 /**
  * @file GGUF files: metadata and a table of tensors, read lazily by byte range, decoded to fp32 on the way.
  *
- * Reference: docs/gguf.md of ggml-org/ggml. This file knows bytes; which tensor is which weight of a decoder is for the
- * checkpoint that stands on it. A file is never in memory as a whole.
+ * Reference: docs/gguf.md of ggml-org/ggml. This file knows bytes; the checkpoint above it knows
+ * which tensor is which weight of a decoder. A file is never in memory as a whole.
  */
 
 import { EspalierError, invariant } from "../../errors.ts";

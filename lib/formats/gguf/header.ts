@@ -5,7 +5,7 @@
  * u64 number of keys; per key a string (u64 bytes, UTF-8), u32 value type, the value; per tensor its name, u32 number of
  * dimensions, u64 dimensions innermost first, u32 element type, u64 offset from the start of the data. The data begin at
  * the next multiple of `general.alignment` (32 unless the file says otherwise), and each tensor begins there where the
- * one before it ends, rounded up to that multiple. Nothing is allocated on the word of a count before the file is known
+ * one before it ends, rounded up to that multiple. Nothing is allocated for a count before the file is known
  * to be long enough for it. Not included, refused with an error that says so: version 1, big-endian files, files split in several,
  * arrays of arrays.
  */

@@ -6,7 +6,7 @@
  *   Q4_0  d = x* / −8,  q = ⌊x/d + 8.5⌋, x* the value of largest size     Q5_0  the same with −16 and 16.5
  *   Q4_1  m = min x, d = (max x − m) / 15, q = ⌊(x − m)/d + 0.5⌋            Q5_1  the same with 31
  *   Q8_0  d = max |x| / 127, q = x/d rounded, halves away from zero.
- * That is without importances; with them, and for the K and IQ4 types always, the codes are those of least weighted error
+ * This holds without importances; with them, and always for the K and IQ4 types, the codes have the least weighted error
  * (`fit-blocks.ts`). `codesToBlocks` writes codes and scales that exist already, so that nothing is quantized twice.
  */
 import { EspalierError } from "../../errors.ts";

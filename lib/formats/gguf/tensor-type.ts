@@ -1,8 +1,8 @@
 /**
  * @file The element types of GGUF tensors: a number in the file, a name, and how many elements share how many bytes.
  *
- * Reference: `ggml_type` and the block structures of ggml (ggml-org/ggml, ggml.h and ggml-common.h). Types that are named
- * here without a size are known and not read.
+ * Reference: `ggml_type` and the block structures of ggml (ggml-org/ggml, ggml.h and ggml-common.h). Types without a size here
+ * are known but not read.
  */
 
 /** Elements and bytes of one block; a row is a whole number of blocks. */

@@ -1,10 +1,10 @@
 /**
  * @file Divides a state whose rows are used apart from each other into one state for each run of rows.
  *
- * A cache for many layers is one state; an engine that copies a state at every write then copies the caches of all layers once a
- * layer. Where every access is a slice with constant bounds along one axis, and all axes before it have one entry, the runs of
+ * A cache for many layers is one state. An engine that copies a state at every write would copy the caches of all layers for
+ * every layer. Where every access is a slice with constant bounds along one axis, and all axes before it have one entry, the runs of
  * rows that are used together are states of their own, contiguous in memory. Values are the same, bit for bit. A state is
- * read once, at the beginning, and written once, at the end. Not included: states with another access, which stay whole.
+ * read once, at the beginning, and written once, at the end. Not included: states with any other access; they stay whole.
  */
 import { invariant } from "../../errors.ts";
 import { checkOp } from "../op.ts";

@@ -1,5 +1,5 @@
 /**
- * @file Attention under a constant mask, in tiles of queries that leave out the keys none of them sees.
+ * @file Attention under a constant mask, in tiles of queries, without the keys that no query of a tile sees.
  *
  *   softmax(scores + mask) v,  mask (S, T) 0 or far below 0
  *

@@ -2,7 +2,7 @@
  * @file The loss of every row of logits: logsumexp(z) − z[target] as −(log softmax z)[target].
  *
  * `LogSoftmax` goes through one row after the other, so that a row of a large vocabulary stays in the cache; maximum, difference,
- * exponential and sum by themselves each go through all of the logits in memory, which took a quarter of the head's time.
+ * exponential and sum, run one by one, each read all logits from memory, which took a quarter of the head's time.
  *
  * Matched as sub(reduce_log_sum_exp(z, 1), squeeze(gather_along_axis(z, targets, 1), 1)) of z (rows, classes), as
  * `negativeLogLikelihood` in lib/decoder/sequence-programs.ts builds it. Not included: other axes and ranks.

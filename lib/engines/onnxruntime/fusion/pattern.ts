@@ -4,8 +4,8 @@
  * A fusion treats an operation as the last of its pattern and walks up. A match covers operations
  * whose results nobody outside the match reads; the last one's result is emitted in its place.
  * Later operations are tried first, so the larger of two patterns that overlap wins. What matches
- * nothing is lowered operation by operation. With fp16 rounding nothing is fused, since every
- * result is to be rounded by itself.
+ * nothing is lowered operation by operation. With fp16 rounding nothing is fused, because every
+ * single result must be rounded.
  */
 import type { MilFunction, Operation, Value } from "../../../mil/program.ts";
 import { operandValues } from "../../../mil/program.ts";

@@ -250,7 +250,7 @@ const legalNames = fileRule({
     perFunction(
       files,
       (raw) => [raw.name, ...namesOf(raw)].filter((n) => !identifier.test(n)),
-      (names) => `"${names[0]}" is no legal name`,
+      (names) => `"${names[0]}" is not a legal name`,
     ),
 });
 
