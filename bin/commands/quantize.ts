@@ -18,7 +18,10 @@ function countsOf(widths: readonly string[]): string {
 function searchLines({ maxKl, trials }: NonNullable<QuantizeSummary["search"]>): string[] {
   const tried = trials.map((t) => `${byteSize(t.sizeBytes)} at ${t.kl.toPrecision(3)}`).join(", ");
   if (maxKl === null) return [];
-  return [`chosen as       the smallest mixture under a KL of ${maxKl}`, `measured ${tried} (on the calibration text)`];
+  return [
+    `chosen as       the smallest mixture under a KL of ${maxKl} from the given model`,
+    `tried           ${tried}, on the calibration text`,
+  ];
 }
 
 export function addQuantize(program: Command, signal: AbortSignal): void {

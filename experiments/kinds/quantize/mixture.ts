@@ -1,5 +1,5 @@
 /**
- * @file The smallest mixture of widths whose measured divergence from the original stays under a limit, or the best one in a budget.
+ * @file The smallest mixture of widths whose measured divergence from the model as it was stays under a limit, or the best one in a budget.
  *
  *   1. e(t, w): the share of noise that tensor t has in its output at width w, from some of its rows (`sampled-error.ts`)
  *   2. KL of a few whole parts stored at one probe width: bands of layers, roles (all `down`), the embedding
@@ -51,9 +51,8 @@ const NEAR = 0.8;
 const GAIN = 2;
 
 export interface MixtureTask {
+  /** What is stored, and what divergence is measured from. */
   readonly model: OpenModel;
-  /** What divergence is measured from; usually the model itself. */
-  readonly original: OpenModel;
   /** What probes, and trials of the whole, are measured on; fitting takes `trialParts(…).fit` of it. */
   readonly calibrate: readonly TokenSequence[];
   readonly errorWeights: ReadonlyMap<string, ErrorWeights>;
@@ -130,13 +129,13 @@ const probesOf = (entries: readonly WeightEntry[], layers: number) => {
 /** How tensors are stored hangs on all of the calibrating text, on whatever part of it they are then measured. */
 const nameOf = (
   what: string,
-  { model, original, storedHow, calibrate }: MixtureTask,
+  { model, storedHow, calibrate }: MixtureTask,
   sequences: readonly TokenSequence[],
   { engine }: ExperimentContext,
 ): UnitName => ({
   engine: engine.identity,
   model: model.hash,
-  subject: `mixture@3 ${what} from ${original.hash} ${storedHow} calibrated on ${shardName(calibrate)}`,
+  subject: `mixture@4 ${what} ${storedHow} calibrated on ${shardName(calibrate)}`,
   shard: shardName(sequences),
 });
 
@@ -267,10 +266,10 @@ class Measured {
 
   /** Nats per token of what `stored` gives; `what` names that. */
   kl(what: string, stored: () => Promise<ReadonlyMap<string, CompressedWeight>>): Promise<number> {
-    const { model, original } = this.task;
+    const { model } = this.task;
     return kept(this.context, nameOf(`kl ${what}`, this.task, this.sequences, this.context), z.number(), async () => {
       const { signal, engine } = this.context;
-      this.base ??= BesideBase.compute(original.runner, this.sequences, { signal });
+      this.base ??= BesideBase.compute(model.runner, this.sequences, { signal });
       const base = await this.base;
       const runner = new DecoderRunner(engine, decodedWeights(model.weights, await stored()), model.runner.programs);
       const { kl } = summarizeLosses(await base.compare(runner, { signal }));

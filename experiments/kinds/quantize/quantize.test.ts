@@ -269,6 +269,21 @@ test("what is written says what was lost against the first original, as an evalu
   await expect(runExperiment(quantize, wrong, elsewhere)).rejects.toThrow(/was made from/);
 });
 
+test("the limit is on what quantizing adds to the loss of a pruned model", async () => {
+  const pruned = join(folder, "half-pruned");
+  await runExperiment(prune, pruneConfig.parse({ ...on, out: pruned, drop: ["L3", "L5"] }), context);
+  const widths = ["palette6", "palette4", "palette3"];
+  const given = { ...on, limit: 8, model: pruned, out: join(folder, "half-shipped"), widths, method: "nearest" };
+  const { search, origin, recipe } = await runExperiment(
+    quantize,
+    quantizeConfig.parse({ ...given, tune: 0 }),
+    context,
+  );
+  expect(origin.loss?.kl.mean).toBeGreaterThan(0.1);
+  expect(search?.trials.some((t) => t.kl > 0.01 && t.kl <= 0.05)).toBe(true);
+  expect(Object.values(recipe)).toContain("palette4");
+});
+
 test("rows that a table does not divide get the nearest table that does, and the summary counts them", async () => {
   const odd = join(folder, "odd");
   await runExperiment(prune, pruneConfig.parse({ model: starter, out: odd, drop: ["L2.N0-11"] }), context);

@@ -53,7 +53,7 @@ export const quantizeConfig = z.object({
     .positive()
     .optional()
     .describe(
-      `Without widths or a budget: find the smallest mixture of widths whose measured divergence from the original stays below this, in nats per token [default: ${MAX_KL}, which raises perplexity by about 5 % at most]`,
+      `Without widths or a budget: find the smallest mixture of widths whose measured divergence from MODEL stays below this, in nats per token [default: ${MAX_KL}, which raises perplexity by about 5 % at most]`,
     ),
   scheme: z
     .enum(schemes)
@@ -112,7 +112,7 @@ export const quantizeConfig = z.object({
     .min(0)
     .optional()
     .describe(
-      "Passes over the calibration text that tune tables, scales and norms to match the original model [default: 1 when widths are chosen, else 0]",
+      "Passes over the calibration text that tune tables, scales and norms to match MODEL [default: 1 when widths are chosen, else 0]",
     ),
   ...textConfig,
   text: textConfig.text
@@ -309,7 +309,7 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
   kind: "quantize",
   makes: "model",
   doing: "quantizing",
-  version: 4,
+  version: 5,
   title: "Fewer bits per weight",
   step: { name: "Quantize", what: "Spend bits where they count." },
   figure: null,
@@ -349,7 +349,7 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
     const errorWeights = await errorWeightsOf(config.weighting, model, fit, context, phases.part(moments));
     const matrices = new MatrixStore(weights, how.granularity, errorWeights, context.signal);
     const store = (recipe: Readonly<Record<string, Width>>, onStored: (share: number) => void) =>
-      storeRecipe(recipe, how, { model, original: original.model, matrices }, context, onStored);
+      storeRecipe(recipe, how, { model, matrices }, context, onStored);
 
     let recipe: Record<string, Width>;
     let predicted: Prediction | null = null;
@@ -364,7 +364,6 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
       const fixed = await matrices.fixed(tables);
       const task: MixtureTask = {
         model,
-        original: original.model,
         calibrate: text.calibrate,
         errorWeights,
         storedHow: JSON.stringify([how.granularity, config.weighting]),

@@ -1,6 +1,6 @@
 /**
  * @file Stores a model by a recipe of widths: with nearest codes, or layer by layer with error
- * correction (GPTQ), and then tuned on the original's logits.
+ * correction (GPTQ), and then tuned on the logits of the model as it was.
  */
 import { storeCalibrated } from "../../../lib/compress/quantize/calibrated.ts";
 import { type Granularity, granularityFor } from "../../../lib/compress/quantize/granularity.ts";
@@ -39,7 +39,7 @@ export function storingTokens({ method, tune: passes, calibrate }: Storing): num
 export async function storeRecipe(
   recipe: Readonly<Record<string, Width>>,
   how: Storing,
-  { model, original, matrices }: { model: OpenModel; original: OpenModel; matrices: MatrixStore },
+  { model, matrices }: { model: OpenModel; matrices: MatrixStore },
   context: ExperimentContext,
   onShare: (share: number) => void,
 ): Promise<Map<string, CompressedWeight>> {
@@ -66,7 +66,7 @@ export async function storeRecipe(
   const stored = await matrices.all(recipe, calibrated, how.method === "gptq" ? () => {} : onStored);
   if (how.tune === 0) return stored;
   const onTuned = phases.part(tuning);
-  return tune(engine, weights, stored, original.runner, how.calibrate, {
+  return tune(engine, weights, stored, model.runner, how.calibrate, {
     passes: how.tune,
     signal,
     onProgress: (done, all, divergence) => {
