@@ -95,6 +95,7 @@ test.each([
   ["Qwen2Config", "qwen2"],
   ["Qwen3Config", "qwen3"],
   ["Phi3Config", "phi3"],
+  ["SmolLM3Config", "smollm3"],
   ["GemmaConfig", "gemma"],
   ["Gemma2Config", "gemma2"],
   ["Gemma3TextConfig", "gemma3_text"],

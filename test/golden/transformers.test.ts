@@ -8,7 +8,7 @@ import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
 
-const families = ["llama", "llama_stretched", "llama_own_head", "llama_biases", "phi3", "qwen2", "qwen3"];
+const families = ["llama", "llama_stretched", "llama_own_head", "llama_biases", "phi3", "qwen2", "qwen3", "smollm3"];
 const gemmas = ["gemma", "gemma2", "gemma3", "gemma3_gelu", "gemma3_own_head", "gemma4", "gemma4_dense"];
 
 test.each([...families, ...gemmas])("%s agrees with transformers to 1e-4 of the largest logit", async (family) => {

@@ -21,7 +21,7 @@ logging.disable(logging.CRITICAL)
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-CLASSES = ["LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Phi3Config", "GemmaConfig", "Gemma2Config", "Gemma3TextConfig", "Gemma4TextConfig",
+CLASSES = ["LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Phi3Config", "SmolLM3Config", "GemmaConfig", "Gemma2Config", "Gemma3TextConfig", "Gemma4TextConfig",
            "Gemma4UnifiedTextConfig"]
 SHOWN = 6
 
@@ -67,8 +67,9 @@ ONE_ROPE = [
     dict(sliding_window=4), dict(sliding_window=None), dict(use_sliding_window=True, sliding_window=4),
     dict(rope_type="linear", factor=2.0),
 ]
-# What only breaks inside transformers: its default for Phi-3's padding lies outside a small vocabulary; a head size that is null.
-BROKEN_THERE = [("phi3", dict(pad_token_id="(absent)")), ("phi3", dict(head_dim=None)), ("qwen2", dict(head_dim=None))]
+# What only breaks inside transformers: its default for Phi-3's and SmolLM3's padding lies outside a small vocabulary; a head size that is null.
+BROKEN_THERE = [("phi3", dict(pad_token_id="(absent)")), ("phi3", dict(head_dim=None)), ("qwen2", dict(head_dim=None)),
+                ("smollm3", dict(head_dim=None)), ("smollm3", dict(pad_token_id="(absent)"))]
 WRONG_LENGTH = [dict(sliding_window=4, layer_types=["sliding_attention"] * 6)]
 GEMMAS = [dict(hidden_activation=a) for a in ["gelu", "gelu_tanh", "silu", "relu", "gelu_new", "gelu_fast"]] + [
     dict(hidden_act="silu"), dict(final_logit_softcapping=1.0), dict(final_logit_softcapping=None),
@@ -118,6 +119,10 @@ CHANGES = {
                                dict(sliding_window=4, layer_types=None), dict(layer_types=["full_attention"] * 3)],
     "phi3": ANY + ONE_ROPE + [dict(sliding_window=4, layer_types=["full_attention"] * 2), dict(resid_pdrop=0.5),
                               dict(use_cache=False, embd_pdrop=0.5)],
+    "smollm3": ANY + ONE_ROPE + [dict(no_rope_layers=None), dict(no_rope_layers=[1, 1, 1, 1]), dict(no_rope_layers=[0, 0, 0, 1]),
+                                 dict(no_rope_layers=None, no_rope_layer_interval=4), dict(layer_types=None),
+                                 dict(layer_types=None, no_rope_layers=[1, 1, 0, 1]), dict(use_sliding_window=False),
+                                 dict(mlp_bias=True), dict(layer_types=["full_attention"] * 4)],
     "gemma": ANY + ONE_ROPE + [dict(hidden_activation="gelu"), dict(use_bidirectional_attention=True)],
     "gemma2": ANY + ONE_ROPE + [dict(hidden_activation=a) for a in ["gelu", "silu", "gelu_new"]] + [
         dict(final_logit_softcapping=None), dict(attn_logit_softcapping=None), dict(layer_types=None),

@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, Gemma4ForCausalLM, Gemma4TextConfig, GemmaConfig,
                           GemmaForCausalLM, LlamaConfig,
-                          LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+                          LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM)
 
 COMMON = dict(vocab_size=48, hidden_size=32, intermediate_size=40, num_attention_heads=4, num_key_value_heads=2,
               head_dim=8, max_position_embeddings=64)
@@ -43,6 +43,10 @@ MODELS = {
     # A head size that is not hidden / heads, tied, the upper layers with a window.
     "qwen3": (Qwen3ForCausalLM, Qwen3Config(**{**COMMON, "head_dim": 12}, num_hidden_layers=3, use_sliding_window=True,
                                             sliding_window=6, max_window_layers=1, tie_word_embeddings=True)),
+    # Layers without RoPE, which have a window here.
+    "smollm3": (SmolLM3ForCausalLM, SmolLM3Config(**{k: v for k, v in COMMON.items() if k != "head_dim"}, num_hidden_layers=4,
+                                                  no_rope_layer_interval=2, use_sliding_window=True, sliding_window=6,
+                                                  pad_token_id=0, bos_token_id=1, eos_token_id=2)),
     # One group for all heads, a head size that is not hidden / heads.
     "gemma": (GemmaForCausalLM, GemmaConfig(**{**COMMON, "head_dim": 12, "num_key_value_heads": 1}, num_hidden_layers=2)),
     # Caps that bite on scores and logits, a scale that is not the head size, windows in every other layer.

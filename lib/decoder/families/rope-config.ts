@@ -37,7 +37,7 @@ const flatRope = z.object(flatRopeKeys);
 /** Throws `model/config`. */
 export function flatRopeSpec(
   config: z.infer<typeof flatRope>,
-  sizes: { readonly headDim: number; readonly maxPositions: number },
+  sizes: { readonly headDim: number; readonly maxPositions: number; readonly defaultTheta?: number },
 ): RopeSpec {
   const { rope_scaling: old, rope_parameters, original_max_position_embeddings: original } = config;
   const parameters = (old && Object.keys(old).length > 0 ? old : rope_parameters) ?? {};
@@ -48,7 +48,7 @@ export function flatRopeSpec(
       `rope_parameters.${nested}: layers of this family have one RoPE, not one for each type of layer`,
     );
   }
-  const theta = parameters.rope_theta ?? config.rope_theta ?? 10_000;
+  const theta = parameters.rope_theta ?? config.rope_theta ?? sizes.defaultTheta ?? 10_000;
   const whole = {
     ...parameters,
     original_max_position_embeddings: original ?? parameters.original_max_position_embeddings,
