@@ -220,7 +220,7 @@ test("several values make a sweep, which has a page of its own", async () => {
   await page.getByLabel("Bits", { exact: true }).fill("4, 8");
   await page.getByRole("group", { name: "Scheme" }).getByRole("button", { name: "affine" }).click();
   await page.getByRole("button", { name: "Start a sweep of 2 runs" }).click();
-  await page.getByText("2 of 2 trials ended").waitFor({ timeout: 180_000 });
+  await page.getByText("2 of 2 trials finished").waitFor({ timeout: 180_000 });
   await page.getByRole("table").getByRole("link", { name: "widths bits 8" }).waitFor();
 });
 
