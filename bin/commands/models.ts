@@ -80,12 +80,13 @@ export function addModels(program: Command, signal: AbortSignal): void {
         m.facts.family,
         m.parentId ?? "imported",
         count(m.facts.parameters),
-        byteSize(m.sizeBytes),
+        byteSize(m.facts.weightBytes),
         fixed(m.facts.bitsPerWeight, 2),
+        byteSize(m.sizeBytes),
       ]);
       printResult(
         options,
-        () => table(["model", "family", "made from", "parameters", "size", "bits per weight"], rows),
+        () => table(["model", "family", "made from", "parameters", "weights", "bits per weight", "on disk"], rows),
         () => ({
           models: found.map(({ id, hash, parentId, sizeBytes, facts }) => ({
             id,
@@ -94,6 +95,7 @@ export function addModels(program: Command, signal: AbortSignal): void {
             family: facts.family,
             parameters: facts.parameters,
             sizeBytes,
+            weightBytes: facts.weightBytes,
             bitsPerWeight: facts.bitsPerWeight,
           })),
         }),
