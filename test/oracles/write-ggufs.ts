@@ -42,7 +42,7 @@ for (const family of ["llama", "biased", "qwen2", "qwen3", "gemma2", "gemma3"] a
   await writeTinyCheckpoint(folder, family);
   const checkpoint = await openCheckpoint(folder);
   for (const type of writtenTypes) {
-    const name = `${family}-${type}.gguf`;
+    const name = `${family === "biased" ? "llama-biased" : family}-${type}.gguf`;
     const { keys, tensors } = ggufModel(checkpoint, type, name);
     await writeGguf(join(out, name), keys, tensors);
     digests[name] = await digestsOf(join(out, name));

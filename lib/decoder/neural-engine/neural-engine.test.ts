@@ -274,7 +274,7 @@ test.each(["llama", "gemma3"] as const)("%s: overflow inside a block is scaled a
 });
 
 test.each([
-  [{ contexts: [50] }, "no multiple of 32"],
+  [{ contexts: [50] }, "not a multiple of 32"],
   [{ contexts: [] }, "at least one context"],
   [{ contexts: [256] }, "beyond the model's 128"],
   [{ prefill: [48] }, "wider than the 32 slots of kv_ring"],
