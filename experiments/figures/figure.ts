@@ -5,7 +5,7 @@
  * from the files beside it, what is drawn: which metric, which axes, what counts as noise.
  */
 import type { SensitivitySummary } from "../kinds/sensitivity/sensitivity.ts";
-import type { TradeoffSummary } from "../kinds/tradeoff/tradeoff.ts";
+import type { TradeoffPoint, TradeoffSummary } from "../kinds/tradeoff/tradeoff.ts";
 
 export const figureKinds = ["importance", "curves", "tradeoff", "numbers"] as const;
 export type FigureKind = (typeof figureKinds)[number];
@@ -20,12 +20,18 @@ export interface FigureCurve {
   readonly smoothed: readonly number[];
 }
 
+/** What is drawn of a model: its sizes and scores, without what it is made of. */
+export type DrawnPoint = Pick<
+  TradeoffPoint,
+  "model" | "label" | "sizeBytes" | "bitsPerWeight" | "kl" | "agreement" | "accuracy" | "onFront"
+>;
+
 export type FigureData =
   | ({ figure: "importance"; runId: string } & Pick<SensitivitySummary, "protocol" | "sequences" | "units">)
   | { figure: "curves"; series: { runId: string; name: string; curves: FigureCurve[] }[] }
-  | ({ figure: "tradeoff"; runId: string } & Pick<
+  | ({ figure: "tradeoff"; runId: string; points: readonly DrawnPoint[] } & Pick<
       TradeoffSummary,
-      "protocol" | "measure" | "fp16Bytes" | "winner" | "points"
+      "protocol" | "measure" | "fp16Bytes" | "winner"
     >)
   | {
       figure: "numbers";

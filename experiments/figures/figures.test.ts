@@ -1,24 +1,38 @@
 /** @file What figures draw, whoever draws them. */
 import { expect, test } from "vitest";
-import type { TradeoffPoint } from "../kinds/tradeoff/tradeoff.ts";
-import { figureTable } from "./figure.ts";
+import type { UnitValue } from "../kinds/sensitivity/sensitivity.ts";
+import { type DrawnPoint, figureTable } from "./figure.ts";
 import { headFigure } from "./head-figure.ts";
 import { pointsTable, tradeoffChart } from "./static-tradeoff.ts";
 import { tradeoffFigure } from "./tradeoff-figure.ts";
 
-const point = (label: string, sizeBytes: number, kl: number, accuracy: number | null, onFront: boolean) =>
-  ({
-    model: label,
-    label,
-    sizeBytes,
-    bitsPerWeight: 4,
-    kl: { mean: kl, standardError: kl / 4 },
-    agreement: { mean: 0.9, standardError: 0.01 },
-    accuracy: accuracy === null ? null : { value: accuracy, interval: { low: accuracy - 0.1, high: accuracy + 0.1 } },
-    onFront,
-  }) as unknown as TradeoffPoint;
+const point = (
+  label: string,
+  sizeBytes: number,
+  kl: number,
+  accuracy: number | null,
+  onFront: boolean,
+): DrawnPoint => ({
+  model: label,
+  label,
+  sizeBytes,
+  bitsPerWeight: 4,
+  kl: { mean: kl, standardError: kl / 4 },
+  agreement: { mean: 0.9, standardError: 0.01 },
+  accuracy:
+    accuracy === null
+      ? null
+      : {
+          value: accuracy,
+          items: 100,
+          interval: { low: accuracy - 0.1, high: accuracy + 0.1 },
+          keptOfBase: accuracy / 0.8,
+          pAgainstBase: 1,
+        },
+  onFront,
+});
 
-const points = (hasQuestions: boolean): TradeoffPoint[] => [
+const points = (hasQuestions: boolean): DrawnPoint[] => [
   point("base", 2e8, 0, hasQuestions ? 0.8 : null, true),
   point("four", 6e7, 0.02, hasQuestions ? 0.78 : null, true),
   point("eight", 1.2e8, 0.03, hasQuestions ? 0.7 : null, false),
@@ -49,11 +63,22 @@ test("nothing to draw is no drawing", () => {
 });
 
 test("heads are shown by leave-one-out where it is there, else by what was measured; other units have no grid", () => {
-  const unit = (name: string, metric: string, value: number) => ({ unit: name, metric, value, standardError: 0.1 });
+  const unit = (name: string, metric: UnitValue["metric"], value: number): UnitValue => ({
+    unit: name,
+    metric,
+    value,
+    standardError: 0.1,
+  });
   const both = [unit("L0.H0", "taylor", 9), unit("L0.H1", "leave-one-out", 0.1), unit("L0.H0", "leave-one-out", 1)];
-  expect(headFigure({ units: both } as never)).toMatchObject({ metric: "leave-one-out", largest: 1, noise: 1 });
-  expect(headFigure({ units: both.slice(0, 1) } as never)).toMatchObject({ metric: "taylor", largest: 9 });
-  const layers = { figure: "importance", runId: "r", protocol: "p", sequences: 1, units: [unit("L0", "taylor", 2)] };
-  expect(headFigure(layers as never)).toMatchObject({ metric: null, grid: [] });
-  expect(figureTable(layers as never).rows).toEqual([["L0", "taylor", 2, 0.1]]);
+  expect(headFigure({ units: both })).toMatchObject({ metric: "leave-one-out", largest: 1, noise: 1 });
+  expect(headFigure({ units: both.slice(0, 1) })).toMatchObject({ metric: "taylor", largest: 9 });
+  const layers = {
+    figure: "importance" as const,
+    runId: "r",
+    protocol: "p",
+    sequences: 1,
+    units: [unit("L0", "taylor", 2)],
+  };
+  expect(headFigure(layers)).toMatchObject({ metric: null, grid: [] });
+  expect(figureTable(layers).rows).toEqual([["L0", "taylor", 2, 0.1]]);
 });

@@ -6,11 +6,10 @@
  * head, of 46 layers (27B) by hidden / heads.
  */
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
-import type { GgufFile } from "../../formats/gguf/gguf.ts";
 import type { GgufKey } from "../../formats/gguf/write.ts";
 import { commonNames, type GgufFamily } from "./family.ts";
 import { MetadataFields } from "./metadata-fields.ts";
-import { layerCount, scalingOf, tokenKeys, vocabularySize } from "./shared-keys.ts";
+import { layerCount, scalingOf, sizesOf } from "./shared-keys.ts";
 import { cannotSay, f32, noBiases, oneFactor, ropeBase, sizeKeys, stretch, u32, uniformLayer } from "./shared-write.ts";
 
 const LAYERS_OF_27B = 46;
@@ -30,30 +29,11 @@ function commonKeys(name: string, arch: DecoderArchitecture, config: Readonly<Re
   return [...sizeKeys(arch), f32("rope.freq_base", base)];
 }
 
-function commonConfig(file: GgufFile, fields: MetadataFields): Record<string, unknown> & { head_dim: number } {
-  const heads = fields.sameInAllLayers("attention.head_count");
-  const headDim = fields.optional("attention.key_length") ?? fields.number("embedding_length") / heads;
-  if ((fields.optional("attention.value_length") ?? headDim) !== headDim)
-    throw fields.wrong("attention.value_length", `must be the width of a head, ${headDim}`);
-  return {
-    vocab_size: vocabularySize(file),
-    hidden_size: fields.number("embedding_length"),
-    intermediate_size: fields.sameInAllLayers("feed_forward_length"),
-    num_hidden_layers: layerCount(fields),
-    num_attention_heads: heads,
-    num_key_value_heads: fields.has("attention.head_count_kv")
-      ? fields.sameInAllLayers("attention.head_count_kv")
-      : heads,
-    head_dim: headDim,
-    max_position_embeddings: fields.number("context_length"),
-    rms_norm_eps: fields.number("attention.layer_norm_rms_epsilon"),
-    rope_theta: fields.optional("rope.freq_base") ?? 10_000,
-    rope_scaling: scalingOf(fields),
-    attention_bias: false,
-    tie_word_embeddings: !file.tensors.has("output.weight"),
-    ...tokenKeys(file),
-  };
-}
+const ropeConfig = (fields: MetadataFields): Record<string, unknown> => ({
+  rope_theta: fields.optional("rope.freq_base") ?? 10_000,
+  rope_scaling: scalingOf(fields),
+  attention_bias: false,
+});
 
 export const gemma: GgufFamily = {
   ...shared,
@@ -63,11 +43,13 @@ export const gemma: GgufFamily = {
   attentionScale: (_arch, layer) => layer.headDim ** -0.5,
   keys: (arch, config) => commonKeys("gemma", arch, config),
   async config(file) {
+    const fields = new MetadataFields(file, "gemma");
     return {
       architectures: ["GemmaForCausalLM"],
       model_type: "gemma",
       hidden_act: "gelu_pytorch_tanh",
-      ...commonConfig(file, new MetadataFields(file, "gemma")),
+      ...sizesOf(file, fields).config,
+      ...ropeConfig(fields),
     };
   },
 };
@@ -101,15 +83,15 @@ export const gemma2: GgufFamily = {
   },
   async config(file) {
     const fields = new MetadataFields(file, "gemma2");
-    const common = commonConfig(file, fields);
-    const heads = fields.sameInAllLayers("attention.head_count");
+    const { heads, headDim, config } = sizesOf(file, fields);
     const is27B = layerCount(fields) === LAYERS_OF_27B;
     return {
       architectures: ["Gemma2ForCausalLM"],
       model_type: "gemma2",
       hidden_activation: "gelu_pytorch_tanh",
-      ...common,
-      query_pre_attn_scalar: is27B ? fields.number("embedding_length") / heads : common.head_dim,
+      ...config,
+      ...ropeConfig(fields),
+      query_pre_attn_scalar: is27B ? fields.number("embedding_length") / heads : headDim,
       sliding_window: fields.optional("attention.sliding_window") ?? 4096,
       attn_logit_softcapping: fields.optional("attn_logit_softcapping") ?? ATTENTION_CAP,
       final_logit_softcapping: fields.optional("final_logit_softcapping") ?? LOGIT_CAP,

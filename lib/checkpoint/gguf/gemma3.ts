@@ -10,7 +10,7 @@
 import type { LayerArchitecture } from "../../decoder/architecture.ts";
 import { commonNames, type GgufFamily } from "./family.ts";
 import { MetadataFields } from "./metadata-fields.ts";
-import { layerCount, scalingOf, tokenKeys, vocabularySize } from "./shared-keys.ts";
+import { layerCount, scalingOf, sizesOf } from "./shared-keys.ts";
 import { cannotSay, f32, linearKeys, noBiases, oneFactor, sizeKeys, stretch, u32 } from "./shared-write.ts";
 
 const LAYERS_OF_27B = 62;
@@ -60,29 +60,19 @@ export const gemma3: GgufFamily = {
   async config(file) {
     const fields = new MetadataFields(file, "gemma3");
     const layers = layerCount(fields);
-    const hidden = fields.number("embedding_length");
-    const heads = fields.sameInAllLayers("attention.head_count");
-    const headDim = fields.optional("attention.key_length") ?? 256;
-    if ((fields.optional("attention.value_length") ?? headDim) !== headDim)
-      throw fields.wrong("attention.value_length", `must be the width of a head, ${headDim}`);
+    const { heads, headDim, config } = sizesOf(file, fields, 256);
     const scale = fields.optional("attention.scale");
     const softcap = fields.optional("final_logit_softcapping");
     return {
       architectures: ["Gemma3ForCausalLM"],
       model_type: "gemma3_text",
-      vocab_size: vocabularySize(file),
-      hidden_size: hidden,
-      intermediate_size: fields.sameInAllLayers("feed_forward_length"),
-      num_hidden_layers: layers,
-      num_attention_heads: heads,
-      num_key_value_heads: fields.has("attention.head_count_kv")
-        ? fields.sameInAllLayers("attention.head_count_kv")
-        : heads,
-      head_dim: headDim,
+      ...config,
       hidden_activation: "gelu_pytorch_tanh",
-      max_position_embeddings: fields.number("context_length"),
-      rms_norm_eps: fields.number("attention.layer_norm_rms_epsilon"),
-      query_pre_attn_scalar: scale ? scale ** -2 : layers === LAYERS_OF_27B ? hidden / heads : headDim,
+      query_pre_attn_scalar: scale
+        ? scale ** -2
+        : layers === LAYERS_OF_27B
+          ? fields.number("embedding_length") / heads
+          : headDim,
       rope_theta: fields.optional("rope.freq_base") ?? 1_000_000,
       rope_local_base_freq: fields.optional("rope.freq_base_swa") ?? 10_000,
       rope_scaling: scalingOf(fields),
@@ -90,8 +80,6 @@ export const gemma3: GgufFamily = {
       layer_types: layerTypes(fields, layers),
       ...(softcap ? { final_logit_softcapping: softcap } : {}),
       attention_bias: false,
-      tie_word_embeddings: !file.tensors.has("output.weight"),
-      ...tokenKeys(file),
     };
   },
 };

@@ -11,7 +11,7 @@ import { EspalierError } from "../../errors.ts";
 import type { GgufFile } from "../../formats/gguf/gguf.ts";
 import { commonNames, type GgufFamily } from "./family.ts";
 import { MetadataFields } from "./metadata-fields.ts";
-import { layerCount, scalingOf, tokenKeys, vocabularySize } from "./shared-keys.ts";
+import { scalingOf, sizesOf } from "./shared-keys.ts";
 import {
   f32,
   linearKeys,
@@ -53,37 +53,21 @@ export const llama: GgufFamily = {
   async config(file) {
     const fields = new MetadataFields(file, "llama");
     fields.refuse("expert_count", "this is a mixture of experts");
-    const heads = fields.sameInAllLayers("attention.head_count");
-    const hidden = fields.number("embedding_length");
-    const headDim =
-      fields.optional("attention.key_length") ?? fields.optional("rope.dimension_count") ?? hidden / heads;
+    const sizes = sizesOf(file, fields, fields.optional("rope.dimension_count"));
+    const { headDim } = sizes;
     const turned = fields.optional("rope.dimension_count") ?? headDim;
     if (turned !== headDim) throw fields.wrong("rope.dimension_count", `must be the width of a head, ${headDim}`);
-    if ((fields.optional("attention.value_length") ?? headDim) !== headDim)
-      throw fields.wrong("attention.value_length", `must be the width of a head, ${headDim}`);
     const theta = fields.optional("rope.freq_base") ?? 10000;
     const scaling = (await publishedStretch(file, theta, headDim)) ?? scalingOf(fields);
     return {
       architectures: ["LlamaForCausalLM"],
       model_type: "llama",
-      vocab_size: vocabularySize(file),
-      hidden_size: hidden,
-      intermediate_size: fields.sameInAllLayers("feed_forward_length"),
-      num_hidden_layers: layerCount(fields),
-      num_attention_heads: heads,
-      num_key_value_heads: fields.has("attention.head_count_kv")
-        ? fields.sameInAllLayers("attention.head_count_kv")
-        : heads,
-      head_dim: headDim,
+      ...sizes.config,
       hidden_act: "silu",
-      max_position_embeddings: fields.number("context_length"),
-      rms_norm_eps: fields.number("attention.layer_norm_rms_epsilon"),
       rope_theta: theta,
       rope_scaling: scaling,
       attention_bias: file.tensors.has("blk.0.attn_q.bias"),
       mlp_bias: file.tensors.has("blk.0.ffn_gate.bias"),
-      tie_word_embeddings: !file.tensors.has("output.weight"),
-      ...tokenKeys(file),
     };
   },
 };

@@ -3,7 +3,6 @@ import type { GgufFamily } from "./family.ts";
 import { gemma, gemma2 } from "./gemma.ts";
 import { gemma3 } from "./gemma3.ts";
 import { llama } from "./llama.ts";
-import { qwen2 } from "./qwen2.ts";
-import { qwen3 } from "./qwen3.ts";
+import { qwen2, qwen3 } from "./qwen.ts";
 
 export const ggufFamilies: readonly GgufFamily[] = [llama, qwen2, qwen3, gemma, gemma2, gemma3];

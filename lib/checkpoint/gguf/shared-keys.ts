@@ -4,7 +4,7 @@ import type { GgufFile } from "../../formats/gguf/gguf.ts";
 import type { MetadataFields } from "./metadata-fields.ts";
 
 /** The rows of the embedding: the weights decide, whatever the metadata say. */
-export function vocabularySize(file: GgufFile): number {
+function vocabularySize(file: GgufFile): number {
   const rows = file.tensors.get("token_embd.weight")?.shape[0];
   if (rows !== undefined) return rows;
   throw new EspalierError("model/missing-tensor", `the tensor token_embd.weight is missing from ${file.path}`, {
@@ -22,7 +22,7 @@ export function layerCount(fields: MetadataFields): number {
 }
 
 /** Special tokens by the keys of a Hugging Face config. */
-export function tokenKeys(file: GgufFile): Record<string, number> {
+function tokenKeys(file: GgufFile): Record<string, number> {
   const keys = { bos_token_id: "bos", eos_token_id: "eos", pad_token_id: "padding" };
   return Object.fromEntries(
     Object.entries(keys).flatMap(([key, name]) => {
@@ -37,4 +37,38 @@ export function scalingOf(fields: MetadataFields): Record<string, unknown> | nul
   const type = fields.text("rope.scaling.type") ?? (fields.has("rope.scaling.factor") ? "linear" : "none");
   const factor = fields.optional("rope.scaling.factor") ?? 1;
   return type === "none" || (type === "linear" && factor === 1) ? null : { rope_type: type, factor };
+}
+
+interface FileSizes {
+  readonly heads: number;
+  readonly headDim: number;
+  /** By the keys of a Hugging Face config. */
+  readonly config: Record<string, unknown>;
+}
+
+/**
+ * The sizes of a decoder whose layers are all alike, and whether it has a head of its own. `headDim` is that of files that do not
+ * say it; by default hidden / heads. Throws `format/malformed` for values that are not as wide as keys.
+ */
+export function sizesOf(file: GgufFile, fields: MetadataFields, headDimIfAbsent?: number): FileSizes {
+  const heads = fields.sameInAllLayers("attention.head_count");
+  const hidden = fields.number("embedding_length");
+  const headDim = fields.optional("attention.key_length") ?? headDimIfAbsent ?? hidden / heads;
+  if ((fields.optional("attention.value_length") ?? headDim) !== headDim)
+    throw fields.wrong("attention.value_length", `must be the width of a head, ${headDim}`);
+  const groups = "attention.head_count_kv";
+  const config = {
+    vocab_size: vocabularySize(file),
+    hidden_size: hidden,
+    intermediate_size: fields.sameInAllLayers("feed_forward_length"),
+    num_hidden_layers: layerCount(fields),
+    num_attention_heads: heads,
+    num_key_value_heads: fields.has(groups) ? fields.sameInAllLayers(groups) : heads,
+    head_dim: headDim,
+    max_position_embeddings: fields.number("context_length"),
+    rms_norm_eps: fields.number("attention.layer_norm_rms_epsilon"),
+    tie_word_embeddings: !file.tensors.has("output.weight"),
+    ...tokenKeys(file),
+  };
+  return { heads, headDim, config };
 }

@@ -4,11 +4,11 @@
  * Reference: the Gemma report (2024); defaults are those of `GemmaConfig`. Released configs say "gelu" and mean its tanh form.
  */
 import { z } from "zod";
-import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
-import { attentionProjections, type Family, standardHeadToGroup } from "./family.ts";
+import { attentionProjections, type Family } from "./family.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { flatRopeKeys, flatRopeSpec } from "./rope-config.ts";
+import { gemmaDecoder, standardLayer } from "./standard-sizes.ts";
 
 const schema = z.looseObject({
   vocab_size: positive.default(256_000),
@@ -32,42 +32,15 @@ export const gemma: Family = {
   keys: Object.keys(schema.shape),
   architecture(raw) {
     const c = parseConfig(schema, raw);
-    if (c.num_attention_heads % c.num_key_value_heads !== 0) {
-      throw new EspalierError(
-        "model/config",
-        `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${c.num_key_value_heads}`,
-      );
-    }
     const layer: LayerArchitecture = {
-      queryHeads: c.num_attention_heads,
-      kvGroups: c.num_key_value_heads,
-      headDim: c.head_dim,
-      headToGroup: standardHeadToGroup(c.num_attention_heads, c.num_key_value_heads),
-      neurons: c.intermediate_size,
-      attentionScale: c.head_dim ** -0.5,
-      attentionSoftcap: null,
-      window: null,
+      ...standardLayer(c),
       rope: flatRopeSpec(c, { headDim: c.head_dim, maxPositions: c.max_position_embeddings }),
-      qkNorm: false,
-      valueNorm: false,
-      valueIsKey: false,
-      kvSource: null,
-      sandwichNorms: false,
       biases: c.attention_bias ? attentionProjections : [],
       activation: "gelu_tanh",
-      layerScalar: false,
     };
     return {
       family: "gemma",
-      hidden: c.hidden_size,
-      vocab: c.vocab_size,
-      maxPositions: c.max_position_embeddings,
-      normEpsilon: c.rms_norm_eps,
-      normOffset: 1,
-      embeddingScale: Math.sqrt(c.hidden_size),
-      finalSoftcap: null,
-      tiedHead: c.tie_word_embeddings,
-      perLayer: null,
+      ...gemmaDecoder(c),
       layers: Array.from({ length: c.num_hidden_layers }, () => layer),
     };
   },

@@ -7,10 +7,11 @@
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
-import { attentionProjections, type Family, standardHeadToGroup } from "./family.ts";
+import { attentionProjections, type Family } from "./family.ts";
 import { type LayerType, layerTypes, slidingLayers } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { flatRopeKeys, flatRopeSpec } from "./rope-config.ts";
+import { gemmaDecoder, standardLayer } from "./standard-sizes.ts";
 
 const schema = z.looseObject({
   vocab_size: positive.default(256_000),
@@ -40,47 +41,29 @@ export const gemma2: Family = {
   keys: Object.keys(schema.shape),
   architecture(raw) {
     const c = parseConfig(schema, raw);
-    for (const [name, parts] of [
-      ["num_attention_heads", c.num_attention_heads % c.num_key_value_heads],
-      ["hidden_size", c.hidden_size % c.num_attention_heads],
-    ] as const) {
-      const of = name === "hidden_size" ? "num_attention_heads" : "num_key_value_heads";
-      if (parts !== 0)
-        throw new EspalierError("model/config", `${name} ${c[name]} is not a multiple of ${of} ${c[of]}`);
+    // head_dim does not depend on it; transformers refuses such configs all the same.
+    if (c.hidden_size % c.num_attention_heads !== 0) {
+      throw new EspalierError(
+        "model/config",
+        `hidden_size ${c.hidden_size} is not a multiple of num_attention_heads ${c.num_attention_heads}`,
+      );
     }
     const everyOther = (i: number): LayerType => (i % 2 === 0 ? "sliding_attention" : "full_attention");
     const types = c.layer_types ?? Array.from({ length: c.num_hidden_layers }, (_, i) => everyOther(i));
     const slides = slidingLayers({ layer_types: types, sliding_window: c.sliding_window }, c.num_hidden_layers) ?? [];
     const layer: LayerArchitecture = {
-      queryHeads: c.num_attention_heads,
-      kvGroups: c.num_key_value_heads,
-      headDim: c.head_dim,
-      headToGroup: standardHeadToGroup(c.num_attention_heads, c.num_key_value_heads),
-      neurons: c.intermediate_size,
+      ...standardLayer(c),
       attentionScale: c.query_pre_attn_scalar ** -0.5,
       attentionSoftcap: c.attn_logit_softcapping ?? null,
-      window: null,
       rope: flatRopeSpec(c, { headDim: c.head_dim, maxPositions: c.max_position_embeddings }),
-      qkNorm: false,
-      valueNorm: false,
-      valueIsKey: false,
-      kvSource: null,
       sandwichNorms: true,
       biases: c.attention_bias ? attentionProjections : [],
       activation: c.hidden_activation === "gelu" ? "gelu" : "gelu_tanh",
-      layerScalar: false,
     };
     return {
       family: "gemma2",
-      hidden: c.hidden_size,
-      vocab: c.vocab_size,
-      maxPositions: c.max_position_embeddings,
-      normEpsilon: c.rms_norm_eps,
-      normOffset: 1,
-      embeddingScale: Math.sqrt(c.hidden_size),
+      ...gemmaDecoder(c),
       finalSoftcap: c.final_logit_softcapping ?? null,
-      tiedHead: c.tie_word_embeddings,
-      perLayer: null,
       layers: slides.map((own) => ({ ...layer, window: own ? (c.sliding_window ?? null) : null })),
     };
   },

@@ -7,10 +7,11 @@
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
-import { attentionProjections, type Family, standardHeadToGroup } from "./family.ts";
+import { attentionProjections, type Family } from "./family.ts";
 import { type LayerType, layerTypes, slidingLayers } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { ropeParameters, ropeSpec } from "./rope-config.ts";
+import { gemmaDecoder, standardLayer } from "./standard-sizes.ts";
 
 const schema = z.looseObject({
   vocab_size: positive.default(262208),
@@ -54,12 +55,7 @@ export const gemma3: Family = {
   keys: Object.keys(schema.shape),
   architecture(raw) {
     const c = parseConfig(schema, raw);
-    if (c.num_attention_heads % c.num_key_value_heads !== 0) {
-      throw new EspalierError(
-        "model/config",
-        `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${c.num_key_value_heads}`,
-      );
-    }
+    const plain = standardLayer(c);
     if (c.use_bidirectional_attention)
       throw new EspalierError(
         "model/config",
@@ -85,37 +81,22 @@ export const gemma3: Family = {
     };
     const layers = slides.map(
       (isSliding): LayerArchitecture => ({
-        queryHeads: c.num_attention_heads,
-        kvGroups: c.num_key_value_heads,
-        headDim: c.head_dim,
-        headToGroup: standardHeadToGroup(c.num_attention_heads, c.num_key_value_heads),
-        neurons: c.intermediate_size,
+        ...plain,
         attentionScale: c.query_pre_attn_scalar ** -0.5,
-        // Gemma 3 has none: `transformers` keeps Gemma 2's attn_logit_softcapping in the config and never applies it.
+        // `transformers` keeps Gemma 2's attn_logit_softcapping in the config and never applies it.
         attentionSoftcap: null,
         window: isSliding ? (c.sliding_window ?? null) : null,
         rope: ropes[isSliding ? "sliding_attention" : "full_attention"],
         qkNorm: true,
-        valueNorm: false,
-        valueIsKey: false,
-        kvSource: null,
         sandwichNorms: true,
         biases: c.attention_bias ? attentionProjections : [],
         activation,
-        layerScalar: false,
       }),
     );
     return {
       family: "gemma3_text",
-      hidden: c.hidden_size,
-      vocab: c.vocab_size,
-      maxPositions: c.max_position_embeddings,
-      normEpsilon: c.rms_norm_eps,
-      normOffset: 1,
-      embeddingScale: Math.sqrt(c.hidden_size),
+      ...gemmaDecoder(c),
       finalSoftcap: c.final_logit_softcapping ?? null,
-      tiedHead: c.tie_word_embeddings,
-      perLayer: null,
       layers,
     };
   },

@@ -6,10 +6,11 @@
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
-import { attentionProjections, type Family, mlpProjections, standardHeadToGroup } from "./family.ts";
+import { attentionProjections, type Family, mlpProjections } from "./family.ts";
 import { layerTypes, slidingLayers } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { flatRopeKeys, flatRopeSpec } from "./rope-config.ts";
+import { standardDecoder, standardLayer } from "./standard-sizes.ts";
 
 const schema = z.looseObject({
   vocab_size: positive.default(32000),
@@ -47,55 +48,20 @@ export const llama: Family = {
     const isMistral = raw.model_type === "mistral";
     const c = parseConfig(schema, isMistral ? { ...mistralDefaults, ...raw } : raw);
     const slides = slidingLayers(c, c.num_hidden_layers) ?? Array.from({ length: c.num_hidden_layers }, () => true);
-    const kvGroups = c.num_key_value_heads ?? c.num_attention_heads;
-    if (c.num_attention_heads % kvGroups !== 0) {
-      throw new EspalierError(
-        "model/config",
-        `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${kvGroups}`,
-      );
-    }
     if (c.hidden_act !== "silu")
       throw new EspalierError("model/config", `hidden_act "${c.hidden_act}" is not supported; Llama models use silu`);
-    const headDim = c.head_dim ?? c.hidden_size / c.num_attention_heads;
-    if (!Number.isInteger(headDim)) {
-      throw new EspalierError(
-        "model/config",
-        `hidden_size ${c.hidden_size} is not a multiple of num_attention_heads ${c.num_attention_heads}, and head_dim is not given`,
-      );
-    }
+    const plain = standardLayer(c);
     const layer: LayerArchitecture = {
-      queryHeads: c.num_attention_heads,
-      kvGroups,
-      headDim,
-      headToGroup: standardHeadToGroup(c.num_attention_heads, kvGroups),
-      neurons: c.intermediate_size,
-      attentionScale: headDim ** -0.5,
-      attentionSoftcap: null,
-      window: null,
-      rope: flatRopeSpec(c, { headDim, maxPositions: c.max_position_embeddings }),
-      qkNorm: false,
-      valueNorm: false,
-      valueIsKey: false,
-      kvSource: null,
-      sandwichNorms: false,
+      ...plain,
+      rope: flatRopeSpec(c, { headDim: plain.headDim, maxPositions: c.max_position_embeddings }),
       // Mistral has none: transformers does not read these keys there.
       biases: isMistral
         ? []
         : [...(c.attention_bias ? attentionProjections : []), ...(c.mlp_bias ? mlpProjections : [])],
-      activation: "silu",
-      layerScalar: false,
     };
     return {
       family: "llama",
-      hidden: c.hidden_size,
-      vocab: c.vocab_size,
-      maxPositions: c.max_position_embeddings,
-      normEpsilon: c.rms_norm_eps,
-      normOffset: 0,
-      embeddingScale: 1,
-      finalSoftcap: null,
-      tiedHead: c.tie_word_embeddings,
-      perLayer: null,
+      ...standardDecoder(c),
       layers: slides.map((own) => ({ ...layer, window: isMistral && own ? (c.sliding_window ?? null) : null })),
     };
   },

@@ -8,9 +8,10 @@
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
-import { type Family, standardHeadToGroup } from "./family.ts";
+import type { Family } from "./family.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { flatRopeKeys, flatRopeSpec } from "./rope-config.ts";
+import { standardDecoder, standardLayer } from "./standard-sizes.ts";
 
 const schema = z.looseObject({
   vocab_size: positive.default(32064),
@@ -38,54 +39,19 @@ export const phi3: Family = {
   },
   architecture(raw) {
     const c = parseConfig(schema, raw);
-    const kvGroups = c.num_key_value_heads ?? c.num_attention_heads;
-    if (c.num_attention_heads % kvGroups !== 0) {
-      throw new EspalierError(
-        "model/config",
-        `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${kvGroups}`,
-      );
-    }
-    const headDim = c.head_dim ?? c.hidden_size / c.num_attention_heads;
-    if (!Number.isInteger(headDim)) {
-      throw new EspalierError(
-        "model/config",
-        `hidden_size ${c.hidden_size} is not a multiple of num_attention_heads ${c.num_attention_heads}, and head_dim is not given`,
-      );
-    }
+    const plain = standardLayer(c);
     const given = c.rope_scaling ?? c.rope_parameters;
     const recipe = given?.rope_type ?? given?.type ?? "default";
     if (recipe !== "default")
       throw new EspalierError("model/config", `rope_type "${recipe}" is not supported in this family`);
     const layer: LayerArchitecture = {
-      queryHeads: c.num_attention_heads,
-      kvGroups,
-      headDim,
-      headToGroup: standardHeadToGroup(c.num_attention_heads, kvGroups),
-      neurons: c.intermediate_size,
-      attentionScale: headDim ** -0.5,
-      attentionSoftcap: null,
+      ...plain,
       window: c.sliding_window ?? null,
-      rope: flatRopeSpec(c, { headDim, maxPositions: c.max_position_embeddings }),
-      qkNorm: false,
-      valueNorm: false,
-      valueIsKey: false,
-      kvSource: null,
-      sandwichNorms: false,
-      biases: [],
-      activation: "silu",
-      layerScalar: false,
+      rope: flatRopeSpec(c, { headDim: plain.headDim, maxPositions: c.max_position_embeddings }),
     };
     return {
       family: "phi3",
-      hidden: c.hidden_size,
-      vocab: c.vocab_size,
-      maxPositions: c.max_position_embeddings,
-      normEpsilon: c.rms_norm_eps,
-      normOffset: 0,
-      embeddingScale: 1,
-      finalSoftcap: null,
-      tiedHead: c.tie_word_embeddings,
-      perLayer: null,
+      ...standardDecoder(c),
       layers: Array.from({ length: c.num_hidden_layers }, () => layer),
     };
   },

@@ -5,12 +5,12 @@
  * experts, which have a different model type.
  */
 import { z } from "zod";
-import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
-import { type Family, standardHeadToGroup } from "./family.ts";
+import type { Family } from "./family.ts";
 import { layerTypes, slidingLayers } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { flatRopeKeys, flatRopeSpec } from "./rope-config.ts";
+import { standardDecoder, standardLayer } from "./standard-sizes.ts";
 
 const schema = z.looseObject({
   vocab_size: positive.default(151936),
@@ -37,54 +37,20 @@ export const qwen2: Family = {
   keys: Object.keys(schema.shape),
   architecture(raw) {
     const c = parseConfig(schema, raw);
-    const kvGroups = c.num_key_value_heads ?? c.num_attention_heads;
-    if (c.num_attention_heads % kvGroups !== 0) {
-      throw new EspalierError(
-        "model/config",
-        `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${kvGroups}`,
-      );
-    }
-    const headDim = c.head_dim ?? c.hidden_size / c.num_attention_heads;
-    if (!Number.isInteger(headDim)) {
-      throw new EspalierError(
-        "model/config",
-        `hidden_size ${c.hidden_size} is not a multiple of num_attention_heads ${c.num_attention_heads}, and head_dim is not given`,
-      );
-    }
+    const plain = standardLayer(c);
     const window = c.use_sliding_window ? (c.sliding_window ?? null) : null;
     const given = slidingLayers({ layer_types: c.layer_types, sliding_window: window }, c.num_hidden_layers);
     const slides = (i: number): boolean => (given ? given[i] === true : i >= c.max_window_layers);
-    const rope = flatRopeSpec(c, { headDim, maxPositions: c.max_position_embeddings });
+    const rope = flatRopeSpec(c, { headDim: plain.headDim, maxPositions: c.max_position_embeddings });
     const layer = (i: number): LayerArchitecture => ({
-      queryHeads: c.num_attention_heads,
-      kvGroups,
-      headDim,
-      headToGroup: standardHeadToGroup(c.num_attention_heads, kvGroups),
-      neurons: c.intermediate_size,
-      attentionScale: headDim ** -0.5,
-      attentionSoftcap: null,
+      ...plain,
       window: slides(i) ? window : null,
       rope,
-      qkNorm: false,
-      valueNorm: false,
-      valueIsKey: false,
-      kvSource: null,
-      sandwichNorms: false,
       biases: ["query", "key", "value"],
-      activation: "silu",
-      layerScalar: false,
     });
     return {
       family: "qwen2",
-      hidden: c.hidden_size,
-      vocab: c.vocab_size,
-      maxPositions: c.max_position_embeddings,
-      normEpsilon: c.rms_norm_eps,
-      normOffset: 0,
-      embeddingScale: 1,
-      finalSoftcap: null,
-      tiedHead: c.tie_word_embeddings,
-      perLayer: null,
+      ...standardDecoder(c),
       layers: Array.from({ length: c.num_hidden_layers }, (_, i) => layer(i)),
     };
   },

@@ -6,12 +6,12 @@
  * mixtures of experts, which have a different model type.
  */
 import { z } from "zod";
-import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
-import { attentionProjections, type Family, standardHeadToGroup } from "./family.ts";
+import { attentionProjections, type Family } from "./family.ts";
 import { layerTypes, slidingLayers } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { flatRopeKeys, flatRopeSpec } from "./rope-config.ts";
+import { standardDecoder, standardLayer } from "./standard-sizes.ts";
 
 const schema = z.looseObject({
   vocab_size: positive.default(151936),
@@ -39,47 +39,21 @@ export const qwen3: Family = {
   keys: Object.keys(schema.shape),
   architecture(raw) {
     const c = parseConfig(schema, raw);
-    const kvGroups = c.num_key_value_heads ?? c.num_attention_heads;
-    if (c.num_attention_heads % kvGroups !== 0) {
-      throw new EspalierError(
-        "model/config",
-        `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${kvGroups}`,
-      );
-    }
+    const plain = standardLayer(c);
     const window = c.use_sliding_window ? (c.sliding_window ?? null) : null;
     const given = slidingLayers({ layer_types: c.layer_types, sliding_window: window }, c.num_hidden_layers);
     const slides = (i: number): boolean => (given ? given[i] === true : i >= c.max_window_layers);
     const rope = flatRopeSpec(c, { headDim: c.head_dim, maxPositions: c.max_position_embeddings });
     const layer = (i: number): LayerArchitecture => ({
-      queryHeads: c.num_attention_heads,
-      kvGroups,
-      headDim: c.head_dim,
-      headToGroup: standardHeadToGroup(c.num_attention_heads, kvGroups),
-      neurons: c.intermediate_size,
-      attentionScale: c.head_dim ** -0.5,
-      attentionSoftcap: null,
+      ...plain,
       window: slides(i) ? window : null,
       rope,
       qkNorm: true,
-      valueNorm: false,
-      valueIsKey: false,
-      kvSource: null,
-      sandwichNorms: false,
       biases: c.attention_bias ? attentionProjections : [],
-      activation: "silu",
-      layerScalar: false,
     });
     return {
       family: "qwen3",
-      hidden: c.hidden_size,
-      vocab: c.vocab_size,
-      maxPositions: c.max_position_embeddings,
-      normEpsilon: c.rms_norm_eps,
-      normOffset: 0,
-      embeddingScale: 1,
-      finalSoftcap: null,
-      tiedHead: c.tie_word_embeddings,
-      perLayer: null,
+      ...standardDecoder(c),
       layers: Array.from({ length: c.num_hidden_layers }, (_, i) => layer(i)),
     };
   },

@@ -7,10 +7,11 @@
 import { z } from "zod";
 import { EspalierError } from "../../errors.ts";
 import type { LayerArchitecture } from "../architecture.ts";
-import { attentionProjections, type Family, mlpProjections, standardHeadToGroup, standardWidths } from "./family.ts";
+import { attentionProjections, type Family, mlpProjections, standardWidths } from "./family.ts";
 import { layerTypes, slidingLayers } from "./layer-types.ts";
 import { parseConfig, positive } from "./parse-config.ts";
 import { flatRopeKeys, flatRopeSpec } from "./rope-config.ts";
+import { standardDecoder, standardLayer } from "./standard-sizes.ts";
 
 const DEFAULT_THETA = 2_000_000;
 
@@ -41,20 +42,7 @@ export const smollm3: Family = {
   keys: Object.keys(schema.shape),
   architecture(raw) {
     const c = parseConfig(schema, raw);
-    const kvGroups = c.num_key_value_heads ?? c.num_attention_heads;
-    if (c.num_attention_heads % kvGroups !== 0) {
-      throw new EspalierError(
-        "model/config",
-        `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${kvGroups}`,
-      );
-    }
-    const headDim = c.head_dim ?? c.hidden_size / c.num_attention_heads;
-    if (!Number.isInteger(headDim)) {
-      throw new EspalierError(
-        "model/config",
-        `hidden_size ${c.hidden_size} is not a multiple of num_attention_heads ${c.num_attention_heads}, and head_dim is not given`,
-      );
-    }
+    const plain = standardLayer(c);
     const turns = c.no_rope_layers ?? everyOtherThan(c.num_hidden_layers, c.no_rope_layer_interval);
     if (turns.length !== c.num_hidden_layers) {
       throw new EspalierError(
@@ -64,41 +52,20 @@ export const smollm3: Family = {
     }
     const window = c.use_sliding_window ? (c.sliding_window ?? null) : null;
     const given = slidingLayers({ layer_types: c.layer_types, sliding_window: window }, c.num_hidden_layers);
-    const sizes = { headDim, maxPositions: c.max_position_embeddings, defaultTheta: DEFAULT_THETA };
+    const sizes = { headDim: plain.headDim, maxPositions: c.max_position_embeddings, defaultTheta: DEFAULT_THETA };
     const rope = flatRopeSpec(c, sizes);
     const layers = turns.map((turn, i): LayerArchitecture => {
       const slides = given ? given[i] === true : turn === 0;
       return {
-        queryHeads: c.num_attention_heads,
-        kvGroups,
-        headDim,
-        headToGroup: standardHeadToGroup(c.num_attention_heads, kvGroups),
-        neurons: c.intermediate_size,
-        attentionScale: headDim ** -0.5,
-        attentionSoftcap: null,
+        ...plain,
         window: slides ? window : null,
         rope: turn === 1 ? rope : null,
-        qkNorm: false,
-        valueNorm: false,
-        valueIsKey: false,
-        kvSource: null,
-        sandwichNorms: false,
         biases: [...(c.attention_bias ? attentionProjections : []), ...(c.mlp_bias ? mlpProjections : [])],
-        activation: "silu",
-        layerScalar: false,
       };
     });
     return {
       family: "smollm3",
-      hidden: c.hidden_size,
-      vocab: c.vocab_size,
-      maxPositions: c.max_position_embeddings,
-      normEpsilon: c.rms_norm_eps,
-      normOffset: 0,
-      embeddingScale: 1,
-      finalSoftcap: null,
-      tiedHead: c.tie_word_embeddings,
-      perLayer: null,
+      ...standardDecoder(c),
       layers,
     };
   },
