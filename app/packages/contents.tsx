@@ -44,9 +44,9 @@ export function Contents({ detail }: { detail: PackageDetail }) {
           <dl className="facts" style={{ marginTop: 16 }}>
             <dt>Package</dt>
             <dd>{count(card.sizeBytes)} bytes</dd>
-            <dt>Program</dt>
+            <dt>{card.to === "gguf" ? "Metadata and tokenizer" : "Program"}</dt>
             <dd>{count(contents.modelBytes)} bytes</dd>
-            <dt>Weight file</dt>
+            <dt>{card.to === "gguf" ? "Tensors" : "Weight file"}</dt>
             <dd>{count(card.weightBytes)} bytes</dd>
             {embeddingBytes ? (
               <>

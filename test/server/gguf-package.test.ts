@@ -1,7 +1,9 @@
 /** A GGUF file among the packages of a workbench: listed with its card and contents, without speeds that nobody modelled. */
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { parityLines } from "../../app/packages/card-lines.ts";
 import { memoryStore, runExperiment } from "../../experiments/definition.ts";
+import { cardSchema } from "../../experiments/kinds/export/card.ts";
 import { exportConfig } from "../../experiments/kinds/export/config.ts";
 import { exportExperiment } from "../../experiments/kinds/export/export.ts";
 import { modelSession } from "../../experiments/model-session.ts";
@@ -26,7 +28,12 @@ test("it is kept, listed and served like any package, and modelled for no device
   const row = await registerPackage(core, folder, { modelId: "starter", runId: "run_gguf" });
   expect(row).toMatchObject({ name: "Starter", ready: true, packageSha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
   expect(row.contents).toMatchObject({ opset: "GGUF", functions: [] });
-  expect((await listPackages(core)).map((p) => p.id)).toEqual(["pkg_gguf"]);
+  const listed = await listPackages(core);
+  expect(listed.map((p) => p.id)).toEqual(["pkg_gguf"]);
+  const names = listed.flatMap((p) => parityLines(cardSchema.parse(p.card), 0).map((l) => l.name));
+  expect(names).toContain("Read back, bit for bit");
+  // The file has no functions that could disagree.
+  expect(names.filter((n) => n.startsWith("Prefill"))).toEqual([]);
   expect(await modelledPackage(core, row)).toEqual({ units: "all", devices: [] });
   expect(await placementOf(core, row, {})).toEqual([]);
   expect(await packageSpeeds(core)).toMatchObject([{ packageId: "pkg_gguf", modelled: [], measured: [] }]);
