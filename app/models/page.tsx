@@ -1,13 +1,14 @@
 "use client";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useRouter } from "next/navigation";
-import { Suspense } from "react";
+import { Suspense, useState } from "react";
 import { Link } from "../parts/link.tsx";
 import "./models.css";
 import "../home/home.css";
 import { BringYourOwn } from "../home/bring-your-own.tsx";
 import { useTRPC } from "../parts/api.tsx";
 import { Chart } from "../parts/chart.tsx";
+import { ExportSheet } from "../parts/export-sheet.tsx";
 import { bytes, count, fixed } from "../parts/format.ts";
 import { ShareButton, TopBar } from "../parts/shell.tsx";
 import { ErrorNote, Waiting } from "../parts/states.tsx";
@@ -34,7 +35,11 @@ function Models() {
   const id = get("model") ?? all.at(-1)?.id ?? null;
   return (
     <>
-      <TopBar title={id ?? "Models"} trail={id ? [{ name: "Models", href: "/models" }] : []}>
+      <TopBar
+        title={id ?? "Models"}
+        name={id ? `${id}, model` : "Models"}
+        trail={id ? [{ name: "Models", href: "/models" }] : []}
+      >
         <ShareButton />
       </TopBar>
       <div className="models">
@@ -67,6 +72,7 @@ function Detail({ id }: { id: string }) {
   const detail = useQuery(trpc.models.get.queryOptions({ id }));
   const anatomy = useQuery(trpc.models.anatomy.queryOptions({ id }, { staleTime: Number.POSITIVE_INFINITY }));
   const figures = useQuery(trpc.models.figures.queryOptions({ id }, { retry: false }));
+  const [isExporting, setExporting] = useState(false);
   const update = useMutation(trpc.models.update.mutationOptions());
   if (detail.error) return <ErrorNote error={detail.error} />;
   const model = detail.data?.model;
@@ -98,9 +104,10 @@ function Detail({ id }: { id: string }) {
             <Link className="button" href={`/quantize?model=${id}`}>
               Quantize
             </Link>
-            <Link className="button" href={`/new?kind=export&model=${id}`}>
-              Export
-            </Link>
+            <button type="button" onClick={() => setExporting(true)}>
+              Export…
+            </button>
+            <ExportSheet model={id} title={id} isOpen={isExporting} onClose={() => setExporting(false)} />
             {id === "starter" ? null : (
               <button type="button" onClick={archive}>
                 Archive

@@ -3,6 +3,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { useRouter } from "next/navigation";
 import { useTRPC } from "../parts/api.tsx";
 import { IconButton } from "../parts/controls.tsx";
+import { moment } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";
 import { TopBar } from "../parts/shell.tsx";
@@ -57,9 +58,7 @@ export default function Notebooks() {
                   </td>
                   <td className="number">{n.cells}</td>
                   <td className="number soft">{n.version}</td>
-                  <td className="number soft">
-                    {new Date(n.updatedAt).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })}
-                  </td>
+                  <td className="number soft">{moment(n.updatedAt)}</td>
                   <td className="number">
                     <IconButton
                       icon="trash"

@@ -1,8 +1,9 @@
 "use client";
-/** @file Beside a notebook: its outline, what is behind its numbers, its history. */
 import { useMutation, useQueries, useQuery } from "@tanstack/react-query";
 import type { NotebookCell } from "../../experiments/notebook/cells.ts";
 import { useTRPC } from "../parts/api.tsx";
+/** @file Beside a notebook: its outline, what is behind its numbers, its history. */
+import { moment } from "../parts/format.ts";
 import { ErrorNote } from "../parts/states.tsx";
 import { outline, runsIn } from "./notebook-state.ts";
 
@@ -94,8 +95,7 @@ function History({ id, onRestored }: { id: string; onRestored: () => void }) {
         {(history.data ?? []).slice(0, 20).map((v, i) => (
           <li key={v.version} className="row">
             <span className="soft">
-              {new Date(v.createdAt).toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" })}, version{" "}
-              {v.version}
+              {moment(v.createdAt)}, version {v.version}
             </span>
             {i === 0 ? null : (
               <button

@@ -8,6 +8,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useRef, useState } from "react";
 import type { NotebookContent } from "../../experiments/notebook/cells.ts";
 import { useTRPC } from "../parts/api.tsx";
+import { type History, remembered } from "./notebook-history.ts";
 
 const SAVE_AFTER_MS = 700;
 
@@ -15,7 +16,12 @@ export interface OpenNotebook {
   readonly content: NotebookContent | null;
   readonly state: "saved" | "saving" | "unsaved" | "refused";
   readonly error: unknown;
+  readonly canUndo: boolean;
+  readonly canRedo: boolean;
   change(edit: (content: NotebookContent) => NotebookContent): void;
+  /** Takes back the last change of the visit; a stretch of typing in one cell is one change. */
+  undo(): void;
+  redo(): void;
   /** Takes what is kept, and drops what was not saved. */
   reload(): void;
 }
@@ -58,11 +64,8 @@ export function useNotebook(id: string): OpenNotebook {
     if (latest.current !== sent) void flush();
   }, [id, mutateAsync]);
 
-  const change = useCallback(
-    (edit: (content: NotebookContent) => NotebookContent): void => {
-      if (latest.current === null) return;
-      const next = edit(latest.current);
-      if (next === latest.current) return;
+  const put = useCallback(
+    (next: NotebookContent): void => {
       latest.current = next;
       setContent(next);
       setState("unsaved");
@@ -71,6 +74,30 @@ export function useNotebook(id: string): OpenNotebook {
     },
     [flush],
   );
+  const [history, setHistory] = useState<History>({ past: [], future: [] });
+  const change = useCallback(
+    (edit: (content: NotebookContent) => NotebookContent): void => {
+      const before = latest.current;
+      if (before === null) return;
+      const next = edit(before);
+      if (next === before) return;
+      setHistory((h) => remembered(h, before, next));
+      put(next);
+    },
+    [put],
+  );
+  const step = (from: "past" | "future"): void => {
+    const found = history[from].at(-1);
+    const before = latest.current;
+    if (found === undefined || before === null) return;
+    const rest = history[from].slice(0, -1);
+    setHistory(
+      from === "past"
+        ? { past: rest, future: [...history.future, before] }
+        : { past: [...history.past, before], future: rest },
+    );
+    put(found);
+  };
   // What was written in the last moment goes too.
   useEffect(() => {
     const leave = (event: BeforeUnloadEvent): void => {
@@ -96,5 +123,15 @@ export function useNotebook(id: string): OpenNotebook {
     void kept.refetch();
   }, [kept, queries, save]);
 
-  return { content, state, error: kept.error ?? save.error, change, reload };
+  return {
+    content,
+    state,
+    error: kept.error ?? save.error,
+    canUndo: history.past.length > 0,
+    canRedo: history.future.length > 0,
+    change,
+    undo: () => step("past"),
+    redo: () => step("future"),
+    reload,
+  };
 }

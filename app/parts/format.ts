@@ -36,9 +36,16 @@ export function small(v: number, figures = 2): string {
   return `${v < 0 ? "−" : ""}${Number(mantissa) === 1 && figures === 1 ? power : `${mantissa}·${power}`}`;
 }
 
-/** A day and a time, as short as the reader's language has it. */
-export const moment = (at: string | Date): string =>
-  new Date(at).toLocaleString(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const inWords = (at: Date, parts: Intl.DateTimeFormatOptions): string => at.toLocaleString("en-GB", parts);
+
+/** The one way a moment is written: `18:54` today, `30 Nov, 18:54` this year, `30 Nov 2025, 18:54` before that. */
+export function moment(given: string | number | Date, nowMs: number = Date.now()): string {
+  const [at, now] = [new Date(given), new Date(nowMs)];
+  const time = inWords(at, { hour: "2-digit", minute: "2-digit" });
+  if (at.toDateString() === now.toDateString()) return time;
+  const isThisYear = at.getFullYear() === now.getFullYear();
+  return `${inWords(at, { day: "numeric", month: "short", ...(isThisYear ? {} : { year: "numeric" }) })}, ${time}`;
+}
 
 /** Six figures at most, for numbers whose unit the reader knows. */
 export const plain = (v: number): string =>

@@ -81,6 +81,8 @@ export const hotkeys = {
   "notebook.above": { keys: "A", does: "Insert above", where: "Notebook" },
   "notebook.below": { keys: "B", does: "Insert below", where: "Notebook" },
   "notebook.freeze": { keys: "F", does: "Freeze the figure", where: "Notebook" },
+  "notebook.undo": { keys: "Mod-Z", does: "Undo", where: "Notebook" },
+  "notebook.redo": { keys: "Shift-Mod-Z", does: "Redo", where: "Notebook" },
   "notebook.insert": { keys: "/", does: "Insert a cell", where: "Notebook" },
   "package.download": { keys: "D", does: "Download the zip", where: "Package" },
 } as const satisfies Record<string, Hotkey>;

@@ -47,13 +47,13 @@ export function KeysPage({ isOpen, close }: { isOpen: boolean; close: () => void
               {all
                 .filter((h) => h.where === where)
                 .map((h) => (
-                  <span key={h.keys + h.does} style={{ display: "contents" }}>
+                  <div key={h.keys + h.does} style={{ display: "contents" }}>
                     <dt>{h.does}</dt>
                     <dd style={{ display: "flex", justifyContent: "flex-end" }}>
                       <span className="visually-hidden">{h.keys}</span>
                       <KeyLabels keys={h.keys} />
                     </dd>
-                  </span>
+                  </div>
                 ))}
             </dl>
           </section>

@@ -97,7 +97,7 @@ export function Shell({ children }: { children: ReactNode }) {
     <ToastProvider>
       <PaletteContext.Provider value={openPalette}>
         <div className="shell">
-          <a className="skip" href="#main">
+          <a ref={skipLink} className="skip" href="#main">
             Skip to the figure
           </a>
           <nav className="nav" aria-label="Places">
@@ -153,9 +153,28 @@ export function Shell({ children }: { children: ReactNode }) {
   );
 }
 
+/** The skip link leads to what the page is about: its grid, where it has one, else its figure. */
+const skipLink = (link: HTMLAnchorElement | null): (() => void) => {
+  link?.addEventListener("click", skip);
+  return () => link?.removeEventListener("click", skip);
+};
+
+function skip(event: Event): void {
+  const main = document.getElementById("main");
+  const target = ['[role="grid"] [tabindex="0"]', "figure", "section", "table"]
+    .map((s) => main?.querySelector<HTMLElement>(s))
+    .find((e) => e);
+  if (!target) return;
+  event.preventDefault();
+  if (!target.hasAttribute("tabindex")) target.tabIndex = -1;
+  target.focus();
+}
+
 export interface TopBarProps {
   /** The last crumb. */
   readonly title: ReactNode;
+  /** What the tab is called, where the last crumb says it otherwise or not enough. */
+  readonly name?: string | undefined;
   /** The pages above it, outermost first. */
   readonly trail?: readonly { readonly name: string; readonly href: string }[];
   /** State of the thing. */
@@ -164,8 +183,12 @@ export interface TopBarProps {
   readonly children?: ReactNode;
 }
 
-export function TopBar({ title, trail = [], chips, children }: TopBarProps) {
+export function TopBar({ title, name, trail = [], chips, children }: TopBarProps) {
   const openPalette = useContext(PaletteContext);
+  const ofTab = name ?? (typeof title === "string" ? title : "");
+  useEffect(() => {
+    document.title = ofTab === "" || ofTab === "Espalier" ? "Espalier" : `${ofTab} · Espalier`;
+  }, [ofTab]);
   return (
     <header className="top-bar">
       <span className="trail">

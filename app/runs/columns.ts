@@ -1,5 +1,5 @@
 /** @file Columns of the table of runs: how each sorts and what it says, for a run or a group of runs. */
-import { bytes, count, duration, fixed } from "../parts/format.ts";
+import { bytes, count, duration, fixed, moment } from "../parts/format.ts";
 import { groupValue, type RunGroup } from "./groups.ts";
 import { configText, numbersOf } from "./run-row.ts";
 
@@ -17,6 +17,11 @@ export interface Column {
 
 const first = (g: RunGroup) => g.runs[0];
 const newest = (g: RunGroup): number => Math.max(...g.runs.map((r) => new Date(r.createdAt).getTime()));
+/** When the newest of them that has begun did so. */
+function startOf(g: RunGroup): number | null {
+  const started = g.runs.flatMap((r) => (r.startedAt ? [new Date(r.startedAt).getTime()] : []));
+  return started.length > 0 ? Math.max(...started) : null;
+}
 const states = ["running", "stopping", "queued", "lost", "failed", "cancelled", "succeeded"];
 
 /** The state a group is in: the one that most wants looking at. */
@@ -47,14 +52,6 @@ const number = (id: string, name: string, title: string, width: string, say: (v:
     return v ? say(v.mean) : "–";
   },
 });
-
-/** `10:44` today, the day before that. */
-export function moment(ms: number, nowMs: number): string {
-  const [at, now] = [new Date(ms), new Date(nowMs)];
-  return at.toDateString() === now.toDateString()
-    ? at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })
-    : at.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
-}
 
 export const builtIn: readonly Column[] = [
   { ...text("state", "State", "104px", (g) => stateOf(g)), sort: (g) => states.indexOf(stateOf(g)) },
@@ -87,10 +84,14 @@ export const builtIn: readonly Column[] = [
     id: "started",
     title: "Started",
     part: "Run",
-    width: "64px",
+    width: "92px",
     align: "right",
-    sort: newest,
-    text: (g) => moment(newest(g), Date.now()),
+    // Those that have not begun stand where they were submitted.
+    sort: (g) => startOf(g) ?? newest(g),
+    text: (g) => {
+      const at = startOf(g);
+      return at === null ? "–" : moment(at);
+    },
   },
   text("kind", "Kind", "88px", (g) => first(g)?.kind ?? ""),
   text("model", "Model", "140px", (g) => configText(first(g)?.config.model ?? first(g)?.config.base)),

@@ -2,11 +2,12 @@
 import { memo } from "react";
 /** @file One row: pick, name with tags and reason, state, the value on the shared axis, the other columns. */
 import { withoutFlags } from "../../experiments/flags.ts";
+import { moment } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";
 import { IntervalGlyph } from "../parts/measured.tsx";
 import { RunStateMark, timeLeft } from "../parts/states.tsx";
-import { type Column, moment, stateOf, withError } from "./columns.ts";
+import { type Column, stateOf, withError } from "./columns.ts";
 import { groupValue } from "./groups.ts";
 import { InlineField } from "./inline-field.tsx";
 import { measuredElsewhere, type RunRow } from "./run-row.ts";
@@ -17,9 +18,7 @@ import type { RunEdits } from "./use-run-edits.ts";
 /** Why a run is in its state, in the row; what it does while it works. */
 export function reasonOf(run: RunRow): string {
   if (run.state === "lost") {
-    const beat = run.heartbeatAt
-      ? `last heartbeat ${moment(new Date(run.heartbeatAt).getTime(), Date.now())}`
-      : run.reason;
+    const beat = run.heartbeatAt ? `last heartbeat ${moment(run.heartbeatAt)}` : run.reason;
     const from =
       run.progress && run.hasCheckpoint
         ? `, resumes from its checkpoint near ${Math.floor(run.progress.share * 100)} %`

@@ -2,12 +2,14 @@
 /** @file The selected point: how small, how good, beside what, and which runs made it. */
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useRouter } from "next/navigation";
+import { useState } from "react";
 import { withoutFlags } from "../../experiments/flags.ts";
 import type { MadeOf } from "../../experiments/kinds/tradeoff/made-of.ts";
 import type { EvaluatedBoard } from "../../server/tradeoff/evaluated.ts";
 import { kvCacheBytes } from "../models/kv-cache.ts";
 import { useTRPC } from "../parts/api.tsx";
 import { IconButton, Keys, Tag } from "../parts/controls.tsx";
+import { ExportSheet } from "../parts/export-sheet.tsx";
 import { bytes, count, duration, fixed, percent } from "../parts/format.ts";
 import { useHotkeys } from "../parts/hotkeys.ts";
 import { Link } from "../parts/link.tsx";
@@ -37,20 +39,13 @@ export function PointPanel(props: PointPanelProps) {
   const { point, board, pinned, nameOf, base } = props;
   const trpc = useTRPC();
   const router = useRouter();
-  const exporting = useMutation(trpc.runs.submit.mutationOptions());
+  const [isExporting, setExporting] = useState(false);
   const again = useMutation(trpc.runs.clone.mutationOptions());
   const anatomy = useQuery(
     trpc.models.anatomy.queryOptions({ id: point.model }, { staleTime: Number.POSITIVE_INFINITY }),
   );
   const name = nameOf(point);
-  const exportPoint = (): void => {
-    if (exporting.isPending) return;
-    exporting.mutate({
-      kind: "export",
-      name: `package of ${name}`.slice(0, 120),
-      config: { model: point.model, name: point.model.replaceAll(/[^\w-]/g, "-") },
-    });
-  };
+  const exportPoint = (): void => setExporting(true);
   const opens = point.measuredBy.runId;
   useHotkeys({
     "tradeoff.export": exportPoint,
@@ -194,8 +189,8 @@ export function PointPanel(props: PointPanelProps) {
         </table>
       </section>
       <div className="tradeoff-actions">
-        <button type="button" className="primary" disabled={exporting.isPending} onClick={exportPoint}>
-          {props.isOffered ? "Export winner" : "Export this point"} <Keys of="tradeoff.export" />
+        <button type="button" className="primary" onClick={exportPoint}>
+          Export {point.isBase ? "the base" : "this point"}… <Keys of="tradeoff.export" />
         </button>
         <Link
           className="button"
@@ -204,14 +199,7 @@ export function PointPanel(props: PointPanelProps) {
           Open in Explore
         </Link>
       </div>
-      <div role="status">
-        {exporting.data ? (
-          <p>
-            <Link href={`/runs/${exporting.data.id}`}>The export of {name}</Link> is on its way.
-          </p>
-        ) : null}
-      </div>
-      {exporting.error ? <ErrorNote error={exporting.error} /> : null}
+      <ExportSheet model={point.model} title={name} isOpen={isExporting} onClose={() => setExporting(false)} />
     </aside>
   );
 }

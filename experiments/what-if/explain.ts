@@ -14,6 +14,7 @@ import type { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
 import { type PaddedBatch, scoredRange, type TokenSequence } from "../../lib/eval/sequences.ts";
 import { promptIds } from "../../lib/eval/text-codec.ts";
 import { float32Data } from "../../lib/mil/tensor.ts";
+import { tokenText } from "../../lib/tokenizer/token-text.ts";
 import { parseUnit } from "../../lib/units.ts";
 import type { OpenModel } from "../model-session.ts";
 import { closedBy, gatesFor, isGone } from "./closed-gates.ts";
@@ -52,7 +53,7 @@ function headOf(model: OpenModel, unit: string): { layer: number; head: number }
   return { layer, head: index };
 }
 
-const textOf = (model: OpenModel, id: number): string => model.tokenizer.decode([id]);
+const textOf = (model: OpenModel, id: number): string => tokenText(model.tokenizer, id);
 
 /** The attention of one head on a sentence. Throws `input/empty`, `input/invalid` when it is too long. */
 export async function attentionOn(model: OpenModel, prompt: string, unit: string): Promise<AttentionPattern> {

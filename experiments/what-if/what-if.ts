@@ -28,6 +28,7 @@ import type { Clock } from "../../lib/random.ts";
 import { mcnemar } from "../../lib/stats/mcnemar.ts";
 import { type Interval, wilsonInterval } from "../../lib/stats/proportion.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
+import { tokenText } from "../../lib/tokenizer/token-text.ts";
 import { eventLoopTurn } from "../../lib/turn.ts";
 import { taskSequences } from "../kinds/evaluate/evaluate.ts";
 import type { ModelSession } from "../model-session.ts";
@@ -222,7 +223,7 @@ export async function openWhatIf(
       const say = async (weights: typeof model.weights) => {
         const step = await stepModel(context.engine, weights, { context: positions });
         const made = await generate(step, ids, { maxTokens: positions - ids.length, signal });
-        return { text: tokenizer.decode(made), tokens: made.map((id) => tokenizer.decode([id])) };
+        return { text: tokenizer.decode(made), tokens: made.map((id) => tokenText(tokenizer, id)) };
       };
       const before = await say(model.weights);
       const after = closed.every(isOpen) ? before : await say(silenced(model.weights, closed));

@@ -5,7 +5,7 @@
  * in its row, and say which run they come from.
  */
 import { createHash } from "node:crypto";
-import { and, desc, eq, inArray, isNotNull, sql } from "drizzle-orm";
+import { and, desc, eq, inArray, isNotNull, isNull, or, sql } from "drizzle-orm";
 import type { TradeoffPoint } from "../../experiments/kinds/tradeoff/tradeoff.ts";
 import type { Core } from "../core.ts";
 import { models, type RunState, runFiles, runs } from "../db/schema.ts";
@@ -75,7 +75,14 @@ export async function listRuns(core: Core, filter: ListFilter) {
   const rows = await core.db
     .select({ ...listed, ...madeColumns })
     .from(runs)
-    .leftJoin(models, eq(models.id, sql`coalesce(${runs.outputModelId}, ${runs.config}->>'model')`))
+    .leftJoin(
+      models,
+      or(
+        eq(models.id, sql`coalesce(${runs.outputModelId}, ${runs.config}->>'model')`),
+        // A config may name a model by the run that makes it.
+        and(isNull(runs.outputModelId), eq(sql`'run:' || ${models.runId}`, sql`${runs.config}->>'model'`)),
+      ),
+    )
     .where(
       and(
         filter.ids ? inArray(runs.id, [...filter.ids]) : eq(runs.archived, filter.archived),

@@ -53,20 +53,25 @@ function Notebook({ id }: { id: string }) {
     setCurrent(cellId);
     requestAnimationFrame(() => body.current?.querySelector<HTMLElement>(`[data-cell="${cellId}"]`)?.focus());
   };
+  /** A text cell opens with the caret in it; focus on its row would take the caret away. */
+  const openNew = (type: CellType, cellId: string): void => {
+    if (type === "markdown") {
+      setCurrent(cellId);
+      setEditing(cellId);
+    } else focusCell(cellId);
+  };
   const insert = (type: CellType, where: number): void => {
     const cellId = freshId(cells);
     const above = cells.slice(0, where).findLast((c) => c.type === "experiment");
     change((c) => inserted(c, emptyCell(type, cellId, above ? [`cell:${above.id}`] : []), where));
-    if (type === "markdown") setEditing(cellId);
-    focusCell(cellId);
+    openNew(type, cellId);
   };
   const insertRun = (): void => {
     const last = runs.data?.[0];
     const cellId = freshId(cells);
     const words = last ? `[${last.name}](run:${last.id}) ` : "There is no run yet.";
     change((c) => inserted(c, { id: cellId, type: "markdown", text: words }, at < 0 ? cells.length : at + 1));
-    setEditing(cellId);
-    focusCell(cellId);
+    openNew("markdown", cellId);
   };
   const remove = (gone: NotebookCell): void => {
     const where = cells.indexOf(gone);
@@ -133,6 +138,8 @@ function Notebook({ id }: { id: string }) {
     "notebook.above": cell ? () => insert("markdown", at) : undefined,
     "notebook.below": cell ? () => insert("markdown", at + 1) : undefined,
     "notebook.freeze": freezeCurrent,
+    "notebook.undo": book.canUndo ? book.undo : undefined,
+    "notebook.redo": book.canRedo ? book.redo : undefined,
     "notebook.insert": () => body.current?.querySelector<HTMLElement>(".notebook-insert button")?.focus(),
   });
 

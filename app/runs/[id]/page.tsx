@@ -90,7 +90,7 @@ export default function RunPage() {
     );
   return (
     <>
-      <TopBar title={<span className="mono">{id}</span>} trail={[{ name: "Runs", href: back }]}>
+      <TopBar title={<span className="mono">{id}</span>} name={r?.name} trail={[{ name: "Runs", href: back }]}>
         <ShareButton />
       </TopBar>
       {r ? (

@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 import { useTRPC } from "../../parts/api.tsx";
-import { bytes, count, duration, percent } from "../../parts/format.ts";
+import { bytes, count, duration, moment, percent } from "../../parts/format.ts";
 import { Icon } from "../../parts/icons.tsx";
 import { Link } from "../../parts/link.tsx";
 import { RunStateMark } from "../../parts/states.tsx";
@@ -176,7 +176,7 @@ function ProvenanceFacts({ run }: { run: Run }) {
         {p?.node ?? unknown}
       </Fact>
       <Fact name="Energy">{unknown}</Fact>
-      <Fact name="Started">{run.startedAt ? new Date(run.startedAt).toLocaleString("en-GB") : "not yet"}</Fact>
+      <Fact name="Started">{run.startedAt ? moment(run.startedAt) : "not yet"}</Fact>
     </Facts>
   );
 }
