@@ -3,6 +3,7 @@ import { fieldTitle } from "../../experiments/flags.ts";
 import { row } from "../../test/fixtures/run-row.ts";
 import { comparedFields } from "./differences.ts";
 import { groupRuns, groupValue } from "./groups.ts";
+import { valueDomain } from "./table.tsx";
 
 const distilled = (id: string, seed: number, temperature: number, kl: number) =>
   row({
@@ -52,4 +53,30 @@ test("compared are config and numbers, and which of them differ", () => {
     ["KL", [expect.closeTo(0.05, 9), 0.09], true],
   ]);
   expect(fieldTitle("learningRate")).toBe("Learning rate");
+});
+
+const measured = (id: string, kl: number, protocol: string, more = {}) =>
+  row({
+    id,
+    outputModelId: id,
+    numbers: { KL: 9 },
+    measured: { numbers: { KL: kl }, runId: "run_e", on: "t", protocol },
+    ...more,
+  });
+
+test("what was measured beside others stands before what its maker saw, and protocols share no axis and no mean", () => {
+  const a = measured("a", 0.01, "base:select");
+  const b = measured("b", 0.03, "base:select");
+  const c = measured("c", 5, "base:report");
+  const alone = row({ id: "d", outputModelId: "d", numbers: { KL: 7 } });
+  expect(groupValue([a], "KL")?.mean).toBe(0.01);
+  // Only the two that were measured alike.
+  expect(groupValue([a, b, c, alone], "KL")).toMatchObject({ mean: 0.02, n: 2 });
+  const rows = groupRuns([a, b, c, alone], "none");
+  expect(valueDomain(rows, "KL")).toMatchObject({ domain: [0.01, 0.03], protocol: "base:select" });
+});
+
+test("runs of different configs have no mean, but a least and a most", () => {
+  const runs = [2, 4, 8].map((bits) => measured(`q${bits}`, 1 / bits, "base:select", { config: { bits } }));
+  expect(groupValue(runs, "KL")).toEqual({ mean: 0.25, low: 0.125, high: 0.5, n: 3, basis: "range" });
 });

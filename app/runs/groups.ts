@@ -5,7 +5,7 @@
  * one keeps its own standard error. The runs stay visible: a mean is a number no run ever had.
  */
 import { studentQuantile } from "../../lib/stats/student-t.ts";
-import { configText, measuredValue, type RunRow } from "./run-row.ts";
+import { configText, measuredValue, protocolOf, type RunRow, usualProtocol } from "./run-row.ts";
 
 export const groupings = ["none", "seed", "kind", "model", "tag", "sweep"] as const;
 export type Grouping = (typeof groupings)[number];
@@ -63,16 +63,30 @@ function nameOf(runs: readonly RunRow[], by: Grouping, key: string): string {
 
 export interface GroupValue {
   readonly mean: number;
-  /** Ends of the 95 % interval, or of ± one standard error for a single run; null when there is neither. */
+  /** Ends of the 95 % interval, of ± one standard error for a single run, or least and most; null when there is neither. */
   readonly low: number | null;
   readonly high: number | null;
   readonly n: number;
-  readonly basis: "interval" | "standard error" | "unknown";
+  readonly basis: "interval" | "range" | "standard error" | "unknown";
 }
 
-/** Null when no run of the group has the number. */
+/** What decides a run besides its seed, and models that others make. */
+const decides = ({ kind, config }: RunRow): string =>
+  JSON.stringify([
+    kind,
+    Object.entries(config)
+      .filter(([k, v]) => k !== "seed" && !(typeof v === "string" && v.startsWith("run:")))
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
+  ]);
+
+/**
+ * Over the runs that were measured as most of them were; null when no run of the group has the number. Runs of different configs have
+ * no mean: their middle, least and most are told.
+ */
 export function groupValue(runs: readonly RunRow[], name: string): GroupValue | null {
-  const values = runs.flatMap((r) => measuredValue(r, name) ?? []);
+  const protocol = runs.length > 1 ? usualProtocol(runs, name) : null;
+  const own = protocol === null ? runs : runs.filter((r) => protocolOf(r, name) === protocol);
+  const values = own.flatMap((r) => measuredValue(r, name) ?? []);
   const n = values.length;
   if (n === 0) return null;
   const mean = values.reduce((s, v) => s + v.value, 0) / n;
@@ -81,6 +95,11 @@ export function groupValue(runs: readonly RunRow[], name: string): GroupValue | 
     return error === null
       ? { mean, low: null, high: null, n, basis: "unknown" }
       : { mean, low: mean - error, high: mean + error, n, basis: "standard error" };
+  }
+  if (new Set(own.map(decides)).size > 1) {
+    const ordered = values.map((v) => v.value).sort((a, b) => a - b);
+    const middle = ((ordered[(n - 1) >> 1] ?? 0) + (ordered[n >> 1] ?? 0)) / 2;
+    return { mean: middle, low: ordered[0] ?? middle, high: ordered.at(-1) ?? middle, n, basis: "range" };
   }
   const variance = values.reduce((s, v) => s + (v.value - mean) ** 2, 0) / (n - 1);
   const half = studentQuantile(n - 1) * Math.sqrt(variance / n);

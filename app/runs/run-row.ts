@@ -24,7 +24,7 @@ export const aliases: Readonly<Record<string, string>> = {
 
 const known = new WeakMap<RunRow, Readonly<Record<string, number>>>();
 
-/** Its own numbers, then those a trade-off or an evaluation measured of its model, then what the weights of its model take. */
+/** Its own numbers, those a trade-off or an evaluation measured of its model, then what the weights of its model take. */
 export function numbersOf(run: RunRow): Readonly<Record<string, number>> {
   const before = known.get(run);
   if (before) return before;
@@ -41,7 +41,8 @@ export function numbersOf(run: RunRow): Readonly<Record<string, number>> {
   const found: Record<string, number> = {};
   for (const [name, v] of facts) if (v !== null && v !== undefined) found[name] = v;
   if (run.computeSeconds > 0) found.took = run.computeSeconds;
-  const all = { ...found, ...run.measured?.numbers, ...run.numbers };
+  // What was measured beside other models says more than what its maker saw of it on a text of its own.
+  const all = { ...found, ...run.numbers, ...run.measured?.numbers };
   known.set(run, all);
   return all;
 }
@@ -55,7 +56,33 @@ export function measuredValue(run: RunRow, name: string): Value | null {
 
 /** Whether a number was measured by another run, on what it made. */
 export const measuredElsewhere = (run: RunRow, name: string): { runId: string; on: string } | null =>
-  run.numbers[name] === undefined && run.measured?.numbers[name] !== undefined ? run.measured : null;
+  run.measured?.numbers[name] !== undefined ? run.measured : null;
+
+/** Numbers that mean nothing without what they were measured on. */
+const onText: ReadonlySet<string> = new Set([
+  "KL",
+  "agreement",
+  "accuracy",
+  "perplexity",
+  "nats per token",
+  "perplexity ratio",
+]);
+const OWN = "a text of its own, while it was made";
+
+/** What a number was measured on; equal for numbers that may stand on one axis. Empty for those that no text decides. */
+export function protocolOf(run: RunRow, name: string): string {
+  if (!onText.has(name)) return "";
+  return (run.measured?.numbers[name] === undefined ? null : run.measured.protocol) ?? run.protocol ?? OWN;
+}
+
+/** The protocol of most of the runs that have this number; the first of equals. */
+export function usualProtocol(runs: readonly RunRow[], name: string): string | null {
+  const counts = new Map<string, number>();
+  for (const run of runs)
+    if (measuredValue(run, name)) counts.set(protocolOf(run, name), (counts.get(protocolOf(run, name)) ?? 0) + 1);
+  const [most] = [...counts].sort((a, b) => b[1] - a[1]);
+  return most?.[0] ?? null;
+}
 
 export const isError = (name: string): boolean => name.endsWith(" ±");
 

@@ -7,10 +7,10 @@ import { Icon } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";
 import { IntervalGlyph } from "../parts/measured.tsx";
 import { RunStateMark, timeLeft } from "../parts/states.tsx";
-import { type Column, stateOf, withError } from "./columns.ts";
+import { type Column, significant, stateOf, withError } from "./columns.ts";
 import { groupValue } from "./groups.ts";
 import { InlineField } from "./inline-field.tsx";
-import { measuredElsewhere, type RunRow } from "./run-row.ts";
+import { measuredElsewhere, type RunRow, usualProtocol } from "./run-row.ts";
 import { SeriesKey } from "./series-key.tsx";
 import type { Editing, Entry } from "./table.tsx";
 import type { RunEdits } from "./use-run-edits.ts";
@@ -40,7 +40,12 @@ interface RowProps {
   readonly template: string;
   readonly columns: readonly Column[];
   readonly value: string;
-  readonly scale: { readonly domain: [number, number]; readonly logarithmic: boolean };
+  readonly scale: {
+    readonly domain: [number, number];
+    readonly logarithmic: boolean;
+    /** Under which the values of the axis were measured. */
+    readonly protocol: string | null;
+  };
   readonly isCurrent: boolean;
   readonly isOpen: boolean;
   readonly picked: "none" | "some" | "all";
@@ -184,27 +189,43 @@ function ValueCell({ entry, value, scale }: RowProps) {
         –
       </span>
     );
-  const half = found.low === null ? null : found.mean - found.low;
+  const isRange = found.basis === "range";
+  const half = found.low === null || isRange ? null : found.mean - found.low;
   const [mean, error] = withError(found.mean, half);
+  const onAxis = usualProtocol(entry.group.runs, value) === scale.protocol;
+  const count = found.n < entry.group.runs.length ? ` of ${found.n} of its ${entry.group.runs.length} runs` : "";
   const elsewhere = measuredElsewhere(run, value);
   const basis =
     found.basis === "interval"
       ? `mean of ${found.n} runs ± half of its 95 % interval`
-      : found.basis === "unknown"
-        ? "its error is unknown"
-        : "± one standard error";
+      : isRange
+        ? `least and most of ${found.n} runs of different configs`
+        : found.basis === "unknown"
+          ? "its error is unknown"
+          : "± one standard error";
+  const other = onAxis ? "" : ". It was measured on another text than most, so it is not on their axis";
   const from = elsewhere ? `, measured by ${elsewhere.runId} on ${elsewhere.on}` : "";
   return (
-    <span role="cell" className="runs-value" title={`${value}: ${basis}${from}`}>
-      <IntervalGlyph
-        value={found.mean}
-        low={found.low ?? found.mean}
-        high={found.high ?? found.mean}
-        domain={scale.domain}
-        logarithmic={scale.logarithmic}
-      />
-      <span className="number">
-        {mean} {error === null ? null : <span className="soft">± {error}</span>}
+    <span role="cell" className="runs-value" title={`${value}${count}: ${basis}${from}${other}`}>
+      {onAxis ? (
+        <IntervalGlyph
+          value={found.mean}
+          low={found.low ?? found.mean}
+          high={found.high ?? found.mean}
+          domain={scale.domain}
+          logarithmic={scale.logarithmic}
+        />
+      ) : (
+        <span className="soft small">other text</span>
+      )}
+      <span className={onAxis ? "number" : "number soft"}>
+        {isRange ? `${significant(found.low ?? 0)} to ${significant(found.high ?? 0)}` : mean}{" "}
+        {error === null ? null : <span className="soft">± {error}</span>}
+        {count === "" ? null : (
+          <span className="soft">
+            , {found.n} of {entry.group.runs.length}
+          </span>
+        )}
       </span>
     </span>
   );

@@ -7,6 +7,7 @@ import { useHotkeys } from "../parts/hotkeys.ts";
 import type { Column } from "./columns.ts";
 import { valueTitle } from "./filter-bar.tsx";
 import { groupValue, type RunGroup } from "./groups.ts";
+import { usualProtocol } from "./run-row.ts";
 import { RowOfTable } from "./table-row.tsx";
 import { useRunEdits } from "./use-run-edits.ts";
 import { LAST_ADDRESS, type RunsView } from "./view.ts";
@@ -29,15 +30,22 @@ export interface Entry {
   readonly isMember: boolean;
 }
 
-/** The value's axis, shared by all rows: the middle 98 % of what is shown, logarithmic where it spans much. */
+/** The value's axis, shared by all rows that were measured as most are: the middle 98 % of what is shown, logarithmic where it spans much. */
 export function valueDomain(
   rows: readonly RunGroup[],
   name: string,
-): { domain: [number, number]; logarithmic: boolean } {
-  const values = rows.flatMap((g) => groupValue(g.runs, name)?.mean ?? []).sort((a, b) => a - b);
+): { domain: [number, number]; logarithmic: boolean; protocol: string | null } {
+  const protocol = usualProtocol(
+    rows.flatMap((g) => g.runs),
+    name,
+  );
+  const values = rows
+    .filter((g) => usualProtocol(g.runs, name) === protocol)
+    .flatMap((g) => groupValue(g.runs, name)?.mean ?? [])
+    .sort((a, b) => a - b);
   const at = (share: number): number => values[Math.round(share * (values.length - 1))] ?? 0;
   const [low, high] = values.length > 100 ? [at(0.01), at(0.99)] : [at(0), at(1)];
-  return { domain: [low, high], logarithmic: low > 0 && high / low > 10 };
+  return { domain: [low, high], logarithmic: low > 0 && high / low > 10, protocol };
 }
 
 export function RunsTable(props: {

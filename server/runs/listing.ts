@@ -10,7 +10,7 @@ import type { TradeoffPoint } from "../../experiments/kinds/tradeoff/tradeoff.ts
 import type { Core } from "../core.ts";
 import { models, type RunState, runFiles, runs } from "../db/schema.ts";
 import { canonical } from "../notebooks/notebooks.ts";
-import { measuringKinds } from "../tradeoff/measurement-protocol.ts";
+import { boardId, measuredOn, measuringKinds } from "../tradeoff/measurement-protocol.ts";
 import { getRun, type Run } from "./lifecycle.ts";
 import { artifactsOf, relativesOf } from "./lineage.ts";
 
@@ -68,6 +68,8 @@ export interface Measured {
   /** The run that measured them, and what it measured on. */
   readonly runId: string;
   readonly on: string;
+  /** Names base, text and how it was cut: numbers of two of these are not compared. */
+  readonly protocol: string;
 }
 
 /** Newest first. With `ids`, archived or not. */
@@ -109,6 +111,7 @@ export async function listRuns(core: Core, filter: ListFilter) {
   return rows.map((r) => ({
     ...r,
     measured: r.outputModelId === null ? null : (measured.get(r.outputModelId) ?? null),
+    protocol: measuringKinds.some((k) => k === r.kind) ? protocolOf(r.config) : null,
     hasCheckpoint: kept.has(r.id),
   }));
 }
@@ -127,15 +130,20 @@ async function measurements(core: Core): Promise<Map<string, Measured>> {
     .from(runs)
     .where(and(inArray(runs.kind, measuringKinds), eq(runs.state, "succeeded"), isNotNull(runs.summary)))
     .orderBy(runs.endedAt);
-  const byModel = new Map<string, Measured>();
+  const byModel = new Map<string, Map<string, Measured>>();
+  const keep = (model: string, measured: Measured): void => {
+    byModel.set(model, (byModel.get(model) ?? new Map<string, Measured>()).set(measured.protocol, measured));
+  };
   for (const run of found) {
     const on = String(run.config.text ?? run.config.tasks ?? "unknown");
-    if (run.model !== null) byModel.set(run.model, { numbers: run.numbers, runId: run.id, on });
+    const protocol = protocolOf(run.config);
+    if (run.model !== null) keep(run.model, { numbers: run.numbers, runId: run.id, on, protocol });
     for (const p of run.points ?? []) {
       const { accuracy } = p;
-      byModel.set(p.model, {
+      keep(p.model, {
         runId: run.id,
         on,
+        protocol,
         numbers: {
           KL: p.kl.mean,
           "KL ±": p.kl.standardError,
@@ -153,7 +161,26 @@ async function measurements(core: Core): Promise<Map<string, Measured>> {
       });
     }
   }
-  return byModel;
+  // Of several, the one under which most models stand beside it.
+  const models = new Map<string, number>();
+  for (const own of byModel.values())
+    for (const protocol of own.keys()) models.set(protocol, (models.get(protocol) ?? 0) + 1);
+  const usual = (own: ReadonlyMap<string, Measured>): Measured | undefined =>
+    [...own.values()].reduce((best, m) =>
+      (models.get(m.protocol) ?? 0) >= (models.get(best.protocol) ?? 0) ? m : best,
+    );
+  return new Map(
+    [...byModel].flatMap(([id, own]) => {
+      const chosen = usual(own);
+      return chosen ? [[id, chosen] as const] : [];
+    }),
+  );
+}
+
+/** Of a run that measures beside a base; of any other, and of one without a base, the text and how it is cut. */
+function protocolOf(config: Readonly<Record<string, unknown>>): string {
+  const on = measuredOn.safeParse({ ...config, base: config.base ?? "" });
+  return on.success ? boardId(on.data) : "";
 }
 
 /** A run with its place in the queue, its relatives and what it left. */
