@@ -9,6 +9,7 @@ import { ToolBar } from "../parts/shell.tsx";
 import { type Column, defaultColumns } from "./columns.ts";
 import { type Grouping, groupings } from "./groups.ts";
 import { isError, numbersOf, type RunRow } from "./run-row.ts";
+import { searchIssues } from "./search.ts";
 import type { RunsView } from "./view.ts";
 
 const groupingNames: Record<Grouping, string> = {
@@ -32,6 +33,7 @@ export function FilterBar(props: {
   runs: readonly RunRow[];
 }) {
   const { view, search, unknown, total, shown } = props;
+  const issues = searchIssues(search);
   const field = useRef<HTMLInputElement>(null);
   useHotkeys({ search: () => field.current?.focus() });
   const values = useMemo(() => {
@@ -60,7 +62,7 @@ export function FilterBar(props: {
           ref={field}
           type="search"
           aria-label="Search runs"
-          aria-describedby={unknown.length > 0 ? "runs-unknown" : undefined}
+          aria-describedby={unknown.length + issues.length > 0 ? "runs-unknown" : undefined}
           placeholder="state:any kind:any"
           title="state:lost,failed  kind:distill  tag:paper  model:starter  kl<0.05  bits<=4  took>5min  temperature=2  -word  “two words”"
           value={search}
@@ -85,9 +87,9 @@ export function FilterBar(props: {
         value={view.value}
         onChange={(value) => view.set({ value })}
       />
-      {unknown.length > 0 ? (
+      {unknown.length + issues.length > 0 ? (
         <span id="runs-unknown" className="small warn" role="status">
-          no run has “{unknown.join("”, “")}”
+          {[...issues, ...(unknown.length > 0 ? [`no run has “${unknown.join("”, “")}”`] : [])].join("; ")}
         </span>
       ) : null}
       <ColumnChooser columns={props.columns} view={view} />

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { row } from "../../test/fixtures/run-row.ts";
-import { matches, parseSearch, unknownNames } from "./search.ts";
+import { matches, parseSearch, searchIssues, unknownNames } from "./search.ts";
 
 const run = row({
   id: "run_abc",
@@ -46,4 +46,12 @@ test("the config, what was made and times are searched; names need no exact case
 
 test("a name nobody has is told", () => {
   expect(unknownNames(parseSearch("kll<1 kl<1 bitz=palette"), [run])).toEqual(["kll", "bitz"]);
+});
+
+test("what cannot mean anything is said", () => {
+  expect(searchIssues("state:lost,failed kl<0.05 took>5min kind:prune no pruning")).toEqual([]);
+  expect(searchIssues("state:foo kl<abc")).toEqual([
+    expect.stringContaining("no state is called foo"),
+    expect.stringContaining("kl<abc"),
+  ]);
 });

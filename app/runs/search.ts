@@ -43,6 +43,24 @@ export function parseSearch(text: string): Term[] {
   });
 }
 
+const states = ["queued", "running", "stopping", "succeeded", "failed", "cancelled", "lost"];
+
+/** What of a search cannot mean anything, in words. */
+export function searchIssues(text: string): string[] {
+  const unknown = parseSearch(text).flatMap((t): string[] =>
+    t.type === "field" && t.field === "state"
+      ? t.values
+          .filter((v) => !states.includes(v))
+          .map((v) => `no state is called ${v}; there are ${states.join(", ")}`)
+      : [],
+  );
+  const numbers = [...text.matchAll(/(?:^|\s)-?([\p{L}_][\p{L}\p{N}._-]*)(<=|>=|<|>)(\S+)/gu)].flatMap(
+    ([, name, operator, value = ""]) =>
+      inUnits(value) === null ? [`${name}${operator}${value} compares with what is no number`] : [],
+  );
+  return [...unknown, ...numbers];
+}
+
 /** A number, or a stretch of time in seconds: `90s`, `5min`, `2h`, `1d`. */
 function inUnits(text: string): number | null {
   const found = /^(-?[\d.]+(?:e[+-]?\d+)?)(s|min|h|d)?$/i.exec(text);

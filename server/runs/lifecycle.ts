@@ -16,7 +16,7 @@ import { experimentOf } from "../../experiments/registry.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { Core } from "../core.ts";
 import type { Db } from "../db/database.ts";
-import { type Provenance, type RunError, type RunProgress, type RunState, runs } from "../db/schema.ts";
+import { type Provenance, type RunError, type RunProgress, type RunState, runFiles, runs } from "../db/schema.ts";
 import { newId } from "../ids.ts";
 import { appendLog, nextLogSeq } from "./journal.ts";
 import { runsNamed } from "./references.ts";
@@ -233,13 +233,23 @@ export async function recordProgress(
   core: Core,
   hostId: string,
   run: Run,
-  progress: RunProgress,
+  found: RunProgress,
   live: Record<string, unknown> = {},
 ): Promise<void> {
+  const progress = await withKept(core, run, found);
   const [row] = await core.db.update(runs).set({ progress }).where(heldBy(hostId, run)).returning();
   if (!row) return;
   await core.events.publish(`run:${run.id}`, { type: "progress", progress, ...live });
   await announce(core, row);
+}
+
+/** What an earlier attempt finished counts while this one comes to it again: kept units, and what a checkpoint holds. */
+async function withKept(core: Core, run: Run, progress: RunProgress): Promise<RunProgress> {
+  const kept = run.progress;
+  if (!kept || kept.share <= progress.share) return progress;
+  const goesOn =
+    experimentOf(run.kind).makes === null || (await core.db.$count(runFiles, eq(runFiles.runId, run.id))) > 0;
+  return goesOn ? { ...progress, share: kept.share, done: kept.done, total: kept.total } : progress;
 }
 
 export type Outcome =
