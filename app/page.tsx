@@ -175,7 +175,7 @@ function Later({ studyId }: { studyId: string }) {
     : [];
   return (
     <div className="home home-wide">
-      <div className="home-columns" style={{ gridTemplateColumns: "minmax(0, 2fr) minmax(260px, 1fr)" }}>
+      <div className="home-columns two">
         <div style={{ display: "grid", gap: 28, alignContent: "start" }}>
           <section>
             <h2>Running</h2>

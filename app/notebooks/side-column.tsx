@@ -1,8 +1,8 @@
 "use client";
+/** @file Beside a notebook: its outline, what is behind its numbers, its history. */
 import { useMutation, useQueries, useQuery } from "@tanstack/react-query";
 import type { NotebookCell } from "../../experiments/notebook/cells.ts";
 import { useTRPC } from "../parts/api.tsx";
-/** @file Beside a notebook: its outline, what is behind its numbers, its history. */
 import { moment } from "../parts/format.ts";
 import { ErrorNote } from "../parts/states.tsx";
 import { outline, runsIn } from "./notebook-state.ts";
