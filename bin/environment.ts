@@ -11,3 +11,12 @@ export const dataDirectory = (): string => process.env.ESPALIER_DATA ?? join(hom
 /** What computes unless a flag says otherwise. Throws `input/invalid`. */
 export const configuredEngine = (): EngineName =>
   engineNamed(process.env.ESPALIER_ENGINE || undefined, "ESPALIER_ENGINE");
+
+/** A positive integer that an environment variable gives. */
+export function countFrom(name: string): number | undefined {
+  const value = Number(process.env[name] || undefined);
+  return Number.isInteger(value) && value > 0 ? value : undefined;
+}
+
+/** Bytes that a task, or a command that computes itself, may take. */
+export const taskMemoryBytes = (): number | undefined => countFrom("ESPALIER_TASK_MEMORY");

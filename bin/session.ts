@@ -16,7 +16,7 @@ import { createEngine, type EngineName } from "../lib/engines/create.ts";
 import { elsewhereText } from "../lib/engines/engine.ts";
 import { EspalierError } from "../lib/errors.ts";
 import { writeFileAtomic } from "../lib/files/atomic.ts";
-import { clock, configuredEngine, dataDirectory } from "./environment.ts";
+import { clock, configuredEngine, dataDirectory, taskMemoryBytes } from "./environment.ts";
 import { progressLine } from "./progress.ts";
 
 /** The checkpoint that comes with the project. */
@@ -119,7 +119,7 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
     clock,
     log: (text) => process.stderr.write(`${text}\n`),
   });
-  const models = modelSession(engine, resolveModel);
+  const models = modelSession(engine, resolveModel, { memoryBytes: taskMemoryBytes() });
   const screen = {
     isTerminal: process.stderr.isTTY ?? false,
     columns: process.stderr.columns ?? 100,

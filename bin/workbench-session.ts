@@ -3,7 +3,7 @@ import type { EngineName } from "../lib/engines/create.ts";
 import { type Client, httpClient, localClient } from "../server/api/client.ts";
 import { lockOwner } from "../server/db/directory-lock.ts";
 import { openWorkbench } from "../workers/workbench.ts";
-import { clock, configuredEngine, dataDirectory } from "./environment.ts";
+import { clock, configuredEngine, countFrom, dataDirectory, taskMemoryBytes } from "./environment.ts";
 
 export interface WorkbenchSession {
   readonly client: Client;
@@ -30,15 +30,10 @@ export const coreOptions = (engine?: EngineName) => ({
   engine: engine ?? configuredEngine(),
 });
 
-const count = (name: string): number | undefined => {
-  const value = Number(environment(name));
-  return Number.isInteger(value) && value > 0 ? value : undefined;
-};
-
 export const hostOptions = () => ({
-  slots: count("ESPALIER_SLOTS"),
-  threadsPerTask: count("ESPALIER_THREADS"),
-  memoryLimitBytes: count("ESPALIER_TASK_MEMORY"),
+  slots: countFrom("ESPALIER_SLOTS"),
+  threadsPerTask: countFrom("ESPALIER_THREADS"),
+  memoryLimitBytes: taskMemoryBytes(),
 });
 
 export async function openWorkbenchSession({

@@ -53,7 +53,7 @@ export async function originalOf(
   options: { given?: string | undefined; known?: readonly OpenModel[] } = {},
 ): Promise<Original> {
   const recorded = originOf(parent.checkpoint.config);
-  const given = options.given === undefined ? null : await context.models.open(options.given);
+  const given = options.given === undefined ? null : await context.models.openToRun(options.given);
   if (given && recorded && given.hash !== recorded.hash) {
     throw new EspalierError(
       "input/invalid",
@@ -79,12 +79,12 @@ export async function originalOf(
 
 async function remembered(hash: string, context: ExperimentContext): Promise<OpenModel | null> {
   const known = context.originals?.[hash];
-  if (known !== undefined) return context.models.open(known);
+  if (known !== undefined) return context.models.openToRun(known);
   const stored = place.safeParse(await context.store.get(placeOf(hash)));
   if (!stored.success) return null;
   try {
     const files = await context.models.files(stored.data.path);
-    return files.hash === hash ? await context.models.open(stored.data.path) : null;
+    return files.hash === hash ? await context.models.openToRun(stored.data.path) : null;
   } catch (thrown) {
     if (toEspalierError(thrown).code === "run/cancelled") throw thrown;
     return null;

@@ -38,7 +38,11 @@ export interface AttemptOptions {
 }
 
 /** The job of a run: references resolved, folders and files brought here. */
-async function jobOf(core: Core, run: Run, threads: number): Promise<{ job: Job; out: string; parent: string | null }> {
+async function jobOf(
+  core: Core,
+  run: Run,
+  { threads, memoryLimitBytes }: AttemptOptions,
+): Promise<{ job: Job; out: string; parent: string | null }> {
   const experiment = experimentOf(run.kind);
   const config: Record<string, unknown> = { ...run.config };
   const models: Record<string, string> = {};
@@ -80,6 +84,7 @@ async function jobOf(core: Core, run: Run, threads: number): Promise<{ job: Job;
       originals,
       engine: core.engine,
       threads,
+      memoryBytes: memoryLimitBytes,
       statistics: join(core.dataDirectory, "statistics"),
     },
     out,
@@ -112,7 +117,7 @@ async function attemptUnder(
   let provenance: Provenance | null = null;
   let outcome: Outcome | null;
   try {
-    const { job, out, parent } = await persistently(() => jobOf(core, run, options.threads));
+    const { job, out, parent } = await persistently(() => jobOf(core, run, options));
     const end = await runTask(core, run, job, options, journal, lease, shutdown, (engine) => {
       provenance = { ...options.machine, engine, threads: options.threads };
     });

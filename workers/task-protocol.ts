@@ -20,6 +20,8 @@ export const job = z.object({
   originals: z.record(z.string(), z.string()),
   engine: z.enum(engineNames),
   threads: z.number().int().positive(),
+  /** That the task may use. */
+  memoryBytes: z.number().positive(),
   /** Folder of the machine's statistics of models. */
   statistics: z.string(),
 });

@@ -60,11 +60,12 @@ async function run(job: Job): Promise<unknown> {
     log: (line) => tell({ type: "log", line }),
   });
   tell({ type: "started", engine: engine.description });
-  const models = modelSession(engine, async (reference) => {
+  const folderOf = async (reference: string): Promise<string> => {
     const folder = job.models[reference];
     if (folder === undefined) throw new EspalierError("model/missing-file", `the job has no model "${reference}"`);
     return folder;
-  });
+  };
+  const models = modelSession(engine, folderOf, { memoryBytes: job.memoryBytes });
   const points: [string, number, number][] = [];
   const flush = (): void => {
     if (points.length > 0) tell({ type: "metrics", points: points.splice(0) });

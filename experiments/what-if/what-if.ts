@@ -113,7 +113,7 @@ export async function openWhatIf(
   context: { engine: Engine; models: ModelSession; clock: Clock },
   config: Pick<TextConfig, "text" | "separator" | "bos"> & { model: string; limit?: number },
 ): Promise<WhatIf> {
-  const model = await context.models.open(config.model);
+  const model = await context.models.openToRun(config.model);
   const { runner, tokenizer } = model;
   const { arch } = model.weights;
   const { sequences, protocol } = await textSequences(

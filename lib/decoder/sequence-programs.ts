@@ -295,7 +295,8 @@ export function comparisonProgram(arch: DecoderArchitecture, rows: number): MilF
   return b.build({ nll, baseNll, kl, agree });
 }
 
-function headFromInputs(b: Builder, arch: DecoderArchitecture, rows: number): Value {
+/** The logits of `x` (rows, hidden), from the inputs `finalNorm` and `head` (vocab, hidden). */
+export function headFromInputs(b: Builder, arch: DecoderArchitecture, rows: number): Value {
   const x = b.input("x", fp32(rows, arch.hidden));
   const norm = b.input("finalNorm", fp32(arch.hidden));
   const weight = b.input("head", fp32(arch.vocab, arch.hidden));

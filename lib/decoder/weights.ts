@@ -4,7 +4,8 @@
  * Names are those of the whole-model program: `embedding`, `finalNorm`, `head`, `L3_query`. There
  * is one copy of a model: programs read these arrays, and training updates them in place. The table
  * of per-layer embeddings, half of a small Gemma 4, is not included: only the rows of the current
- * tokens are read, from where the table is stored.
+ * tokens are read, from where the table is stored. Of a model larger than memory
+ * (`paged-weights.ts`) neither are the layers, the embedding and the head.
  */
 import { dim, numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
@@ -49,8 +50,24 @@ export interface DecoderWeights {
   readonly arch: DecoderArchitecture;
   /** The inputs of the programs. */
   readonly tensors: ReadonlyMap<string, Tensor>;
-  /** Those that `isRowTable` names. */
+  /** Those that `isRowTable` names; of a model in pages also the embedding. */
   readonly tables: ReadonlyMap<string, RowTable>;
+  /** Where those are that are not among the tensors; absent if all are. */
+  readonly pages?: WeightPages;
+}
+
+/** Weights that are read when they are needed. */
+export interface WeightPages {
+  /** Those of one layer, by flat name. */
+  layer(index: number): Promise<ReadonlyMap<string, Tensor>>;
+  /** Rows of the output projection, (to − from, hidden). */
+  head(part: VocabularyPart): Promise<Tensor>;
+}
+
+/** The tokens [from, to) of a vocabulary. */
+export interface VocabularyPart {
+  readonly from: number;
+  readonly to: number;
 }
 
 /** A table in memory. */
@@ -134,18 +151,40 @@ export async function perLayerRows(
   return { perLayerRows: f32([batch, ids.length / batch, dim(table.shape, 1)], await table.rows(ids)) };
 }
 
-/** The output projection: the head, or the embedding it is tied to. */
-export const headWeight = (weights: DecoderWeights): Tensor =>
-  weight(weights, weights.arch.tiedHead ? "embedding" : "head");
+/** Where the output projection is: the head, or the embedding it is tied to. */
+export const headName = (arch: DecoderArchitecture): "embedding" | "head" => (arch.tiedHead ? "embedding" : "head");
+
+/** The output projection. Throws `model/missing-tensor` for a model in pages. */
+export const headWeight = (weights: DecoderWeights): Tensor => weight(weights, headName(weights.arch));
+
+/** Rows of the output projection, (to − from, hidden): a view if it is in memory. */
+export async function headPart(weights: DecoderWeights, part: VocabularyPart): Promise<Tensor> {
+  const { arch, pages, tensors } = weights;
+  if (pages && !tensors.has(headName(arch))) return pages.head(part);
+  const values = float32Data(headWeight(weights)).subarray(part.from * arch.hidden, part.to * arch.hidden);
+  return f32([part.to - part.from, arch.hidden], values);
+}
 
 /** The weights of one layer by role, as inputs of the block program. */
-export function layerWeights(weights: DecoderWeights, index: number): Record<string, Tensor> {
-  const layer = weights.arch.layers[index];
+export async function layerWeights(weights: DecoderWeights, index: number): Promise<Record<string, Tensor>> {
+  const { arch, tensors, pages } = weights;
+  const layer = arch.layers[index];
   if (!layer)
-    throw new EspalierError("input/invalid", `there is no layer ${index}; the model has ${weights.arch.layers.length}`);
+    throw new EspalierError("input/invalid", `there is no layer ${index}; the model has ${arch.layers.length}`);
+  const names = Object.keys(layerTensorShapes(arch, layer)).map((role) => [role, `L${index}_${role}`] as const);
+  const page = pages && names.some(([, name]) => !tensors.has(name)) ? await pages.layer(index) : tensors;
   return Object.fromEntries(
-    Object.keys(layerTensorShapes(weights.arch, layer)).map((role) => [role, weight(weights, `L${index}_${role}`)]),
+    names.map(([role, name]) => [role, tensors.get(name) ?? weight({ ...weights, tensors: page }, name)]),
   );
+}
+
+/** One weight, in memory or in pages. */
+export async function readWeight(weights: DecoderWeights, { name, layer, role }: WeightEntry): Promise<Tensor> {
+  const { arch, tensors, pages } = weights;
+  if (!pages || tensors.has(name)) return weight(weights, name);
+  if (layer !== null) return weight({ ...weights, tensors: await pages.layer(layer) }, name);
+  if (role === headName(arch)) return pages.head({ from: 0, to: arch.vocab });
+  return weight(weights, name);
 }
 
 export const parameterCount = (arch: DecoderArchitecture): number =>

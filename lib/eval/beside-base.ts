@@ -90,8 +90,8 @@ export class BesideBase {
     for (const [b, batch] of this.batches.entries()) {
       throwIfCancelled(options.signal);
       const x = await changed.blocks(await changed.embed(batch.ids, batch.shape));
-      const { nll, baseNll, kl, agree } = await changed.compare(x, batch.targets, (from, rows) =>
-        this.base.logits(this.last[b] as Stream, from, rows),
+      const { nll, baseNll, kl, agree } = await changed.compare(x, batch.targets, (from, rows, part) =>
+        this.base.logits(this.last[b] as Stream, from, rows, part),
       );
       take(losses, this.sequences, batch, nll, (from, to) => ({
         correct: null,

@@ -86,7 +86,7 @@ async function compareWith(
   targets: Int32Array,
   baseStream: Awaited<ReturnType<DecoderRunner["blocks"]>>,
 ) {
-  return runner.compare(x, targets, (from, rows) => base.logits(baseStream, from, rows));
+  return runner.compare(x, targets, (from, rows, part) => base.logits(baseStream, from, rows, part));
 }
 
 function sum(values: ArrayLike<number>, from: number, to: number): number {

@@ -12,11 +12,12 @@
  */
 
 import { throwIfCancelled } from "../cancel.ts";
-import type { DecoderRunner } from "../decoder/runner.ts";
+import type { BaseLogits, DecoderRunner } from "../decoder/runner.ts";
 import type { Stream } from "../decoder/stream.ts";
-import { f64At, numberAt } from "../elements.ts";
+import type { VocabularyPart } from "../decoder/weights.ts";
+import { dim, f64At, numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
-import { float32Data, type Tensor } from "../mil/tensor.ts";
+import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
 import { growingBatches } from "./growing-batches.ts";
 import { type PaddedBatch, padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "./sequences.ts";
 
@@ -168,11 +169,11 @@ export class PrefixStreams {
     const { targets, rows } = this.batches[batch] as PaddedBatch;
     const kept = this.logits.get(batch);
     const last = kept ? null : await this.stream(batch, this.layers);
-    const baseLogits = async (from: number, count: number): Promise<Tensor> => {
-      if (last) return this.runner.logits(last, from, count);
+    const baseLogits: BaseLogits = async (from, count, part) => {
+      if (last) return this.runner.logits(last, from, count, part);
       const width = runner.weights.arch.vocab;
-      const data = float32Data(kept as Tensor).subarray(from * width, (from + count) * width);
-      return { dtype: "fp32", shape: [count, width], data };
+      const rows = f32([count, width], float32Data(kept as Tensor).subarray(from * width, (from + count) * width));
+      return part ? columnsOf(rows, part) : rows;
     };
     const { nll, kl, agree } = await runner.compare(x, targets, baseLogits);
     return rows.map((index, row) => ({
@@ -192,4 +193,12 @@ export class PrefixStreams {
     for (let i = from; i < to; i++) total += numberAt(values, i);
     return total / predictedTokens(s);
   }
+}
+
+/** Some columns of t (rows, vocab). */
+function columnsOf(t: Tensor, { from, to }: VocabularyPart): Tensor {
+  const [rows, vocab] = [dim(t.shape, 0), dim(t.shape, 1)];
+  const [data, out] = [float32Data(t), new Float32Array(rows * (to - from))];
+  for (let r = 0; r < rows; r++) out.set(data.subarray(r * vocab + from, r * vocab + to), r * (to - from));
+  return f32([rows, to - from], out);
 }

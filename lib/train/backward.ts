@@ -18,7 +18,7 @@ import {
   type SequenceShape,
 } from "../decoder/sequence-programs.ts";
 import { atBatch, type Stream } from "../decoder/stream.ts";
-import { type DecoderWeights, headWeight, layerWeights, perLayerRows, weight } from "../decoder/weights.ts";
+import { type DecoderWeights, headName, headPart, layerWeights, perLayerRows, weight } from "../decoder/weights.ts";
 import { dim, f32At } from "../elements.ts";
 import type { Engine, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
@@ -138,7 +138,8 @@ export class Backward {
   ): Promise<HeadResult & { readonly dx: Float32Array }> {
     const { arch } = this.weights;
     const { trained } = this.options;
-    const matrixName = arch.tiedHead ? "embedding" : "head";
+    const matrixName = headName(arch);
+    const head = await headPart(this.weights, { from: 0, to: arch.vocab });
     const wants = { norm: trained.has("finalNorm"), head: trained.has(matrixName) };
     const form: TeacherForm = teacher === null ? "none" : teacher.kind === "logits" ? "logits" : { top: teacher.top };
     const x = float32Data(tape.last.x);
@@ -154,7 +155,7 @@ export class Backward {
       const out = await exe.run({
         x: f32([rows, arch.hidden], x.subarray(from * arch.hidden, to * arch.hidden)),
         finalNorm: weight(this.weights, "finalNorm"),
-        head: headWeight(this.weights),
+        head,
         targets: i32([rows], targets.subarray(from, to)),
         tokenWeights: f32([rows], tokenWeights.subarray(from, to)),
         ...(await teacherInputs(teacher, from, rows)),
@@ -179,7 +180,7 @@ export class Backward {
     const perLayer = new Map<number, Float32Array>();
     const shared = new Map<number, { k: Float32Array; v: Float32Array }>();
     for (let l = arch.layers.length - 1; l >= 0; l--) {
-      const own = layerWeights(this.weights, l);
+      const own = await layerWeights(this.weights, l);
       for (const half of ["mlp", "attention"] as const) {
         const roles = (Object.keys(own) as LayerTensor[]).filter((role) => partOfRole(role) === half);
         const tensors = roles.filter((role) => trained.has(`L${l}_${role}`));

@@ -128,7 +128,7 @@ export const evaluate: Measurement<
     const options = { signal: context.signal, onProgress: (done: number, total: number) => onShare(done / total) };
     if (unit.part === "text" && config.base !== undefined && config.base !== config.model)
       return besideBase(unit.sequences, { base: config.base, model: config.model }, context, onShare);
-    const model = await context.models.open(config.model);
+    const model = await context.models.openToRun(config.model);
     const base = unit.part === "text" && config.base !== undefined ? model.runner : undefined;
     const started = context.clock.nowMs();
     const losses =
@@ -195,7 +195,7 @@ async function besideBase(
   models.release(names.model);
   const { base, ms } = await baseStreams(sequences, names.base, context, (share) => onShare(share / 2));
   models.release(names.base);
-  const model = await models.open(names.model);
+  const model = await models.openToRun(names.model);
   const started = clock.nowMs();
   const losses = await base.compare(model.runner, { signal, onShare: (share) => onShare((1 + share) / 2) });
   return { losses, seconds: (ms + clock.nowMs() - started) / 1000 };
@@ -208,7 +208,7 @@ async function baseStreams(
   { models, clock, signal }: ExperimentContext,
   onShare: (share: number) => void,
 ): Promise<{ base: BesideBase; ms: number }> {
-  const { runner } = await models.open(name);
+  const { runner } = await models.openToRun(name);
   const started = clock.nowMs();
   return { base: await BesideBase.streams(runner, sequences, { signal, onShare }), ms: clock.nowMs() - started };
 }

@@ -11,8 +11,9 @@
 import { throwIfCancelled } from "../../../lib/cancel.ts";
 import { type DecoderArchitecture, isRowTable } from "../../../lib/decoder/architecture.ts";
 import { argmax, generate, type StepModel } from "../../../lib/decoder/generate.ts";
+import { wholeWeight } from "../../../lib/decoder/paged-weights.ts";
 import { stepModel } from "../../../lib/decoder/step-model.ts";
-import { type KnownText, knownTextModel, streamedLogits, wholeWeight } from "../../../lib/decoder/streamed-logits.ts";
+import { type KnownText, knownTextModel, streamedLogits } from "../../../lib/decoder/streamed-logits.ts";
 import { decoderWeights, parameterCount, type RowTable, weightList } from "../../../lib/decoder/weights.ts";
 import type { Executable } from "../../../lib/engines/engine.ts";
 import { EspalierError } from "../../../lib/errors.ts";

@@ -3,7 +3,8 @@ import { layerInputStatistics } from "../../../lib/compress/importance/activatio
 import { leaveOneOut, sharedPrefix } from "../../../lib/compress/importance/leave-one-out.ts";
 import { gateGradients } from "../../../lib/compress/importance/taylor.ts";
 import { absoluteColumnSums } from "../../../lib/compress/importance/wanda.ts";
-import { weight } from "../../../lib/decoder/weights.ts";
+import { readWeight, weightList } from "../../../lib/decoder/weights.ts";
+import { dim } from "../../../lib/elements.ts";
 import type { Engine } from "../../../lib/engines/engine.ts";
 import { invariant } from "../../../lib/errors.ts";
 import type { PrefixStreams } from "../../../lib/eval/prefix-streams.ts";
@@ -37,7 +38,7 @@ export async function measureUnits(
     const gradients = byUnit(units, await gateGradients(engine, model.weights, sequences, units, options));
     return units.map((u) => [...metric.measure(u, gradients)]);
   }
-  const inputs = await inputsOf(model, sequences, options);
+  const inputs = await inputsOf(model, sequences, units, options);
   return units.map((u) => [...metric.measure(u, inputs)]);
 }
 
@@ -52,25 +53,35 @@ function byUnit(
 async function inputsOf(
   model: OpenModel,
   sequences: readonly TokenSequence[],
+  units: readonly UnitId[],
   options: MeasureOptions,
 ): Promise<Materials["inputs"]> {
+  const { arch } = model.weights;
   const layers = await layerInputStatistics(model.runner, sequences, options);
   const sums = new Map<string, Float64Array>();
+  const asked = new Set(units.map((u) => u.layer));
+  for (const entry of weightList(arch)) {
+    if (entry.layer === null || !asked.has(entry.layer) || !readers.has(entry.role)) continue;
+    const w = await readWeight(model.weights, entry);
+    sums.set(entry.name, absoluteColumnSums(float32Data(w), dim(w.shape, 1)));
+  }
   return {
-    arch: model.weights.arch,
+    arch,
     layer(index) {
       const found = layers[index];
       invariant(found, "every layer has statistics");
       return found;
     },
     columnSums(name) {
-      const w = weight(model.weights, name);
-      const found = sums.get(name) ?? absoluteColumnSums(float32Data(w), w.shape[1] as number);
-      sums.set(name, found);
+      const found = sums.get(name);
+      invariant(found, `${name} reads no channels`);
       return found;
     },
   };
 }
+
+/** The projections that read the channels of units. */
+const readers: ReadonlySet<string> = new Set(["output", "down"]);
 
 /** Streams of the sequences measured last; the pieces of a large model's layers are measured on the same ones in turn. */
 const last = new WeakMap<OpenModel, { sequences: readonly TokenSequence[]; prefix: PrefixStreams }>();

@@ -212,7 +212,7 @@ export const sensitivity: Measurement<
   },
 
   async plan(config, context) {
-    const model = await context.models.open(config.model);
+    const model = await context.models.openToRun(config.model);
     const { sequences } = await textSequences(config, model);
     const { arch } = model.weights;
     const gates = metricsOf(config).flatMap((metric): SensitivityUnit[] => {
@@ -254,7 +254,7 @@ export const sensitivity: Measurement<
   },
 
   async run(unit, config, context, onShare) {
-    const model = await context.models.open(config.model);
+    const model = await context.models.openToRun(config.model);
     const options = { signal: context.signal, onProgress: (done: number, total: number) => onShare(done / total) };
     if ("entry" in unit.what) {
       const { entry, width } = unit.what;
@@ -270,7 +270,7 @@ export const sensitivity: Measurement<
   },
 
   async summarize(config, results, context) {
-    const model = await context.models.open(config.model);
+    const model = await context.models.openToRun(config.model);
     const { protocol, sequences } = await textSequences(config, model);
     // In the order of the model: a database gives the names of a stored unit back in an order of its own.
     const names = askedUnits(config, model.weights.arch).map((u) => u.name);

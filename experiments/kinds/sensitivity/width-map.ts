@@ -9,7 +9,7 @@ import { type Granularity, granularityFor } from "../../../lib/compress/quantize
 import { inTurns } from "../../../lib/compress/quantize/steps.ts";
 import { bitsOf, storeSteps, type Width, widths } from "../../../lib/compress/quantize/width.ts";
 import type { DecoderArchitecture, GlobalTensor, LayerTensor } from "../../../lib/decoder/architecture.ts";
-import { type WeightEntry, weight } from "../../../lib/decoder/weights.ts";
+import { readWeight, type WeightEntry } from "../../../lib/decoder/weights.ts";
 import { EspalierError } from "../../../lib/errors.ts";
 import { PrefixStreams } from "../../../lib/eval/prefix-streams.ts";
 import type { TokenSequence } from "../../../lib/eval/sequences.ts";
@@ -171,7 +171,7 @@ export async function measureTensor(
     PrefixStreams.compute(model.runner, sequences, { signal }),
   );
   const weights = await errorWeightsOf(config.weighting, model, sequences, context);
-  const values = float32Data(weight(model.weights, entry.name));
+  const values = float32Data(await readWeight(model.weights, entry));
   const { granularity } = granularityFor(entry.shape, granularityOf(config));
   const steps = storeSteps(width, values, entry.shape, granularity, weights.get(entry.name));
   const stored = await inTurns(steps, signal);
