@@ -72,6 +72,11 @@ export class DecoderRunner {
     this.compiled = compiled;
   }
 
+  /** Tokens that a call should hold: more where each batch reads the weights again. */
+  get tokensPerBatch(): number {
+    return this.engine.tokensPerCall * (this.weights.pages ? 4 : 1);
+  }
+
   get programs(): Map<string, Promise<Executable>> {
     return this.compiled;
   }

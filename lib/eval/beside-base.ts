@@ -51,7 +51,7 @@ export class BesideBase {
     sequences: readonly TokenSequence[],
     options: BesideBaseOptions = {},
   ): Promise<BesideBase> {
-    const batches = padIntoBatches(sequences, options.tokensPerBatch);
+    const batches = padIntoBatches(sequences, options.tokensPerBatch ?? base.tokensPerBatch);
     const last: Stream[] = [];
     for (const batch of batches) {
       last.push(await lastStream(base, batch, options.signal));
@@ -66,7 +66,7 @@ export class BesideBase {
     sequences: readonly TokenSequence[],
     options: BesideBaseOptions = {},
   ): Promise<BesideBase> {
-    const batches = padIntoBatches(sequences, options.tokensPerBatch);
+    const batches = padIntoBatches(sequences, options.tokensPerBatch ?? base.tokensPerBatch);
     const last: Stream[] = [];
     const losses = new Array<SequenceLoss>(sequences.length);
     for (const [b, batch] of batches.entries()) {

@@ -44,7 +44,7 @@ export async function sequenceLosses(
   const results = new Array<SequenceLoss>(sequences.length);
   const total = tokensOf(sequences);
   let done = 0;
-  for (const batch of padIntoBatches(sequences, options.tokensPerBatch ?? runner.engine.tokensPerCall)) {
+  for (const batch of padIntoBatches(sequences, options.tokensPerBatch ?? runner.tokensPerBatch)) {
     throwIfCancelled(options.signal);
     const stream = async (r: DecoderRunner) => r.blocks(await r.embed(batch.ids, batch.shape));
     const x = await stream(runner);

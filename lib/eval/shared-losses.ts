@@ -43,7 +43,7 @@ export async function sharedLosses(
   for (const [index, pass] of passOf.entries()) readers[pass]?.push(index);
   const results = new Array<SharedLoss>(sequences.length);
   let done = 0;
-  for (const batch of padIntoBatches(own, runner.engine.tokensPerCall)) {
+  for (const batch of padIntoBatches(own, runner.tokensPerBatch)) {
     throwIfCancelled(options.signal);
     const { x } = await runner.blocks(await runner.embed(batch.ids, batch.shape));
     const read = readPositions(batch, readers, sequences);

@@ -41,7 +41,7 @@ export async function layerInputStatistics(
     turn: new Float64Array(sequences.length),
   }));
   let done = 0;
-  for (const batch of padIntoBatches(sequences, options.tokensPerBatch)) {
+  for (const batch of padIntoBatches(sequences, options.tokensPerBatch ?? runner.tokensPerBatch)) {
     throwIfCancelled(options.signal);
     let x = await runner.embed(batch.ids, batch.shape);
     for (const [l, layer] of layers.entries()) {
@@ -83,7 +83,7 @@ export async function layerInputMoments(
   };
   let positions = 0;
   let done = 0;
-  for (const batch of padIntoBatches(sequences, options.tokensPerBatch)) {
+  for (const batch of padIntoBatches(sequences, options.tokensPerBatch ?? runner.tokensPerBatch)) {
     throwIfCancelled(options.signal);
     const ranges = batch.rows.map((index, row): [number, number] => {
       const from = row * batch.shape.length;
