@@ -32,10 +32,10 @@ export interface OpenModel extends ModelFiles {
 
 export interface ModelSession {
   /** With all weights in memory. Throws `run/memory` for a model that does not fit. */
-  open(reference: string): Promise<OpenModel>;
+  readonly open: (reference: string) => Promise<OpenModel>;
   /** As `open`, but the layers of a model that takes more than half of the memory are read when they
    * run. Its weights are not among `weights.tensors`: use the runner. */
-  openToRun(reference: string): Promise<OpenModel>;
+  readonly openToRun: (reference: string) => Promise<OpenModel>;
   /** As `open`, without reading the weights, for callers that stream them. */
   files(reference: string): Promise<ModelFiles>;
   /** Lets the weights of a model go; opening it again reads them again. */
@@ -116,7 +116,7 @@ const tooLarge = (reference: string, sizeBytes: number, memoryBytes: number): Es
     "run/memory",
     `${reference} takes ${byteSize(sizeBytes)} in fp32, ${byteSize(memoryBytes)} of memory may be used`,
     {
-      hint: "evaluate, sensitivity and export read such a model a layer at a time; this needs all of it. Take a machine with more memory, or set ESPALIER_TASK_MEMORY (bytes) if it has more.",
+      hint: "evaluate, sensitivity, export, and quantize with --text and fixed widths (--bits) read such a model a layer at a time; this needs all of it. Take a machine with more memory, or set ESPALIER_TASK_MEMORY (bytes) if it has more.",
     },
   );
 

@@ -4,6 +4,7 @@
  */
 
 import { throwIfCancelled } from "../../../lib/cancel.ts";
+import { requireFloat16 } from "../../../lib/checkpoint/finite-float16.ts";
 import { compressByRows } from "../../../lib/compress/quantize/by-rows.ts";
 import { type Granularity, granularityFor } from "../../../lib/compress/quantize/granularity.ts";
 import { inTurns } from "../../../lib/compress/quantize/steps.ts";
@@ -11,8 +12,8 @@ import { type ErrorWeights, storeAs, storeSteps, type Width } from "../../../lib
 import {
   type DecoderWeights,
   type RowTable,
+  readWeight,
   type WeightEntry,
-  weight,
   weightList,
 } from "../../../lib/decoder/weights.ts";
 import { roundToFloat16 } from "../../../lib/float16.ts";
@@ -50,21 +51,27 @@ export class MatrixStore {
     return found;
   }
 
-  private async make({ name, shape }: WeightEntry, width: Width): Promise<CompressedWeight> {
+  private async make(entry: WeightEntry, width: Width): Promise<CompressedWeight> {
     throwIfCancelled(this.signal);
+    const { name, shape } = entry;
     const { granularity } = granularityFor(shape, this.wanted);
     const table = this.weights.tables.get(name);
-    if (table) return this.makeTable(table, width, granularity);
-    const values = float32Data(weight(this.weights, name));
-    return inTurns(storeSteps(width, values, shape, granularity, this.errorWeights.get(name)), this.signal);
+    if (table) return this.makeTable(name, table, width, granularity);
+    return inTurns(
+      storeSteps(width, await this.values(entry), shape, granularity, this.errorWeights.get(name)),
+      this.signal,
+    );
   }
 
-  private makeTable(table: RowTable, width: Width, granularity: Granularity): Promise<CompressedWeight> {
+  private makeTable(name: string, table: RowTable, width: Width, granularity: Granularity): Promise<CompressedWeight> {
     const rows = table.shape[0] as number;
     return compressByRows(table, {
       rowsTogether: width.startsWith("palette") ? (granularity.rowsPerTable ?? rows) : 1,
       // Scales of rows are relative to the whole, which is never at hand here.
-      compress: (v, s) => storeAs(width, v, s, { ...granularity, rowScales: false }),
+      compress: (v, s) => {
+        requireFloat16(v, name);
+        return storeAs(width, v, s, { ...granularity, rowScales: false }, this.errorWeights.get(name));
+      },
       onBlock: async () => {
         throwIfCancelled(this.signal);
         await eventLoopTurn();
@@ -78,13 +85,20 @@ export class MatrixStore {
     for (const entry of weightList(this.weights.arch)) {
       const width = tables[tensorUnit(entry.name)];
       if (width) found.set(entry.name, await this.get(entry, width));
-      else if (entry.shape.length === 1) found.set(entry.name, this.gain(entry));
+      else if (entry.shape.length === 1) found.set(entry.name, await this.gain(entry));
     }
     return found;
   }
 
-  private gain({ name, shape }: WeightEntry): CompressedWeight {
-    return { kind: "dense", dtype: "fp16", shape, values: float32Data(weight(this.weights, name)).map(roundToFloat16) };
+  private async gain(entry: WeightEntry): Promise<CompressedWeight> {
+    return { kind: "dense", dtype: "fp16", shape: entry.shape, values: (await this.values(entry)).map(roundToFloat16) };
+  }
+
+  /** Throws `numeric/non-finite` for a value beyond fp16, which stored weights decode to. */
+  private async values(entry: WeightEntry): Promise<Float32Array> {
+    const values = float32Data(await readWeight(this.weights, entry));
+    requireFloat16(values, entry.name);
+    return values;
   }
 
   /** Lets go of every width that `recipe` does not choose. */
@@ -106,7 +120,7 @@ export class MatrixStore {
     for (const entry of list) {
       const width = recipe[tensorUnit(entry.name)];
       const known = made.get(entry.name);
-      found.set(entry.name, known ?? (width === undefined ? this.gain(entry) : await this.get(entry, width)));
+      found.set(entry.name, known ?? (await (width === undefined ? this.gain(entry) : this.get(entry, width))));
       done += elementCount(entry.shape);
       onShare(done / total);
     }

@@ -346,3 +346,27 @@ test("without options: the smallest mixture under the limit, on text the model w
   expect(within.sizeBytes).toBeLessThanOrEqual(summary.sizeBytes);
   expect(within.origin.loss?.kl.mean).toBeLessThan(0.015);
 });
+
+test.each(["nearest", "gptq"] as const)(
+  "%s: a model that fits in memory only a layer at a time gets the same codes and the same record",
+  async (method) => {
+    const given = { ...on, limit: 8, method, bits: 4, tune: 0, weighting: "activation" };
+    const made = async (name: string, own: ExperimentContext) => {
+      const out = join(folder, `${method}-${name}`);
+      const { origin } = await runExperiment(quantize, quantizeConfig.parse({ ...given, out }), own);
+      return { codes: await readFile(join(out, "model.safetensors")), loss: origin.loss };
+    };
+    const small = { ...context, models: modelSession(engine, async (r) => r, { memoryBytes: 4_000_000 }) };
+    const [whole, paged] = [await made("whole", context), await made("paged", small)];
+    expect(paged.codes.equals(whole.codes)).toBe(true);
+    expect(paged.loss?.kl.mean).toBeCloseTo(whole.loss?.kl.mean ?? Number.NaN, 5);
+    expect(paged.loss?.kl.mean).toBeGreaterThan(1e-3);
+    // What runs all of the model at once is refused, with both sizes.
+    const refused = quantizeConfig.parse({ ...given, tune: 1, out: join(folder, "refused") });
+    await expect(runExperiment(quantize, refused, small)).rejects.toMatchObject({
+      code: "run/memory",
+      message: expect.stringMatching(/takes 7\.\d+ MB in fp32, 4\.00 MB of memory may be used/),
+    });
+    await small.models.close();
+  },
+);

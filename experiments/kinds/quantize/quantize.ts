@@ -12,7 +12,9 @@ import { quantizationRecipe, widthsOf } from "../../../lib/compress/quantize/rec
 import { bitsOf, type Width, widths } from "../../../lib/compress/quantize/width.ts";
 import type { DecoderArchitecture } from "../../../lib/decoder/architecture.ts";
 import { decodedWeights } from "../../../lib/decoder/decoded-weights.ts";
-import { type DecoderWeights, weightList } from "../../../lib/decoder/weights.ts";
+import { hostEmbedding } from "../../../lib/decoder/neural-engine/embedding.ts";
+import { pagedWeights } from "../../../lib/decoder/paged-weights.ts";
+import { type DecoderWeights, type RowTable, weightList } from "../../../lib/decoder/weights.ts";
 import { EspalierError, invariant } from "../../../lib/errors.ts";
 import { tokensOf } from "../../../lib/eval/sequences.ts";
 import { isStorable } from "../../../lib/export/coreml/storable-widths.ts";
@@ -301,6 +303,23 @@ function recipeOf(config: QuantizeConfig, model: OpenModel): Record<string, Widt
   return widthsOf(recipe, model.weights.arch, fallback);
 }
 
+/** Searches, tuning, Fisher information and text that the model writes itself run all of a model at once. */
+const needsAllWeights = (config: QuantizeConfig, searches: boolean): boolean =>
+  searches || (config.tune ?? 0) > 0 || config.weighting === "fisher" || config.text === undefined;
+
+/** The stored model, each layer decoded when it runs. */
+function decodedPages(
+  arch: DecoderArchitecture,
+  compressed: ReadonlyMap<string, CompressedWeight>,
+): Promise<DecoderWeights> {
+  const table = (name: string): RowTable => {
+    const w = compressed.get(name);
+    invariant(w, `a package stores every weight, ${name} too`);
+    return hostEmbedding(w);
+  };
+  return pagedWeights({ arch, weights: compressed, table }, 0);
+}
+
 /** Lookup tables, which are never measured one by one, all at one width. */
 const tableWidths = (weights: DecoderWeights, chosen: Width): Record<string, Width> =>
   Object.fromEntries([...weights.tables.keys()].map((name) => [tensorUnit(name), chosen]));
@@ -319,13 +338,14 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
 
   async make(given, context, folder) {
     const config = withStorableWidths(given);
-    const model = await context.models.open(config.model);
-    const { weights } = model;
-    const { arch } = weights;
+    const { architecture: arch } = (await context.models.files(config.model)).checkpoint;
     const budget = budgetOf(config, arch);
     if (budget) checkBudget(config, arch, budget.flag, budget.maxBytes);
     const isMeasured = budget !== null && config.search === "measured";
     const isQuick = !isMeasured && (budget !== null || chosenBy(config).widths.length === 0);
+    const { open, openToRun } = context.models;
+    const model = await (needsAllWeights(config, isMeasured || isQuick) ? open : openToRun)(config.model);
+    const { weights } = model;
     for (const [name, t] of weights.tensors) requireFloat16(float32Data(t), name);
     const original = await originalOf(model, context, { given: config.original });
     // A model that must write the text itself takes about a tenth of the whole for it.
@@ -400,7 +420,7 @@ export const quantize: Maker<"quantize", QuantizeConfig, QuantizeSummary> = {
       return note === null ? [] : [note];
     });
     const origin = await originRecordFor(
-      decodedWeights(weights, compressed),
+      weights.pages ? await decodedPages(arch, compressed) : decodedWeights(weights, compressed),
       original,
       text.heldOut,
       context,

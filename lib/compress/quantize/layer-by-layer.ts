@@ -18,7 +18,7 @@ import type { BlockTap } from "../../decoder/block.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
 import { type BlockPart, layerName } from "../../decoder/sequence-programs.ts";
 import type { Stream } from "../../decoder/stream.ts";
-import { type DecoderWeights, type WeightEntry, weight, weightList } from "../../decoder/weights.ts";
+import { type DecoderWeights, readWeight, type WeightEntry, weightList } from "../../decoder/weights.ts";
 import { dim, f32At, f64At } from "../../elements.ts";
 import type { Engine } from "../../engines/engine.ts";
 import { type PaddedBatch, padIntoBatches, type TokenSequence } from "../../eval/sequences.ts";
@@ -68,7 +68,7 @@ export async function quantizeLayerByLayer(
     throwIfCancelled(options.signal);
     const entry = entries.get(name);
     if (!entry) return;
-    const w = await store(entry, float32Data(weight(weights, name)), inputs, products.product);
+    const w = await store(entry, float32Data(await readWeight(weights, entry)), inputs, products.product);
     stored.set(name, w);
     tensors.set(name, f32(entry.shape, decodeWeight(w)));
     options.onProgress?.(stored.size, total);
@@ -114,6 +114,8 @@ export async function quantizeLayerByLayer(
       }
     }
     await advance(half, l);
+    // Its codes are kept; of a model in pages the decoded values are not.
+    if (weights.pages) for (const name of stored.keys()) if (entries.get(name)?.layer === l) tensors.delete(name);
   }
   if (entries.has("head")) await keep("head", await headGram((b) => streams[b] as Stream));
   await products.dispose();
