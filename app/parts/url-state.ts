@@ -1,6 +1,6 @@
 "use client";
 /** @file The state of a page lives in its address: what is shown can be sent to somebody, and Back means back. */
-import { usePathname, useRouter, useSearchParams } from "next/navigation";
+import { usePathname, useSearchParams } from "next/navigation";
 import { useCallback, useMemo, useSyncExternalStore } from "react";
 
 export type AddressChanges = Readonly<Record<string, string | number | null>>;
@@ -33,7 +33,6 @@ export function useAddress(): {
     own.search === window.location.search.replace(/^\?/, "");
   const search = isAhead ? own.search : routed.toString();
   const params = useMemo(() => new URLSearchParams(search), [search]);
-  const router = useRouter();
   const get = useCallback((name: string) => params.get(name), [params]);
   const set = useCallback(
     (changes: AddressChanges, { quietly = false } = {}): void => {
@@ -45,15 +44,15 @@ export function useAddress(): {
       }
       const query = next.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
       const address = query === "" ? path : `${path}?${query}`;
-      if (quietly) {
-        // A page that was left meanwhile does not write into another's address.
-        if (window.location.pathname !== path) return;
-        window.history.replaceState(null, "", address);
-        latest = { path, search: window.location.search.replace(/^\?/, "") };
-        for (const listener of listeners) listener();
-      } else router.push(address, { scroll: false });
+      // A page that was left meanwhile does not write into another's address.
+      if (window.location.pathname !== path) return;
+      // Both take effect at once; a navigation of the router would be lost to a change that comes before it ends.
+      if (quietly) window.history.replaceState(null, "", address);
+      else window.history.pushState(null, "", address);
+      latest = { path, search: window.location.search.replace(/^\?/, "") };
+      for (const listener of listeners) listener();
     },
-    [path, router],
+    [path],
   );
   return { get, set };
 }

@@ -164,13 +164,13 @@ test("everything evaluated is on the trade-off; its front is walked and its budg
 test("the winner is exported from its point", async () => {
   const { page } = bench;
   // The sheet says what will be written before anything runs, in the figures of the point.
-  const shown = async (figure: string): Promise<string | null> =>
-    page.locator(`.tradeoff-panel [data-figure="${figure}"]`).textContent();
+  const shown = new Map<string, string | null>();
+  for (const figure of ["weights", "package"])
+    shown.set(figure, await page.locator(`.tradeoff-panel [data-figure="${figure}"]`).textContent());
   await page.keyboard.press("e");
   const sheet = page.getByRole("dialog", { name: /^Export/ });
   await sheet.locator("[data-figure=package]").waitFor();
-  for (const figure of ["weights", "package"])
-    expect(await sheet.locator(`[data-figure="${figure}"]`).textContent()).toBe(await shown(figure));
+  for (const [figure, text] of shown) expect(await sheet.locator(`[data-figure="${figure}"]`).textContent()).toBe(text);
   await sheet.getByRole("button", { name: "Export", exact: true }).click();
   const link = page.getByRole("link", { name: /^The export of/ });
   await link.waitFor();

@@ -15,6 +15,8 @@ export default defineConfig({
     include: ["*.test.ts"],
     testTimeout: 900_000,
     hookTimeout: 300_000,
+    // Pages that share two cores with a run answer late.
+    expect: { poll: { timeout: 10_000 } },
     // Every file has a workbench and a browser of its own, and mostly waits.
     maxWorkers: 2,
     sequence: { sequencer: JourneyFirst },
