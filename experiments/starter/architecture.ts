@@ -34,6 +34,7 @@ const layer = (index: number): LayerArchitecture => {
     sandwichNorms: true,
     biases: [],
     activation: "gelu_tanh",
+    residualScale: 1,
     layerScalar: false,
   };
 };
@@ -46,6 +47,7 @@ export const starterArchitecture: DecoderArchitecture = {
   normEpsilon: 1e-6,
   normOffset: 1,
   embeddingScale: Math.sqrt(HIDDEN),
+  logitScale: 1,
   finalSoftcap: null,
   tiedHead: true,
   perLayer: null,

@@ -42,6 +42,8 @@ export interface LayerArchitecture {
   /** The projections that add a learned vector to their product. */
   readonly biases: readonly Projection[];
   readonly activation: "silu" | "gelu" | "gelu_tanh";
+  /** Multiplies what attention and MLP each add to the stream; 1 for most. */
+  readonly residualScale: number;
   /** The layer ends by multiplying the whole stream with one learned number. */
   readonly layerScalar: boolean;
 }
@@ -64,8 +66,10 @@ export interface DecoderArchitecture {
   readonly normEpsilon: number;
   /** Added to every norm weight: 1 for Gemma up to 3, else 0. */
   readonly normOffset: 0 | 1;
-  /** Multiplies the embedding: sqrt(hidden) for Gemma, else 1. */
+  /** Multiplies the embedding: sqrt(hidden) for Gemma, a number of its config for Granite, else 1. */
   readonly embeddingScale: number;
+  /** Multiplies the logits before their cap; 1 for most. */
+  readonly logitScale: number;
   /** c in c · tanh(z / c) on the logits; null for none. */
   readonly finalSoftcap: number | null;
   readonly tiedHead: boolean;

@@ -6,8 +6,8 @@
  *
  *   n     = norm(x);  q, k, v = n Wqᵀ, n Wkᵀ, n Wvᵀ, each + its bias where the layer has one, as every product below;  q, k = rope(norm(q)), rope(norm(k));  v = norm(v) in Gemma 4
  *   a_h   = softmax(s · q_h k_gᵀ + mask) v_g          g = the KV group of head h, of this layer or of `kvSource`
- *   y     = x + λ_attn · post(Σ_h ξ_h a_h O_hᵀ)
- *   y    += λ_mlp · post((ν ⊙ act(n' Wgateᵀ) ⊙ n' Wupᵀ) Wdownᵀ)
+ *   y     = x + λ_attn · ρ post(Σ_h ξ_h a_h O_hᵀ)    ρ = the residual scale, 1 for most
+ *   y    += λ_mlp · ρ post((ν ⊙ act(n' Wgateᵀ) ⊙ n' Wupᵀ) Wdownᵀ)
  *   y    += λ_ple · norm((act(y Wpgateᵀ) ⊙ e) Wpᵀ)    e = the token's vector for this layer, where there are any
  *   x     = σ y                                       σ = the layer scalar, where there is one
  *
@@ -210,13 +210,17 @@ function perLayerInput(b: Builder, x: Value, context: BlockContext): Value {
 const gated = (b: Builder, y: Value, gate: Value | undefined): Value =>
   gate ? b.mul(y, b.reshape(gate, [dim(typeOf(y).shape, 0), 1, 1])) : y;
 
+/** What a half adds to the stream, scaled as its layer scales it. */
+export const residual = (b: Builder, y: Value, layer: LayerArchitecture): Value =>
+  layer.residualScale === 1 ? y : b.mul(y, layer.residualScale);
+
 /** The first half of the block: x + attention, (batch, S, hidden). */
 export function attentionHalf(b: Builder, x: Value, context: BlockContext): Value {
   const { arch, layer, gates } = context;
   const norm = (y: Value, role: LayerTensor): Value => rmsNorm(b, y, weightOf(context, role), arch);
   let attended = b.scope("attention", () => attention(b, norm(x, "attentionNorm"), context));
   if (layer.sandwichNorms) attended = norm(attended, "postAttentionNorm");
-  return b.add(x, gated(b, attended, gates?.attention));
+  return b.add(x, gated(b, residual(b, attended, layer), gates?.attention));
 }
 
 /** The second half: the first half's output + MLP, and the steps after it, (batch, S, hidden). */
@@ -225,7 +229,7 @@ export function mlpHalf(b: Builder, middle: Value, context: BlockContext): Value
   const norm = (y: Value, role: LayerTensor): Value => rmsNorm(b, y, weightOf(context, role), arch);
   let transformed = b.scope("mlp", () => mlp(b, norm(middle, "mlpNorm"), context));
   if (layer.sandwichNorms) transformed = norm(transformed, "postMlpNorm");
-  let y = b.add(middle, gated(b, transformed, gates?.mlp));
+  let y = b.add(middle, gated(b, residual(b, transformed, layer), gates?.mlp));
   if (arch.perLayer) {
     const given = b.scope("per_layer", () => perLayerInput(b, y, context));
     y = b.add(y, gated(b, norm(given, "perLayerNorm"), gates?.perLayer));
@@ -271,7 +275,8 @@ export function splitByLayer(b: Builder, vectors: Value): Value[] {
 
 /** The stream (rows, hidden) to logits (rows, vocab). */
 export function head(b: Builder, x: Value, norm: Value, weight: Value, arch: DecoderArchitecture): Value {
-  const logits = b.linear(rmsNorm(b, x, norm, arch), weight);
+  const product = b.linear(rmsNorm(b, x, norm, arch), weight);
+  const logits = arch.logitScale === 1 ? product : b.mul(product, arch.logitScale);
   if (arch.finalSoftcap === null) return logits;
   return b.mul(b.tanh(b.mul(logits, 1 / arch.finalSoftcap)), arch.finalSoftcap);
 }

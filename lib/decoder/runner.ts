@@ -109,7 +109,7 @@ export class DecoderRunner {
 
   private archKey(arch: DecoderArchitecture = this.weights.arch): string {
     const perLayer = arch.perLayer ? `${arch.layers.length}x${arch.perLayer.width}` : "";
-    return `${arch.hidden},${arch.vocab},${arch.normEpsilon},${arch.normOffset},${arch.embeddingScale},${arch.finalSoftcap},${perLayer}`;
+    return `${arch.hidden},${arch.vocab},${arch.normEpsilon},${arch.normOffset},${arch.embeddingScale},${arch.logitScale},${arch.finalSoftcap},${perLayer}`;
   }
 
   /** ids (batch, length) → the stream entering layer 0. Throws `input/token-range`. */

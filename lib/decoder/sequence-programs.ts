@@ -32,6 +32,7 @@ import {
   type KvStore,
   mlpHalf,
   perLayerVectors,
+  residual,
   rmsNorm,
   splitByLayer,
 } from "./block.ts";
@@ -225,7 +226,7 @@ const outputsOf = (kv: KeysAndValues | undefined): Record<string, Value> => (kv 
  * (batch, length, queryHeads · headDim), weights, `without` (copies · each) the heads that each copy lacks, `each` of them → `y`
  * (copies · batch, length, hidden).
  *
- *   y_c = x + post(Σ_h a_h O_hᵀ − Σ_{h lacking in c} a_h O_hᵀ)
+ *   y_c = x + ρ post(Σ_h a_h O_hᵀ − Σ_{h lacking in c} a_h O_hᵀ)    ρ = the residual scale
  *
  * Attention and its projection run once for all copies.
  */
@@ -252,7 +253,7 @@ export function withoutHeadsProgram(
   const lacking = each === 1 ? b.squeeze(grouped, [1]) : b.sum(grouped, [1]);
   let left = b.sub(whole, lacking);
   if (layer.sandwichNorms) left = rmsNorm(b, left, b.input("postAttentionNorm", fp32(arch.hidden)), arch);
-  return b.build({ y: b.reshape(b.add(x, left), [copies * batch, length, arch.hidden]) });
+  return b.build({ y: b.reshape(b.add(x, residual(b, left, layer)), [copies * batch, length, arch.hidden]) });
 }
 
 /** `x` (rows, hidden), `finalNorm`, `head` → `logits` (rows, vocab). */

@@ -1,7 +1,7 @@
 """What keys of config.json mean to transformers: the keys of every config class, and the logits of the golden checkpoints under a
 config with one key taken away or changed.
 
-Usage: config_keys.py write|compare test/golden
+Usage: config_keys.py write|compare test/golden [MODEL …]; with names, only their configs are written anew or compared.
 """
 import contextlib
 import dataclasses
@@ -21,7 +21,7 @@ logging.disable(logging.CRITICAL)
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-CLASSES = ["LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Phi3Config", "SmolLM3Config", "GemmaConfig", "Gemma2Config", "Gemma3TextConfig", "Gemma4TextConfig",
+CLASSES = ["LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Phi3Config", "SmolLM3Config", "GraniteConfig", "GemmaConfig", "Gemma2Config", "Gemma3TextConfig", "Gemma4TextConfig",
            "Gemma4UnifiedTextConfig"]
 SHOWN = 6
 
@@ -68,7 +68,7 @@ ONE_ROPE = [
     dict(rope_type="linear", factor=2.0),
 ]
 # What only breaks inside transformers: its default for Phi-3's and SmolLM3's padding lies outside a small vocabulary; a head size that is null.
-BROKEN_THERE = [("phi3", dict(pad_token_id="(absent)")), ("phi3", dict(head_dim=None)), ("qwen2", dict(head_dim=None)),
+BROKEN_THERE = [("phi3", dict(pad_token_id="(absent)")), ("phi3", dict(head_dim=None)), ("qwen2", dict(head_dim=None)), ("granite", dict(head_dim=None)),
                 ("smollm3", dict(head_dim=None)), ("smollm3", dict(pad_token_id="(absent)"))]
 WRONG_LENGTH = [dict(sliding_window=4, layer_types=["sliding_attention"] * 6)]
 GEMMAS = [dict(hidden_activation=a) for a in ["gelu", "gelu_tanh", "silu", "relu", "gelu_new", "gelu_fast"]] + [
@@ -123,6 +123,9 @@ CHANGES = {
                                  dict(no_rope_layers=None, no_rope_layer_interval=4), dict(layer_types=None),
                                  dict(layer_types=None, no_rope_layers=[1, 1, 0, 1]), dict(use_sliding_window=False),
                                  dict(mlp_bias=True), dict(layer_types=["full_attention"] * 4)],
+    "granite": ANY + ONE_ROPE + [dict(embedding_multiplier=1), dict(attention_multiplier=1.0), dict(residual_multiplier=1.0),
+                                 dict(logits_scaling=1.0), dict(mlp_bias=False), dict(attention_bias=False),
+                                 dict(rope_parameters=None, rope_scaling=None)],
     "gemma": ANY + ONE_ROPE + [dict(hidden_activation="gelu"), dict(use_bidirectional_attention=True)],
     "gemma2": ANY + ONE_ROPE + [dict(hidden_activation=a) for a in ["gelu", "silu", "gelu_new"]] + [
         dict(final_logit_softcapping=None), dict(attn_logit_softcapping=None), dict(layer_types=None),
@@ -157,9 +160,11 @@ def outcome(folder, config, ids):
             return type(error).__name__
 
 
-def cases(root):
+def cases(root, wanted):
     found = []
     for title, changes in CHANGES.items():
+        if wanted and title not in wanted:
+            continue
         family = title.split()[0]
         folder = root / family
         config = json.loads((folder / "config.json").read_text())
@@ -182,16 +187,22 @@ def cases(root):
 
 def main():
     verb, root = sys.argv[1], pathlib.Path(sys.argv[2])
-    made = dict(classes=classes(), cases=cases(root))
+    wanted = sys.argv[3:]
+    made = dict(classes=classes(), cases=cases(root, wanted))
     file = root / "config-keys.json"
+    before = json.loads(file.read_text())
     if verb == "write":
+        if wanted:
+            kept = {t: [case for case in before["cases"] if case["model"] == t] for t in CHANGES if t not in wanted}
+            own = {t: [case for case in made["cases"] if case["model"] == t] for t in wanted}
+            made["cases"] = [case for title in CHANGES for case in {**kept, **own}[title]]
         lines = ",\n".join("  " + json.dumps(case) for case in made["cases"])
         file.write_text(json.dumps(dict(made_by=f"transformers {transformers.__version__}", classes=made["classes"]),
                                    indent=1)[:-2] + f',\n "cases": [\n{lines}\n ]\n}}\n')
     else:
-        before = json.loads(file.read_text())
         assert before["classes"] == made["classes"], "the config classes have other keys now"
-        for old, new in zip(before["cases"], made["cases"], strict=True):
+        kept = [case for case in before["cases"] if not wanted or case["model"] in wanted]
+        for old, new in zip(kept, made["cases"], strict=True):
             assert old["change"] == new["change"] and type(old["gives"]) is type(new["gives"]), (old, new)
             if isinstance(old["gives"], list):
                 assert max(abs(a - b) for a, b in zip(old["gives"], new["gives"])) < 1e-4, (old, new)

@@ -1,5 +1,6 @@
 """Makes the golden checkpoints and logits in test/golden with transformers, or compares with what is committed: the logits of
-the models as they are made here, and as transformers loads them from the folders.
+the models as they are made here, and as transformers loads them from the folders. Newer families also have the gradients of
+the mean loss of their text, of each parameter the norm and the first numbers.
 
 Usage: make_golden.py write|compare DIRECTORY [FAMILY …]
 """
@@ -10,7 +11,7 @@ import sys
 import torch
 import transformers
 from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, Gemma4ForCausalLM, Gemma4TextConfig, GemmaConfig,
-                          GemmaForCausalLM, LlamaConfig,
+                          GemmaForCausalLM, GraniteConfig, GraniteForCausalLM, LlamaConfig,
                           LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM)
 
 COMMON = dict(vocab_size=48, hidden_size=32, intermediate_size=40, num_attention_heads=4, num_key_value_heads=2,
@@ -47,6 +48,16 @@ MODELS = {
     "smollm3": (SmolLM3ForCausalLM, SmolLM3Config(**{k: v for k, v in COMMON.items() if k != "head_dim"}, num_hidden_layers=4,
                                                   no_rope_layer_interval=2, use_sliding_window=True, sliding_window=6,
                                                   pad_token_id=0, bos_token_id=1, eos_token_id=2)),
+    # Four multipliers, biases on every projection, a vocabulary that no power of two divides.
+    "granite": (GraniteForCausalLM, GraniteConfig(**{**COMMON, "vocab_size": 51}, num_hidden_layers=2, rms_norm_eps=1e-5,
+                                                  embedding_multiplier=3.0, attention_multiplier=0.2,
+                                                  residual_multiplier=0.22, logits_scaling=2.5, attention_bias=True,
+                                                  mlp_bias=True)),
+    # As released: tied, no biases.
+    "granite_tied": (GraniteForCausalLM, GraniteConfig(**{k: v for k, v in COMMON.items() if k != "head_dim"},
+                                                       num_hidden_layers=3, rms_norm_eps=1e-5, embedding_multiplier=12,
+                                                       attention_multiplier=0.125, residual_multiplier=0.22,
+                                                       logits_scaling=8, tie_word_embeddings=True)),
     # One group for all heads, a head size that is not hidden / heads.
     "gemma": (GemmaForCausalLM, GemmaConfig(**{**COMMON, "head_dim": 12, "num_key_value_heads": 1}, num_hidden_layers=2)),
     # Caps that bite on scores and logits, a scale that is not the head size, windows in every other layer.
@@ -89,6 +100,19 @@ def tie(config):
 EDITS = {"llama_stretched": forget_original_length, "llama_own_head": tie, "gemma3_own_head": tie}
 
 
+GRADIENTS = {"granite", "granite_tied"}
+SHOWN = 8
+
+
+def gradients(model, ids):
+    """Of each parameter: the norm, and the first numbers."""
+    logits = model(torch.tensor([ids])).logits[0]
+    loss = torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(ids[1:]))
+    loss.backward()
+    found = {n: [p.grad.norm().item(), *p.grad.flatten()[:SHOWN].tolist()] for n, p in model.named_parameters()}
+    return loss.item(), {n: [float(f"{v:.6g}") for v in values] for n, values in found.items()}
+
+
 def make(name):
     cls, config = MODELS[name]
     config._attn_implementation = "eager"
@@ -100,7 +124,7 @@ def make(name):
         for n, b in model.named_buffers():
             if n.endswith("layer_scalar"):
                 b.copy_(0.5 + torch.rand_like(b))
-        ids = torch.randint(0, 48, (1, 24), generator=torch.Generator().manual_seed(3))
+        ids = torch.randint(0, config.vocab_size, (1, 24), generator=torch.Generator().manual_seed(3))
         logits = model(ids).logits[0]
     return model, ids[0].tolist(), logits
 
@@ -120,13 +144,19 @@ def main():
                 config = json.loads((folder / "config.json").read_text())
                 EDITS[name](config)
                 (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+            loss, found = gradients(model, ids) if name in GRADIENTS else (None, None)
             (folder / "golden.json").write_text(json.dumps({
                 "made_by": f"transformers {transformers.__version__}, torch {torch.__version__}",
-                "ids": ids, "logits": [[round(v, 6) for v in row] for row in logits.tolist()]}))
+                "ids": ids, "logits": [[round(v, 6) for v in row] for row in logits.tolist()],
+                **({"loss": loss, "gradients": found} if found else {})}))
         else:
             golden = json.loads((folder / "golden.json").read_text())
             assert golden["ids"] == ids
             worst = max(worst, (torch.tensor(golden["logits"]) - logits).abs().max().item())
+            if name in GRADIENTS:
+                for n, values in gradients(model, ids)[1].items():
+                    before = torch.tensor(golden["gradients"][n])
+                    assert (torch.tensor(values) - before).abs().max() < 1e-3 * before.abs().max(), n
         loaded = model.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
         with torch.no_grad():
             worst = max(worst, (loaded(torch.tensor([ids])).logits[0] - logits).abs().max().item())

@@ -60,7 +60,7 @@ async function wrapped(from: string, type: string): Promise<string> {
 }
 
 await mkdir(out, { recursive: true });
-const models = readdirSync(golden).filter((n) => /^(llama|phi3|qwen|smollm|gemma)/.test(n));
+const models = readdirSync(golden).filter((n) => /^(llama|phi3|qwen|smollm|granite|gemma)/.test(n));
 for (const model of models) {
   const folder = join(golden, model);
   const checkpoint = await openCheckpoint(folder);

@@ -2,7 +2,8 @@
 import type { GgufFamily } from "./family.ts";
 import { gemma, gemma2 } from "./gemma.ts";
 import { gemma3 } from "./gemma3.ts";
+import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
 
-export const ggufFamilies: readonly GgufFamily[] = [llama, qwen2, qwen3, gemma, gemma2, gemma3];
+export const ggufFamilies: readonly GgufFamily[] = [llama, granite, qwen2, qwen3, gemma, gemma2, gemma3];

@@ -9,7 +9,7 @@
  *
  *   W ← W₀ + (C − W₀ H)(H + λ diag H)⁻¹,   H = Σ w x xᵀ,  C = Σ w t xᵀ,  w = 1 / ‖stream‖²
  *
- * which is the least squares fit, held near the sliced W₀ by λ. Later projections also correct
+ * with t divided by the layer's residual scale where it has one, which is the least squares fit, held near the sliced W₀ by λ. Later projections also correct
  * earlier cuts, whole layers included, as far as they can. With norms after the projection (Gemma),
  * t is the output of the original's projection. Not included: biases, which the formats of released
  * models have no place for.
@@ -89,7 +89,7 @@ export async function compensate(
               wanted[tap],
               weight(original, layerName(source, half === "attention" ? "output" : "down")),
             )
-          : difference(wanted.stream.x, (streams[b] as Stream).x);
+          : difference(wanted.stream.x, (streams[b] as Stream).x, 1 / layer.residualScale);
         const size = squaredSizes(wanted.stream.x);
         const weights = (counted[b] as Float32Array).map((v, t) => v / f32At(size, t));
         h = await moments.add(h, here[tap], here[tap], weights);
@@ -143,11 +143,12 @@ export async function leastSquares(
   return start.map((w, i) => w + f32At(change, i) / f64At(size, i % n));
 }
 
-function difference(a: Tensor, b: Tensor): Tensor {
+/** (a − b) · factor. */
+function difference(a: Tensor, b: Tensor, factor: number): Tensor {
   const [x, y] = [float32Data(a), float32Data(b)];
   return f32(
     a.shape,
-    x.map((v, i) => v - f32At(y, i)),
+    x.map((v, i) => (v - f32At(y, i)) * factor),
   );
 }
 

@@ -95,6 +95,7 @@ export const gemma4: Family = {
       normEpsilon: c.rms_norm_eps,
       normOffset: 0,
       embeddingScale: Math.sqrt(c.hidden_size),
+      logitScale: 1,
       finalSoftcap: c.final_logit_softcapping ?? null,
       tiedHead: c.tie_word_embeddings,
       perLayer: width > 0 ? { width, vocab: c.vocab_size_per_layer_input } : null,
@@ -230,6 +231,7 @@ function layerOf(c: Config, type: LayerType, index: number, kvSource: number | n
     sandwichNorms: true,
     biases: [],
     activation: "gelu_tanh",
+    residualScale: 1,
     layerScalar: true,
   };
 }

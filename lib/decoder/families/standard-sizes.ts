@@ -50,6 +50,7 @@ export function standardLayer(c: LayerSizes): Omit<LayerArchitecture, "rope"> {
     sandwichNorms: false,
     biases: [],
     activation: "silu",
+    residualScale: 1,
     layerScalar: false,
   };
 }
@@ -70,6 +71,7 @@ export const standardDecoder = (c: ModelSizes): Omit<DecoderArchitecture, "famil
   normEpsilon: c.rms_norm_eps,
   normOffset: 0,
   embeddingScale: 1,
+  logitScale: 1,
   finalSoftcap: null,
   tiedHead: c.tie_word_embeddings,
   perLayer: null,

@@ -5,7 +5,8 @@
  *   x += post(D · (act(G n) ⊙ U n)),                               n = norm(x)
  *   x += norm(W · (act(Wg x) ⊙ e)),  x = σ x                       Gemma 4's per-layer input and layer scalar
  *
- * with every product a 1×1 convolution, its bias in it where there is one. The attention scale sits in the query norm's gain where
+ * with every product a 1×1 convolution, its bias in it where there is one, and what attention and MLP add multiplied by the layer's
+ * residual scale. The attention scale sits in the query norm's gain where
  * there is one. A layer that reads another's keys and values attends to the same entries as that
  * layer, in the cache and next to it. σ is a separate product: folding it into the weights that
  * write to the stream would round each of them again. Not included: gates, which are for
@@ -58,12 +59,13 @@ export const pointwise = (b: Builder, x: Value, weight: Value, name = "projectio
 
 const add = (b: Builder, x: Value, y: Value): Value => b.op("add", { x, y }, {}, "stream")[0] as Value;
 
-/** The stream times one number. */
-function times(b: Builder, x: Value, factor: number): Value {
+/** x times one number. */
+function times(b: Builder, x: Value, factor: number, label: string, result: string): Value {
+  if (factor === 1) return x;
   const { dtype } = typeOf(x);
   const data = dtype === "fp16" ? float16FromFloat32(Float32Array.of(factor)) : Float32Array.of(factor);
-  const y = b.constant(tensor(dtype, [], data), "layer_scalar");
-  return b.op("mul", { x, y }, {}, "stream")[0] as Value;
+  const y = b.constant(tensor(dtype, [], data), label);
+  return b.op("mul", { x, y }, {}, result)[0] as Value;
 }
 
 /** The stream after the block, and the keys and values its queries saw. */
@@ -77,10 +79,12 @@ export function neuralEngineBlock(b: Builder, x: Value, c: NeuralEngineBlock): {
   const behind = (y: Value, role: LayerTensor, factor: number): Value =>
     layer.sandwichNorms ? mirrorNorm(b, y, 1, arch.normEpsilon * factor ** 2, channelGain(role, stream)) : y;
 
+  const scaled = (y: Value): Value => times(b, y, layer.residualScale, "residual_scale", "residual");
+
   const { out, seen } = b.scope("attention", () => attention(b, read(x, "attentionNorm"), c));
-  const middle = add(b, x, behind(out, "postAttentionNorm", scaling.attention));
+  const middle = add(b, x, scaled(behind(out, "postAttentionNorm", scaling.attention)));
   const transformed = b.scope("mlp", () => mlp(b, read(middle, "mlpNorm"), c));
-  let y = add(b, middle, behind(transformed, "postMlpNorm", scaling.mlp));
+  let y = add(b, middle, scaled(behind(transformed, "postMlpNorm", scaling.mlp)));
   if (c.perLayer) {
     const vectors = c.perLayer;
     const given = b.scope("per_layer", () => perLayerInput(b, y, vectors, c));
@@ -88,7 +92,7 @@ export function neuralEngineBlock(b: Builder, x: Value, c: NeuralEngineBlock): {
     y = add(b, y, mirrorNorm(b, given, 1, arch.normEpsilon * scaling.perLayer ** 2, gain));
   }
   const scalar = layer.layerScalar ? weights.scalar(c.name("layerScalar")) : 1;
-  return { x: scalar === 1 ? y : times(b, y, scalar), seen };
+  return { x: times(b, y, scalar, "layer_scalar", "stream"), seen };
 }
 
 /** A projection of the layer, both matrix and bias times a power of two. */

@@ -1,7 +1,7 @@
 /**
  * @file A decoder as a package in the Neural Engine layout: one function for every width and context, over one set of weights.
  *
- * Everything is fp16, static and at most of rank 4; tables of rotations and masks are inputs, so
+ * Everything is fp16, static and at most of rank 4; a scale of the logits is in the last norm's gain; tables of rotations and masks are inputs, so
  * the graph has no integer arithmetic and no comparisons. `docs/package-interface.md` describes
  * inputs and outputs. In fp32 the same graph can be compared with the plain one.
  */
@@ -93,7 +93,7 @@ function neuralEngineFunction(arch: DecoderArchitecture, context: FunctionContex
     const select = b.input("select", tensorType(dtype, [1, 1, 1, width]));
     x = b.sum(b.mul(x, select), [3], true);
   }
-  const gain = source.gain(b, "finalNorm", [1, arch.hidden, 1, 1]);
+  const gain = source.gain(b, "finalNorm", [1, arch.hidden, 1, 1], arch.logitScale);
   const normal = mirrorNorm(b, x, 1, arch.normEpsilon * scaling.stream ** 2, gain);
   const head = arch.tiedHead ? "embedding" : "head";
   const outputs: Record<string, Value> = {};

@@ -70,6 +70,7 @@ const cases: [string, DecoderWeights, Partial<NeuralEngineOptions>][] = [
   ["llama", model("llama"), {}],
   ["llama with biases", model("biased"), {}],
   ["llama with biases, pruned unevenly", ragged(model("biased")), {}],
+  ["granite, whose halves and logits are scaled", model("granite"), {}],
   ["gemma 3, rings that wrap", model("gemma3"), {}],
   ["llama, pruned unevenly", ragged(model("llama")), {}],
   ["gemma 3, pruned unevenly, head in parts", ragged(model("gemma3")), { largestHeadPart: 20 }],
@@ -217,6 +218,7 @@ function loud(weights: DecoderWeights, factor: number): DecoderWeights {
 
 test.each([
   ["llama", "inside"],
+  ["granite", "inside"],
   ["gemma3", "inside"],
   ["gemma3", "host"],
 ] as const)("%s, embedding %s: a stream beyond fp16 fails as it is and works scaled", async (family, embedding) => {

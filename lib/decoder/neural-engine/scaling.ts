@@ -91,8 +91,12 @@ export function scalingFor(
   layers: readonly LayerArchitecture[],
   { layers: peaks, embedding, perLayerContext, perLayerVectors }: DecoderPeaks,
 ): DecoderScaling {
+  // A residual scale follows the product, which may be larger than what it adds to the stream.
+  const before = peaks.map((p, i) =>
+    (layers[i]?.residualScale ?? 1) < 1 ? Math.max(p.stream, p.attentionOutput, p.mlpOutput) : p.stream,
+  );
   return {
-    stream: Math.min(factorFor(embedding), ...peaks.map((p) => factorFor(p.stream))),
+    stream: Math.min(factorFor(embedding), ...before.map(factorFor)),
     perLayerContext: factorFor(perLayerContext),
     perLayerVectors: Math.min(factorFor(perLayerVectors), ...peaks.map((p) => factorFor(p.perLayerInner))),
     layers: layers.map((layer, i): LayerScaling => {

@@ -10,7 +10,7 @@ import { type Checkpoint, openCheckpoint } from "../../checkpoint/checkpoint.ts"
 import { madeFrom } from "../../checkpoint/made-from.ts";
 import { writeCheckpoint } from "../../checkpoint/write-checkpoint.ts";
 import { selectionByName } from "../../compress/prune/prune-selection.ts";
-import { pruneModel } from "../../compress/prune/slice.ts";
+import { pruneHeads, pruneModel } from "../../compress/prune/slice.ts";
 import { architectureOf } from "../../decoder/families/registry.ts";
 import { initializeWeights } from "../../decoder/initialize.ts";
 import { DecoderRunner } from "../../decoder/runner.ts";
@@ -73,6 +73,7 @@ function expectEqualLogits(a: Float32Array, b: Float32Array): void {
 
 const uneven = {
   llama: ["L0.H0", "L0.N0-7", "L1.H2", "L1.H3"],
+  granite: ["L1.H2", "L1.H3", "L1.N0-15"],
   qwen3: ["L0.H0", "L0.H1", "L1.N0-15"],
   gemma3: ["L0.H3", "L1.N0-7", "L2.H0", "L2.H1"],
 } as const;
@@ -198,6 +199,12 @@ test("rows that are no whole blocks stay F16, and models that no architecture ho
   const windowed = { ...tinyConfigs.qwen3, use_sliding_window: true, sliding_window: 8, max_window_layers: 1 };
   const qwen3 = await folderOf(initializeWeights(architectureOf(windowed), createRng(6, "q")), windowed);
   expect(() => ggufModel(qwen3, null, "x")).toThrow("the window of layer 1");
+  const headsGone = pruneHeads(tinyModel("granite"), [
+    [0, 2],
+    [1, 3],
+  ]);
+  const granite = await folderOf(headsGone, { ...tinyConfigs.granite, num_attention_heads: 2, head_dim: 8 });
+  expect(() => ggufModel(granite, null, "x")).toThrow("2 heads of 8 for a width of 32");
   expect(() => evenWidths(tinyModel("gemma4").arch)).toThrow("8 and 16 channels");
 });
 
