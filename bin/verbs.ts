@@ -22,6 +22,7 @@ export const verbs: readonly { readonly names: readonly string[]; readonly load:
   { names: ["export"], load: async () => (await import("./commands/export.ts")).addExport },
   { names: ["inspect"], load: async () => (await import("./commands/inspect.ts")).addInspect },
   { names: ["run-package"], load: async () => (await import("./commands/run-package.ts")).addRunPackage },
+  { names: ["delta", "patch"], load: async () => (await import("./commands/delta.ts")).addDelta },
   { names: ["report"], load: async () => (await import("./commands/report.ts")).addReport },
   { names: ["api"], load: async () => (await import("./commands/api.ts")).addApi },
 ];

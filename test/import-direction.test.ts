@@ -62,7 +62,7 @@ test("app takes types alone from server", () => {
 
 /** The folders of lib, and the files beside them, from bottom to top: each imports only what stands above it in this list. */
 const libOrder = [
-  ...["errors", "elements", "cancel", "turn", "random", "float16", "number-text", "units", "stats", "files"],
+  ...["errors", "elements", "cancel", "turn", "random", "float16", "number-text", "units", "stats", "files", "delta"],
   ...["mil", "weights", "formats", "engines", "decoder"],
   ...["eval", "tokenizer", "checkpoint", "train", "compress"],
   ...["cost", "export", "report"],

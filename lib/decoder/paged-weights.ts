@@ -72,7 +72,7 @@ export async function wholeWeight(w: CompressedWeight | DeferredWeight): Promise
   const values = new Float32Array(elementCount(w.form.shape));
   let at = 0;
   for await (const piece of w.pieces()) {
-    const part = decodeWeight(piece);
+    const part = decoded(piece);
     values.set(part, at);
     at += part.length;
   }
@@ -89,13 +89,17 @@ async function decodedRows(
   else {
     let at = 0;
     for await (const piece of w.pieces({ from, to })) {
-      const part = decodeWeight(piece);
+      const part = decoded(piece);
       values.set(part, at);
       at += part.length;
     }
   }
   return f32([to - from, columns], values);
 }
+
+/** Values that are copied at once need no copy of their own. */
+const decoded = (w: CompressedWeight): Float32Array =>
+  w.kind === "dense" && w.dtype === "fp32" ? w.values : decodeWeight(w);
 
 const range = (from: number, to: number): Int32Array => Int32Array.from({ length: to - from }, (_, i) => from + i);
 

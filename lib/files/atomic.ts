@@ -104,6 +104,13 @@ function outputPath(final: string): string {
   return resolve(final);
 }
 
+/** Throws `store/exists` when something is at the path of a file to be written. */
+export function requireAbsent(final: string): void {
+  const path = outputPath(final);
+  if (!lstatSync(path, { throwIfNoEntry: false })) return;
+  throw new EspalierError("store/exists", `${path} exists already`, { hint: "Choose another --out." });
+}
+
 /** Whether something is there. Throws `store/exists` for what may not be replaced. */
 export function requireReplaceable(final: string, options: OutputOptions): boolean {
   const path = outputPath(final);
