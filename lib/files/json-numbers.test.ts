@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { jsonLike, numberLiterals } from "./json-numbers.ts";
+import { parsedJson } from "./json-text.ts";
 
 test("every number keeps the form it was written in", () => {
   const text = `{ "cap": 30.0, "eps": 1e-06, "theta": 1E6, "big": 12345678901234567890123, "zero": -0.0, "tiny": 0.10,
@@ -15,6 +16,11 @@ test("a changed number is written anew, one that moved is not mistaken for anoth
   expect(jsonLike({ a: 31, c: 2, list: [2, 2] }, [source])).toBe(
     '{\n  "a": 31,\n  "c": 2,\n  "list": [\n    2,\n    2.0\n  ]\n}',
   );
+});
+
+test("numbers that only Python writes stay too", () => {
+  const text = '{"limit":[0.0,Infinity,-Infinity,NaN]}';
+  expect(jsonLike(parsedJson(text, "a"), [numberLiterals(text)]).replaceAll(/\s/g, "")).toBe(text);
 });
 
 test("the first source that has the value decides", () => {

@@ -4,7 +4,8 @@
  *
  * `JSON.parse` gives 30 for 30.0, and readers with typed fields (the configs of `transformers` 5) refuse the one for the other.
  * So literals are collected by their place, and put back wherever the value at that place is still the same. Reference:
- * RFC 8259. Not included: everything but numbers; `JSON.parse` has accepted the text before.
+ * RFC 8259, and the `NaN`, `Infinity` and `-Infinity` of Python. Not included: everything but numbers; `parsedJson` has accepted
+ * the text before.
  */
 
 /** The number literals of a JSON text by place: a literal, or those below each key or index. */
@@ -55,7 +56,7 @@ export function numberLiterals(text: string): NumberLiterals {
     const start = at;
     while (at < text.length && !/[\s,\]}]/.test(text[at] ?? "")) at++;
     const literal = text.slice(start, at);
-    return /^[-\d]/.test(literal) ? literal : {};
+    return /^(?:[-\d]|Infinity|NaN)/.test(literal) ? literal : {};
   };
   return value();
 }
@@ -79,7 +80,7 @@ export function jsonLike(
     indent: string,
   ): string => {
     if (typeof v === "number") {
-      const literal = literals.find((l) => typeof l === "string" && Number(l) === v);
+      const literal = literals.find((l) => typeof l === "string" && Object.is(Number(l), v));
       if (typeof literal === "string") return literal;
       return floats.has(key) && Number.isInteger(v) && Math.abs(v) < 1e21 ? `${v}.0` : JSON.stringify(v);
     }
