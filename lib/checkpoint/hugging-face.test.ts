@@ -108,6 +108,49 @@ test("a head of its own under a tied config is kept through all that is written,
   expect((await bytesIn(out)).get("lm_head.weight")?.bytes).toEqual((await bytesIn(own)).get("lm_head.weight")?.bytes);
 });
 
+/** As `LlamaModel(config).save_pretrained` names them; `AutoModelForCausalLM` of transformers 5.24 loads these. */
+test("a decoder saved without its head is read under the names it has then", async () => {
+  const config = { ...tinyConfigs.llama, tie_word_embeddings: true };
+  const named = [...tensorsOf(config).values()];
+  const bare = named.map((t) => ({ ...t, name: t.name.replace(/^model\./, "") }));
+  const [whole, part] = [await folderOf(config, named), await folderOf(config, bare)];
+  const opened = await openCheckpoint(part);
+  expect(opened.unused).toEqual([]);
+  await opened.close();
+  expect(await bytesIn(await pruned(part, []))).toEqual(await bytesIn(await pruned(whole, [])));
+});
+
+test.each([
+  ["torch.compile", (n: string) => `_orig_mod.${n}`, /_orig_mod\.model\.embed_tokens\.weight.*take “_orig_mod\.” off/],
+  ["DDP", (n: string) => `module.${n}`, /take “module\.” off/],
+  [
+    "an adapter",
+    (n: string) => `base_model.model.${n.replace("q_proj.weight", "q_proj.base_layer.weight")}`,
+    /base_layer\.weight is there.*merge_and_unload/,
+  ],
+])("a model saved inside %s: the hint says what was saved", async (_, name, hint) => {
+  const tensors = [...tensorsOf(tinyConfigs.llama).values()].map((t) => ({ ...t, name: name(t.name) }));
+  await expect(openCheckpoint(await folderOf(tinyConfigs.llama, tensors))).rejects.toMatchObject({
+    code: "model/missing-tensor",
+    hint: expect.stringMatching(hint),
+  });
+});
+
+test("a head that is nowhere: the hint says how a tied one is declared", async () => {
+  const config = { ...tinyConfigs.llama, tie_word_embeddings: false };
+  const tensors = [...tensorsOf(config).values()].filter((t) => t.name !== "lm_head.weight");
+  await expect(openCheckpoint(await folderOf(config, tensors))).rejects.toMatchObject({
+    hint: expect.stringContaining("set tie_word_embeddings to true"),
+  });
+});
+
+test("a config with Python's numbers opens, and what is made of it has them too", async () => {
+  const text = JSON.stringify({ ...tinyConfigs.llama, limit: 12345 }).replace("12345", "[Infinity, NaN]");
+  const out = await pruned(await folderOf(text, tensorsOf(tinyConfigs.llama).values()), ["L0.N0-7"]);
+  const written = await readFile(join(out, "config.json"), "utf8");
+  expect(written.replaceAll(/\s/g, "")).toContain('"limit":[Infinity,NaN]');
+});
+
 test("tensors of which the decoder has no use are named", async () => {
   const config = tinyConfigs.llama;
   const foreign = ["vision_tower.patch.weight", "model.layers.0.self_attn.q_proj.bias"].map((n) => matrix(n, [4], 1));

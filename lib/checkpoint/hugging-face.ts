@@ -100,9 +100,12 @@ async function equalTensors(a: SafetensorsFile, aName: string, b: SafetensorsFil
 /** Older multimodal checkpoints put the decoder behind one of these. */
 const prefixes = ["", "language_model.", "model.language_model."];
 
+/** The names under which `transformers` finds a tensor. A decoder that was saved without its head, as models that embed texts
+ * are, has none of the prefix `model.`. */
 function variants(name: string): string[] {
   const bare = name.replace(/^model\./, "");
-  return [...prefixes.map((p) => `${p}${name}`), `model.language_model.${bare}`];
+  const withoutHead = bare === name ? [] : [bare, `language_model.${bare}`];
+  return [...prefixes.map((p) => `${p}${name}`), `model.language_model.${bare}`, ...withoutHead];
 }
 
 /** Tensors that transformers ignores silently: computed tables. */
@@ -116,6 +119,25 @@ function packedInstead(name: string, byName: ReadonlyMap<string, unknown>): stri
   const bare = name.replace(/\.weight$/, "");
   const beside = variants(bare).flatMap((n) => packings.map((packing) => `${n}.${packing}`));
   return beside.find((n) => byName.has(n));
+}
+
+/** What to do about a tensor that is not there, from the names of those that are. */
+function lacking(name: string, byName: ReadonlyMap<string, unknown>): string {
+  const packed = packedInstead(name, byName);
+  if (packed)
+    return `The weights are packed by another quantizer (${packed} is there); take the checkpoint in bf16, fp16 or fp32, or a GGUF file.`;
+  const names = [...byName.keys()];
+  const adapted = names.find((n) => /\.base_layer\.|\.lora_[AB]\./.test(n));
+  if (adapted)
+    return `An adapter (LoRA) is not merged yet (${adapted} is there); merge it (peft: merge_and_unload) and save again.`;
+  const wrapped = names.find((n) => n.endsWith(`.${name}`));
+  if (wrapped) {
+    const prefix = wrapped.slice(0, -name.length);
+    return `It is there as ${wrapped}: something wrapped around the model (torch.compile, DDP, FSDP, peft) was saved with it. Save the model inside it, or take “${prefix}” off every name.`;
+  }
+  if (/^lm_head\.weight$/.test(name))
+    return "If its output head is the embedding, set tie_word_embeddings to true in config.json; a model that embeds or classifies texts has none.";
+  return "The checkpoint is incomplete, or its config belongs to another model.";
 }
 
 /** Where a weight was found. */
@@ -153,11 +175,8 @@ function checkedCheckpoint(
         },
       );
     }
-    const packed = packedInstead(name, byName);
     throw new EspalierError("model/missing-tensor", `the tensor ${name} is missing from ${directory}`, {
-      hint: packed
-        ? `The weights are packed by another quantizer (${packed} is there); take the checkpoint in bf16, fp16 or fp32, or a GGUF file.`
-        : "The checkpoint is incomplete, or its config belongs to another model.",
+      hint: lacking(name, byName),
     });
   };
   const present = (name: string): string | undefined =>
