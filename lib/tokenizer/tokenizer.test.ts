@@ -53,6 +53,17 @@ test("a config beside it of the wrong type is refused by file and field", async 
   });
 });
 
+test("-1 in a config is no token", async () => {
+  const vocab = bpe({ "<unk>": 0, a: 1, b: 2, ab: 3 });
+  const none = await tokenizerOf(vocab, { "config.json": { bos_token_id: -1, eos_token_id: -1 } });
+  expect([none.startId, none.eosIds]).toEqual([null, []]);
+  const some = await tokenizerOf(vocab, {
+    "generation_config.json": { bos_token_id: -1, eos_token_id: [-1, 2] },
+    "config.json": { bos_token_id: 1 },
+  });
+  expect([some.startId, some.eosIds]).toEqual([1, [2]]);
+});
+
 test("a vocabulary of a quarter of a million is read", async () => {
   const vocab: Record<string, number> = { "<unk>": 0, a: 1, b: 2, ab: 3 };
   for (let id = 4; id < 262_144; id++) vocab[`<unused${id}>`] = id;

@@ -38,7 +38,11 @@ export interface TokenizerContents {
   readonly model: unknown;
 }
 
-const idList = z.union([z.number().int(), z.array(z.number().int())]).nullish();
+/** Configs write -1 for a token that they lack. */
+const idList = z
+  .union([z.number().int(), z.array(z.number().int())])
+  .transform((ids) => [ids].flat().filter((id) => id >= 0))
+  .nullish();
 const configSchema = z.looseObject({ bos_token_id: idList, eos_token_id: idList, text_config: z.unknown().optional() });
 const tokenText = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
 const tokenizerConfigSchema = z.looseObject({
@@ -81,10 +85,10 @@ export function tokenizerOf(contents: TokenizerContents, where: string): Tokeniz
   const idOf = (token: string): number | null => library.token_to_id(token) ?? null;
   const named = (t: z.infer<typeof tokenText>): number | null =>
     t ? idOf(typeof t === "string" ? t : t.content) : null;
-  const first = (ids: z.infer<typeof idList>): number | null => (Array.isArray(ids) ? (ids[0] ?? null) : (ids ?? null));
+  const first = (ids: z.infer<typeof idList>): number | null => ids?.[0] ?? null;
   const bosId =
     named(own.bos_token) ?? first(generation.bos_token_id) ?? first(config.bos_token_id) ?? first(nested.bos_token_id);
-  const eos = [generation.eos_token_id, config.eos_token_id, nested.eos_token_id].map((ids) => [ids ?? []].flat());
+  const eos = [generation.eos_token_id, config.eos_token_id, nested.eos_token_id].map((ids) => ids ?? []);
   const eosIds = [...new Set([...eos.flat(), ...[named(own.eos_token)].filter((id) => id !== null)])];
 
   const around = processed(library);
