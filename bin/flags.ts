@@ -15,6 +15,8 @@ interface PropertySchema {
   default?: unknown;
   enum?: unknown[];
   items?: { enum?: unknown[]; type?: string };
+  /** Whether \n and \t in the flag stand for a line end and a tab. Elsewhere, as in paths and prompts, a text is taken as it is. */
+  escapes?: boolean;
 }
 
 const jsonSchema = z.object({
@@ -26,6 +28,7 @@ const jsonSchema = z.object({
       default: z.unknown().optional(),
       enum: z.array(z.unknown()).optional(),
       items: z.object({ enum: z.array(z.unknown()).optional(), type: z.string().optional() }).optional(),
+      escapes: z.boolean().optional(),
     }),
   ),
   required: z.array(z.string()).optional(),
@@ -92,8 +95,12 @@ function fromText(text: string, p: PropertySchema): unknown {
   }
   // `ios18` is as good as `iOS18`.
   const choice = p.enum?.find((e) => typeof e === "string" && e.toLowerCase() === text.toLowerCase());
-  return choice ?? text.replaceAll("\\n", "\n");
+  return choice ?? (p.escapes ? unescaped(text) : text);
 }
+
+const escapes: Readonly<Record<string, string>> = { "\\n": "\n", "\\r": "\r", "\\t": "\t", "\\\\": "\\" };
+
+const unescaped = (text: string): string => text.replaceAll(/\\[nrt\\]/g, (found) => escapes[found] ?? found);
 
 function fromFile(path: string): string {
   try {

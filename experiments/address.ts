@@ -6,8 +6,9 @@
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import { type ModelSession, readText } from "./model-session.ts";
+import type { ModelSession } from "./model-session.ts";
 import { fieldRoles } from "./roles.ts";
+import { fileText } from "./text-file.ts";
 
 /** The config with each name replaced by the content it refers to, fields in the order of the
  * config. */
@@ -37,5 +38,5 @@ export const addressOf = (decided: unknown): string =>
 
 const contentHash = async (path: string): Promise<string> =>
   createHash("sha256")
-    .update(await readText(path))
+    .update(await fileText(path))
     .digest("hex");

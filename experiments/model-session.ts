@@ -1,7 +1,6 @@
 /**
  * @file Models opened for the length of a session: checkpoint, tokenizer, weights and runner, each loaded once.
  */
-import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { type Checkpoint, openCheckpoint } from "../lib/checkpoint/checkpoint.ts";
 import { isRowTable } from "../lib/decoder/architecture.ts";
@@ -11,7 +10,6 @@ import { type DecoderWeights, decoderWeights, type RowTable, weightList } from "
 import type { Engine, Executable } from "../lib/engines/engine.ts";
 import { EspalierError } from "../lib/errors.ts";
 import { decodedWeights } from "../lib/export/streamed-weights.ts";
-import { utf8Text } from "../lib/files/utf8-text.ts";
 import { f32, type Tensor } from "../lib/mil/tensor.ts";
 import { byteSize } from "../lib/number-text.ts";
 import { loadTokenizer, type Tokenizer } from "../lib/tokenizer/tokenizer.ts";
@@ -148,20 +146,4 @@ export async function loadWeights(checkpoint: Checkpoint): Promise<DecoderWeight
     tensors.set(name, f32(shape, values));
   }
   return decoderWeights(checkpoint.architecture, tensors, tables);
-}
-
-/** A text file in UTF-8; throws `model/missing-file`, `input/empty`, or `format/malformed` for another encoding. */
-export async function readText(path: string): Promise<string> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (cause) {
-    throw new EspalierError("model/missing-file", `cannot read the text ${path}`, {
-      hint: "Check the path given as --text.",
-      cause,
-    });
-  }
-  const text = utf8Text(bytes, path);
-  if (text.trim() === "") throw new EspalierError("input/empty", `${path} contains no text`);
-  return text;
 }

@@ -4,7 +4,8 @@ import { z } from "zod";
 import { leadingSequences } from "../lib/eval/leading-sequences.ts";
 import { protocolString, type TokenSequence } from "../lib/eval/sequences.ts";
 import { bosRules } from "../lib/eval/text-codec.ts";
-import { type ModelFiles, readText } from "./model-session.ts";
+import type { ModelFiles } from "./model-session.ts";
+import { readText } from "./text-file.ts";
 
 /** The rule of special tokens, the same wherever text becomes tokens. */
 export const bosConfig = {
@@ -21,7 +22,10 @@ export const textConfig = {
   separator: z
     .string()
     .optional()
-    .describe("String that separates documents, to measure them one by one; default: windows over the whole text"),
+    .meta({ escapes: true })
+    .describe(
+      "String that separates documents, to measure them one by one; \\n is a line end, \\t a tab; default: windows over the whole text",
+    ),
   limit: z.number().int().positive().optional().describe("Maximum number of documents or windows"),
   context: z
     .number()

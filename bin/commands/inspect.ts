@@ -5,12 +5,15 @@ import type { Command } from "commander";
 import { readFiles } from "../../experiments/kinds/export/package-files.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { originOf } from "../../lib/checkpoint/origin.ts";
+import { placeOf } from "../../lib/checkpoint/place.ts";
 import { unusedInWords } from "../../lib/checkpoint/usable.ts";
 import { estimateProgram } from "../../lib/cost/estimate.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
 import { EspalierError, toEspalierError } from "../../lib/errors.ts";
 import { lintPackage } from "../../lib/export/coreml/lint/lint.ts";
 import { summarizePackage } from "../../lib/export/coreml/package-summary.ts";
+import { openByteRanges } from "../../lib/files/byte-ranges.ts";
+import { beginsLikeSafetensors } from "../../lib/files/mistaken-file.ts";
 import { type PackageUnits, packageUnits } from "../../lib/formats/coreml/compute-units.ts";
 import { coremlRelative } from "../../lib/formats/coreml/mistaken-package.ts";
 import { isPipeline } from "../../lib/formats/coreml/package-pipeline.ts";
@@ -70,8 +73,20 @@ export function addInspect(program: Command): void {
       if (await isPackage(packaged)) await inspectPackages(packaged, await readinessBeside(packaged), options);
       else if (!found.isFile()) await inspectCheckpoint(path, options);
       else if (/\.gguf$/i.test(path)) await inspectGguf(path, options);
-      else await inspectSafetensors(path, options);
+      else if (await isSafetensors(path)) await inspectSafetensors(path, options);
+      else await placeOf(path);
     });
+}
+
+/** By its name, or by how it begins, as in a cache whose files are named after their hashes. */
+async function isSafetensors(path: string): Promise<boolean> {
+  if (/\.safetensors$/i.test(path)) return true;
+  const file = await openByteRanges(path);
+  try {
+    return beginsLikeSafetensors(await file.read(0, Math.min(9, file.sizeBytes)));
+  } finally {
+    await file.close();
+  }
 }
 
 /** A package, or each of several with the name of its file above it. */

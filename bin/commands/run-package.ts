@@ -9,6 +9,9 @@ import type { PackageInterface } from "../../lib/decoder/package-interface.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { type PromptCodec, promptAfter } from "../../lib/eval/text-codec.ts";
 import { folderFiles } from "../../lib/files/named-files.ts";
+import { isFunctionSet } from "../../lib/formats/coreml/function-set.ts";
+import { noPackage } from "../../lib/formats/coreml/mistaken-package.ts";
+import { isPipeline } from "../../lib/formats/coreml/package-pipeline.ts";
 import { loadTokenizer, type Tokenizer } from "../../lib/tokenizer/tokenizer.ts";
 import { addFlags, parseFlags } from "../flags.ts";
 import { packageAt, tokenizerBeside } from "../named-package.ts";
@@ -38,6 +41,9 @@ export function addRunPackage(program: Command, signal: AbortSignal): void {
   );
   command.action(async (named: string) => {
     const path = await packageAt(named);
+    const isThere =
+      (await exists(join(path, "Manifest.json"))) || (await isPipeline(path)) || (await isFunctionSet(path));
+    if (!isThere) throw await noPackage(path);
     const given: Record<string, unknown> = command.opts();
     const config = parseFlags(runPackageConfig, given);
     const asked = config.tokenizer ?? (await tokenizerBeside(path));

@@ -4,7 +4,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { asc, eq } from "drizzle-orm";
 import { dealt, lookAt, parts, type TextLook } from "../../experiments/brought-text.ts";
-import { readText } from "../../experiments/model-session.ts";
+import { fileText } from "../../experiments/text-file.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { loadTokenizer } from "../../lib/tokenizer/tokenizer.ts";
@@ -56,7 +56,7 @@ export interface TextSource {
 
 /** Throws `input/empty`, `model/missing-file`, or `format/malformed` for what is not UTF-8. */
 async function contentOf({ content, path }: TextSource): Promise<string> {
-  const found = path === undefined ? content : await readText(path);
+  const found = path === undefined ? content : await fileText(path);
   if (found === undefined || found.trim() === "") throw new EspalierError("input/empty", "the text is empty");
   return found;
 }

@@ -55,6 +55,10 @@ test.each([
   ["threads that are no number", ["evaluate", tiny, "--text", text, "--threads", "many"], 2, "--threads"],
   ["an engine nobody knows", ["evaluate", tiny, "--text", text, "--engine", "abacus"], 2, "--engine"],
   ["a file that is no package", ["inspect", text], 3, "format/"],
+  ["a text to inspect", ["inspect", text], 3, "is no model"],
+  ["a file of a model", ["inspect", join(tiny, "config.json")], 3, `Give its folder: ${tiny}`],
+  ["a checkpoint to run as a package", ["run-package", tiny], 3, "`espalier export` makes a package of it"],
+  ["a package that is not there", ["run-package", join(folder, "no.mlpackage")], 3, "there is nothing at"],
   ["a path with nothing there", ["inspect", join(folder, "nowhere")], 3, "model/missing-file"],
 ])("%s ends with one clear error", (_what, args, code, words) => {
   const result = espalier(...args);

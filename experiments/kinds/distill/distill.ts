@@ -31,11 +31,12 @@ import { teacherFiles } from "../../../lib/train/teacher-files.ts";
 import { joinTopTokens, type TopTokens, topTokens } from "../../../lib/train/top-tokens.ts";
 import { type Batch, Trainer } from "../../../lib/train/trainer.ts";
 import type { CheckContext, Maker, MakerContext, OutputFolder } from "../../definition.ts";
-import { type OpenModel, readText } from "../../model-session.ts";
+import type { OpenModel } from "../../model-session.ts";
 import { originalOf, originRecordFor } from "../../original.ts";
 import { outputConfig } from "../../output.ts";
 import { requireSameTokens } from "../../same-tokens.ts";
 import { bosConfig } from "../../text.ts";
+import { readText } from "../../text-file.ts";
 
 export const distillConfig = z.object({
   model: z
@@ -48,7 +49,11 @@ export const distillConfig = z.object({
     .string()
     .describe("Text to measure the divergence on while training; must not be part of the training text")
     .meta({ role: "text" }),
-  separator: z.string().optional().describe("String that separates documents; default: windows over the whole text"),
+  separator: z
+    .string()
+    .optional()
+    .meta({ escapes: true })
+    .describe("String that separates documents; default: windows over the whole text"),
   ...bosConfig,
   ...outputConfig("Folder to write the distilled checkpoint to"),
   steps: z.number().int().positive().default(300).describe("Optimizer steps"),

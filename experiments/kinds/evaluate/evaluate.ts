@@ -1,7 +1,6 @@
 /**
  * @file Evaluate: perplexity, bits per byte, divergence from a base, multiple choice.
  */
-import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { EspalierError } from "../../../lib/errors.ts";
 import { BesideBase } from "../../../lib/eval/beside-base.ts";
@@ -16,11 +15,11 @@ import { predictedTokens, type TokenSequence } from "../../../lib/eval/sequences
 import { sharedLosses } from "../../../lib/eval/shared-losses.ts";
 import { type LossSummary, summarizeLosses } from "../../../lib/eval/summary.ts";
 import type { BosRule } from "../../../lib/eval/text-codec.ts";
-import { utf8Text } from "../../../lib/files/utf8-text.ts";
 import type { CheckContext, ExperimentContext, Measurement, Unit } from "../../definition.ts";
 import type { ModelFiles } from "../../model-session.ts";
 import { requireSameTokens } from "../../same-tokens.ts";
 import { shards, textConfig, textSequences } from "../../text.ts";
+import { fileText } from "../../text-file.ts";
 import { shardName } from "../../unit-name.ts";
 
 export const evaluateConfig = z.object({
@@ -218,9 +217,7 @@ export async function taskSequences(
   config: { tasks: string; limit?: number | undefined; bos?: BosRule | undefined },
   model: ModelFiles,
 ): Promise<{ items: MultipleChoiceItem[]; sequences: TokenSequence[] }> {
-  const lines = utf8Text(await readFile(config.tasks), config.tasks)
-    .split("\n")
-    .filter((l) => l.trim() !== "");
+  const lines = (await fileText(config.tasks)).split("\n").filter((l) => l.trim() !== "");
   const items = lines.slice(0, config.limit).map((line, i) => parseItem(line, config.tasks, i + 1));
   if (items.length === 0) throw new EspalierError("input/empty", `${config.tasks} contains no questions`);
   return {

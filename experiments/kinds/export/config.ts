@@ -67,7 +67,7 @@ export const exportConfig = z.object({
     .optional()
     .describe("Held-out text for the comparison; default: the model's own greedy text")
     .meta({ role: "text" }),
-  separator: z.string().optional().describe("String that separates documents in the text"),
+  separator: z.string().optional().meta({ escapes: true }).describe("String that separates documents in the text"),
   ...bosConfig,
   checkTokens: z
     .number()
