@@ -13,10 +13,12 @@ from gguf.quants import quant_shape_to_byte_shape
 from safetensors.numpy import load_file, save_file
 
 TYPES = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K",
-         "IQ4_NL", "IQ4_XS"]
+         "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ1_S",
+         "IQ1_M"]
 # Where the fp16 scales and minima of a block lie; every other byte may be anything.
 HALVES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q2_K": [80, 82], "Q3_K": [108],
-          "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "IQ4_NL": [0], "IQ4_XS": [0]}
+          "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208], "IQ4_NL": [0], "IQ4_XS": [0], "TQ1_0": [52], "TQ2_0": [64], "MXFP4": [],
+          "NVFP4": [], "IQ2_XXS": [0], "IQ2_XS": [0], "IQ2_S": [0], "IQ3_XXS": [0], "IQ3_S": [0], "IQ1_S": [0], "IQ1_M": []}
 SHAPE = (3, 512)
 
 
@@ -33,6 +35,8 @@ def random_data(rng, name):
     for at in HALVES[name]:
         scales = rng.standard_normal(len(blocks)) * 10.0 ** rng.integers(-7, 3, len(blocks))
         blocks[:, at:at + 2] = scales.astype(np.float16)[:, None].view(np.uint8)
+    if name == "IQ1_M":  # a quarter of the scale in the high half of every second byte of the last eight
+        blocks[:, 55] &= 0xBF
     return blocks.reshape(quant_shape_to_byte_shape(SHAPE, kind))
 
 

@@ -22,6 +22,7 @@ echo "-- transformers: tokens that the files beside tokenizer.json add"
 "$venv/bin/python" test/oracles/tokenizer_golden.py compare test/golden/tokenizers/golden.json
 echo "-- gguf: a tensor of every type"
 "$venv/bin/python" test/oracles/make_gguf.py compare test/golden/gguf
+"$venv/bin/python" test/oracles/make_gguf_grids.py compare lib/formats/gguf/grid-tables.ts
 "$venv/bin/python" test/oracles/make_gguf_codes.py compare test/golden/gguf
 echo "-- gguf and llama.cpp: files of every architecture and type, as they are written here"
 ggufs=$(mktemp -d)

@@ -5,9 +5,18 @@
  * of an element; every product and difference is rounded to fp32:
  *   Q4_0  d(q − 8)     Q4_1  dq + m     Q5_0  d(q − 16)     Q5_1  dq + m     Q8_0  dq, q signed.
  * In a block of 32 with 4- or 5-bit codes, byte j of the codes has element j in its low half and j + 16 in its high half.
- * The K and IQ4 types are in `k-quants.ts`.
+ * The K and IQ4 types are in `k-quants.ts`, the other IQ types in `grid-types.ts`, TQ, MXFP4 and NVFP4 in `small-float-types.ts`.
  */
 import { float16Table } from "../../float16.ts";
+import {
+  dequantizeIQ1M,
+  dequantizeIQ1S,
+  dequantizeIQ2S,
+  dequantizeIQ2XS,
+  dequantizeIQ2XXS,
+  dequantizeIQ3S,
+  dequantizeIQ3XXS,
+} from "./grid-types.ts";
 import {
   dequantizeIQ4NL,
   dequantizeIQ4XS,
@@ -17,6 +26,7 @@ import {
   dequantizeQ5K,
   dequantizeQ6K,
 } from "./k-quants.ts";
+import { dequantizeMXFP4, dequantizeNVFP4, dequantizeTQ1_0, dequantizeTQ2_0 } from "./small-float-types.ts";
 import { blockSizes, type GgufTensorType } from "./tensor-type.ts";
 
 /** `out` has room for the elements of that many blocks. */
@@ -38,6 +48,17 @@ const decoders: Readonly<Record<GgufTensorType, BlockDecoder>> = {
   Q6_K: dequantizeQ6K,
   IQ4_NL: dequantizeIQ4NL,
   IQ4_XS: dequantizeIQ4XS,
+  TQ1_0: dequantizeTQ1_0,
+  TQ2_0: dequantizeTQ2_0,
+  MXFP4: dequantizeMXFP4,
+  NVFP4: dequantizeNVFP4,
+  IQ2_XXS: dequantizeIQ2XXS,
+  IQ2_XS: dequantizeIQ2XS,
+  IQ2_S: dequantizeIQ2S,
+  IQ3_XXS: dequantizeIQ3XXS,
+  IQ3_S: dequantizeIQ3S,
+  IQ1_S: dequantizeIQ1S,
+  IQ1_M: dequantizeIQ1M,
 };
 
 /** Whole blocks of `type` as fp32 into `out`. */

@@ -7,9 +7,19 @@
  * Reference: `ggml-common.h` and `ggml-quants.c` of ggml-org/ggml.
  */
 import { toFloat16Bits } from "../../float16.ts";
-import type { GgufTensorType } from "./tensor-type.ts";
-
-export type BlockType = Exclude<GgufTensorType, "F32" | "F16" | "BF16">;
+export type BlockType =
+  | "Q4_0"
+  | "Q4_1"
+  | "Q5_0"
+  | "Q5_1"
+  | "Q8_0"
+  | "Q2_K"
+  | "Q3_K"
+  | "Q4_K"
+  | "Q5_K"
+  | "Q6_K"
+  | "IQ4_NL"
+  | "IQ4_XS";
 
 /** A block of 32 or 256 elements before it is packed. */
 export interface Block {
