@@ -9,6 +9,7 @@ import { decidedBy } from "./address.ts";
 import { type ExperimentContext, memoryStore, runExperiment } from "./definition.ts";
 import { fieldsIn, withoutFlags } from "./flags.ts";
 import { distillConfig } from "./kinds/distill/distill.ts";
+import { prune, pruneConfig } from "./kinds/prune/prune.ts";
 import { modelSession } from "./model-session.ts";
 import { experimentOf } from "./registry.ts";
 import { heldOutDocuments, SEPARATOR } from "./starter/corpus.ts";
@@ -27,13 +28,15 @@ const writeText = (from: number): Promise<void> =>
   );
 await writeText(0);
 
+const refused = (): Promise<never> => Promise.reject(new Error("work began"));
+
 /** A context whose store tells what was put, and whose models are opened only where `opens`. */
 function contextWith(put: string[], opens = true): ExperimentContext {
   const store = memoryStore();
   const models = modelSession(engine, async (reference) => reference);
   return {
     engine,
-    models: opens ? models : { ...models, open: () => Promise.reject(new Error("work began")) },
+    models: opens ? models : { ...models, open: refused, openToRun: refused },
     store: {
       get: (key) => store.get(key),
       put: async (key, value) => {
@@ -95,6 +98,22 @@ test("what decides a result is content: a text that changed at its path, not whe
   expect(await decided({})).not.toEqual(first);
   await writeText(0);
   expect(await decided({})).toEqual(first);
+});
+
+test("a prune repeated after its text changed at the same path selects by the new text", async () => {
+  const config = { ...on, model: path("model"), metric: "taylor", neurons: 0.5, neuronBlock: 1 };
+  const selectedIn = async (context: ExperimentContext): Promise<unknown> => {
+    const given = pruneConfig.parse({ ...config, out: path("by-text"), replace: true });
+    return (await runExperiment(prune, given, context)).dropped;
+  };
+  const context = contextWith([]);
+  const first = await selectedIn(context);
+  await writeText(5);
+  const second = await selectedIn(context);
+  expect(second).not.toEqual(first);
+  expect(second).toEqual(await selectedIn(contextWith([])));
+  await writeText(0);
+  expect(await selectedIn(context)).toEqual(first);
 });
 
 test.each([
