@@ -53,6 +53,44 @@ test("a config beside it of the wrong type is refused by file and field", async 
   });
 });
 
+test.each([
+  [{ model: { type: "WordLevel", unk_token: "<unk>", vocab: { "<unk>": 0 } } }, /needs the model WordLevel/],
+  [
+    { model: { type: "BPE", continuing_subword_prefix: "##", vocab: { a: 0, "##b": 1 }, merges: [] } },
+    /needs continuing_subword_prefix "##" of BPE/,
+  ],
+  [{ normalizer: { type: "Nmt" } }, /could not be read: .*Nmt/],
+])("what the library does otherwise, or not at all, is refused by name", async (changed, message) => {
+  await expect(tokenizerOf({ ...bpe({ "<unk>": 0, a: 1, b: 2, ab: 3 }), ...changed })).rejects.toMatchObject({
+    code: "format/unsupported",
+    message: expect.stringMatching(message),
+    hint: expect.any(String),
+  });
+});
+
+/** `tokenizers` reads none of these beside a tokenizer.json. */
+test("keys of old classes in the config change nothing", async () => {
+  const spaces = bpe({ "<unk>": 0, a: 1, b: 2, ab: 3, " ": 4, A: 5 });
+  const plain = await tokenizerOf(spaces);
+  const old = await tokenizerOf(spaces, {
+    "tokenizer_config.json": {
+      remove_space: true,
+      do_lowercase_and_remove_accent: true,
+      clean_up_tokenization_spaces: true,
+    },
+  });
+  for (const text of [" ab  A ", "A"]) expect(old.encode(text)).toEqual(plain.encode(text));
+  expect(plain.encode(" ab  A ")).toEqual([4, 3, 4, 4, 5, 4]);
+});
+
+test("a book without a place to cut is cut", async () => {
+  const t = await tokenizerOf({
+    ...bpe({ "<unk>": 0, a: 1, b: 2, ab: 3 }),
+    pre_tokenizer: { type: "Split", pattern: { String: " " }, behavior: "MergedWithPrevious", invert: false },
+  });
+  expect(t.encode("ab".repeat(100_000))).toHaveLength(100_000);
+});
+
 test("-1 in a config is no token", async () => {
   const vocab = bpe({ "<unk>": 0, a: 1, b: 2, ab: 3 });
   const none = await tokenizerOf(vocab, { "config.json": { bos_token_id: -1, eos_token_id: -1 } });

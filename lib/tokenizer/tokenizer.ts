@@ -15,6 +15,7 @@ import { byteEnds } from "../eval/byte-ends.ts";
 import type { AddedTokens, BosRule, EncodeOptions, TextCodec } from "../eval/text-codec.ts";
 import { jsonFile, type NamedFiles } from "../files/named-files.ts";
 import { brokenWord, wholeTokenizer } from "./added-tokens.ts";
+import { libraryForm } from "./library-form.ts";
 import { surfacesOf } from "./surfaces.ts";
 
 export interface Tokenizer extends TextCodec {
@@ -73,18 +74,25 @@ export function tokenizerOf(contents: TokenizerContents, where: string): Tokeniz
   const generation = parsed(configSchema, contents.generation ?? {}, join(where, "generation_config.json"));
   const own = parsed(tokenizerConfigSchema, contents.own ?? {}, join(where, "tokenizer_config.json"));
   const json = contents.tokenizer;
+  const textOfToken = (t: z.infer<typeof tokenText>): string | null => (typeof t === "object" ? t?.content : t) ?? null;
 
   const open = (content: object): LibraryTokenizer => {
+    const eos_token = textOfToken(own.eos_token) ?? undefined;
     try {
-      return new LibraryTokenizer(content, { ...own, clean_up_tokenization_spaces: false });
+      // No other key of the config: the library reads some that `transformers` 5 does not beside a tokenizer.json.
+      return new LibraryTokenizer(libraryForm(content, where), { eos_token, clean_up_tokenization_spaces: false });
     } catch (cause) {
-      throw new EspalierError("format/unsupported", `the tokenizer in ${where} could not be read`, { cause });
+      if (cause instanceof EspalierError) throw cause;
+      const why = cause instanceof Error ? `: ${cause.message}` : "";
+      throw new EspalierError("format/unsupported", `the tokenizer in ${where} could not be read${why}`, {
+        hint: "It has a part that is not supported, or tokenizer.json is damaged: download it again to tell.",
+        cause,
+      });
     }
   };
   const library = open(json);
   const idOf = (token: string): number | null => library.token_to_id(token) ?? null;
-  const named = (t: z.infer<typeof tokenText>): number | null =>
-    t ? idOf(typeof t === "string" ? t : t.content) : null;
+  const named = (t: z.infer<typeof tokenText>): number | null => (t ? idOf(textOfToken(t) ?? "") : null);
   const first = (ids: z.infer<typeof idList>): number | null => ids?.[0] ?? null;
   const bosId =
     named(own.bos_token) ?? first(generation.bos_token_id) ?? first(config.bos_token_id) ?? first(nested.bos_token_id);
@@ -113,6 +121,7 @@ export function tokenizerOf(contents: TokenizerContents, where: string): Tokeniz
   let vocabSize = 0;
   for (const id of library.get_vocab().values()) vocabSize = Math.max(vocabSize, id + 1);
   const missing = missingBytes(json);
+  const pieceBytes = unigramBytes(json, idOf);
   let byBytes: LibraryTokenizer | null = null;
   /** Ids from `vocabSize` on stand for the bytes that the vocabulary lacks, in the order of `missing`. */
   const rawIds = (text: string, { unknown = "fused" }: EncodeOptions): readonly number[] => {
@@ -126,7 +135,10 @@ export function tokenizerOf(contents: TokenizerContents, where: string): Tokeniz
       );
     }
     if (unknown === "bytes" && missing && !byBytes) byBytes = open(withBytes(json, missing.bytes, vocabSize));
-    return (unknown === "bytes" && byBytes ? byBytes : library).encode(text, { add_special_tokens: false }).ids;
+    const { ids, tokens } = (unknown === "bytes" && byBytes ? byBytes : library).encode(text, {
+      add_special_tokens: false,
+    });
+    return pieceBytes ? ids.flatMap((id, i) => pieceBytes(id, tokens[i] ?? "")) : ids;
   };
   const inVocabulary = (id: number): number => (missing && id >= vocabSize ? missing.unknownId : id);
 
@@ -208,6 +220,26 @@ const byteFallback = z.looseObject({
 });
 
 const byteToken = (b: number): string => `<0x${b.toString(16).toUpperCase().padStart(2, "0")}>`;
+
+const unigramFallback = z.looseObject({
+  model: z.looseObject({ type: z.literal("Unigram"), byte_fallback: z.literal(true), unk_id: z.number().int() }),
+});
+
+/** What Unigram with byte fallback makes of a piece that it does not know: a token for each of its bytes, if there is one for all.
+ * The library leaves <unk>. Null for other models. */
+function unigramBytes(
+  json: object,
+  idOf: (token: string) => number | null,
+): ((id: number, piece: string) => readonly number[]) | null {
+  const read = unigramFallback.safeParse(json);
+  if (!read.success) return null;
+  const { unk_id } = read.data.model;
+  return (id, piece) => {
+    if (id !== unk_id || idOf(piece) !== null) return [id];
+    const bytes = [...new TextEncoder().encode(piece)].flatMap((b) => idOf(byteToken(b)) ?? []);
+    return bytes.length === new TextEncoder().encode(piece).length ? bytes : [id];
+  };
+}
 
 /** The bytes that a vocabulary with byte fallback lacks, and its <unk>; null where there is nothing to add. */
 function missingBytes(json: object): { bytes: readonly number[]; unknownId: number } | null {

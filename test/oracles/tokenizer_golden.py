@@ -15,7 +15,7 @@ import tokenizers
 import transformers
 
 STARTER = pathlib.Path(__file__).resolve().parents[2] / "experiments/starter/model"
-TEXTS = ["the cat.", "Once <mask> upon<mask>a <mask>", "cats cat concat cat-cat", "a  <a><b> <a> b", "the <unk> a<eos>", "<|x|>é<img>", "enry Henry"]
+TEXTS = ["the cat.", "  the  cat...\u65e5\u672c, (caf\u00e9) $5 ", "Once <mask> upon<mask>a <mask>", "cats cat concat cat-cat", "a  <a><b> <a> b", "the <unk> a<eos>", "<|x|>é<img>", "enry Henry"]
 
 
 def token(content, **flags):
@@ -28,6 +28,40 @@ def decoder(*tokens, first=1024):
 
 def own(**keys):
     return {"tokenizer_config.json": keys}
+
+
+def cut(pre_tokenizer):
+    return {"tokenizer.json": {"pre_tokenizer": pre_tokenizer}}
+
+
+def split(pattern, behavior, invert=False):
+    return cut({"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert})
+
+
+def unigram():
+    known = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{b:02X}>" for b in range(256)), "\u2581", *"acehnort", "the", "cat"]
+    return {"tokenizer.json": {"model": {"type": "Unigram", "unk_id": 3, "byte_fallback": True, "vocab": [[t, -3.0] for t in known]}}}
+
+
+BEHAVIORS = ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
+
+
+def cuts():
+    """Ways to cut a text into words; the starter's normalizer has written a space as U+2581 before."""
+    patterns = {"at a text": {"String": "\u2581"}, "at one of two": {"Regex": "[.\u2581]"}, "at a run": {"Regex": "\u2581+|at"}}
+    return {
+        **{f"{b}, {name}": split(pattern, b) for name, pattern in patterns.items() for b in BEHAVIORS},
+        **{f"{b}, at punctuation": cut({"type": "Punctuation", "behavior": b}) for b in BEHAVIORS},
+        "Isolated, inverted": split({"Regex": "[a-z]+"}, "Isolated", True),
+        "Removed, inverted": split({"Regex": "[a-z]+"}, "Removed", True),
+        "Contiguous, inverted": split({"Regex": "[a-z]"}, "Contiguous", True),
+        "at a character": cut({"type": "CharDelimiterSplit", "delimiter": "\u2581"}),
+        "three characters": cut({"type": "FixedLength", "length": 3}),
+        "in a sequence": cut({"type": "Sequence", "pretokenizers": [{"type": "Punctuation", "behavior": "MergedWithNext"},
+                                                                    {"type": "Split", "pattern": {"String": "\u2581"}, "behavior": "MergedWithPrevious", "invert": False}]}),
+        "by script": cut({"type": "UnicodeScripts"}),
+        "bytes of Unigram": unigram(),
+    }
 
 
 def cases():
@@ -57,6 +91,7 @@ def cases():
         "a class that cuts otherwise": own(tokenizer_class="GPT2Tokenizer"),
         "split": own(split_special_tokens=True),
         "an id out of turn": decoder(token("<mask>"), first=2000),
+        **cuts(),
     }
 
 
