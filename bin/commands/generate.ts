@@ -63,7 +63,7 @@ export function addGenerate(program: Command, signal: AbortSignal): void {
       });
       const tokensPerSecond = (ids.length + prompt.length) / ((session.clock.nowMs() - started) / 1000);
       await session.close();
-      const text = tokenizer.decode(ids);
+      const text = tokenizer.decodeAfter(prompt, ids);
       printResult(
         { json: given.json === true },
         () => config.prompt + text,

@@ -70,7 +70,7 @@ export function addRunPackage(program: Command, signal: AbortSignal): void {
         throw await overflowError(thrown, () => firstOverflow(session.engine, path, [...prompt, ...said], signal));
       });
       const tokensPerSecond = (prompt.length + ids.length) / ((session.clock.nowMs() - started) / 1000);
-      const text = tokenizer.decode(ids);
+      const text = tokenizer.decodeAfter(prompt, ids);
       printResult(
         { json: given.json === true },
         () => config.prompt + text,

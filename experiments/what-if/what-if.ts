@@ -223,7 +223,7 @@ export async function openWhatIf(
       const say = async (weights: typeof model.weights) => {
         const step = await stepModel(context.engine, weights, { context: positions });
         const made = await generate(step, ids, { maxTokens: positions - ids.length, signal });
-        return { text: tokenizer.decode(made), tokens: made.map((id) => tokenText(tokenizer, id)) };
+        return { text: tokenizer.decodeAfter(ids, made), tokens: made.map((id) => tokenText(tokenizer, id)) };
       };
       const before = await say(model.weights);
       const after = closed.every(isOpen) ? before : await say(silenced(model.weights, closed));

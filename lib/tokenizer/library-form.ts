@@ -13,6 +13,8 @@
  * Where P is one character, as in Gemma's, the cuts are places: (?<=P), (?=P), or both where P begins and ends. A pattern that
  * matches a whole book without a cut would need more stack than there is.
  *
+ * The decoder Metaspace takes a space off the first word even where none is put there (`prepend_scheme` never); a Replace says it.
+ *
  * Refused by name: models and parts that the library lacks or does otherwise, where no other spelling says the same.
  */
 import { z } from "zod";
@@ -31,7 +33,12 @@ const punctuation = z.looseObject({ type: z.literal("Punctuation"), behavior: z.
 const delimiter = z.looseObject({ type: z.literal("CharDelimiterSplit"), delimiter: z.string() });
 const fixedLength = z.looseObject({ type: z.literal("FixedLength"), length: z.number().int().positive() });
 const model = z.looseObject({ type: z.string().nullish(), continuing_subword_prefix: z.string().nullish() });
-const whole = z.looseObject({ model, pre_tokenizer: z.unknown() });
+const metaspace = z.looseObject({
+  type: z.literal("Metaspace"),
+  replacement: z.string().default("▁"),
+  prepend_scheme: z.literal("never"),
+});
+const whole = z.looseObject({ model, pre_tokenizer: z.unknown(), decoder: z.unknown() });
 
 /** Unicode's punctuation, and all of ASCII's, which has symbols among it. */
 const PUNCTUATION = "[\\p{P}\\x21-\\x2F\\x3A-\\x40\\x5B-\\x60\\x7B-\\x7E]";
@@ -46,7 +53,10 @@ export function libraryForm(tokenizer: object, where: string): object {
   if (type === "BPE" && prefix) throw unsupported(where, `continuing_subword_prefix ${JSON.stringify(prefix)} of BPE`);
   const before = read.data.pre_tokenizer;
   const after = preTokenizer(before, where);
-  return after === before ? tokenizer : { ...tokenizer, pre_tokenizer: after };
+  const spaces = metaspace.safeParse(read.data.decoder);
+  if (!spaces.success) return after === before ? tokenizer : { ...tokenizer, pre_tokenizer: after };
+  const decoders = [{ type: "Replace", pattern: { String: spaces.data.replacement }, content: " " }, { type: "Fuse" }];
+  return { ...tokenizer, pre_tokenizer: after, decoder: { type: "Sequence", decoders } };
 }
 
 function preTokenizer(part: unknown, where: string): unknown {

@@ -91,6 +91,26 @@ test("a book without a place to cut is cut", async () => {
   expect(t.encode("ab".repeat(100_000))).toHaveLength(100_000);
 });
 
+/** `tokenizers` 0.23: "Once upon" of both ids, "upon" of the second alone; " Once", with its space, where none is prepended. */
+test("a continuation keeps the space that its first word has, and rows without a token say nothing", async () => {
+  const words = bpe({ "<unk>": 0, "▁Once": 1, "▁upon": 2, "▁": 3, hole: 9 });
+  const model = { ...words.model, merges: [] };
+  const t = await tokenizerOf({
+    ...words,
+    model,
+    decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "always" },
+  });
+  expect([t.decode([1, 2]), t.decode([2]), t.decodeAfter([1], [2])]).toEqual(["Once upon", "upon", " upon"]);
+  expect([t.decodeAfter([], [2]), t.decodeAfter([1], [])]).toEqual(["upon", ""]);
+  expect([t.decode([1, 5, 700]), t.decode([700])]).toEqual(["Once", ""]);
+  const never = await tokenizerOf({
+    ...words,
+    model,
+    decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "never" },
+  });
+  expect(never.decode([1, 2])).toBe(" Once upon");
+});
+
 test("-1 in a config is no token", async () => {
   const vocab = bpe({ "<unk>": 0, a: 1, b: 2, ab: 3 });
   const none = await tokenizerOf(vocab, { "config.json": { bos_token_id: -1, eos_token_id: -1 } });

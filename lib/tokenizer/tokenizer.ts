@@ -24,8 +24,10 @@ export interface Tokenizer extends TextCodec {
   vocabulary(): ReadonlyMap<string, number>;
   readonly eosIds: readonly number[];
   idOf(token: string): number | null;
-  /** Special tokens are left out. Throws `input/token-range`. */
+  /** Special tokens, and ids without a token, are left out. Throws `input/token-range`. */
   decode(ids: readonly number[]): string;
+  /** The text of `ids` where they continue `before`. Alone it may differ: many decoders take the space off the first word. */
+  decodeAfter(before: readonly number[], ids: readonly number[]): string;
 }
 
 /** The parsed contents of a checkpoint's files, the first two as `wholeTokenizer` gives them; null where there is none. */
@@ -140,6 +142,14 @@ export function tokenizerOf(contents: TokenizerContents, where: string): Tokeniz
     });
     return pieceBytes ? ids.flatMap((id, i) => pieceBytes(id, tokens[i] ?? "")) : ids;
   };
+  const decode = (ids: readonly number[]): string => {
+    for (const id of ids) {
+      if (!Number.isInteger(id) || id < 0) throw new EspalierError("input/token-range", `${id} is not a token id`);
+    }
+    // Not left to the library, which looks every token up in a list: Gemma has 6249 special ones. Rows of padding have no token.
+    const shown = ids.filter((id) => !specialIds.has(id) && typeof library.id_to_token(id) === "string");
+    return shown.length === 0 ? "" : library.decode(shown, { clean_up_tokenization_spaces: false });
+  };
   const inVocabulary = (id: number): number => (missing && id >= vocabSize ? missing.unknownId : id);
 
   return {
@@ -158,13 +168,11 @@ export function tokenizerOf(contents: TokenizerContents, where: string): Tokeniz
       const surfaces = ids.map((id) => (missing && id >= vocabSize ? oneByte(id) : surfaceOf(id)));
       return { ids: ids.map(inVocabulary), byteEnds: byteEnds(new TextEncoder().encode(text), surfaces) };
     },
-    decode(ids) {
-      for (const id of ids) {
-        if (!Number.isInteger(id) || id < 0) throw new EspalierError("input/token-range", `${id} is not a token id`);
-      }
-      // Not left to the library, which looks every token up in a list: Gemma has 6249 special ones.
-      const shown = ids.filter((id) => !specialIds.has(id));
-      return shown.length === 0 ? "" : library.decode(shown, { clean_up_tokenization_spaces: false });
+    decode,
+    decodeAfter(before, ids) {
+      const [start, whole] = [decode(before), decode([...before, ...ids])];
+      // A character may be cut between the two.
+      return whole.startsWith(start) ? whole.slice(start.length) : decode(ids);
     },
   };
 }
