@@ -1,6 +1,7 @@
 /** @file A few files by name, wherever they lie: in a folder, or made from something else when they are asked for. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { EspalierError } from "../errors.ts";
 import { parsedJson } from "./json-text.ts";
 
 export interface NamedFiles {
@@ -20,6 +21,12 @@ export const folderFiles = (folder: string): NamedFiles => ({
     } catch (thrown) {
       const code = thrown instanceof Error && "code" in thrown ? thrown.code : null;
       if (code === "ENOENT" || code === "ENOTDIR") return null;
+      // The system names no path when a folder is read.
+      if (code === "EISDIR")
+        throw new EspalierError("input/invalid", `${join(folder, name)} is a folder, a file was expected`, {
+          hint: "Put the file of that name there, from the model it belongs to.",
+          cause: thrown,
+        });
       throw thrown;
     }
   },

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -109,6 +109,16 @@ test("a continuation keeps the space that its first word has, and rows without a
     decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "never" },
   });
   expect(never.decode([1, 2])).toBe(" Once upon");
+});
+
+test("a vocabulary without a token is refused", async () => {
+  await expect(tokenizerOf({ ...bpe({}), model: { ...bpe({}).model, merges: [] } })).rejects.toThrow(/has no tokens/);
+});
+
+test("a folder under the name of a file is named", async () => {
+  const folder = await temporaryFolder();
+  await mkdir(join(folder, "tokenizer.json"));
+  await expect(loadTokenizer(folderFiles(folder))).rejects.toThrow(/tokenizer\.json is a folder, a file was expected/);
 });
 
 test("-1 in a config is no token", async () => {

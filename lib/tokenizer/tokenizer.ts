@@ -122,6 +122,11 @@ export function tokenizerOf(contents: TokenizerContents, where: string): Tokeniz
   // No spread: an argument list has no room for a quarter of a million ids.
   let vocabSize = 0;
   for (const id of library.get_vocab().values()) vocabSize = Math.max(vocabSize, id + 1);
+  if (vocabSize === 0) {
+    throw new EspalierError("format/malformed", `the tokenizer in ${where} has no tokens`, {
+      hint: "Copy tokenizer.json again from the model it belongs to.",
+    });
+  }
   const missing = missingBytes(json);
   const pieceBytes = unigramBytes(json, idOf);
   let byBytes: LibraryTokenizer | null = null;

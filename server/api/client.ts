@@ -6,6 +6,7 @@ import { observable } from "@trpc/server/observable";
 import { z } from "zod";
 import { EspalierError, errorCodes, toEspalierError } from "../../lib/errors.ts";
 import { failureOf } from "../db/failures.ts";
+import { refusedInput } from "./refused-input.ts";
 import { type AppRouter, appRouter } from "./router.ts";
 import type { ApiContext } from "./trpc.ts";
 
@@ -45,7 +46,7 @@ export function localClient(context: ApiContext): Client {
           },
           (thrown: unknown) => {
             const error = getTRPCErrorFromUnknown(thrown);
-            observer.error(TRPCClientError.from(failureOf(error.cause ?? error)));
+            observer.error(TRPCClientError.from(refusedInput(error) ?? failureOf(error.cause ?? error)));
           },
         );
         return () => abort.abort();

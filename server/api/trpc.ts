@@ -7,6 +7,7 @@ import type { HubImports } from "../models/hub-import.ts";
 import type { Listening } from "../reports/addresses.ts";
 import type { Uploads } from "../transfer/upload.ts";
 import type { WhatIfService } from "../what-if/service.ts";
+import { refusedInput } from "./refused-input.ts";
 
 export interface ApiContext {
   readonly core: Core;
@@ -32,7 +33,7 @@ const statusOf = (code: ErrorCode): TRPCError["code"] => {
 const t = initTRPC.context<ApiContext>().create({
   isServer: true,
   errorFormatter({ shape, error }) {
-    const cause = error.cause === undefined ? null : failureOf(error.cause);
+    const cause = refusedInput(error) ?? (error.cause === undefined ? null : failureOf(error.cause));
     const isInput = error.code === "BAD_REQUEST" && cause?.code === "internal/invariant";
     return {
       ...shape,

@@ -55,6 +55,7 @@ test.each([
   ["threads that are no number", ["evaluate", tiny, "--text", text, "--threads", "many"], 2, "--threads"],
   ["an engine nobody knows", ["evaluate", tiny, "--text", text, "--engine", "abacus"], 2, "--engine"],
   ["a file that is no package", ["inspect", text], 3, "format/"],
+  ["an id of 300 letters", ["import", tiny, "--as", "a".repeat(300)], 2, "error: as: Too big"],
   ["a text to inspect", ["inspect", text], 3, "is no model"],
   ["a file of a model", ["inspect", join(tiny, "config.json")], 3, `Give its folder: ${tiny}`],
   ["a checkpoint to run as a package", ["run-package", tiny], 3, "`espalier export` makes a package of it"],
