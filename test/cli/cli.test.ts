@@ -44,6 +44,11 @@ test("help names every verb and teaches the order", () => {
 
 const text = join(folder, "text.txt");
 writeFileSync(text, "hello");
+const question = { prompt: "a", choices: ["b", "c"], answer: 0 };
+const list = join(folder, "list.json");
+writeFileSync(list, JSON.stringify([question]));
+const longList = join(folder, "long-list.json");
+writeFileSync(longList, JSON.stringify([question], null, 1));
 const empty = join(folder, "empty.txt");
 writeFileSync(empty, " \n ");
 
@@ -55,6 +60,13 @@ test.each([
   ["threads that are no number", ["evaluate", tiny, "--text", text, "--threads", "many"], 2, "--threads"],
   ["an engine nobody knows", ["evaluate", tiny, "--text", text, "--engine", "abacus"], 2, "--engine"],
   ["a file that is no package", ["inspect", text], 3, "format/"],
+  ["a list of questions, not one a line", ["evaluate", "starter", "--tasks", list], 3, "jq -c '.[]' writes a list so"],
+  [
+    "a list of questions on several lines",
+    ["evaluate", "starter", "--tasks", longList],
+    3,
+    "jq -c '.[]' writes a list so",
+  ],
   ["an id of 300 letters", ["import", tiny, "--as", "a".repeat(300)], 2, "error: as: Too big"],
   ["a text to inspect", ["inspect", text], 3, "is no model"],
   ["a file of a model", ["inspect", join(tiny, "config.json")], 3, `Give its folder: ${tiny}`],

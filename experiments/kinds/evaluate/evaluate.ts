@@ -234,12 +234,22 @@ async function tasksOf(config: EvaluateConfig, model: ModelFiles) {
     : taskSequences({ tasks: config.tasks, bos: config.bos }, model);
 }
 
+const LIST_OF_QUESTIONS = "A question stands on a line of its own (JSONL); jq -c '.[]' writes a list so.";
+
 function parseItem(line: string, path: string, lineNumber: number): MultipleChoiceItem {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch (cause) {
-    throw new EspalierError("format/malformed", `${path} line ${lineNumber} is not JSON`, { cause });
+    throw new EspalierError("format/malformed", `${path} line ${lineNumber} is not JSON`, {
+      hint: line.trim().startsWith("[")
+        ? LIST_OF_QUESTIONS
+        : 'Each line is {"prompt": "…", "choices": ["…", "…"], "answer": 0}.',
+      cause,
+    });
+  }
+  if (Array.isArray(value)) {
+    throw new EspalierError("format/malformed", `${path} line ${lineNumber} is a list`, { hint: LIST_OF_QUESTIONS });
   }
   const parsed = multipleChoiceItem.safeParse(value);
   if (parsed.success) return parsed.data;
