@@ -18,12 +18,13 @@ export type ReportDetail = Outputs["reports"]["get"];
 export type ReportRun = ReportDetail["body"]["runs"][number];
 type Card = PackageEntry["card"];
 /** Of a Core ML package. */
-export type CoremlCard = Exclude<Card, { to: "gguf" }>;
+export type CoremlCard = Exclude<Card, { to: "gguf" | "mlx" }>;
 
-export type GgufCard = Extract<Card, { to: "gguf" }>;
+/** Of a file or folder that another program runs, without functions or devices. */
+export type FileCard = Extract<Card, { to: "gguf" | "mlx" }>;
 
 /** The card of a Core ML package; null for another target's. */
-export const coremlOf = (card: Card): CoremlCard | null => (card.to === "gguf" ? null : card);
+export const coremlOf = (card: Card): CoremlCard | null => (card.to === "gguf" || card.to === "mlx" ? null : card);
 
 export const unitWords: Record<ComputeUnits, string> = {
   cpuOnly: "CPU only",
@@ -42,6 +43,8 @@ export function targetWords({ card, contents }: Pick<PackageEntry, "card" | "con
   switch (card.to) {
     case "gguf":
       return `llama.cpp, GGUF ${card.architecture}`;
+    case "mlx":
+      return "MLX on a Mac";
     default:
       return `${systemOf(contents.opset)}, ${layoutWords(card.layout)}`;
   }
@@ -60,7 +63,7 @@ export function parityLines(card: Card, operations: number): CheckLine[] {
   const { parity } = card;
   const headroom = coremlOf(card)?.headroom;
   // What quantizing to another type changes is a loss, not a fault.
-  const isHeld = card.to !== "gguf" || !card.types.some((t) => t.fidelity === "quantized");
+  const isHeld = (card.to !== "gguf" && card.to !== "mlx") || !card.types.some((t) => t.fidelity === "quantized");
   const state = (passed: boolean): CheckLine["state"] => (isHeld ? (passed ? "passed" : "failed") : "noted");
   const tolerance = LOGIT_TOLERANCE * parity.largestLogit;
   const lines: CheckLine[] = [
@@ -106,7 +109,7 @@ export function parityLines(card: Card, operations: number): CheckLine[] {
       more: `${where ? `largest inside: ${where.insideAt}; ` : ""}on ${count(headroom.positions)} positions`,
     });
   }
-  const parser = card.to === "gguf" ? "llama.cpp" : "Apple’s parser";
+  const parser = { gguf: "llama.cpp", mlx: "mlx-lm", coreml: "Apple’s parser" }[card.to ?? "coreml"];
   return [
     ...lines,
     { state: "noted", name: parser, value: "not available here", more: withoutFlags(card.notChecked.join("; ")) },
@@ -117,6 +120,12 @@ function readBackLine(card: Card, operations: number): CheckLine {
   switch (card.to) {
     case "gguf":
       return { state: "passed", name: "Read back, bit for bit", value: `${count(card.tensorsCompared)} tensors` };
+    case "mlx":
+      return {
+        state: "passed",
+        name: "Read back and computed",
+        value: `${count(card.types.reduce((n, t) => n + t.tensors, 0))} matrices`,
+      };
     default:
       return { state: "passed", name: "Read back and type-checked", value: `${count(operations)} ops` };
   }

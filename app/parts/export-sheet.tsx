@@ -50,7 +50,7 @@ function contextsOf(text: string): number[] | null {
 function Sheet({ model, title, onClose }: ExportSheetProps) {
   const trpc = useTRPC();
   const id = useId();
-  const [to, setTo] = useState<"coreml" | "gguf">("coreml");
+  const [to, setTo] = useState<"coreml" | "gguf" | "mlx">("coreml");
   const [system, setSystem] = useState<System>("iOS18");
   const [contexts, setContexts] = useState("");
   const [name, setName] = useState(model.replaceAll(/[^\w-]/g, "-"));
@@ -89,6 +89,7 @@ function Sheet({ model, title, onClose }: ExportSheetProps) {
           options={[
             ["coreml", "Core ML"],
             ["gguf", "llama.cpp (GGUF)"],
+            ["mlx", "MLX"],
           ]}
           value={to}
           onChange={setTo}

@@ -1,7 +1,7 @@
 /** @file `espalier export`. */
 
 import type { Command } from "commander";
-import type { CoremlCard, ExportCard, GgufCard } from "../../experiments/kinds/export/card.ts";
+import type { CoremlCard, ExportCard, GgufCard, MlxCard } from "../../experiments/kinds/export/card.ts";
 import { exportExperiment } from "../../experiments/kinds/export/export.ts";
 import { weightBytesOf } from "../../experiments/kinds/export/weight-bytes.ts";
 import { EspalierError } from "../../lib/errors.ts";
@@ -47,7 +47,9 @@ function targetText(card: ExportCard): string[] {
     case "coreml":
       return coremlText(card);
     case "gguf":
-      return ggufText(card);
+      return [`architecture     ${card.architecture}`, ...typesText(card)];
+    case "mlx":
+      return typesText(card);
   }
 }
 
@@ -65,6 +67,8 @@ function checksText(card: ExportCard): string[] {
         `read back        ${count(card.tensorsCompared)} tensors, bit for bit; the token ids of ${count(card.textsCompared)} texts`,
         `run it           llama-cli -m ${card.file}`,
       ];
+    case "mlx":
+      return [`run it           mlx_lm.generate --model ${card.file} --prompt "Once upon a time"`];
   }
 }
 
@@ -83,12 +87,10 @@ const fidelities: Readonly<Record<GgufCard["types"][number]["fidelity"], string>
   quantized: "quantized",
 };
 
-const ggufText = (card: GgufCard): string[] => [
-  `architecture     ${card.architecture}`,
-  ...card.types.map(
+const typesText = ({ types }: GgufCard | MlxCard): string[] =>
+  types.map(
     (t) => `tensors          ${count(t.tensors)} in ${t.type}, ${fidelities[t.fidelity]}, ${byteSize(t.sizeBytes)}`,
-  ),
-];
+  );
 
 /** The two checks that readiness needs. */
 export function readinessText({ faithful, good }: Pick<ExportCard, "faithful" | "good">): string[] {
@@ -118,7 +120,8 @@ function headroomText({ headroom, scaling }: CoremlCard): string[] {
 export function addExport(program: Command, signal: AbortSignal): void {
   addExperimentCommand(program, signal, {
     verb: "export",
-    summary: "Write a Core ML package or a GGUF file, read it back, execute it here and compare it with the model",
+    summary:
+      "Write a Core ML package, a GGUF file or an MLX folder, read it back, execute it here and compare it with the model",
     example: "espalier export small --to coreml --out package --text report.txt",
     positional: ["model"],
     experiment: exportExperiment,

@@ -6,14 +6,22 @@
  * drop. Reading costs little beside computing: a layer of n weights is n values to decode, and 2 n
  * operations for every position.
  */
+import { dim } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
-import { f32, type Tensor } from "../mil/tensor.ts";
+import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
 import { elementCount } from "../mil/types.ts";
 import { decodeWeight } from "../weights/decode.ts";
 import type { CompressedWeight, DeferredWeight } from "../weights/weight.ts";
 import { type DecoderArchitecture, isRowTable } from "./architecture.ts";
 import { hostEmbedding } from "./neural-engine/embedding.ts";
-import { type DecoderWeights, headName, type RowTable, type VocabularyPart, weightList } from "./weights.ts";
+import {
+  type DecoderWeights,
+  distinctRows,
+  headName,
+  type RowTable,
+  type VocabularyPart,
+  weightList,
+} from "./weights.ts";
 
 /** Weights as they are stored, by flat name. */
 export interface StoredModel {
@@ -77,6 +85,15 @@ export async function wholeWeight(w: CompressedWeight | DeferredWeight): Promise
     at += part.length;
   }
   return f32(w.form.shape, values);
+}
+
+/** The rows of a matrix, each read and decoded alone. */
+export function rowsOfWeight(w: CompressedWeight | DeferredWeight): RowTable {
+  const shape = w.kind === "deferred" ? w.form.shape : w.shape;
+  const columns = dim(shape, 1);
+  const row = async (from: number): Promise<Float32Array> =>
+    float32Data(await decodedRows(w, { from, to: from + 1 }, columns));
+  return { shape, rows: (indices) => distinctRows(indices, columns, row) };
 }
 
 async function decodedRows(

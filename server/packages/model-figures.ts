@@ -198,6 +198,7 @@ async function packageOf(core: Core, model: Model, forecast: PackageForecast): P
     const card = row.card as KeptCard;
     return (
       card.to !== "gguf" &&
+      card.to !== "mlx" &&
       card.target === forecast.target &&
       card.layout === forecast.layout &&
       card.provenance.modelHash === model.hash &&

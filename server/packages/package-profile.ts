@@ -1,7 +1,7 @@
 /** @file What the cost model reads of a package, kept in the database under the hash of its files, so that packages are opened once. */
 import { join } from "node:path";
 import { eq } from "drizzle-orm";
-import type { CoremlCard, GgufCard } from "../../experiments/kinds/export/card.ts";
+import type { CoremlCard, GgufCard, MlxCard } from "../../experiments/kinds/export/card.ts";
 import { countedProgram, readFiles } from "../../experiments/kinds/export/package-files.ts";
 import { type PackageProfile, PROFILE_VERSION, profileProgram } from "../../lib/cost/program-profile.ts";
 import type { Core } from "../core.ts";
@@ -34,7 +34,7 @@ type Newer =
   | "modelled";
 /** A Core ML card as it was kept: those from before there was lint say nothing of these. */
 export type KeptCoremlCard = Omit<CoremlCard, Newer> & Partial<Pick<CoremlCard, Newer>>;
-export type KeptCard = KeptCoremlCard | GgufCard;
+export type KeptCard = KeptCoremlCard | GgufCard | MlxCard;
 
 /** What lies beside a card. */
 export const packageFile = (card: KeptCard): string =>

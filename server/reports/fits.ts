@@ -69,7 +69,7 @@ export async function timingsOfChip(core: Core, chip: string): Promise<ChipTimin
     }
     const [known] = await packagesWith(core, row.packageSha256);
     const card = known?.card as KeptCard | undefined;
-    if (!known || !card || card.to === "gguf") {
+    if (!known || !card || card.to === "gguf" || card.to === "mlx") {
       unused.push({ reportId: row.id, why: "its package is no longer here" });
       continue;
     }

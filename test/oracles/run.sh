@@ -31,6 +31,11 @@ node --import tsx test/oracles/write-ggufs.ts "$ggufs" 2> /dev/null
 bash test/oracles/llama-cpp.sh "$ggufs"
 "$venv/bin/python" test/oracles/make_gguf_fitted.py compare test/golden/gguf "$venv/llama-cpp/node_modules"
 rm -rf "$ggufs"
+echo "-- mlx-lm: folders of every family and number of bits, as they are written here"
+folders=$(mktemp -d)
+node --import tsx test/oracles/write-mlx.ts "$folders" 2> /dev/null
+"$venv/bin/python" test/oracles/check_mlx.py "$folders"
+rm -rf "$folders"
 echo "-- torch: GPTQ of a small matrix"
 "$venv/bin/python" test/oracles/gptq_golden.py compare test/golden/gptq/golden.json
 echo "-- coremltools: its own packages, made anew"

@@ -19,7 +19,7 @@ import { DeviceReport } from "../device-report.tsx";
 import { Head, headlineSpeed, zipHref } from "../head.tsx";
 import { Pairing } from "../pairing.tsx";
 import { Placement } from "../placement.tsx";
-import { RunGguf } from "../run-gguf.tsx";
+import { RunFile } from "../run-file.tsx";
 import { TimePerToken } from "../time-per-token.tsx";
 import "../packages.css";
 
@@ -100,8 +100,8 @@ function OnePackage() {
       {p ? (
         <div className="package-columns">
           <Checks detail={p} />
-          {p.card.to === "gguf" ? (
-            <RunGguf card={p.card} />
+          {p.card.to === "gguf" || p.card.to === "mlx" ? (
+            <RunFile card={p.card} />
           ) : (
             <section className="package-column" aria-label="Placement and time">
               {(modelled.error ?? placement.error) ? <ErrorNote error={modelled.error ?? placement.error} /> : null}
@@ -134,7 +134,7 @@ function OnePackage() {
               {reports.length > 0 ? <Pairing packageId={id} title="Test on another iPhone" atOnce={false} /> : null}
             </section>
           )}
-          {p.card.to === "gguf" ? null : report.data && run ? (
+          {p.card.to === "gguf" || p.card.to === "mlx" ? null : report.data && run ? (
             <DeviceReport
               reports={reports}
               report={report.data}

@@ -134,6 +134,17 @@ export const coremlCard = z.object({
 });
 export type CoremlCard = z.infer<typeof coremlCard>;
 
+/** Tensors by how they are stored, and what became of their weights. */
+const storedTypes = z.array(
+  z.object({
+    type: z.string(),
+    fidelity: z.enum(["kept", "rounded", "quantized"]),
+    tensors: z.number(),
+    weights: z.number(),
+    sizeBytes: z.number(),
+  }),
+);
+
 export const ggufCard = z.object({
   to: z.literal("gguf"),
   ...common,
@@ -141,16 +152,7 @@ export const ggufCard = z.object({
   architecture: z.string(),
   /** Positions the model was made for. */
   contexts: z.array(z.number()),
-  /** Tensors by type, and what became of their weights. */
-  types: z.array(
-    z.object({
-      type: z.string(),
-      fidelity: z.enum(["kept", "rounded", "quantized"]),
-      tensors: z.number(),
-      weights: z.number(),
-      sizeBytes: z.number(),
-    }),
-  ),
+  types: storedTypes,
   /** Weights that were added as zeros, where layers were uneven. */
   paddedWeights: z.number(),
   /** Tensors whose bytes were read back and are those that were written. */
@@ -160,5 +162,15 @@ export const ggufCard = z.object({
 });
 export type GgufCard = z.infer<typeof ggufCard>;
 
-export const cardSchema = z.union([ggufCard, coremlCard]);
+export const mlxCard = z.object({
+  to: z.literal("mlx"),
+  ...common,
+  /** Positions the model was made for. */
+  contexts: z.array(z.number()),
+  types: storedTypes,
+  paddedWeights: z.number(),
+});
+export type MlxCard = z.infer<typeof mlxCard>;
+
+export const cardSchema = z.union([ggufCard, mlxCard, coremlCard]);
 export type ExportCard = z.infer<typeof cardSchema>;

@@ -7,11 +7,12 @@ import { askedTypes } from "../../../lib/export/gguf/tensor-types.ts";
 import { PACKAGE_LIMIT_BYTES } from "../../../lib/formats/coreml/package-pipeline.ts";
 import { targetNames } from "../../../lib/formats/coreml/targets.ts";
 import type { ModelShape } from "../../definition.ts";
+import { flagOf } from "../../flags.ts";
 import { outputConfig } from "../../output.ts";
 import { bosConfig } from "../../text.ts";
 import { DEFAULT_MAX_KL } from "./quality.ts";
 
-export const targets = ["coreml", "gguf"] as const;
+export const targets = ["coreml", "gguf", "mlx"] as const;
 
 export const exportConfig = z.object({
   model: z.string().describe("A checkpoint folder, a .gguf file or the id of a known model").meta({ role: "model" }),
@@ -23,11 +24,23 @@ export const exportConfig = z.object({
     .describe(
       "GGUF: type for weights whose codes no GGUF type can hold, one for all or a mixture of llama.cpp's; default: floats stay as stored, other codes become the type of about their bits",
     ),
+  bits: z
+    .number()
+    .int()
+    .optional()
+    .describe(
+      "MLX: bits of weights whose codes MLX cannot hold: 2, 3, 4, 5, 6 or 8; default: floats stay as stored, other codes keep their bits",
+    ),
+  groupSize: z
+    .number()
+    .int()
+    .optional()
+    .describe("MLX: columns that share a scale and a bias, 32, 64 or 128; default: 64"),
   calibration: z
     .string()
     .optional()
     .describe(
-      "GGUF: text whose activations say which errors of quantizing count most, as an importance matrix does; default: all alike",
+      "GGUF and MLX: text whose activations say which errors of quantizing count most, as an importance matrix does; default: all alike",
     )
     .meta({ role: "text" }),
   ollama: z.boolean().default(false).describe("GGUF: write a Modelfile for Ollama beside the file"),
@@ -160,4 +173,24 @@ function fittingWidths(
   const slots = Math.min(largest, ...windows.map((w) => Math.ceil(w / STATE_MULTIPLE) * STATE_MULTIPLE));
   const fitting = widths.map((w) => Math.min(w, slots)).filter((w) => w < largest);
   return [...new Set(fitting)].sort((a, b) => a - b).slice(0, layout === "plain" ? 1 : undefined);
+}
+
+/** Options that only some targets have. */
+const owners = {
+  ...{ type: ["gguf"], ollama: ["gguf"], bits: ["mlx"], groupSize: ["mlx"], calibration: ["gguf", "mlx"] },
+  ...{ layout: ["coreml"], contexts: ["coreml"], embedding: ["coreml"] },
+} as const satisfies Partial<Record<keyof ExportConfig, readonly ExportConfig["to"][]>>;
+
+/** Throws `input/invalid` for an option that only other targets have. */
+export function refuseOthers(config: ExportConfig): void {
+  const given: Readonly<Record<string, unknown>> = { ...config, ollama: config.ollama || undefined };
+  for (const [name, targetsOf] of Object.entries(owners)) {
+    if (given[name] === undefined || targetsOf.some((t) => t === config.to)) continue;
+    throw new EspalierError("input/invalid", `${flagOf(name)} is for --to ${targetsOf.join(" and --to ")}`, {
+      hint:
+        config.to === "coreml"
+          ? "For fewer bits, quantize the model first: `espalier quantize MODEL --bits 4 --out FOLDER`."
+          : "Leave it out: the program that runs the file decides.",
+    });
+  }
 }

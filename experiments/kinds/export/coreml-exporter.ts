@@ -22,7 +22,7 @@ import type { ExperimentContext } from "../../definition.ts";
 import { drivenPairs } from "../../probe/manifest.ts";
 import { writeProbe } from "../../probe/write-probe.ts";
 import { type CoremlCard, originalFp16Bytes } from "./card.ts";
-import { checkSizes, type ExportSizes, exportSizes } from "./config.ts";
+import { checkSizes, type ExportSizes, exportSizes, refuseOthers } from "./config.ts";
 import { type DeviceChecks, deviceChecks } from "./device-checks.ts";
 import type { Exporter } from "./exporter.ts";
 import { goldenVectors } from "./golden.ts";
@@ -55,14 +55,7 @@ export const coremlExporter: Exporter<Written, Verified, CoremlCard> = {
   id: "coreml",
 
   check(config, shape) {
-    const { type, calibration, ollama } = config;
-    const given = Object.entries({ type, calibration, ollama: ollama || undefined }).find(
-      ([, value]) => value !== undefined,
-    );
-    if (given)
-      throw new EspalierError("input/invalid", `--${given[0]} is for --to gguf`, {
-        hint: "For fewer bits, quantize the model first: `espalier quantize MODEL --bits 4 --out FOLDER`.",
-      });
+    refuseOthers(config);
     checkSizes(config, shape);
   },
 

@@ -13,6 +13,7 @@ import { coremlExporter } from "./coreml-exporter.ts";
 import { type ExportRequest, exportTo } from "./exporter.ts";
 import { exporterOf } from "./exporters.ts";
 import { ggufExporter } from "./gguf-exporter.ts";
+import { mlxExporter } from "./mlx-exporter.ts";
 
 export type { ExportCard } from "./card.ts";
 
@@ -53,5 +54,7 @@ function exported(
       return exportTo(coremlExporter, request, output);
     case "gguf":
       return exportTo(ggufExporter, request, output);
+    case "mlx":
+      return exportTo(mlxExporter, request, output);
   }
 }

@@ -4,6 +4,7 @@ import type { ExportConfig, targets } from "./config.ts";
 import { coremlExporter } from "./coreml-exporter.ts";
 import type { Exporter } from "./exporter.ts";
 import { ggufExporter } from "./gguf-exporter.ts";
+import { mlxExporter } from "./mlx-exporter.ts";
 
 /** The facts about a target that need no package. */
 type AnyExporter = Pick<Exporter<{ path: string }, unknown, ExportCard>, "id" | "check" | "contents" | "hash">;
@@ -11,6 +12,7 @@ type AnyExporter = Pick<Exporter<{ path: string }, unknown, ExportCard>, "id" | 
 const exporters: Readonly<Record<(typeof targets)[number], AnyExporter>> = {
   coreml: coremlExporter,
   gguf: ggufExporter,
+  mlx: mlxExporter,
 };
 
 export const exporterOf = (to: ExportConfig["to"]): AnyExporter => exporters[to];

@@ -18,7 +18,7 @@ import { knownTextModel, streamedLogits } from "../../../lib/decoder/streamed-lo
 import { parameterCount } from "../../../lib/decoder/weights.ts";
 import type { Engine } from "../../../lib/engines/engine.ts";
 import { EspalierError } from "../../../lib/errors.ts";
-import { type GgufModel, ggufModel, type Importances } from "../../../lib/export/gguf/gguf-model.ts";
+import { type GgufModel, ggufModel } from "../../../lib/export/gguf/gguf-model.ts";
 import { modelfile } from "../../../lib/export/gguf/modelfile.ts";
 import { decodedWeights } from "../../../lib/export/streamed-weights.ts";
 import { jsonFile } from "../../../lib/files/named-files.ts";
@@ -29,19 +29,15 @@ import { elementCount } from "../../../lib/mil/types.ts";
 import { wholeTokenizer } from "../../../lib/tokenizer/added-tokens.ts";
 import { tokenizerKeys } from "../../../lib/tokenizer/gguf-metadata.ts";
 import { loadTokenizer } from "../../../lib/tokenizer/tokenizer.ts";
-import type { MakerContext } from "../../definition.ts";
 import { loadWeights, type ModelFiles } from "../../model-session.ts";
-import { errorWeightsOf } from "../../statistics.ts";
-import { textSequences } from "../../text.ts";
 import { readText } from "../../text-file.ts";
 import type { GgufCard } from "./card.ts";
 import { originalFp16Bytes } from "./card.ts";
-import type { ExportConfig, ExportSizes } from "./config.ts";
+import { type ExportConfig, type ExportSizes, refuseOthers } from "./config.ts";
 import type { Exporter, ExportRequest } from "./exporter.ts";
 import { compareWithModel, type Parity } from "./parity.ts";
-import { type Quality, qualityOf } from "./quality.ts";
-import { type ExportSource, exportSource, fp32Bytes } from "./source.ts";
-import { parityFaults } from "./verdict.ts";
+import { importancesOf, verdictOfCodes } from "./requantized.ts";
+import { type ExportSource, exportSource } from "./source.ts";
 
 /** Positions of the comparison: the cache that it runs with. */
 const COMPARED_POSITIONS = 512;
@@ -67,13 +63,7 @@ interface Verified extends Parity {
 export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
   id: "gguf",
 
-  check({ layout, contexts, embedding }) {
-    const given = Object.entries({ layout, contexts, embedding }).find(([, value]) => value !== undefined);
-    if (given)
-      throw new EspalierError("input/invalid", `--${given[0]} is for --to coreml`, {
-        hint: "A GGUF file has one layout, and the program that runs it chooses the context.",
-      });
-  },
+  check: refuseOthers,
 
   async write({ config, model, folder, context }) {
     const { checkpoint } = model;
@@ -134,24 +124,15 @@ export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
   async card(written, { parity, sample, source, tokenizerFaults, textsCompared }, { config, model, provenance }) {
     const { tensors, architecture, paddedWeights } = written.model;
     const isQuantized = tensors.some((t) => t.fidelity === "quantized");
-    const faults = [...tokenizerFaults, ...(isQuantized ? [] : parityFaults({ parity, headroom: null }))];
-    const own = qualityOf(model.checkpoint.config, config.maxKl);
-    const good = isQuantized ? withCost(own, parity.meanKl) : own;
-    const losses =
-      good.ok === true ? [] : [`${good.ok === null ? "not known to be good" : "not good"}: ${good.reason}`];
-    const ready = faults.length === 0 && losses.length === 0;
-    const status = ready ? "ready" : "not-ready";
+    const verdict = verdictOfCodes(model, config.maxKl, { parity, isQuantized, faults: tokenizerFaults });
+    const { ready, status, good } = verdict;
     const name = `${config.name}.gguf`;
     const parameters = parameterCount(model.checkpoint.architecture);
     const fp16Bytes = originalFp16Bytes(good, parameters);
     const weightBytes = tensors.reduce((n, t) => n + t.sizeBytes, 0);
     return {
       to: "gguf",
-      ready,
-      status,
-      reasons: [...faults, ...losses],
-      faithful: { ok: faults.length === 0, reasons: faults },
-      good,
+      ...verdict,
       package: name,
       file: ready ? name : `${status}-${name}`,
       sizeBytes: written.sizeBytes,
@@ -215,29 +196,6 @@ export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
     return hash.digest("hex");
   },
 };
-
-/** Tokens that importances are means over. */
-const CALIBRATION_TOKENS = 12_288;
-
-/** Mean squares of what every matrix is fed on the calibration text; none without one. */
-async function importancesOf(config: ExportConfig, model: ModelFiles, context: MakerContext): Promise<Importances> {
-  const { calibration: text, separator, bos } = config;
-  if (text === undefined) return new Map();
-  const modelBytes = fp32Bytes(model.checkpoint.architecture);
-  if (modelBytes > config.streamAboveBytes)
-    throw new EspalierError(
-      "input/invalid",
-      `--calibration holds the model in memory, which takes ${modelBytes} bytes`,
-      {
-        hint: "Raise --stream-above-bytes if there is room, or leave --calibration out.",
-      },
-    );
-  const open = await context.models.open(config.model);
-  const { sequences } = await textSequences({ text, separator, bos, maxTokens: CALIBRATION_TOKENS }, open);
-  const found = await errorWeightsOf("activation", open, sequences, context, (s) => context.onShare(0.1 * s));
-  context.models.release(config.model);
-  return new Map([...found].flatMap(([name, w]) => (w.columnWeights ? [[name, w.columnWeights] as const] : [])));
-}
 
 async function tokenizerOf({ checkpoint, tokenizer }: ModelFiles) {
   const { begin, end } = tokenizer.addedTokens("auto");
@@ -308,16 +266,6 @@ async function readModel(
   const texts = [greedy, ...text.sequences].map((ids) => ({ ids: [...ids] }));
   const streamed = { arch, weights: decodedWeights(read), table: (name: string) => read.table(name) };
   return knownTextModel(arch.vocab, context, await streamedLogits(engine, streamed, texts));
-}
-
-/** The model's earlier loss, plus the cost of quantizing it to the types of the file. */
-function withCost(own: Quality, kl: number): Quality {
-  const cost = `quantizing to the types of the file costs a KL of ${kl.toPrecision(3)} nats per token`;
-  if (own.ok === null) return { ...own, reason: `${own.reason}; ${cost}` };
-  const before = own.origin?.loss?.kl.mean ?? 0;
-  const ok = before + kl <= own.maxKl;
-  const sum = before > 0 ? `${own.reason}; ${cost}, ${(before + kl).toPrecision(3)} together` : cost;
-  return { ...own, ok, reason: `${sum}, ${ok ? "within" : "above"} the limit of ${own.maxKl}` };
 }
 
 function typesOf({ tensors }: GgufModel): GgufCard["types"] {

@@ -25,7 +25,7 @@ import { tokenizerFilesFromGguf } from "../../tokenizer/gguf-tokenizer.ts";
 import { tokenizerOf } from "../../tokenizer/tokenizer.ts";
 import { decodeWeight } from "../../weights/decode.ts";
 import type { CompressedWeight } from "../../weights/weight.ts";
-import { evenWidths } from "./even-widths.ts";
+import { evenWidths } from "../even-widths.ts";
 import { ggufModel } from "./gguf-model.ts";
 import { type AskedType, askedType, fittingType, nearestType } from "./tensor-types.ts";
 

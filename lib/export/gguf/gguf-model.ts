@@ -21,12 +21,10 @@ import { codesToBlocks, encode, isBlockType, type WrittenType } from "../../form
 import { type GgufKey, type GgufTensorToWrite, tensorBytes } from "../../formats/gguf/write.ts";
 import { elementCount } from "../../mil/types.ts";
 import { decodeWeight } from "../../weights/decode.ts";
-import type { AffineWeight, WeightForm } from "../../weights/weight.ts";
-import { evenWidths, type Places, placesOf } from "./even-widths.ts";
+import type { WeightForm } from "../../weights/weight.ts";
+import { type EvenSource, evenRows, fillRow, oneScaleABlock, placedImportance } from "../even-rows.ts";
+import { evenWidths, type Places, placesOf } from "../even-widths.ts";
 import { type AskedType, askedType, fileTypes, fittingType, nearestType } from "./tensor-types.ts";
-
-/** Values held at once when a matrix is read by rows. */
-const PIECE_ELEMENTS = 1 << 20;
 
 export interface PlannedTensor extends GgufTensorToWrite {
   readonly type: WrittenType;
@@ -52,7 +50,7 @@ export interface GgufModel {
   readonly paddedWeights: number;
 }
 
-/** The GGUF architecture that holds this model. Throws `export/unsupported`. */
+/** The GGUF architecture that holds this model, whose keys are what other formats must say too. Throws `export/unsupported`. */
 export function ggufFamilyOf(arch: DecoderArchitecture): GgufFamily {
   const family = ggufFamilies.find((f) => f.families.includes(arch.family));
   if (family) return family;
@@ -135,7 +133,7 @@ function plannedTensor(plan: Plan, entry: WeightEntry, shape: readonly number[])
     turnedHeads(family, even, entry),
     shape[0] ?? 1,
   );
-  const source: Source = { checkpoint, entry, shape, places };
+  const source: EvenSource = { checkpoint, entry, shape, places };
   const asked = type === null ? null : askedType(type, entry, even);
   const importance = importances.get(entry.name) ?? null;
   const chosen = shape.length === 1 ? vector(source, family) : matrix(source, asked, importance);
@@ -143,13 +141,6 @@ function plannedTensor(plan: Plan, entry: WeightEntry, shape: readonly number[])
   return { ...of, sizeBytes: tensorBytes(of), weight: entry.name, fidelity: chosen.fidelity, bytes: chosen.bytes };
 }
 
-interface Source {
-  readonly checkpoint: Checkpoint;
-  readonly entry: WeightEntry;
-  /** In the file. */
-  readonly shape: readonly number[];
-  readonly places: Places;
-}
 type Chosen = Pick<PlannedTensor, "type" | "fidelity" | "bytes">;
 
 function turned(places: Places, headDim: number | null, count: number): Places {
@@ -159,7 +150,7 @@ function turned(places: Places, headDim: number | null, count: number): Places {
   return { ...places, rows };
 }
 
-function vector({ checkpoint, entry, places }: Source, family: GgufFamily): Chosen {
+function vector({ checkpoint, entry, places }: EvenSource, family: GgufFamily): Chosen {
   const { role, layer } = entry;
   const arch = checkpoint.architecture;
   const offset = ggufOffset(family, role);
@@ -177,7 +168,7 @@ function vector({ checkpoint, entry, places }: Source, family: GgufFamily): Chos
   };
 }
 
-function matrix(source: Source, wanted: WrittenType | null, importance: Float32Array | null): Chosen {
+function matrix(source: EvenSource, wanted: WrittenType | null, importance: Float32Array | null): Chosen {
   const { checkpoint, entry, shape, places } = source;
   const form = checkpoint.form(entry.name);
   const columns = shape[1] ?? 1;
@@ -195,30 +186,19 @@ function matrix(source: Source, wanted: WrittenType | null, importance: Float32A
     fidelity: isKept ? "kept" : isBlockType(type) ? "quantized" : "rounded",
     async *bytes() {
       const placed = importance && placedImportance(importance, places.columns);
-      for await (const values of pieces(source)) yield encode(type, values, placed);
+      for await (const values of evenRows(source)) yield encode(type, values, placed);
     },
   };
 }
 
-/**
- * Importances in the file's order: none for columns of zeros, and for inputs that were never anything but 0 the least that any
- * other has, because another text may use them.
- */
-function placedImportance(importance: Float32Array, columns: Int32Array | null): Float32Array {
-  let least = Number.POSITIVE_INFINITY;
-  for (const v of importance) if (v > 0 && v < least) least = v;
-  const used = importance.map((v) => (v > 0 ? v : Number.isFinite(least) ? least : 1));
-  return columns ? Float32Array.from(columns, (from) => (from < 0 ? 0 : (used[from] ?? 0))) : used;
-}
-
 /** Symmetric codes with scales over blocks of 32, in the file's order; null where the weight has none. */
-function codesOf(source: Source, form: WeightForm): Chosen | null {
+function codesOf(source: EvenSource, form: WeightForm): Chosen | null {
   const { checkpoint, entry, shape, places } = source;
   if (form.kind !== "affine" || form.offsets) return null;
-  const [rows = 1, columns = 1] = form.shape;
-  const [scaleRows = 1, scaleColumns = 1] = form.scaleShape;
-  const [rowStep, columnStep] = [rows / scaleRows, columns / scaleColumns];
-  if (!oneScaleABlock(places.columns, columns, columnStep)) return null;
+  const [, columns = 1] = form.shape;
+  const [, scaleColumns = 1] = form.scaleShape;
+  const columnStep = columns / scaleColumns;
+  if (!oneScaleABlock(places.columns, columns, columnStep, 32)) return null;
   const type = form.bits === 4 ? "Q4_0" : "Q8_0";
   return {
     type,
@@ -231,65 +211,9 @@ function codesOf(source: Source, form: WeightForm): Chosen | null {
         const from = places.rows ? (places.rows[row] ?? -1) : row;
         const codes = new Int8Array(width);
         const scales = new Float32Array(width / 32);
-        if (from >= 0) fillRow(weight, places.columns, from, rowStep, columnStep, codes, scales);
+        if (from >= 0) fillRow(weight, places.columns, from, codes, scales);
         yield codesToBlocks(type, codes, scales);
       }
     },
   };
-}
-
-function fillRow(
-  { codes, scales, shape, scaleShape }: AffineWeight,
-  columns: Int32Array | null,
-  row: number,
-  rowStep: number,
-  columnStep: number,
-  outCodes: Int8Array,
-  outScales: Float32Array,
-): void {
-  const [width, perRow] = [shape[1] ?? 1, scaleShape[1] ?? 1];
-  for (let c = 0; c < outCodes.length; c++) {
-    const from = columns ? (columns[c] ?? -1) : c;
-    if (from < 0) continue;
-    outCodes[c] = codes[row * width + from] ?? 0;
-    outScales[Math.floor(c / 32)] = scales[Math.floor(row / rowStep) * perRow + Math.floor(from / columnStep)] ?? 0;
-  }
-}
-
-/** Whether the columns of every block of 32 in the file have one scale in the weight. */
-function oneScaleABlock(columns: Int32Array | null, width: number, columnStep: number): boolean {
-  if (!columns) return columnStep % 32 === 0 || columnStep === width;
-  for (let block = 0; block < columns.length; block += 32) {
-    const groups = new Set<number>();
-    for (const from of columns.subarray(block, block + 32)) if (from >= 0) groups.add(Math.floor(from / columnStep));
-    if (groups.size > 1) return false;
-  }
-  return true;
-}
-
-/** The decoded values in the file's order, whole rows at a time. */
-async function* pieces({ checkpoint, entry, shape, places }: Source): AsyncGenerator<Float32Array> {
-  const [count = 1, width = 1] = shape;
-  const step = Math.max(1, Math.floor(PIECE_ELEMENTS / width));
-  const { rows, columns } = places;
-  const form = checkpoint.form(entry.name);
-  if (form.kind === "dense" && !rows && !columns) {
-    for (let from = 0; from < count; from += step)
-      yield checkpoint.rows(entry.name, from, Math.min(count, from + step));
-    return;
-  }
-  const values = decodeWeight(await checkpoint.weight(entry.name));
-  const sourceWidth = entry.shape[1] ?? 1;
-  for (let from = 0; from < count; from += step) {
-    const to = Math.min(count, from + step);
-    const out = new Float32Array((to - from) * width);
-    for (let row = from; row < to; row++) {
-      const source = rows ? (rows[row] ?? -1) : row;
-      if (source < 0) continue;
-      const line = values.subarray(source * sourceWidth, (source + 1) * sourceWidth);
-      if (!columns) out.set(line, (row - from) * width);
-      else for (let c = 0; c < width; c++) out[(row - from) * width + c] = line[columns[c] ?? -1] ?? 0;
-    }
-    yield out;
-  }
 }

@@ -19,7 +19,7 @@ import {
   nearestCode,
   type ScaleAndMinimum,
   type Weighted,
-} from "./fit-scales.ts";
+} from "../fit-scales.ts";
 import { nonlinearValues } from "./k-quants.ts";
 import type { Block, BlockType } from "./pack.ts";
 

@@ -6,8 +6,8 @@
  * For fixed codes both are least squares with a closed form; for a fixed scale every code is the nearest. The two steps
  * alternate from several scales around that which covers the range, and the best end is kept: the error can only fall.
  *
- * Reference: Lloyd, "Least squares quantization in PCM" (1982), for the alternation. `quantize-k.ts` says which codes and scales a GGUF
- * block can hold.
+ * Reference: Lloyd, "Least squares quantization in PCM" (1982), for the alternation. Which codes and scales a GGUF block can
+ * hold is said in `gguf/fit-blocks.ts`.
  */
 
 /** Codes 0 … n − 1 with a value each, ascending; the nearest is found by half steps, for which values are whole numbers. */

@@ -8,10 +8,10 @@
  * same, and every layer is as large as the widest one. Neurons are rounded up to blocks of 32, so
  * that the down projection can be quantized.
  */
-import type { DecoderArchitecture, LayerArchitecture } from "../../decoder/architecture.ts";
-import { standardHeadToGroup } from "../../decoder/families/family.ts";
-import type { WeightEntry } from "../../decoder/weights.ts";
-import { EspalierError } from "../../errors.ts";
+import type { DecoderArchitecture, LayerArchitecture } from "../decoder/architecture.ts";
+import { standardHeadToGroup } from "../decoder/families/family.ts";
+import type { WeightEntry } from "../decoder/weights.ts";
+import { EspalierError } from "../errors.ts";
 
 const BLOCK = 32;
 
