@@ -44,6 +44,7 @@ export const fromWhatIf = z.discriminatedUnion("type", [
 export type FromWhatIf = z.infer<typeof fromWhatIf>;
 
 const said = z.object({ text: z.string(), tokens: z.array(z.string()) });
+const share = { share: z.number(), evenly: z.number() };
 const scored = z.object({ correct: z.number(), interval: z.object({ low: z.number(), high: z.number() }) });
 
 const answers: { [A in keyof WhatIfAnswers]: z.ZodType<WhatIfAnswers[A]> } = {
@@ -64,6 +65,17 @@ const answers: { [A in keyof WhatIfAnswers]: z.ZodType<WhatIfAnswers[A]> } = {
     unit: z.string(),
     patterns: z
       .array(z.object({ pattern: z.enum(patternNames), score: z.number(), evenly: z.number(), positions: z.number() }))
+      .nullable(),
+    reach: z
+      .object({
+        distance: z.number(),
+        evenDistance: z.number(),
+        entropy: z.number(),
+        evenEntropy: z.number(),
+        distances: z.array(z.object({ from: z.number(), to: z.number(), ...share })),
+        tokens: z.array(z.object({ token: z.string(), ...share })),
+        queries: z.number(),
+      })
       .nullable(),
     examples: z
       .array(z.object({ tokens: z.array(z.string()), query: z.number(), key: z.number(), weight: z.number() }))

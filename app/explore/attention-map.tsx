@@ -10,10 +10,12 @@ export interface AttentionMapProps {
   readonly tokens: readonly string[];
   /** weights[i][j]: how much token i takes from token j ≤ i; rows sum to 1. */
   readonly weights: readonly (readonly number[])[];
+  /** Pixels. */
+  readonly width?: number;
 }
 
 const LEFT = 56;
-const WIDTH = 312;
+const NARROW = 312;
 
 /** A token as a label: spaces at its ends are the tokenizer's, line ends are shown. */
 export const tokenLabel = (token: string): string => {
@@ -23,10 +25,10 @@ export const tokenLabel = (token: string): string => {
   return text === "" ? "␣" : text.length > 9 ? `${text.slice(0, 8)}…` : text;
 };
 
-export function AttentionMap({ label, tokens, weights }: AttentionMapProps) {
+export function AttentionMap({ label, tokens, weights, width = NARROW }: AttentionMapProps) {
   const [at, setAt] = useState<{ row: number; column: number } | null>(null);
   const n = tokens.length;
-  const size = Math.min(18, (WIDTH - LEFT - 6) / Math.max(1, n));
+  const size = Math.min(width > NARROW ? 24 : 18, (width - LEFT - 6) / Math.max(1, n));
   const gap = size > 8 ? 1 : 0;
   const every = Math.max(1, Math.ceil(11 / size));
   const strongest = (row: number): number =>
@@ -55,7 +57,7 @@ export function AttentionMap({ label, tokens, weights }: AttentionMapProps) {
   return (
     <div className="explore-attention">
       <svg
-        width={WIDTH}
+        width={width}
         height={height}
         role="application"
         aria-roledescription="heat map"

@@ -1,6 +1,7 @@
 "use client";
 /** @file The page once its data is there: bars, picture, what-if, dock, inspector, and the keys that go through them. */
 import { useQuery } from "@tanstack/react-query";
+import { useRouter } from "next/navigation";
 import { type RefObject, useCallback, useMemo, useRef, useState } from "react";
 import { findUnit } from "../../lib/units.ts";
 import type { Importance } from "../../server/what-if/measured-importance.ts";
@@ -16,6 +17,7 @@ import { Dock } from "./dock.tsx";
 import { askedUnits, formatSelection, isDropped, parseSelection, within } from "./dropped-units.ts";
 import { predict, singleEffects } from "./expected-cost.ts";
 import { type Anatomy, neuronBlockOf, unitGrid } from "./grid-units.ts";
+import { headAddress } from "./head-address.ts";
 import { Inspector } from "./inspector.tsx";
 import { Overlay } from "./metric-overlay.tsx";
 import { Picture } from "./picture.tsx";
@@ -116,7 +118,12 @@ export function ExploreView(props: ExploreViewProps) {
     focusGrid(picture);
   }, [state.set]);
   const asTable = state.asTable;
+  // Until a unit is chosen the one that is worth most is explained.
+  const focused = grid.find.get(state.focus ?? "") ?? grid.find.get(dearest(worth) ?? "");
+  const ownPage = focused ? headAddress(state.model, focused.unit, text?.id ?? null) : null;
+  const router = useRouter();
   useHotkeys({
+    "explore.head": ownPage ? () => router.push(ownPage) : undefined,
     "explore.undo": state.undo,
     "explore.redo": state.redo,
     "explore.metric": () => state.set({ metric: next(metric, available), target: null }),
@@ -133,8 +140,6 @@ export function ExploreView(props: ExploreViewProps) {
     "explore.restore": selection.size > 0 ? () => state.choose(new Set()) : undefined,
   });
 
-  // Until a unit is chosen the one that is worth most is explained.
-  const focused = grid.find.get(state.focus ?? "") ?? grid.find.get(dearest(worth) ?? "");
   const inspected = state.explaining ? focused : undefined;
   const ofOverlay = overlay !== null && second !== null;
   return (

@@ -6,8 +6,10 @@ import { findUnit } from "../../lib/units.ts";
 import { IconButton, KeyLabels } from "../parts/controls.tsx";
 import { fixed } from "../parts/format.ts";
 import { Icon } from "../parts/icons.tsx";
+import { Link } from "../parts/link.tsx";
 import { short } from "./grid-cells.tsx";
 import { type GridUnit, spokenUnit } from "./grid-units.ts";
+import { headAddress } from "./head-address.ts";
 import { UnitExplained } from "./unit-explained.tsx";
 import { rankOf, type Scale, type Worth } from "./unit-worth.ts";
 
@@ -30,6 +32,7 @@ export function Inspector(props: InspectorProps) {
   const own = worth.get(unit.unit);
   const rank = rankOf(worth, unit.unit);
   const kind = findUnit(unit.unit)?.kind;
+  const page = headAddress(props.model, unit.unit, props.text);
   const box = useRef<HTMLElement>(null);
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
@@ -70,6 +73,7 @@ export function Inspector(props: InspectorProps) {
         ) : (
           <span className="soft">not measured</span>
         )}
+        {page ? <Link href={page}>Its own page</Link> : null}
         {props.others.flatMap((o) => {
           const other = o.worth.get(unit.unit);
           return other ? (

@@ -65,7 +65,8 @@ export function UnitExplained(props: ExplainedProps) {
 
 const FIRST_SENTENCE = "Tom put the key under the pot. Tom found the key under the";
 
-function OnYourSentence(props: ExplainedProps) {
+/** Where a head looks on a sentence of the reader's. */
+export function OnYourSentence(props: ExplainedProps & { readonly width?: number }) {
   const trpc = useTRPC();
   const { get, set } = useAddress();
   const [sentence, setSentence] = useState(get("sentence") ?? FIRST_SENTENCE);
@@ -97,6 +98,7 @@ function OnYourSentence(props: ExplainedProps) {
             label={`Attention of ${props.unit} on your sentence`}
             tokens={seen.data.tokens}
             weights={seen.data.weights}
+            {...(props.width === undefined ? {} : { width: props.width })}
           />
         </div>
       ) : sentence.trim() === "" ? (
@@ -115,7 +117,7 @@ const patternWords: Record<PatternName, string> = {
   self: "Itself",
 };
 
-function Patterns({ patterns }: { patterns: readonly PatternScore[] }) {
+export function Patterns({ patterns }: { patterns: readonly PatternScore[] }) {
   const names = Object.keys(patternWords) as PatternName[];
   const rows = names.flatMap((name) => patterns.find((p) => p.pattern === name) ?? []);
   return (
@@ -153,13 +155,14 @@ function PatternRow({ pattern: p }: { pattern: PatternScore }) {
 const tail = (tokens: readonly string[]): string =>
   tokens.join("").replace(/\s+/g, " ").slice(-52).replace(/^\S* /, "");
 
-function Breaks(props: {
+export function Breaks(props: {
+  readonly shown?: number;
   breaks: readonly { before: readonly string[]; token: string; baseNll: number; nll: number }[];
 }) {
   if (props.breaks.length === 0) return <p className="soft">Without it, no token of the text costs more.</p>;
   return (
     <div className="explore-examples">
-      {props.breaks.slice(0, SHOWN).map((b) => (
+      {props.breaks.slice(0, props.shown ?? SHOWN).map((b) => (
         <p key={`${b.before.join("")}${b.token}`}>
           …{tail(b.before)}
           <mark>{b.token}</mark>{" "}
@@ -172,14 +175,15 @@ function Breaks(props: {
   );
 }
 
-function Examples(props: {
+export function Examples(props: {
+  readonly shown?: number;
   examples: readonly { tokens: readonly string[]; query: number; key: number; weight: number }[];
 }) {
   return (
     <>
       <h3>Strongest examples</h3>
       <div className="explore-examples">
-        {props.examples.slice(0, SHOWN).map((e) => (
+        {props.examples.slice(0, props.shown ?? SHOWN).map((e) => (
           <p key={e.tokens.join("")}>
             …
             {e.tokens.map((t, i) =>

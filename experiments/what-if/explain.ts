@@ -8,6 +8,7 @@ import {
   type PatternScore,
   strongestExamples,
 } from "../../lib/compress/importance/attention-patterns.ts";
+import { type AttentionReach, attentionReach } from "../../lib/compress/importance/attention-reach.ts";
 import type { Stream } from "../../lib/decoder/stream.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
@@ -22,6 +23,7 @@ import { closedBy, gatesFor, isGone } from "./closed-gates.ts";
 /** Tokens of a sentence at most; the pattern has their square. */
 const MOST_TOKENS = 256;
 const EXAMPLES = 8;
+const TOKENS = 10;
 /** Tokens shown around an example. */
 const AROUND = 24;
 
@@ -36,10 +38,16 @@ export interface UnitExplanation {
   readonly unit: string;
   /** Heads alone. */
   readonly patterns: PatternScore[] | null;
+  /** Heads alone: how far back it looks, how narrowly, and at which tokens. */
+  readonly reach: HeadReach | null;
   /** Heads alone: where it attends most, a stretch of text with the indices of query and key in it. */
   readonly examples: { tokens: string[]; query: number; key: number; weight: number }[] | null;
   /** The tokens whose loss rises most without it, with what came before. */
   readonly breaks: { before: string[]; token: string; baseNll: number; nll: number }[];
+}
+
+export interface HeadReach extends Omit<AttentionReach, "tokens"> {
+  readonly tokens: { token: string; share: number; evenly: number }[];
 }
 
 /** Throws `prune/unknown-unit` for a name that is not a head of the model. */
@@ -90,6 +98,7 @@ export async function explainUnit(
   return {
     unit,
     patterns: attended && patternsOf(model, attended, unit),
+    reach: attended && reachOf(model, attended, unit),
     examples: attended && examplesOf(model, attended),
     breaks: await breaksOf(model, prefix, unit, signal),
   };
@@ -139,6 +148,17 @@ function patternsOf(model: OpenModel, attended: readonly AttendedSequence[], uni
   const scores = attentionPatterns(attended, isDelimiter, model.weights.arch.layers[layer]?.window ?? null);
   // A pattern the text gives no occasion for is left out.
   return scores.filter((s) => s.positions > 0);
+}
+
+function reachOf(model: OpenModel, attended: readonly AttendedSequence[], unit: string): HeadReach | null {
+  const { layer } = headOf(model, unit);
+  const found = attentionReach(attended, model.weights.arch.layers[layer]?.window ?? null, TOKENS);
+  return (
+    found && {
+      ...found,
+      tokens: found.tokens.map(({ id, share, evenly }) => ({ token: textOf(model, id), share, evenly })),
+    }
+  );
 }
 
 function examplesOf(model: OpenModel, attended: readonly AttendedSequence[]) {

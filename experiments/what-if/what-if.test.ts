@@ -171,12 +171,21 @@ test("attention on a sentence is what the definition gives, and rows add up to 1
 });
 
 test("a head is explained by its patterns, its strongest examples and what breaks without it", async () => {
-  const { patterns, examples, breaks } = await whatIf.explain("L3.H2");
+  const { patterns, reach, examples, breaks } = await whatIf.explain("L3.H2");
   for (const p of patterns ?? []) {
     expect(p.score).toBeGreaterThanOrEqual(0);
     expect(p.score).toBeLessThanOrEqual(1 + 1e-5);
   }
   expect(patterns?.map((p) => p.pattern)).toContain("previous");
+  expect(reach?.distances.reduce((t, d) => t + d.share, 0)).toBeCloseTo(1, 4);
+  // Distances 0 and 1 are the patterns "self" and "previous".
+  expect(reach?.distances[0]?.share).toBeCloseTo(patterns?.find((p) => p.pattern === "self")?.score ?? Number.NaN, 6);
+  expect(reach?.distances[1]?.share).toBeCloseTo(
+    patterns?.find((p) => p.pattern === "previous")?.score ?? Number.NaN,
+    6,
+  );
+  expect(reach?.entropy).toBeLessThan(reach?.evenEntropy ?? 0);
+  expect(reach?.tokens).toHaveLength(10);
   expect(examples?.length).toBeGreaterThan(0);
   for (const e of examples ?? []) {
     expect(e.key).toBeLessThan(e.query);
@@ -186,7 +195,7 @@ test("a head is explained by its patterns, its strongest examples and what break
   expect(rises).toEqual([...rises].sort((a, b) => b - a));
   expect(rises[0]).toBeGreaterThan(0);
   const mlp = await whatIf.explain("L5.mlp");
-  expect(mlp).toMatchObject({ patterns: null, examples: null });
+  expect(mlp).toMatchObject({ patterns: null, reach: null, examples: null });
   expect((mlp.breaks[0]?.nll ?? 0) - (mlp.breaks[0]?.baseNll ?? 0)).toBeGreaterThan(0);
 });
 

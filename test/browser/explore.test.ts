@@ -131,6 +131,32 @@ test("a unit is explained: attention on your sentence, read by arrows; what it a
   await workbench.shot("explore-explained");
 });
 
+test("a head has a page: its worth, neighbours, reach, what breaks; by key, and on to the next head", async () => {
+  await page.goto(`${workbench.url}/explore?at=L3.H4`);
+  await settled();
+  const link = page.getByRole("link", { name: "Its own page" });
+  await link.waitFor();
+  expect(await link.getAttribute("href")).toBe("/models/starter/heads/3/4?text=starter-calibrate");
+  await page.keyboard.press("Shift+E");
+  await page.waitForURL("**/models/starter/heads/3/4?text=starter-calibrate");
+  await page.getByRole("heading", { name: "What breaks without it" }).waitFor({ timeout: 60_000 });
+  // Each metric with its interval and its rank.
+  const rows = page.getByRole("region", { name: "What it is worth by every metric" }).getByRole("row");
+  await expect.poll(() => rows.count(), { timeout: 60_000 }).toBe(4);
+  expect(await rows.nth(1).textContent()).toMatch(/^Leave-one-out.*[+−][\d.]+± [\d.]+.*\d+ of 64/i);
+  // Rounded to whole per cent.
+  const shares = await page.getByTestId("distances").locator(".number").allTextContents();
+  expect(shares.reduce((t, s) => t + Number.parseFloat(s), 0)).toBeGreaterThan(97);
+  const around = page.getByRole("navigation", { name: "Heads around it" });
+  expect(await around.getByRole("link").count()).toBe(40);
+  expect(await around.locator("[aria-current=page]").getAttribute("aria-label")).toMatch(/^Layer 3, head 4, /);
+  expect(await page.locator("main").count()).toBe(1);
+  expect(await workbench.accessibility()).toEqual([]);
+  await workbench.shot("head");
+  await page.keyboard.press("j");
+  await page.waitForURL("**/heads/3/5?text=starter-calibrate");
+});
+
 test("what is shown can be sent on: metric, kind, overlay, focus, selection are in the address", async () => {
   await page.goto(`${workbench.url}/explore?metric=taylor&overlay=leave-one-out&drop=L7.H0-1_3&at=L2.H1&goal=20`);
   await settled();
