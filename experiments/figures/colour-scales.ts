@@ -7,6 +7,7 @@
  *
  * Text on a cell is black or white, whichever contrasts more: at least 4.5 : 1 on every step.
  */
+import { itemAt } from "../../lib/elements.ts";
 export type Rgb = readonly [number, number, number];
 
 export type Theme = "light" | "dark";
@@ -69,7 +70,7 @@ const luminance = ([r, g, b]: Rgb): number => 0.2126 * toLinear(r) + 0.7152 * to
 function shade(stops: readonly Rgb[], t: number): Shade {
   const at = Math.max(0, Math.min(1, t)) * (stops.length - 1);
   const i = Math.min(stops.length - 2, Math.floor(at));
-  const [from, to] = [toOklab(stops[i] as Rgb), toOklab(stops[i + 1] as Rgb)];
+  const [from, to] = [toOklab(itemAt(stops, i)), toOklab(itemAt(stops, i + 1))];
   const mix = (c: 0 | 1 | 2): number => from[c] + (to[c] - from[c]) * (at - i);
   const fill = fromOklab([mix(0), mix(1), mix(2)]);
   const l = luminance(fill);

@@ -3,9 +3,11 @@
  *
  * KL(expected ‖ found) over the listed tokens, the rest of the vocabulary taken as one outcome; a lower bound of the full KL.
  */
+
 import { argmax } from "../../lib/decoder/generate.ts";
+import { f32At, itemAt, numberAt } from "../../lib/elements.ts";
 import type { ReportParity } from "../../lib/report/report.ts";
-import type { Golden, GoldenCase, GoldenPosition, GoldenSequence } from "../kinds/export/golden.ts";
+import type { Golden, GoldenCase, GoldenPosition } from "../kinds/export/golden.ts";
 
 export interface Comparison {
   /** Logits after the token at `position`, (vocab). Positions the vectors do not list are let through. */
@@ -15,7 +17,7 @@ export interface Comparison {
 }
 
 export function compareWith(golden: Golden, goldenCase: GoldenCase): Comparison {
-  const sequence = golden.sequences[goldenCase.sequence] as GoldenSequence;
+  const sequence = itemAt(golden.sequences, goldenCase.sequence);
   const expected = new Map(sequence.positions.map((p) => [p.position, p]));
   const sums = { positions: 0, worst: 0, agreed: 0, kl: 0, nonFinite: 0 };
   return {
@@ -28,7 +30,7 @@ export function compareWith(golden: Golden, goldenCase: GoldenCase): Comparison 
       sums.nonFinite += broken;
       if (broken > 0) return;
       for (const [i, token] of want.tokens.entries())
-        sums.worst = Math.max(sums.worst, Math.abs((logits[token] as number) - (want.logits[i] as number)));
+        sums.worst = Math.max(sums.worst, Math.abs(f32At(logits, token) - numberAt(want.logits, i)));
       if (argmax(logits) === want.tokens[0]) sums.agreed++;
       sums.kl += listedKl(want, logits);
     },
@@ -55,14 +57,14 @@ export function compareWith(golden: Golden, goldenCase: GoldenCase): Comparison 
 }
 
 function listedKl(want: GoldenPosition, logits: Float32Array): number {
-  const top = logits[argmax(logits)] as number;
+  const top = f32At(logits, argmax(logits));
   let sum = 0;
   for (const z of logits) sum += Math.exp(z - top);
   const logSum = top + Math.log(sum);
   let kl = 0;
   let [restExpected, restFound] = [1, 1];
   for (const [i, token] of want.tokens.entries()) {
-    const [a, b] = [(want.logits[i] as number) - want.logSumExp, (logits[token] as number) - logSum];
+    const [a, b] = [numberAt(want.logits, i) - want.logSumExp, f32At(logits, token) - logSum];
     kl += Math.exp(a) * (a - b);
     restExpected -= Math.exp(a);
     restFound -= Math.exp(b);

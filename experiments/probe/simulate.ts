@@ -7,18 +7,20 @@
  * phone: it tests the whole loop, and shows whether a package computes correctly before it goes to
  * a device.
  */
+
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { throwIfCancelled } from "../../lib/cancel.ts";
 import { argmax, generate, type StepModel, type StepSession } from "../../lib/decoder/generate.ts";
 import type { NeuralEngineModel } from "../../lib/decoder/neural-engine/driver.ts";
 import { openPackage } from "../../lib/decoder/opened-package.ts";
+import { itemAt, numberAt } from "../../lib/elements.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { hashPackage } from "../../lib/formats/coreml/package-hash.ts";
 import type { Clock } from "../../lib/random.ts";
 import { type Milliseconds, REPORT_FORMAT, type Report, type ReportParity } from "../../lib/report/report.ts";
-import { type Golden, type GoldenCase, type GoldenSequence, goldenSchema } from "../kinds/export/golden.ts";
+import { type Golden, type GoldenCase, goldenSchema } from "../kinds/export/golden.ts";
 import { compareWith } from "./compare.ts";
 import { drivenPairs, type ProbeManifest, probeManifestSchema } from "./manifest.ts";
 
@@ -88,7 +90,7 @@ export async function simulatePhone(folder: string, options: SimulationOptions):
   const pairs = drivenPairs(manifest.interface);
   const parity: ReportParity[] = [];
   for (const goldenCase of golden.cases) parity.push(await runCase(model, golden, goldenCase, options));
-  const sequence = golden.sequences[0] as GoldenSequence;
+  const sequence = itemAt(golden.sequences, 0);
   const decode: Report["runs"][number]["decode"] = [];
   const prefill: Report["runs"][number]["prefill"] = [];
   for (const pair of pairs) {
@@ -186,7 +188,7 @@ async function runCase(
   goldenCase: GoldenCase,
   { signal }: SimulationOptions,
 ): Promise<ReportParity> {
-  const sequence = golden.sequences[goldenCase.sequence] as GoldenSequence;
+  const sequence = itemAt(golden.sequences, goldenCase.sequence);
   const ids = [...sequence.prompt, ...sequence.greedy.slice(0, -1)];
   const comparison = compareWith(golden, goldenCase);
   const used = driven(model, goldenCase);
@@ -218,7 +220,7 @@ async function timeDecode(
   const session = model.open();
   const times: number[] = [];
   try {
-    let next = prompt[0] as number;
+    let next = numberAt(prompt, 0);
     for (let at = 0; at < prompt.length + WARM_UP + timed; at++) {
       throwIfCancelled(signal);
       const fed = prompt[at] ?? next;

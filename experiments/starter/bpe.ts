@@ -5,6 +5,7 @@
  * SentencePiece's spelling: a space is ▁, words are split before it, punctuation and line ends stand alone, and what the
  * alphabet lacks falls back to bytes.
  */
+import { itemAt } from "../../lib/elements.ts";
 export const specials = ["<pad>", "<eos>", "<bos>", "<unk>"] as const;
 
 /** What is kept apart before merging. */
@@ -84,7 +85,7 @@ function mergePair(symbols: string[], left: string, right: string): string[] {
     if (symbols[i] === left && symbols[i + 1] === right) {
       out.push(left + right);
       i++;
-    } else out.push(symbols[i] as string);
+    } else out.push(itemAt(symbols, i));
   }
   return out;
 }

@@ -9,8 +9,9 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
 import { parameterCount } from "../../lib/decoder/weights.ts";
+import { under } from "../../lib/elements.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
-import { float32Data, type Tensor } from "../../lib/mil/tensor.ts";
+import { float32Data } from "../../lib/mil/tensor.ts";
 import { starterConfig } from "./architecture.ts";
 import { tokenizerFiles } from "./bpe.ts";
 import { trainTokenizer } from "./corpus.ts";
@@ -69,7 +70,7 @@ await writeCheckpoint(out, {
   copyFrom: null,
   replace: true,
   weight: async (name) => {
-    const t = weights.tensors.get(name) as Tensor;
+    const t = under(weights.tensors, name);
     return { kind: "dense", dtype: "fp32", shape: t.shape, values: float32Data(t) };
   },
   extraFiles: {

@@ -1,11 +1,13 @@
 /** @file The effect of removing a selection of units, as closed gates by layer and as weights of 0.
  */
+
 import { closedGates } from "../../lib/compress/importance/gates.ts";
 import { selectionByName } from "../../lib/compress/prune/prune-selection.ts";
 import { type DecoderArchitecture, isKvSource } from "../../lib/decoder/architecture.ts";
 import type { Gates } from "../../lib/decoder/runner.ts";
 import { type GateKind, gateShape } from "../../lib/decoder/sequence-programs.ts";
 import { type DecoderWeights, weight } from "../../lib/decoder/weights.ts";
+import { numberAt } from "../../lib/elements.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import { f32, float32Data, type Tensor } from "../../lib/mil/tensor.ts";
 import { parseUnit } from "../../lib/units.ts";
@@ -98,7 +100,7 @@ export function gatesOf(
   return Object.fromEntries(
     kinds.map((kind) => {
       const shape = gateShape(kind, l, batch);
-      const width = shape.length === 2 ? (shape[1] as number) : 1;
+      const width = shape.length === 2 ? numberAt(shape, 1) : 1;
       const values = Float32Array.from({ length: batch * width }, (_, i) => (isClosed(kind, i % width) ? 0 : 1));
       return [kind, f32(shape, values)];
     }),
@@ -124,7 +126,7 @@ export function silenced(weights: DecoderWeights, closed: readonly ClosedLayer[]
     if (!layer) continue;
     const zero = (name: string, isGone: (column: number) => boolean): void => {
       const t = weight(weights, name);
-      const columns = t.shape[1] as number;
+      const columns = numberAt(t.shape, 1);
       tensors.set(
         name,
         f32(

@@ -10,6 +10,7 @@ import {
 } from "../../lib/compress/importance/attention-patterns.ts";
 import { type AttentionReach, attentionReach } from "../../lib/compress/importance/attention-reach.ts";
 import type { Stream } from "../../lib/decoder/stream.ts";
+import { f32At, i32At, itemAt, numberAt } from "../../lib/elements.ts";
 import { EspalierError } from "../../lib/errors.ts";
 import type { PrefixStreams } from "../../lib/eval/prefix-streams.ts";
 import { type PaddedBatch, scoredRange, type TokenSequence } from "../../lib/eval/sequences.ts";
@@ -120,7 +121,7 @@ async function attendedSequences(
     const { probabilities } = await model.runner.part("attention", layer, x, { taps: ["probabilities"] as const });
     const p = float32Data(probabilities);
     for (const [row, index] of batch.rows.entries()) {
-      const { ids } = prefix.sequences[index] as TokenSequence;
+      const { ids } = itemAt(prefix.sequences, index);
       const positions = Math.min(length, ids.length - 1);
       const weights = new Float32Array(positions * positions);
       for (let t = 0; t < positions; t++) {
@@ -165,7 +166,7 @@ function examplesOf(model: OpenModel, attended: readonly AttendedSequence[]) {
   return strongestExamples(attended, EXAMPLES).map(({ sequence, query, key, weight }) => {
     const ids = attended[sequence]?.ids ?? [];
     const from = Math.max(0, Math.min(key - 2, query - AROUND));
-    const shown = Array.from({ length: query - from + 1 }, (_, i) => textOf(model, ids[from + i] as number));
+    const shown = Array.from({ length: query - from + 1 }, (_, i) => textOf(model, numberAt(ids, from + i)));
     return { tokens: shown, query: query - from, key: key - from, weight };
   });
 }
@@ -190,11 +191,11 @@ async function breaksOf(
     const without = await nllOf(model, await model.runner.blocks(through, layer + 1), batch);
     const base = await nllOf(model, await prefix.stream(b, arch.layers.length), batch);
     for (const [row, index] of batch.rows.entries()) {
-      const sequence = prefix.sequences[index] as TokenSequence;
+      const sequence = itemAt(prefix.sequences, index);
       const { from, to } = scoredRange(sequence, row, batch.shape.length);
       for (let i = from; i < to; i++) {
         const at = i - row * batch.shape.length + 1;
-        found.push({ sequence, at, baseNll: base[i] as number, nll: without[i] as number });
+        found.push({ sequence, at, baseNll: f32At(base, i), nll: f32At(without, i) });
       }
     }
   }
@@ -203,7 +204,7 @@ async function breaksOf(
     .slice(0, EXAMPLES)
     .map(({ sequence: { ids }, at, baseNll, nll }) => ({
       before: Array.from(ids.subarray(Math.max(0, at - AROUND), at), (id) => textOf(model, id)),
-      token: textOf(model, ids[at] as number),
+      token: textOf(model, i32At(ids, at)),
       baseNll,
       nll,
     }));

@@ -2,8 +2,10 @@
  * @file The predictions for one model on one text: gradients of all gates from one pass over a few sequences, at once; then,
  * step by step, more sequences and selections that are measured to correct them by.
  */
+
 import type { GateUnit } from "../../lib/compress/importance/gates.ts";
 import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
+import { f64At, itemAt, numberAt } from "../../lib/elements.ts";
 import type { TokenSequence } from "../../lib/eval/sequences.ts";
 import { createRng } from "../../lib/random.ts";
 import { meanAndError } from "../../lib/stats/ratio.ts";
@@ -122,10 +124,10 @@ export class Predictor {
       const count = group[0]?.attention.length ?? 0;
       const sums = new Array<number>(count).fill(0);
       const add = (g: Float64Array): void => {
-        for (let s = 0; s < count; s++) sums[s] = (sums[s] as number) - (g[s] as number);
+        for (let s = 0; s < count; s++) sums[s] = numberAt(sums, s) - f64At(g, s);
       };
       const sized = (g: Float64Array): void => {
-        for (let s = 0; s < count; s++) size += Math.abs(g[s] as number);
+        for (let s = 0; s < count; s++) size += Math.abs(f64At(g, s));
       };
       for (const [l, c] of closed.entries()) {
         const own = group[l];
@@ -211,7 +213,7 @@ export class Predictor {
     return drawSelections(effects, CALIBRATING, createRng(0, `what-if ${pool}`)).map((drawn) =>
       withoutEmptyLayers(
         arch.layers.map((l) => l.queryHeads),
-        drawn.map((i) => names[i] as string),
+        drawn.map((i) => itemAt(names, i)),
       ),
     );
   }

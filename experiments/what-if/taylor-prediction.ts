@@ -13,6 +13,7 @@
  * wider by what the others may say. Not included: which units replace one another. How the form was
  * chosen: docs/decisions/0008-what-if-prediction.md.
  */
+import { f64At, numberAt } from "../../lib/elements.ts";
 import type { Rng } from "../../lib/random.ts";
 import { type LeastSquaresFit, leastSquares, leverage } from "../../lib/stats/least-squares.ts";
 import { studentQuantile } from "../../lib/stats/student-t.ts";
@@ -82,15 +83,14 @@ export function drawSelections(effects: readonly number[], count: number, rng: R
   const n = effects.length;
   const all = effects.map((_, i) => i);
   const rank = new Float64Array(n);
-  for (const [r, i] of [...all].sort((a, b) => (effects[a] as number) - (effects[b] as number)).entries())
-    rank[i] = r / n;
+  for (const [r, i] of [...all].sort((a, b) => numberAt(effects, a) - numberAt(effects, b)).entries()) rank[i] = r / n;
   return Array.from({ length: count }, (_, k) => {
     const size = Math.max(1, Math.round(n * 0.5 * (2 / n) ** rng.uniform()));
     const order =
       k % 2 === 0
         ? rng.shuffle(all)
         : [...all]
-            .map((i) => ({ i, key: (rank[i] as number) + 0.15 * rng.normal() }))
+            .map((i) => ({ i, key: f64At(rank, i) + 0.15 * rng.normal() }))
             .sort((a, b) => a.key - b.key)
             .map((o) => o.i);
     return order.slice(0, size);

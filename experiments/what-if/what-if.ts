@@ -17,10 +17,11 @@ import type { DecoderArchitecture } from "../../lib/decoder/architecture.ts";
 import { generate } from "../../lib/decoder/generate.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import { stepModel } from "../../lib/decoder/step-model.ts";
+import { f64At, itemAt } from "../../lib/elements.ts";
 import type { Engine } from "../../lib/engines/engine.ts";
 import { type MultipleChoiceItem, scoreChoices } from "../../lib/eval/choice-scoring.ts";
 import { PrefixStreams, type SequenceComparison } from "../../lib/eval/prefix-streams.ts";
-import { type PaddedBatch, predictedTokens, type TokenSequence, tokensOf } from "../../lib/eval/sequences.ts";
+import { type PaddedBatch, predictedTokens, tokensOf } from "../../lib/eval/sequences.ts";
 import { sharedLosses } from "../../lib/eval/shared-losses.ts";
 import { promptIds } from "../../lib/eval/text-codec.ts";
 import { elementCount } from "../../lib/mil/types.ts";
@@ -128,10 +129,9 @@ export async function openWhatIf(
   for (let b = 0; b < prefix.firstBatches; b++) await prefix.prepare(b);
   const tokens = tokensOf(sequences);
   const baseNllOf = (indices: readonly number[]): number => {
-    const count = (i: number): number => predictedTokens(sequences[i] as TokenSequence);
+    const count = (i: number): number => predictedTokens(itemAt(sequences, i));
     return (
-      indices.reduce((n, i) => n + (prefix.baseNll[i] as number) * count(i), 0) /
-      indices.reduce((n, i) => n + count(i), 0)
+      indices.reduce((n, i) => n + f64At(prefix.baseNll, i) * count(i), 0) / indices.reduce((n, i) => n + count(i), 0)
     );
   };
 

@@ -7,6 +7,7 @@
  * then scheduled so that they cross borders between units as rarely as the data allows. Not
  * included: the size threshold below which whole programs are placed on the CPU.
  */
+import { under } from "../elements.ts";
 import type { PackageUnits } from "../formats/coreml/compute-units.ts";
 import {
   dtypeOf,
@@ -60,7 +61,7 @@ export function countHandOvers(view: FunctionView, units: ReadonlyMap<Operation,
   const users = new Map<Operation, Operation[]>();
   const ready: Record<Unit, Operation[]> = { ANE: [], GPU: [], CPU: [] };
   const free: Operation[] = [];
-  const queue = (op: Operation): void => void (units.get(op) ? ready[units.get(op) as Unit] : free).push(op);
+  const queue = (op: Operation): void => void (units.get(op) ? ready[under(units, op)] : free).push(op);
   // Reads and writes of one state keep their order.
   const lastTouch = new Map<Value, Operation>();
   for (const op of view.computed) {

@@ -9,7 +9,7 @@
  * prior. Parameters that no report depends on keep their prior. Deterministic: reports in any order
  * give the same numbers.
  */
-import { numberAt } from "../elements.ts";
+import { itemAt, numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { type Device, deviceById } from "./devices.ts";
 import { type CostParameters, callTime, parameterNames } from "./model.ts";
@@ -117,17 +117,17 @@ function solve(a: readonly (readonly number[])[], b: readonly number[]): number[
   for (let c = 0; c < n; c++) {
     let pivot = c;
     for (let i = c + 1; i < n; i++) if (Math.abs(m[i]?.[c] ?? 0) > Math.abs(m[pivot]?.[c] ?? 0)) pivot = i;
-    [m[c], m[pivot]] = [m[pivot] as number[], m[c] as number[]];
-    const row = m[c] as number[];
+    [m[c], m[pivot]] = [itemAt(m, pivot), itemAt(m, c)];
+    const row = itemAt(m, c);
     for (let i = c + 1; i < n; i++) {
-      const other = m[i] as number[];
+      const other = itemAt(m, i);
       const factor = numberAt(other, c) / numberAt(row, c);
       for (let j = c; j <= n; j++) other[j] = numberAt(other, j) - factor * numberAt(row, j);
     }
   }
   const x = new Array<number>(n).fill(0);
   for (let i = n - 1; i >= 0; i--) {
-    const row = m[i] as number[];
+    const row = itemAt(m, i);
     let sum = numberAt(row, n);
     for (let j = i + 1; j < n; j++) sum -= numberAt(row, j) * numberAt(x, j);
     x[i] = sum / numberAt(row, i);

@@ -10,7 +10,7 @@
  * of the same decoder. Without states (iOS 17) a cache is an input and an output `<name>_out`, written by a one-hot product:
  * keep ⊙ old + write · new.
  */
-import { dim } from "../elements.ts";
+import { dim, itemAt } from "../elements.ts";
 import { EspalierError, invariant } from "../errors.ts";
 import { float16FromFloat32 } from "../float16.ts";
 import { Builder, typeOf } from "../mil/builder.ts";
@@ -150,7 +150,7 @@ export function cachedProgram(
   const logits = head(b, b.reshape(x, [length, arch.hidden]), norm, projection, arch);
   const outputs: Record<string, Value> = { logits };
   for (const { name, leaving } of caches.values())
-    if (asArguments) outputs[`${name}_out`] = leaving.length === 1 ? (leaving[0] as Value) : b.concat(leaving, 1);
+    if (asArguments) outputs[`${name}_out`] = leaving.length === 1 ? itemAt(leaving, 0) : b.concat(leaving, 1);
   return removeDeadCode(b.build(outputs));
 }
 
@@ -180,7 +180,7 @@ function cacheMask(b: Builder, positions: Value, context: number, window: number
   const key = b.constant(i32([1, context], range(context)), "cache_positions");
   let seen = b.lessEqual(key, query);
   if (window !== null && window < context) {
-    seen = b.op("logical_and", { x: seen, y: b.greater(key, b.sub(query, window)) })[0] as Value;
+    seen = itemAt(b.op("logical_and", { x: seen, y: b.greater(key, b.sub(query, window)) }), 0);
   }
   // Arithmetic instead of `select`, whose two scalars Apple's parser does not broadcast: (seen − 1) · 40000.
   return b.mul(b.sub(b.cast(seen, dtype), 1), -MASKED);

@@ -5,8 +5,10 @@
  * A package without Espalier's interface is treated as plain layout if it has a matching function
  * `decode`.
  */
+
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { itemAt } from "../elements.ts";
 import type { Engine } from "../engines/engine.ts";
 import { pipelineEngine } from "../engines/function-pipeline.ts";
 import { type StagedEngine, stagedEngine } from "../engines/staged.ts";
@@ -107,7 +109,7 @@ async function tablesOf(path: string, description: PackageInterface | null): Pro
   const open = async (file: string): Promise<RowTable> => {
     const places = [path, join(path, ".."), join(path, "..", "..")].map((folder) => join(folder, basename(file)));
     for (const place of places) if (await stat(place).catch(() => null)) return openEmbedding(place);
-    return openEmbedding(places[1] as string);
+    return openEmbedding(itemAt(places, 1));
   };
   return {
     embedding: embedding.location === "host" ? await open(embedding.file) : null,
@@ -120,7 +122,7 @@ async function tablesOf(path: string, description: PackageInterface | null): Pro
 function joinedFunctions(engine: Engine, { description, entries }: ReadFunctionSet): OpenedPackage {
   const opened = entries.map((entry, i) => {
     const own = "programs" in entry ? pipelineEngine(engine, entry) : { ...entry, engine };
-    const main = own.program.functions[0] as MilFunction;
+    const main = itemAt(own.program.functions, 0);
     return { own, main, named: { ...main, name: description.packages[i]?.function ?? "" } };
   });
   const interfaces = opened.map(({ own, named }) => {

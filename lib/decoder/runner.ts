@@ -6,7 +6,7 @@
  * Of a model in pages a layer is read when it runs, and the head works through the vocabulary in parts.
  */
 
-import { dim, numberAt } from "../elements.ts";
+import { dim, named, numberAt } from "../elements.ts";
 import { release } from "../engines/device-tensor.ts";
 import type { Engine, Executable } from "../engines/engine.ts";
 import { floatData, intData } from "../engines/outputs.ts";
@@ -133,7 +133,7 @@ export class DecoderRunner {
       ...(await perLayerRows(this.weights, ids, shape.batch)),
     });
     return {
-      x: out.x as Tensor,
+      x: named(out, "x"),
       perLayer: out.perLayer ? alongFirstAxis(out.perLayer) : [],
       shared: new Map(),
     };
@@ -165,7 +165,7 @@ export class DecoderRunner {
     const inputs: Record<string, Tensor> = { x };
     for (const [role, w] of Object.entries(await layerWeights(this.weights, index)))
       if (part === "block" || partOfRole(role as LayerTensor) === part) inputs[role] = this.at(w);
-    for (const k of kinds) inputs[`gate_${k}`] = gates[k] as Tensor;
+    for (const k of kinds) inputs[`gate_${k}`] = named(gates, k);
     const vectors = stream.perLayer[index];
     if (vectors && part !== "attention") inputs.perLayer = atBatch(vectors, batch);
     if (layer.kvSource !== null && part !== "mlp") {
@@ -291,7 +291,7 @@ export class DecoderRunner {
     const [arch, rows] = [{ ...this.weights.arch, vocab: dim(head.shape, 0) }, dim(x.shape, 0)];
     const exe = await this.executable(`logits|${this.archKey(arch)}|${rows}`, () => logitsProgram(arch, rows));
     const out = await exe.run({ x, finalNorm: this.at(weight(this.weights, "finalNorm")), head });
-    return out.logits as Tensor;
+    return named(out, "logits");
   }
 
   /** The stream as the head's linear layer sees it: normed, (rows, hidden). */
@@ -301,7 +301,7 @@ export class DecoderRunner {
       headInputProgram(this.weights.arch, rows),
     );
     const out = await exe.run({ x: rowSlice(x, 0, rows), finalNorm: this.at(weight(this.weights, "finalNorm")) });
-    return out.n as Tensor;
+    return named(out, "n");
   }
 
   /** A runner with only the head, for logits of stored streams: the other weights can be freed. */

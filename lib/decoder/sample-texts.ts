@@ -9,7 +9,7 @@
  */
 
 import { throwIfCancelled } from "../cancel.ts";
-import { dim, f32At, i32At } from "../elements.ts";
+import { dim, f32At, i32At, named } from "../elements.ts";
 import type { Engine } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import { Builder } from "../mil/builder.ts";
@@ -70,8 +70,8 @@ export async function sampleTexts(
         ...(await perLayerRows(weights, ids, count)),
         ids: i32([count, 1], ids),
       });
-      for (const [i, cache] of caches.entries()) place(cache, out[`new_${i}`] as Tensor, position);
-      const logits = float32Data(out.logits as Tensor); // (count, vocab)
+      for (const [i, cache] of caches.entries()) place(cache, named(out, `new_${i}`), position);
+      const logits = float32Data(named(out, "logits")); // (count, vocab)
       for (const [row, text] of texts.entries()) {
         const ended = eosIds.includes(i32At(text, position));
         text[position + 1] =

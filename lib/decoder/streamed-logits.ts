@@ -6,6 +6,7 @@
  */
 
 import { throwIfCancelled } from "../cancel.ts";
+import { itemAt } from "../elements.ts";
 import type { Engine, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import { float32Data } from "../mil/tensor.ts";
@@ -46,8 +47,8 @@ export async function streamedLogits(
     throwIfCancelled(signal);
     const width = part.to - part.from;
     for (const [s, { ids, from = 0, to = ids.length }] of sequences.entries()) {
-      const values = float32Data(await runner.logits(streams[s] as Stream, from, to - from, part));
-      const all = (known[s] as (typeof known)[number]).logits;
+      const values = float32Data(await runner.logits(itemAt(streams, s), from, to - from, part));
+      const all = itemAt(known, s).logits;
       for (let p = from; p < to; p++) {
         const row = all[p] ?? new Float32Array(arch.vocab);
         all[p] = row;

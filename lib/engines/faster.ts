@@ -5,6 +5,7 @@
  * The work is like a decoder's: a few products of 1024 rows with weights that lie where the engine keeps them, each followed by a
  * nonlinearity. Both engines run it once to warm up and twice to be timed; the better of the two counts.
  */
+import { itemAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { Builder } from "../mil/builder.ts";
 import type { MilFunction } from "../mil/program.ts";
@@ -44,7 +45,7 @@ function probe(): MilFunction {
   const b = new Builder("probe");
   let x = b.input("x", fp32(ROWS, WIDTH));
   const w = b.input("w", fp32(WIDTH, WIDTH));
-  for (let i = 0; i < LAYERS; i++) x = b.op("tanh", { x: b.matmul(x, w) })[0] as typeof x;
+  for (let i = 0; i < LAYERS; i++) x = itemAt(b.op("tanh", { x: b.matmul(x, w) }), 0);
   return b.build({ y: x });
 }
 

@@ -11,7 +11,7 @@
 import { throwIfCancelled } from "../cancel.ts";
 import type { DecoderRunner } from "../decoder/runner.ts";
 import type { Stream } from "../decoder/stream.ts";
-import { numberAt } from "../elements.ts";
+import { itemAt, numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import type { SequenceLoss } from "./perplexity.ts";
 import { type PaddedBatch, padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "./sequences.ts";
@@ -91,7 +91,7 @@ export class BesideBase {
       throwIfCancelled(options.signal);
       const x = await changed.blocks(await changed.embed(batch.ids, batch.shape));
       const { nll, baseNll, kl, agree } = await changed.compare(x, batch.targets, (from, rows, part) =>
-        this.base.logits(this.last[b] as Stream, from, rows, part),
+        this.base.logits(itemAt(this.last, b), from, rows, part),
       );
       take(losses, this.sequences, batch, nll, (from, to) => ({
         correct: null,
@@ -121,7 +121,7 @@ function take(
   rest: (from: number, to: number) => Omit<SequenceLoss, "id" | "tokens" | "sizeBytes" | "nll">,
 ): void {
   for (const [row, index] of batch.rows.entries()) {
-    const s = sequences[index] as TokenSequence;
+    const s = itemAt(sequences, index);
     const { from, to } = scoredRange(s, row, batch.shape.length);
     const total = sum(nll, from, to);
     if (!Number.isFinite(total)) {

@@ -21,7 +21,8 @@ export function byteEnds(text: Uint8Array, surfaces: readonly (Uint8Array | null
   const ends = new Int32Array(surfaces.length);
   let at = 0;
   for (let i = 0; i < surfaces.length; ) {
-    const fitted = surfaces[i] ? fittedBytes(bytes, at, surfaces[i] as Uint8Array) : null;
+    const surface = surfaces[i];
+    const fitted = surface ? fittedBytes(bytes, at, surface) : null;
     if (fitted !== null) {
       at += fitted;
       ends[i++] = at;

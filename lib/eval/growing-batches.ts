@@ -6,6 +6,7 @@
  * the whole text would begin with its shortest documents. The first group has at least two
  * sequences, because one has no standard error.
  */
+import { itemAt } from "../elements.ts";
 import { type PaddedBatch, padIntoBatches, predictedTokens, type TokenSequence } from "./sequences.ts";
 
 /** The first group has at most about `firstTokens` predicted tokens; a text of no more than that is one group. */
@@ -20,7 +21,7 @@ export function growingBatches(
     let to = from;
     let tokens = 0;
     while (to < sequences.length) {
-      tokens += predictedTokens(sequences[to] as TokenSequence);
+      tokens += predictedTokens(itemAt(sequences, to));
       if (to >= from + 2 && tokens > budget) break;
       to++;
     }

@@ -7,7 +7,7 @@
 
 import { throwIfCancelled } from "../cancel.ts";
 import type { DecoderRunner } from "../decoder/runner.ts";
-import { numberAt } from "../elements.ts";
+import { itemAt, numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence, tokensOf } from "./sequences.ts";
 
@@ -54,7 +54,7 @@ export async function sequenceLosses(
     const plain = measured ? null : await runner.loss(x, batch.targets);
     const nll = measured?.nll ?? plain?.nll ?? new Float32Array();
     for (const [row, index] of batch.rows.entries()) {
-      const s = sequences[index] as TokenSequence;
+      const s = itemAt(sequences, index);
       const { from, to } = scoredRange(s, row, batch.shape.length);
       const result: SequenceLoss = {
         id: s.id,

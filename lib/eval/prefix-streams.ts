@@ -15,7 +15,7 @@ import { throwIfCancelled } from "../cancel.ts";
 import type { BaseLogits, DecoderRunner } from "../decoder/runner.ts";
 import type { Stream } from "../decoder/stream.ts";
 import type { VocabularyPart } from "../decoder/weights.ts";
-import { dim, f64At, numberAt } from "../elements.ts";
+import { dim, f64At, itemAt, numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
 import { growingBatches } from "./growing-batches.ts";
@@ -120,7 +120,7 @@ export class PrefixStreams {
   }
 
   private async run(b: number): Promise<void> {
-    const batch = this.batches[b] as PaddedBatch;
+    const batch = itemAt(this.batches, b);
     const x = await this.stream(b, this.layers);
     const nll = await this.runner.nll(x, batch.targets);
     for (const [row, index] of batch.rows.entries()) {
@@ -140,7 +140,7 @@ export class PrefixStreams {
   async stream(batch: number, layer: number): Promise<Stream> {
     let from = layer;
     while (from > 0 && !this.kept.has(`${batch} ${from}`)) from--;
-    const { ids, shape } = this.batches[batch] as PaddedBatch;
+    const { ids, shape } = itemAt(this.batches, batch);
     let x = this.kept.get(`${batch} ${from}`);
     if (!x) {
       x = await this.runner.embed(ids, shape);
@@ -166,7 +166,7 @@ export class PrefixStreams {
   /** Sequences of a batch whose changed stream leaves the last layer as `x`; the head is that of `runner`. */
   async compare(batch: number, x: Stream, runner: DecoderRunner = this.runner): Promise<SequenceComparison[]> {
     await this.prepare(batch);
-    const { targets, rows } = this.batches[batch] as PaddedBatch;
+    const { targets, rows } = itemAt(this.batches, batch);
     const kept = this.logits.get(batch);
     const last = kept ? null : await this.stream(batch, this.layers);
     const baseLogits: BaseLogits = async (from, count, part) => {
@@ -186,8 +186,8 @@ export class PrefixStreams {
 
   /** The mean over the predicted positions of one row of a batch. */
   meanOver(values: ArrayLike<number>, batch: number, row: number): number {
-    const { rows, shape } = this.batches[batch] as PaddedBatch;
-    const s = this.sequences[numberAt(rows, row)] as TokenSequence;
+    const { rows, shape } = itemAt(this.batches, batch);
+    const s = itemAt(this.sequences, numberAt(rows, row));
     const { from, to } = scoredRange(s, row, shape.length);
     let total = 0;
     for (let i = from; i < to; i++) total += numberAt(values, i);

@@ -11,6 +11,7 @@
  */
 
 import type { SequenceShape } from "../decoder/sequence-programs.ts";
+import { itemAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import type { AddedTokens, BosRule, EncodedText, TextCodec } from "./text-codec.ts";
 
@@ -190,7 +191,7 @@ function padded(sequences: readonly TokenSequence[], rows: readonly number[], ba
   const ids = new Int32Array(batch * length);
   const targets = new Int32Array(batch * length);
   for (const [row, index] of rows.entries()) {
-    const s = sequences[index] as TokenSequence;
+    const s = itemAt(sequences, index);
     ids.set(s.ids.subarray(0, s.ids.length - 1), row * length);
     targets.set(s.ids.subarray(1), row * length);
   }

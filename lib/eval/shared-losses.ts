@@ -11,7 +11,7 @@
 
 import { throwIfCancelled } from "../cancel.ts";
 import type { DecoderRunner } from "../decoder/runner.ts";
-import { dim, i32At } from "../elements.ts";
+import { dim, i32At, itemAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { float32Data, type Tensor } from "../mil/tensor.ts";
 import { type PaddedBatch, padIntoBatches, predictedTokens, type TokenSequence } from "./sequences.ts";
@@ -38,7 +38,7 @@ export async function sharedLosses(
   options: SharedLossOptions = {},
 ): Promise<SharedLoss[]> {
   const { passes, passOf } = passesFor(sequences);
-  const own = passes.map((index) => sequences[index] as TokenSequence);
+  const own = passes.map((index) => itemAt(sequences, index));
   const readers = own.map((): number[] => []);
   for (const [index, pass] of passOf.entries()) readers[pass]?.push(index);
   const results = new Array<SharedLoss>(sequences.length);
@@ -50,7 +50,7 @@ export async function sharedLosses(
     const rows = { x: gatherRows(x, read.positions), perLayer: [], shared: new Map() };
     const nll = await runner.nll(rows, read.targets);
     for (const { index, from, to } of read.spans) {
-      const { id } = sequences[index] as TokenSequence;
+      const { id } = itemAt(sequences, index);
       const sum = nll.subarray(from, to).reduce((total, v) => total + v, 0);
       if (!Number.isFinite(sum))
         throw new EspalierError("numeric/non-finite", `the loss of ${id} is ${sum}`, {
@@ -70,7 +70,7 @@ export async function sharedLosses(
  */
 export function passesFor(sequences: readonly TokenSequence[]): { passes: number[]; passOf: number[] } {
   const input = (index: number): Int32Array => {
-    const { ids } = sequences[index] as TokenSequence;
+    const { ids } = itemAt(sequences, index);
     return ids.subarray(0, ids.length - 1);
   };
   const order = sequences.map((_, i) => i).sort((a, b) => lexicographic(input(a), input(b)));
@@ -109,13 +109,13 @@ function readPositions(
   sequences: readonly TokenSequence[],
 ): Positions {
   const members = batch.rows.flatMap((pass, row) => (readers[pass] ?? []).map((index) => ({ index, row })));
-  const tokens = members.reduce((n, { index }) => n + predictedTokens(sequences[index] as TokenSequence), 0);
+  const tokens = members.reduce((n, { index }) => n + predictedTokens(itemAt(sequences, index)), 0);
   const size = Math.ceil(tokens / HEAD_BUCKET) * HEAD_BUCKET;
   const [positions, targets] = [new Int32Array(size), new Int32Array(size)];
   const spans: { index: number; from: number; to: number }[] = [];
   let at = 0;
   for (const { index, row } of members) {
-    const { ids, scoredFrom } = sequences[index] as TokenSequence;
+    const { ids, scoredFrom } = itemAt(sequences, index);
     const from = at;
     for (let t = scoredFrom; t < ids.length; t++) {
       positions[at] = row * batch.shape.length + t - 1;

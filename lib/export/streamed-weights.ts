@@ -10,6 +10,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { deferredWeight, float16Rows, float32Rows, type RowCompression } from "../compress/quantize/row-compression.ts";
 import { FLOAT16_MAX } from "../decoder/neural-engine/scaling.ts";
 import { type RowTable, type WeightEntry, weightList } from "../decoder/weights.ts";
+import { f32At } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { roundToFloat16 } from "../float16.ts";
 import { elementCount } from "../mil/types.ts";
@@ -41,7 +42,7 @@ export async function withGains(
 function withinFloat16(name: string, first: number, values: Float32Array, shape: readonly number[]): Float32Array {
   const columns = elementCount(shape.slice(1));
   for (let i = 0; i < values.length; i++) {
-    const v = values[i] as number;
+    const v = f32At(values, i);
     if (Math.abs(v) <= FLOAT16_MAX) continue;
     const [row, column] = [first + Math.floor(i / columns), i % columns];
     throw new EspalierError(

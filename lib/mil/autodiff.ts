@@ -5,6 +5,7 @@
  * loss backwards, each rule in the op's own table entry. Only what the asked-for gradients need is built.
  * Not included: higher orders through ops without a differentiable gradient, forward mode.
  */
+import { itemAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { Builder } from "./builder.ts";
 import { argumentsOf, opSpec } from "./op.ts";
@@ -71,7 +72,7 @@ export function gradients(b: Builder, loss: Value, wrt: readonly Value[]): Value
       op: argumentsOf(op),
       outputs: op.outputs,
       hasGradient: op.outputs.map((o) => adjoint.has(o)),
-      dy: (i = 0) => adjoint.get(op.outputs[i] as Value) ?? zerosLike(b, op.outputs[i] as Value),
+      dy: (i = 0) => adjoint.get(itemAt(op.outputs, i)) ?? zerosLike(b, itemAt(op.outputs, i)),
     });
     for (const [name, operand] of Object.entries(op.inputs)) {
       const operands = [operand].flat();
@@ -85,7 +86,7 @@ export function gradients(b: Builder, loss: Value, wrt: readonly Value[]): Value
       }
       const result = thunk();
       if (Array.isArray(result)) for (const [i, v] of operands.entries()) accumulate(v, result[i] ?? null);
-      else accumulate(operands[0] as Value, result as Value);
+      else accumulate(itemAt(operands, 0), result as Value);
     }
   }
   return wrt.map((v) => adjoint.get(v) ?? zerosLike(b, v));
@@ -130,5 +131,5 @@ export function differentiate(fn: MilFunction, loss: string, wrt: readonly strin
     return v;
   });
   const found = gradients(b, target, values);
-  return b.build({ ...outputs, ...Object.fromEntries(wrt.map((name, i) => [`d_${name}`, found[i] as Value])) });
+  return b.build({ ...outputs, ...Object.fromEntries(wrt.map((name, i) => [`d_${name}`, itemAt(found, i)])) });
 }

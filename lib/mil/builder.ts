@@ -9,6 +9,7 @@
  * A number where a value is expected becomes a scalar constant of the other operand's type. Equal constants and
  * equal operations are built once. Nothing here computes.
  */
+import { itemAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { toFloat16Bits } from "../float16.ts";
 import "./ops/all.ts";
@@ -80,7 +81,7 @@ export class Builder {
         : null;
     const before = small ? this.known.get(small)?.[0] : undefined;
     if (before) return before;
-    const value = this.emit("const", name, {}, {}, [tensorType(data.dtype, data.shape)], data)[0] as Value;
+    const value = itemAt(this.emit("const", name, {}, {}, [tensorType(data.dtype, data.shape)], data), 0);
     if (small) this.known.set(small, [value]);
     return value;
   }
@@ -110,7 +111,7 @@ export class Builder {
   }
 
   private one(type: string, inputs: OpInputs, params: Params = {}, name?: string): Value {
-    return this.op(type, inputs, params, name)[0] as Value;
+    return itemAt(this.op(type, inputs, params, name), 0);
   }
 
   private keyOf(type: string, inputs: OpInputs, params: Params): string {
@@ -272,7 +273,7 @@ export class Builder {
       }
       if (this.names.has(name)) throw new EspalierError("program/structure", `the output name "${name}" is taken`);
       if (value.producer === null || values.includes(value) || value.producer.type === "const") {
-        const copy = this.emit("identity", name, { x: value }, {}, [value.type])[0] as Value;
+        const copy = itemAt(this.emit("identity", name, { x: value }, {}, [value.type]), 0);
         values.push(copy);
       } else {
         this.names.add(name);

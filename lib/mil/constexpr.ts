@@ -11,7 +11,7 @@
  * The result has the type the package gives it: an fp16 weight is rounded to fp16, whatever computes with it. Codes may come
  * in pieces, so that those of a large weight are never in memory as a whole.
  */
-import { dim, f32At, numberAt } from "../elements.ts";
+import { dim, f32At, named, numberAt } from "../elements.ts";
 import { EspalierError, invariant } from "../errors.ts";
 import { float16FromFloat32, float16Table, float32FromFloat16, toFloat16Bits } from "../float16.ts";
 import type { OpArguments } from "./op.ts";
@@ -224,7 +224,7 @@ export function constexprDecoder(
 
 /** A float code: fp16 in its bits, or a number. */
 function valueAt(codes: TensorData, i: number, op: OpArguments): number {
-  const name = codesOperand[op.type] as string;
+  const name = named(codesOperand, op.type);
   return op.tensor(name).dtype === "fp16" ? f32At(float16Table(), numberAt(codes, i)) : numberAt(codes, i);
 }
 

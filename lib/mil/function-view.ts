@@ -36,7 +36,7 @@ export function viewFunction(fn: MilFunction): FunctionView {
 export const shapeOf = (v: Value | undefined): Shape =>
   v === undefined ? [] : v.type.kind === "tensor" ? v.type.shape : v.type.wrapped.shape;
 export const dtypeOf = (v: Value): DType => (v.type.kind === "tensor" ? v.type.dtype : v.type.wrapped.dtype);
-export const elementsIn = (v: Value): number => elementCount(shapeOf(v));
+export const elementsIn = (v: Value | undefined): number => elementCount(shapeOf(v));
 export const bytesIn = (v: Value): number => (elementsIn(v) * dtypeBits[dtypeOf(v)]) / 8;
 export const isConstant = (v: Value): boolean => v.producer !== null && isConstantOperation(v.producer);
 

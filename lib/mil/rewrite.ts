@@ -5,6 +5,7 @@
  * A `Rewriter` knows what stands in the new function for each value of the old one. An operation is copied with its operands
  * replaced, or a pass says what stands for its result. Constants keep their tensors.
  */
+import { itemAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { Builder } from "./builder.ts";
 import type { OpInputs } from "./op.ts";
@@ -56,7 +57,7 @@ export class Rewriter {
     }
     const made = this.b.op(op.type, inputs ?? this.inputs(op.inputs), { ...params }, op.name);
     op.outputs.forEach((o, i) => {
-      this.set(o, made[i] as Value);
+      this.set(o, itemAt(made, i));
     });
   }
 }

@@ -7,7 +7,7 @@
  * added up first. Tokens of a sequence are not independent, so sequences are counted, not tokens.
  * Reference: the delta method for a ratio; Miller 2024, "Adding error bars to evals", for clusters.
  */
-import { numberAt } from "../elements.ts";
+import { itemAt, numberAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import { z95 } from "./proportion.ts";
 import { ratioAndError } from "./ratio.ts";
@@ -55,7 +55,7 @@ export function pairedDifference(
     if (!Number.isFinite(d)) {
       throw new EspalierError("numeric/non-finite", `sequence ${s}: base ${base[s]}, candidate ${candidate[s]}`);
     }
-    const key = clusters ? (clusters[s] as string | number) : s;
+    const key = clusters ? itemAt(clusters, s) : s;
     difference.set(key, (difference.get(key) ?? 0) + d);
     weight.set(key, (weight.get(key) ?? 0) + (weights ? numberAt(weights, s) : 1));
   }

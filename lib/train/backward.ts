@@ -19,7 +19,7 @@ import {
 } from "../decoder/sequence-programs.ts";
 import { atBatch, type Stream } from "../decoder/stream.ts";
 import { type DecoderWeights, headName, headPart, layerWeights, perLayerRows, weight } from "../decoder/weights.ts";
-import { dim, f32At } from "../elements.ts";
+import { dim, f32At, itemAt, lastOf, named } from "../elements.ts";
 import type { Engine, Executable } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import { gradients, inline } from "../mil/autodiff.ts";
@@ -121,7 +121,7 @@ export class Backward {
         const tap = lastInput[half];
         const out = await this.runner.part(half, l, stream, onInput ? { taps: [tap] } : {});
         ({ stream } = out);
-        await onInput?.(l, half, out[tap], (entering.at(-1) as Stream).x);
+        await onInput?.(l, half, out[tap], lastOf(entering).x);
       }
     }
     return { ids, shape, entering, last: stream };
@@ -164,7 +164,7 @@ export class Backward {
         const t = out[name];
         if (t) sums[name] += float32Data(t)[0] ?? Number.NaN;
       }
-      dx.set(float32Data(out.dx as Tensor), from * arch.hidden);
+      dx.set(float32Data(named(out, "dx")), from * arch.hidden);
       if (out.d_finalNorm) onGradient("finalNorm", float32Data(out.d_finalNorm));
       if (out.d_head) onGradient(matrixName, float32Data(out.d_head));
     }
@@ -186,15 +186,15 @@ export class Backward {
         const tensors = roles.filter((role) => trained.has(`L${l}_${role}`));
         const adapted = roles.filter((role) => adapters?.pairs.has(`L${l}_${role}`));
         await onStream?.(l, half, dy);
-        const stream = tape.entering[2 * l + (half === "mlp" ? 1 : 0)] as Stream;
+        const stream = itemAt(tape.entering, 2 * l + (half === "mlp" ? 1 : 0));
         const inputs: Record<string, Tensor> = { x: stream.x, dy };
-        for (const role of roles) inputs[role] = own[role] as Tensor;
+        for (const role of roles) inputs[role] = named(own, role);
         for (const role of adapted) {
           const pair = adapters?.pairs.get(`L${l}_${role}`);
           if (pair) Object.assign(inputs, { [`a_${role}`]: pair.a, [`b_${role}`]: pair.b });
         }
         const kinds = gatesOfHalf[half].filter((kind) => gates?.kinds.includes(kind));
-        for (const kind of kinds) inputs[`gate_${kind}`] = openGate(kind, arch.layers[l] as LayerArchitecture, batch);
+        for (const kind of kinds) inputs[`gate_${kind}`] = openGate(kind, itemAt(arch.layers, l), batch);
         const vectors = stream.perLayer[l];
         if (half === "mlp" && vectors) inputs.perLayer = atBatch(vectors, batch);
         const source = arch.layers[l]?.kvSource ?? null;
@@ -205,12 +205,12 @@ export class Backward {
           halfGradientProgram(arch, l, tape.shape, half, { tensors, gates: kinds, adapters: adapted, rank, scale }),
         );
         const out = await exe.run(inputs);
-        dy = out.dx as Tensor;
-        for (const role of tensors) onGradient(`L${l}_${role}`, float32Data(out[`d_${role}`] as Tensor));
-        for (const kind of kinds) gates?.hear(l, kind, out[`d_gate_${kind}`] as Tensor);
+        dy = named(out, "dx");
+        for (const role of tensors) onGradient(`L${l}_${role}`, float32Data(named(out, `d_${role}`)));
+        for (const kind of kinds) gates?.hear(l, kind, named(out, `d_gate_${kind}`));
         for (const role of adapted) {
-          onGradient(`L${l}_${role}.a`, float32Data(out[`da_${role}`] as Tensor));
-          onGradient(`L${l}_${role}.b`, float32Data(out[`db_${role}`] as Tensor));
+          onGradient(`L${l}_${role}.a`, float32Data(named(out, `da_${role}`)));
+          onGradient(`L${l}_${role}.b`, float32Data(named(out, `db_${role}`)));
         }
         if (out.dPerLayer) perLayer.set(l, float32Data(out.dPerLayer));
         if (out.dSharedKeys && out.dSharedValues && source !== null)
@@ -273,7 +273,7 @@ export class Backward {
       Object.assign(inputs, await perLayerRows(this.weights, tape.ids, batch));
     }
     const out = await exe.run(inputs);
-    for (const role of wanted) onGradient(role, float32Data(out[`d_${role}`] as Tensor));
+    for (const role of wanted) onGradient(role, float32Data(named(out, `d_${role}`)));
   }
 
   async dispose(): Promise<void> {
@@ -327,12 +327,12 @@ function embedGradientProgram(weights: DecoderWeights, shape: SequenceShape, wan
     const shapeOf = value.type.kind === "tensor" ? value.type.shape : [];
     return b.sum(b.mul(value, b.input(name, fp32(...shapeOf))));
   };
-  let loss = pulled(out.x as Value, "dx");
+  let loss = pulled(named(out, "x"), "dx");
   if (out.perLayer) loss = b.add(loss, pulled(out.perLayer, "dPerLayer"));
   const found = gradients(
     b,
     loss,
-    wanted.map((role) => bound[role] as Value),
+    wanted.map((role) => named(bound, role)),
   );
-  return removeDeadCode(b.build(Object.fromEntries(wanted.map((role, i) => [`d_${role}`, found[i] as Value]))));
+  return removeDeadCode(b.build(Object.fromEntries(wanted.map((role, i) => [`d_${role}`, itemAt(found, i)]))));
 }

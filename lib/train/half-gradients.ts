@@ -9,8 +9,10 @@
  *
  * and for a matrix W = W₀ + s B A with adapters A (rank, in) and B (out, rank): dA = s Bᵀ dW, dB = s dW Aᵀ.
  */
+
 import { type DecoderArchitecture, isKvSource, type LayerTensor } from "../decoder/architecture.ts";
 import { blockValues, type GateKind, type SequenceShape } from "../decoder/sequence-programs.ts";
+import { itemAt, named } from "../elements.ts";
 import { gradients } from "../mil/autodiff.ts";
 import { Builder } from "../mil/builder.ts";
 import { removeDeadCode } from "../mil/passes/dead-code.ts";
@@ -62,16 +64,16 @@ export function halfGradientProgram(
   const asked: [string, Value][] = [["dx", x]];
   if (perLayer) asked.push(["dPerLayer", perLayer]);
   if (sharedKv) asked.push(["dSharedKeys", sharedKv.k], ["dSharedValues", sharedKv.v]);
-  for (const role of wanted.tensors) asked.push([`d_${role}`, weights[role] as Value]);
-  for (const kind of kinds) asked.push([`d_gate_${kind}`, gates[kind] as Value]);
-  const matrices = wanted.adapters.map((role) => weights[role] as Value);
+  for (const role of wanted.tensors) asked.push([`d_${role}`, named(weights, role)]);
+  for (const kind of kinds) asked.push([`d_gate_${kind}`, named(gates, kind)]);
+  const matrices = wanted.adapters.map((role) => named(weights, role));
   const found = gradients(b, loss, [...asked.map(([, v]) => v), ...matrices]);
-  const outputs = Object.fromEntries(asked.map(([name], i) => [name, found[i] as Value]));
+  const outputs = Object.fromEntries(asked.map(([name], i) => [name, itemAt(found, i)]));
   for (const [i, role] of wanted.adapters.entries()) {
-    const [rows, columns] = shapeOf(matrices[i] as Value) as [number, number];
+    const [rows, columns] = shapeOf(itemAt(matrices, i)) as [number, number];
     const down = b.input(`a_${role}`, fp32(wanted.rank, columns));
     const up = b.input(`b_${role}`, fp32(rows, wanted.rank));
-    const d = b.mul(found[asked.length + i] as Value, wanted.scale);
+    const d = b.mul(itemAt(found, asked.length + i), wanted.scale);
     outputs[`da_${role}`] = b.matmul(up, d, { transposeX: true });
     outputs[`db_${role}`] = b.matmul(d, down, { transposeY: true });
   }

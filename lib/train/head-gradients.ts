@@ -9,9 +9,11 @@
  *
  * which is never more than the whole divergence and equals it at k = vocabulary.
  */
+
 import type { DecoderArchitecture } from "../decoder/architecture.ts";
 import { head } from "../decoder/block.ts";
 import { negativeLogLikelihood } from "../decoder/sequence-programs.ts";
+import { itemAt } from "../elements.ts";
 import { gradients } from "../mil/autodiff.ts";
 import { Builder } from "../mil/builder.ts";
 import { removeDeadCode } from "../mil/passes/dead-code.ts";
@@ -64,7 +66,7 @@ export function headGradientProgram(
     loss,
     asked.map(([, v]) => v),
   );
-  for (const [i, [name]] of asked.entries()) outputs[name] = found[i] as Value;
+  for (const [i, [name]] of asked.entries()) outputs[name] = itemAt(found, i);
   return removeDeadCode(b.build({ loss, ...outputs }));
 }
 

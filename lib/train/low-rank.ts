@@ -9,8 +9,10 @@
  * trained weights, so at every step they are the weights that would be written. Not included:
  * dropout.
  */
+
 import { isTrained } from "../decoder/architecture.ts";
 import { type DecoderWeights, weight, weightList } from "../decoder/weights.ts";
+import { named } from "../elements.ts";
 import type { Engine, Executable } from "../engines/engine.ts";
 import { Builder } from "../mil/builder.ts";
 import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
@@ -71,7 +73,7 @@ export class LowRank implements Adapters {
       const exe =
         this.compiled.get(key) ?? (await this.engine.compile(mergeProgram(rows, columns, this.rank, this.scale)));
       this.compiled.set(key, exe);
-      float32Data(weight(this.merged, name)).set(float32Data((await exe.run({ w, a, b })).merged as Tensor));
+      float32Data(weight(this.merged, name)).set(float32Data(named(await exe.run({ w, a, b }), "merged")));
     }
   }
 

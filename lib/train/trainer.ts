@@ -9,7 +9,7 @@ import { isTrained } from "../decoder/architecture.ts";
 import { checkTokens } from "../decoder/runner.ts";
 import type { SequenceShape } from "../decoder/sequence-programs.ts";
 import { type DecoderWeights, weightList } from "../decoder/weights.ts";
-import { f32At } from "../elements.ts";
+import { f32At, under } from "../elements.ts";
 import type { Engine } from "../engines/engine.ts";
 import { EspalierError } from "../errors.ts";
 import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
@@ -104,7 +104,7 @@ export class Trainer {
     const trained = adapters
       ? adapters.parameters()
       : this.names.map((name) => {
-          const t = this.weights.tensors.get(name) as Tensor;
+          const t = under(this.weights.tensors, name);
           return { name, values: float32Data(t), decay: t.shape.length > 1 };
         });
     const parameters = trained.map((p) => ({

@@ -5,9 +5,11 @@
  * positions that count. References: Hinton et al. (2015) for the temperature and its square; Muralidharan et al.
  * (Minitron, 2024) for logits alone after width pruning.
  */
+
 import { type DecoderArchitecture, isTrained } from "../decoder/architecture.ts";
 import { negativeLogLikelihood, type SequenceShape, wholeModel } from "../decoder/sequence-programs.ts";
 import { weightList } from "../decoder/weights.ts";
+import { itemAt, under } from "../elements.ts";
 import { gradients } from "../mil/autodiff.ts";
 import { Builder } from "../mil/builder.ts";
 import { removeDeadCode } from "../mil/passes/dead-code.ts";
@@ -48,9 +50,9 @@ export function trainingProgram(arch: DecoderArchitecture, shape: SequenceShape,
   const found = gradients(
     b,
     loss,
-    names.map((name) => model.weights.get(name) as Value),
+    names.map((name) => under(model.weights, name)),
   );
-  for (const [i, name] of names.entries()) outputs[`d_${name}`] = found[i] as Value;
+  for (const [i, name] of names.entries()) outputs[`d_${name}`] = itemAt(found, i);
   return removeDeadCode(b.build({ loss, crossEntropy, ...outputs }));
 }
 

@@ -6,6 +6,7 @@
  * that holds it, so they are written once. A scaled palette is written down as palette · scale; `scaleOutputs`
  * (lib/mil/passes) then moves the scale behind the operation that reads the weight.
  */
+import { itemAt } from "../elements.ts";
 import { EspalierError } from "../errors.ts";
 import type { Builder } from "../mil/builder.ts";
 import type { Value } from "../mil/program.ts";
@@ -101,7 +102,7 @@ export function weightConstant(
     if (!t) throw new EspalierError("internal/invariant", `internal: ${name} has no ${part}`);
     return b.constant(t, label);
   };
-  const decoded = (type: string, inputs: Record<string, Value>): Value => b.op(type, inputs, {}, name)[0] as Value;
+  const decoded = (type: string, inputs: Record<string, Value>): Value => itemAt(b.op(type, inputs, {}, name), 0);
   if (form.kind === "dense") return constant("values", name);
   if (form.kind === "affine") {
     const data = constant("codes", `${name}_codes`);

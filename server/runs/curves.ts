@@ -9,7 +9,9 @@
  * stretches. A curve named `x ±` holds the standard errors of `x`. Decoded chunks of the last few runs are kept in memory:
  * moving the smoothing of a million points reads nothing again.
  */
+
 import { and, eq, inArray, or, sql } from "drizzle-orm";
+import { f64At, under } from "../../lib/elements.ts";
 import { extrapolate } from "../../lib/stats/extrapolate.ts";
 import type { Core } from "../core.ts";
 import { metricChunks } from "../db/schema.ts";
@@ -96,9 +98,7 @@ async function chunksOf(core: Core, runId: string): Promise<Chunk[]> {
     `${c.attempt} ${c.fromStep} ${c.count} ${c.wallMs} ${c.name}`;
   const before = cache.get(runId) ?? new Map<string, Chunk>();
   const missing = found.filter((c) => !before.has(keyOf(c)));
-  const chunks = new Map(
-    found.flatMap((c) => (before.has(keyOf(c)) ? [[keyOf(c), before.get(keyOf(c)) as Chunk]] : [])),
-  );
+  const chunks = new Map(found.flatMap((c) => (before.has(keyOf(c)) ? [[keyOf(c), under(before, keyOf(c))]] : [])));
   if (missing.length > 0) {
     // A live run is asked for its newest stretch alone; anything else for all at once.
     const isTail = before.size > 0 && missing.length <= 64;
@@ -183,7 +183,7 @@ function join(chunks: readonly Chunk[]): Joined {
     const from = lowerBound(steps, first);
     let [repeated, same] = [0, true];
     for (let i = from; i < steps.length; i++) {
-      const at = lowerBound(s, steps[i] as number);
+      const at = lowerBound(s, f64At(steps, i));
       if (s[at] !== steps[i]) continue;
       repeated++;
       same &&= Object.is(v[at], values[i]);
@@ -208,26 +208,26 @@ function curveOf(
   const attemptOf = (i: number): number => stretches.findLast((s) => s.from <= i)?.attempt ?? 1;
   const notFinite: number[] = [];
   for (let i = 0; i < values.length && notFinite.length < 10; i++)
-    if (!Number.isFinite(values[i])) notFinite.push(steps[i] as number);
+    if (!Number.isFinite(values[i])) notFinite.push(f64At(steps, i));
   const expected = options.until === undefined ? null : extrapolate(steps, values, options.until);
   return {
     name,
     count: steps.length,
-    steps: shown.map((i) => steps[i] as number),
-    values: shown.map((i) => (Number.isFinite(values[i]) ? (values[i] as number) : null)),
+    steps: shown.map((i) => f64At(steps, i)),
+    values: shown.map((i) => (Number.isFinite(values[i]) ? f64At(values, i) : null)),
     smoothed,
     errors: errors
       ? shown.map((i) => {
-          const at = lowerBound(errors.steps, steps[i] as number);
-          const e = errors.values[at];
-          return errors.steps[at] === steps[i] && Number.isFinite(e) ? (e as number) : null;
+          const at = lowerBound(errors.steps, f64At(steps, i));
+          const e = errors.values[at] ?? Number.NaN;
+          return errors.steps[at] === steps[i] && Number.isFinite(e) ? e : null;
         })
       : null,
-    atMs: shown.map((i) => Math.round(timeOf(clock.get(attemptOf(i)) ?? [], steps[i] as number))),
-    resumedAt: later.map((s) => steps[s.from] as number),
+    atMs: shown.map((i) => Math.round(timeOf(clock.get(attemptOf(i)) ?? [], f64At(steps, i)))),
+    resumedAt: later.map((s) => f64At(steps, s.from)),
     resumptions: later.map(({ attempt, from, repeated, same }, k) => ({
       attempt,
-      step: steps[from] as number,
+      step: f64At(steps, from),
       repeated,
       same,
       lostAtMs: Math.round(clock.get(stretches[k]?.attempt ?? 1)?.at(-1)?.[1] ?? Number.NaN),
@@ -258,7 +258,7 @@ function lowerBound(sorted: Float64Array, value: number): number {
   let [low, high] = [0, sorted.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if ((sorted[middle] as number) < value) low = middle + 1;
+    if (f64At(sorted, middle) < value) low = middle + 1;
     else high = middle;
   }
   return low;
@@ -275,7 +275,7 @@ export function movingAverage(
   let mean = 0;
   let weight = 1;
   for (let i = 0; i < values.length && out.length < at.length; i++) {
-    const raw = values[i] as number;
+    const raw = f64At(values, i);
     const v = logarithmic ? Math.log(raw) : raw;
     if (Number.isFinite(v)) {
       mean = beta * mean + (1 - beta) * v;
@@ -299,8 +299,8 @@ export function thin(values: Float64Array, points: number): number[] {
     const to = Math.floor(((s + 1) * n) / stretches);
     let [low, high] = [from, from];
     for (let i = from; i < to; i++) {
-      if ((values[i] as number) < (values[low] as number)) low = i;
-      if ((values[i] as number) > (values[high] as number)) high = i;
+      if (f64At(values, i) < f64At(values, low)) low = i;
+      if (f64At(values, i) > f64At(values, high)) high = i;
     }
     chosen.add(low).add(high);
   }

@@ -4,7 +4,9 @@
  * Chunks carry the time they were written. Merging them keeps those times as a curve of its own, `CLOCK`, from steps to
  * milliseconds, so that an ended run can still be drawn over time.
  */
+
 import { and, asc, desc, eq, gt, sql } from "drizzle-orm";
+import { f64At, numberAt } from "../../lib/elements.ts";
 import type { Core } from "../core.ts";
 import { logLines, metricChunks } from "../db/schema.ts";
 
@@ -119,7 +121,7 @@ export async function compactPoints(core: Core, runId: string): Promise<void> {
     const every = Math.max(1, Math.ceil(pairs.length / CLOCK_POINTS));
     const kept = pairs.filter((_, i) => i % every === 0 || i === pairs.length - 1);
     if (groups.has(`${attempt} ${CLOCK}`)) continue;
-    const [steps, times] = [0, 1].map((k) => Float64Array.from(kept, (p) => p[k] as number)) as [
+    const [steps, times] = [0, 1].map((k) => Float64Array.from(kept, (p) => numberAt(p, k))) as [
       Float64Array,
       Float64Array,
     ];
@@ -151,7 +153,7 @@ export function clockOf(
       kept.length > 0
         ? kept.flatMap((r) => {
             const times = doubles(r.values);
-            return Array.from(stepsOf(doubles(r.steps), r.count), (s, i): [number, number] => [s, times[i] as number]);
+            return Array.from(stepsOf(doubles(r.steps), r.count), (s, i): [number, number] => [s, f64At(times, i)]);
           })
         : own.map((r): [number, number] => [r.toStep, r.wallMs]);
     const rising: [number, number][] = [];

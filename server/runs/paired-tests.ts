@@ -5,10 +5,12 @@
  * were measured on by one engine beside one base, by the paired difference of `lib/stats/paired-difference.ts`, with p from Student's t over
  * sequences.
  */
+
 import { and, eq, inArray } from "drizzle-orm";
 import { z } from "zod";
 import { storedSubject } from "../../experiments/definition.ts";
 import { evaluate, lossSubject } from "../../experiments/kinds/evaluate/evaluate.ts";
+import { under } from "../../lib/elements.ts";
 import { pairedDifference } from "../../lib/stats/paired-difference.ts";
 import { studentTwoSidedP } from "../../lib/stats/student-t.ts";
 import type { Core } from "../core.ts";
@@ -87,7 +89,7 @@ function testOf(
   candidate: ReadonlyMap<string, Sequence>,
 ): PairedTest | null {
   const both = [...base.keys()].filter((k) => candidate.has(k));
-  const pairs = both.map((k) => [base.get(k) as Sequence, candidate.get(k) as Sequence] as const);
+  const pairs = both.map((k) => [under(base, k), under(candidate, k)] as const);
   const withKl = pairs.filter(([a, b]) => a.kl !== null && b.kl !== null);
   const measure = withKl.length >= 2 ? "KL" : "loss";
   const used = measure === "KL" ? withKl : pairs;

@@ -1,7 +1,9 @@
 /**
  * @file Evaluate: perplexity, bits per byte, divergence from a base, multiple choice.
  */
+
 import { z } from "zod";
+import { itemAt } from "../../../lib/elements.ts";
 import { EspalierError } from "../../../lib/errors.ts";
 import { BesideBase } from "../../../lib/eval/beside-base.ts";
 import {
@@ -134,7 +136,7 @@ export const evaluate: Measurement<
       unit.part === "text"
         ? await sequenceLosses(model.runner, unit.sequences, { base, ...options })
         : (await sharedLosses(model.runner, unit.sequences, options)).map((loss, i): SequenceLoss => {
-            const { id, sizeBytes } = unit.sequences[i] as TokenSequence;
+            const { id, sizeBytes } = itemAt(unit.sequences, i);
             return { id, sizeBytes, ...loss, correct: null, baseNll: null, kl: null, agreed: null };
           });
     return { losses, seconds: (context.clock.nowMs() - started) / 1000 };

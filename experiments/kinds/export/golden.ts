@@ -7,9 +7,11 @@
  * continuation stands with the margin between its best two logits: where a device chooses otherwise at a margin below twice
  * the tolerance, the two were as good as tied.
  */
+
 import { z } from "zod";
 import { throwIfCancelled } from "../../../lib/cancel.ts";
 import { argmax, type StepModel } from "../../../lib/decoder/generate.ts";
+import { f32At, numberAt } from "../../../lib/elements.ts";
 import { EspalierError } from "../../../lib/errors.ts";
 
 export const GOLDEN_FORMAT = "espalier-golden/1";
@@ -107,7 +109,7 @@ export async function goldenVectors(reference: StepModel, options: GoldenOptions
   try {
     for (let at = 0; at < prompt.length + greedyTokens - 1; at++) {
       throwIfCancelled(options.signal);
-      const fed = prompt[at] ?? (greedy[at - prompt.length] as number);
+      const fed = prompt[at] ?? numberAt(greedy, at - prompt.length);
       const logits = await session.feed([fed], at);
       for (const z of logits) largest = Math.max(largest, Math.abs(z));
       const found = topOf(logits, at, Math.max(2, topK));
@@ -118,7 +120,7 @@ export async function goldenVectors(reference: StepModel, options: GoldenOptions
       });
       if (at < prompt.length - 1) continue;
       greedy.push(argmax(logits));
-      margins.push(short((found.logits[0] as number) - (found.logits[1] ?? (found.logits[0] as number))));
+      margins.push(short(numberAt(found.logits, 0) - (found.logits[1] ?? numberAt(found.logits, 0))));
     }
   } finally {
     session.dispose();
@@ -142,13 +144,13 @@ const short = (x: number): number => Number(x.toPrecision(8));
 
 function topOf(logits: Float32Array, at: number, k: number): GoldenPosition {
   const tokens = largestOf(logits, k);
-  const top = logits[tokens[0] as number] as number;
+  const top = f32At(logits, numberAt(tokens, 0));
   let sum = 0;
   for (const z of logits) sum += Math.exp(z - top);
   return {
     position: at,
     tokens,
-    logits: tokens.map((t) => short(logits[t] as number)),
+    logits: tokens.map((t) => short(f32At(logits, t))),
     logSumExp: short(top + Math.log(sum)),
   };
 }
@@ -157,10 +159,10 @@ function topOf(logits: Float32Array, at: number, k: number): GoldenPosition {
 function largestOf(values: Float32Array, k: number): number[] {
   const found: number[] = [];
   for (let i = 0; i < values.length; i++) {
-    const v = values[i] as number;
-    if (found.length === k && v <= (values[found[k - 1] as number] as number)) continue;
+    const v = f32At(values, i);
+    if (found.length === k && v <= f32At(values, numberAt(found, k - 1))) continue;
     let at = found.length;
-    while (at > 0 && (values[found[at - 1] as number] as number) < v) at--;
+    while (at > 0 && f32At(values, numberAt(found, at - 1)) < v) at--;
     found.splice(at, 0, i);
     if (found.length > k) found.pop();
   }

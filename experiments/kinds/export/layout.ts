@@ -4,6 +4,7 @@
  * For the Neural Engine headroom is measured first on the unscaled program; where a value comes near fp16's largest the
  * program is built again with the factors that bring it back.
  */
+
 import { type Headroom, measureHeadroom } from "../../../lib/decoder/neural-engine/headroom.ts";
 import { neuralEngineProgram } from "../../../lib/decoder/neural-engine/neural-engine-program.ts";
 import {
@@ -16,6 +17,7 @@ import { isUnscaled, scalingFor } from "../../../lib/decoder/neural-engine/scali
 import type { PackageInterface } from "../../../lib/decoder/package-interface.ts";
 import { packageProgram } from "../../../lib/decoder/plain-layout-program.ts";
 import type { RowTable } from "../../../lib/decoder/weights.ts";
+import { numberAt } from "../../../lib/elements.ts";
 import { stagedEngine } from "../../../lib/engines/staged.ts";
 import { shippedTable } from "../../../lib/export/streamed-weights.ts";
 import { targets as coremlTargets } from "../../../lib/formats/coreml/targets.ts";
@@ -83,7 +85,7 @@ const beginToken = ({ bos = "auto" }: ExportConfig, { model }: Pick<ExportSource
 
 function plainLayout({ config, sizes, source }: Plan): Layout {
   const { arch, weights } = source;
-  const context = sizes.contexts[0] as number;
+  const context = numberAt(sizes.contexts, 0);
   const cacheForm = coremlTargets[config.target].states ? "state" : "arguments";
   const prefillLength = sizes.prefill[0] ?? null;
   const prefill =

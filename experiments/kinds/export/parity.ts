@@ -11,6 +11,7 @@
 import { throwIfCancelled } from "../../../lib/cancel.ts";
 import { argmax, consume, generate, type StepModel, type StepSession } from "../../../lib/decoder/generate.ts";
 import type { NeuralEngineModel } from "../../../lib/decoder/neural-engine/driver.ts";
+import { f32At, numberAt } from "../../../lib/elements.ts";
 import type { Tokenizer } from "../../../lib/tokenizer/tokenizer.ts";
 import type { ExportCard } from "./card.ts";
 
@@ -63,7 +64,7 @@ export async function compareWithModel(
   onShare(0.5);
   const differing = greedy.flatMap((id, i) => (chosen[i] === id ? [] : [i]));
   const ties = differing.flatMap((token) => {
-    const gap = equals[token]?.get(chosen[token] as number);
+    const gap = equals[token]?.get(numberAt(chosen, token));
     return gap === undefined ? [] : [{ token, gap }];
   });
   const difference = differing.find((i) => !ties.some((t) => t.token === i)) ?? -1;
@@ -123,7 +124,7 @@ const float16Step = (v: number): number => 2 ** (Math.max(-14, Math.floor(Math.l
 
 /** Tokens fp16 cannot tell from the chosen one, with how far below it they are. */
 export function withinOneStep(logits: Float32Array, chosen: number): Map<number, number> {
-  const best = logits[chosen] as number;
+  const best = f32At(logits, chosen);
   const step = float16Step(best);
   const found = new Map<number, number>();
   for (const [id, v] of logits.entries()) if (id !== chosen && best - v <= step) found.set(id, best - v);
@@ -194,7 +195,7 @@ async function advance(
 
 function largestDifference(a: Float32Array, b: Float32Array): number {
   let worst = 0;
-  for (let v = 0; v < a.length; v++) worst = Math.max(worst, Math.abs((a[v] as number) - (b[v] as number)));
+  for (let v = 0; v < a.length; v++) worst = Math.max(worst, Math.abs(f32At(a, v) - f32At(b, v)));
   return worst;
 }
 
@@ -204,14 +205,14 @@ function accumulate(
   b: Float32Array,
 ): void {
   const logSum = (z: Float32Array): number => {
-    const top = z[argmax(z)] as number;
+    const top = f32At(z, argmax(z));
     let sum = 0;
     for (const v of z) sum += Math.exp(v - top);
     return top + Math.log(sum);
   };
   const [la, lb] = [logSum(a), logSum(b)];
   for (let v = 0; v < a.length; v++) {
-    const [x, y] = [a[v] as number, b[v] as number];
+    const [x, y] = [f32At(a, v), f32At(b, v)];
     totals.worst = Math.max(totals.worst, Math.abs(x - y));
     totals.largest = Math.max(totals.largest, Math.abs(x));
     totals.kl += Math.exp(x - la) * (x - la - (y - lb));

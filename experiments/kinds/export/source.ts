@@ -15,6 +15,7 @@ import { wholeWeight } from "../../../lib/decoder/paged-weights.ts";
 import { stepModel } from "../../../lib/decoder/step-model.ts";
 import { type KnownText, knownTextModel, streamedLogits } from "../../../lib/decoder/streamed-logits.ts";
 import { decoderWeights, parameterCount, type RowTable, weightList } from "../../../lib/decoder/weights.ts";
+import { lastOf, numberAt } from "../../../lib/elements.ts";
 import type { Executable } from "../../../lib/engines/engine.ts";
 import { EspalierError } from "../../../lib/errors.ts";
 import { sequencesFromText } from "../../../lib/eval/sequences.ts";
@@ -123,14 +124,14 @@ async function heldReference(
     if (isRowTable(role)) tables.set(name, shippedTable(model.checkpoint, name));
     else tensors.set(name, await wholeWeight(weightOf({ weights }, name)));
   }
-  const context = sizes.contexts.at(-1) as number;
+  const context = lastOf(sizes.contexts);
   const prefillLength = Math.min(REFERENCE_PREFILL, context);
   const free = await stepModel(engine, decoderWeights(arch, tensors, tables), { context, prefillLength });
   try {
     const text = await comparedText(config, sizes, model, free, signal);
     const prompt = goldenPrompt(text.sequences[0] ?? text.seed, functionsOf(sizes));
     const checked = Math.min(text.checkTokens, context - text.seed.length);
-    const vectors = Math.min(GOLDEN_TOKENS, (sizes.contexts[0] as number) - prompt.length);
+    const vectors = Math.min(GOLDEN_TOKENS, numberAt(sizes.contexts, 0) - prompt.length);
     const texts = [await greedyText(free, text.seed, checked, signal), await greedyText(free, prompt, vectors, signal)];
     for (const ids of text.sequences) texts.push(await greedyText(free, ids, 0, signal));
     return { reference: knownTextModel(arch.vocab, context, texts), text, golden: { prompt, greedyTokens: vectors } };
@@ -152,7 +153,7 @@ async function greedyText(
   try {
     while (logits.length < prompt.length + count) {
       throwIfCancelled(signal);
-      if (logits.length === ids.length) ids.push(argmax(logits.at(-1) as Float32Array));
+      if (logits.length === ids.length) ids.push(argmax(lastOf(logits)));
       const width = session.chunk(logits.length, ids.length - logits.length);
       const rows = await session.feed(ids.slice(logits.length, logits.length + width), logits.length);
       for (let r = 0; r < width; r++) logits.push(rows.slice(r * model.vocab, (r + 1) * model.vocab));
@@ -175,7 +176,7 @@ async function heldOut(
   most: { sequences: number; positions: number },
 ): Promise<number[][]> {
   if (config.text === undefined) return [];
-  const context = Math.min(contexts[0] as number, most.positions);
+  const context = Math.min(numberAt(contexts, 0), most.positions);
   const options = { separator: config.separator, limit: most.sequences, context, bos: config.bos };
   return sequencesFromText(await readText(config.text), model.tokenizer, options).map((s) => [...s.ids]);
 }
@@ -197,7 +198,7 @@ async function comparedText(
   const sequences = await heldOut(config, sizes, model, { sequences: 4, positions: 96 });
   const seed = sequences[0]?.slice(0, 24) ?? firstTokens(config, model);
   if (sequences.length === 0) {
-    const maxTokens = Math.min(sizes.contexts[0] as number, 96) - seed.length;
+    const maxTokens = Math.min(numberAt(sizes.contexts, 0), 96) - seed.length;
     sequences.push([...seed, ...(await generate(reference, seed, { maxTokens, signal }))]);
   }
   return { sequences, seed, checkTokens: config.checkTokens ?? 64 };
@@ -213,7 +214,7 @@ async function streamedReference(
   const arch = model.checkpoint.architecture;
   const sequences = await heldOut(config, sizes, model, STREAMED_TEXT);
   const prompt = sequences[0] ? goldenPrompt(sequences[0], functionsOf(sizes)) : firstTokens(config, model);
-  const count = Math.min(config.checkTokens ?? STREAMED_TOKENS, (sizes.contexts[0] as number) - prompt.length);
+  const count = Math.min(config.checkTokens ?? STREAMED_TOKENS, numberAt(sizes.contexts, 0) - prompt.length);
   const streamed = { arch, weights, table: (name: string) => shippedTable(model.checkpoint, name) };
   const compiled = new Map<string, Promise<Executable>>();
   const greedy: number[] = [];
@@ -232,7 +233,7 @@ async function streamedReference(
     const texts = [own, ...sequences].map((ids) => ({ ids }));
     const known = await streamedLogits(engine, streamed, texts, { signal, compiled });
     return {
-      reference: knownTextModel(arch.vocab, sizes.contexts.at(-1) as number, known),
+      reference: knownTextModel(arch.vocab, lastOf(sizes.contexts), known),
       text: { sequences, seed: prompt, checkTokens: count },
       golden: { prompt, greedyTokens: count },
     };

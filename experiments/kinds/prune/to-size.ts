@@ -8,16 +8,18 @@
  * loss of closing whole halves of some layers. The loss is measured on held-out text before and
  * after fitting.
  */
+
 import { leaveOneOut } from "../../../lib/compress/importance/leave-one-out.ts";
 import { compensate } from "../../../lib/compress/prune/compensate.ts";
 import { type KeptLayer, keptAfter } from "../../../lib/compress/prune/kept.ts";
 import { Products } from "../../../lib/compress/prune/products.ts";
 import { type LayerRemovals, layerRemovals } from "../../../lib/compress/prune/removals.ts";
-import { type HalfMoments, secondOrder } from "../../../lib/compress/prune/second-order.ts";
+import { secondOrder } from "../../../lib/compress/prune/second-order.ts";
 import { chooseForSize } from "../../../lib/compress/prune/size-target.ts";
 import { pruneModel } from "../../../lib/compress/prune/slice.ts";
 import { DecoderRunner } from "../../../lib/decoder/runner.ts";
 import { type DecoderWeights, parameterCount } from "../../../lib/decoder/weights.ts";
+import { itemAt } from "../../../lib/elements.ts";
 import { BesideBase } from "../../../lib/eval/beside-base.ts";
 import type { TokenSequence } from "../../../lib/eval/sequences.ts";
 import { summarizeLosses } from "../../../lib/eval/summary.ts";
@@ -109,7 +111,7 @@ export async function pruneToSize(
     );
     const { selection, expected: losses } = chooseForSize(weights.arch, removals, target, request.multiple, factors);
     for (const [l, loss] of losses.entries()) {
-      const own = expected[(kept[l] as KeptLayer).layer];
+      const own = expected[itemAt(kept, l).layer];
       if (own) for (const half of halves) own[half] += loss[half];
     }
     const cut = pruneModel(weights, selection);
@@ -180,7 +182,7 @@ async function estimates(
   const products = new Products(context.engine);
   const removals: LayerRemovals[] = [];
   for (const l of layers.keys()) {
-    removals.push(await layerRemovals(products, weights, l, moments[l] as Record<BlockHalf, HalfMoments>, multiple));
+    removals.push(await layerRemovals(products, weights, l, itemAt(moments, l), multiple));
     onShare(0.5 + (0.4 * (l + 1)) / layers.length);
   }
   await products.dispose();

@@ -16,6 +16,7 @@ import {
   type WeightEntry,
   weightList,
 } from "../../../lib/decoder/weights.ts";
+import { numberAt } from "../../../lib/elements.ts";
 import { roundToFloat16 } from "../../../lib/float16.ts";
 import { float32Data } from "../../../lib/mil/tensor.ts";
 import { elementCount } from "../../../lib/mil/types.ts";
@@ -64,7 +65,7 @@ export class MatrixStore {
   }
 
   private makeTable(name: string, table: RowTable, width: Width, granularity: Granularity): Promise<CompressedWeight> {
-    const rows = table.shape[0] as number;
+    const rows = numberAt(table.shape, 0);
     return compressByRows(table, {
       rowsTogether: width.startsWith("palette") ? (granularity.rowsPerTable ?? rows) : 1,
       // Scales of rows are relative to the whole, which is never at hand here.

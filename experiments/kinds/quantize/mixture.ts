@@ -12,6 +12,7 @@
  * held out. Every measurement is kept in the unit store, so that a search that was stopped goes on. Reference: HAWQ-V2 (Dong et
  * al., 2020) for a sensitivity of each tensor times its error at each width; here the sensitivity is measured, not a trace.
  */
+
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { throwIfCancelled } from "../../../lib/cancel.ts";
@@ -25,6 +26,7 @@ import { bitsOf, type ErrorWeights, type Width } from "../../../lib/compress/qua
 import { decodedWeights } from "../../../lib/decoder/decoded-weights.ts";
 import { DecoderRunner } from "../../../lib/decoder/runner.ts";
 import { type WeightEntry, weight } from "../../../lib/decoder/weights.ts";
+import { itemAt } from "../../../lib/elements.ts";
 import { BesideBase } from "../../../lib/eval/beside-base.ts";
 import { predictedTokens, type TokenSequence, tokensOf } from "../../../lib/eval/sequences.ts";
 import { summarizeLosses } from "../../../lib/eval/summary.ts";
@@ -189,7 +191,10 @@ export async function quickSensitivities(
   }
 
   // The probe width should do clear but not destructive damage: the width nearest to 4 bits.
-  const probe = [...widths].sort((a, b) => Math.abs(bitsOf(a) - 4) - Math.abs(bitsOf(b) - 4))[0] as Width;
+  const probe = itemAt(
+    [...widths].sort((a, b) => Math.abs(bitsOf(a) - 4) - Math.abs(bitsOf(b) - 4)),
+    0,
+  );
   const sequences = firstTokens(task.calibrate, PROBE_TOKENS);
   const measured = new Measured(task, context, sequences);
   const { bands, bandOf, roles, inLayers, outside } = probesOf(entries, weights.arch.layers.length);
@@ -294,7 +299,7 @@ export async function smallestUnder(
   const sequences = trialParts(task.calibrate).trial;
   const measured = new Measured(task, context, sequences);
   const tensorsAt = (index: number): Record<string, Width> =>
-    Object.fromEntries(entries.map((e, u) => [tensorUnit(e.name), widths[curve[index]?.choices[u] ?? 0] as Width]));
+    Object.fromEntries(entries.map((e, u) => [tensorUnit(e.name), itemAt(widths, curve[index]?.choices[u] ?? 0)]));
   const trials: Trial[] = [];
   // Indices into the curve, smallest mixture first; `under` meets the limit, `over` does not.
   let over = -1;
@@ -343,7 +348,7 @@ export function bestWithin(
   const sizeBytes = found.sizeBytes + fixedBytes;
   if (!found.choices) return { tensors: null, sizeBytes };
   const tensors = Object.fromEntries(
-    entries.map((e, u) => [tensorUnit(e.name), widths[found.choices?.[u] ?? 0] as Width]),
+    entries.map((e, u) => [tensorUnit(e.name), itemAt(widths, found.choices?.[u] ?? 0)]),
   );
   return { tensors, sizeBytes, trials: [] };
 }

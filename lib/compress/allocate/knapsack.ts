@@ -16,7 +16,7 @@
  * Pure arithmetic, so that a page can solve again while a budget is dragged. Costs may be negative.
  * Not included: a second budget.
  */
-import { numberAt } from "../../elements.ts";
+import { itemAt, lastOf, numberAt } from "../../elements.ts";
 
 export interface Choice {
   /** Whole bytes. */
@@ -50,7 +50,7 @@ function undominated(choices: readonly Choice[]): Option[] {
     .map((c, index) => ({ ...c, index }))
     .sort((a, b) => a.sizeBytes - b.sizeBytes || a.cost - b.cost || a.index - b.index);
   const kept: Option[] = [];
-  for (const c of sorted) if (kept.length === 0 || c.cost < (kept.at(-1) as Option).cost) kept.push(c);
+  for (const c of sorted) if (kept.length === 0 || c.cost < lastOf(kept).cost) kept.push(c);
   return kept;
 }
 
@@ -59,7 +59,7 @@ function lowerHull(options: readonly Option[]): Option[] {
   const hull: Option[] = [];
   for (const o of options) {
     while (hull.length >= 2) {
-      const [a, b] = [hull.at(-2) as Option, hull.at(-1) as Option];
+      const [a, b] = [hull.at(-2) as Option, lastOf(hull)];
       const turns = (b.cost - a.cost) * (o.sizeBytes - a.sizeBytes) >= (o.cost - a.cost) * (b.sizeBytes - a.sizeBytes);
       if (!turns) break;
       hull.pop();
@@ -81,7 +81,7 @@ function upgradesOf(hulls: readonly (readonly Option[])[]): Upgrade[] {
   const found: Upgrade[] = [];
   for (const [unit, hull] of hulls.entries()) {
     for (let i = 1; i < hull.length; i++) {
-      const [from, to] = [hull[i - 1] as Option, hull[i] as Option];
+      const [from, to] = [itemAt(hull, i - 1), itemAt(hull, i)];
       const bytes = to.sizeBytes - from.sizeBytes;
       found.push({ unit, to, bytes, slope: (from.cost - to.cost) / bytes });
     }
@@ -96,7 +96,7 @@ const sum = (options: readonly Option[], pick: (o: Option) => number): number =>
 export function allocate(units: readonly (readonly Choice[])[], budgetBytes: number): Solution {
   const options = units.map(undominated);
   const hulls = options.map(lowerHull);
-  const smallest = hulls.map((h) => h[0] as Option);
+  const smallest = hulls.map((h) => itemAt(h, 0));
   const leastBytes = sum(smallest, (o) => o.sizeBytes);
   if (!(leastBytes <= budgetBytes)) {
     return {
@@ -113,7 +113,7 @@ export function allocate(units: readonly (readonly Choice[])[], budgetBytes: num
   let bytes = leastBytes;
   let lambda = 0;
   for (const { unit, to, bytes: more, slope } of upgradesOf(hulls)) {
-    const follows = (chosen[unit] as Option).sizeBytes + more === to.sizeBytes;
+    const follows = itemAt(chosen, unit).sizeBytes + more === to.sizeBytes;
     if (bytes + more <= budgetBytes && follows) {
       chosen[unit] = to;
       bytes += more;
@@ -149,7 +149,7 @@ export function allocate(units: readonly (readonly Choice[])[], budgetBytes: num
     restReduced -= numberAt(leastReduced, u);
     restSize -= numberAt(leastSize, u);
     const least = restReduced - lambda * budgetBytes - epsilon;
-    const next = merged(states, open[u] as Option[], u, (s, c) => {
+    const next = merged(states, itemAt(open, u), u, (s, c) => {
       return s + restSize <= budgetBytes && c + lambda * s + least < best.cost;
     });
     if (next.length > MOST_STATES) {
@@ -232,7 +232,7 @@ export interface CurvePoint {
  */
 export function allocationCurve(units: readonly (readonly Choice[])[]): CurvePoint[] {
   const hulls = units.map((choices) => lowerHull(undominated(choices)));
-  const chosen = hulls.map((h) => h[0] as Option);
+  const chosen = hulls.map((h) => itemAt(h, 0));
   const point = (): CurvePoint => ({
     choices: chosen.map((o) => o.index),
     sizeBytes: sum(chosen, (o) => o.sizeBytes),

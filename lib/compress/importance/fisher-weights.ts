@@ -13,10 +13,10 @@
 import { throwIfCancelled } from "../../cancel.ts";
 import { isTrained } from "../../decoder/architecture.ts";
 import { type DecoderWeights, perLayerRows, weightList } from "../../decoder/weights.ts";
-import { f32At, numberAt } from "../../elements.ts";
+import { f32At, itemAt, named, numberAt } from "../../elements.ts";
 import type { Engine, Executable } from "../../engines/engine.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
-import { f32, float32Data, i32, type Tensor } from "../../mil/tensor.ts";
+import { f32, float32Data, i32 } from "../../mil/tensor.ts";
 import { textObjective, trainingProgram } from "../../train/training-program.ts";
 
 /** Sums by flat name of a matrix, each (rows, columns). */
@@ -40,7 +40,7 @@ export async function diagonalFisher(
     const exe =
       compiled.get(length) ?? (await engine.compile(trainingProgram(weights.arch, batch.shape, textObjective)));
     compiled.set(length, exe);
-    const s = sequences[numberAt(batch.rows, 0)] as TokenSequence;
+    const s = itemAt(sequences, numberAt(batch.rows, 0));
     const { from, to } = scoredRange(s, 0, length);
     const tokenWeights = new Float32Array(length).fill(0).fill(1 / predictedTokens(s), from, to);
     const out = await exe.run({
@@ -51,7 +51,7 @@ export async function diagonalFisher(
       ...(await perLayerRows(weights, batch.ids, 1)),
     });
     for (const [name, sums] of fisher) {
-      const gradient = float32Data(out[`d_${name}`] as Tensor);
+      const gradient = float32Data(named(out, `d_${name}`));
       for (let i = 0; i < sums.length; i++) sums[i] = f32At(sums, i) + f32At(gradient, i) ** 2 / sequences.length;
     }
     options.onProgress?.(++done, sequences.length);

@@ -16,7 +16,7 @@ import { type DecoderArchitecture, isKvSource } from "../../decoder/architecture
 import type { DecoderRunner, Gates } from "../../decoder/runner.ts";
 import { gateShape } from "../../decoder/sequence-programs.ts";
 import { repeatStream, type Stream } from "../../decoder/stream.ts";
-import { dim, f32At, f64At } from "../../elements.ts";
+import { dim, f32At, f64At, itemAt } from "../../elements.ts";
 import { PrefixStreams } from "../../eval/prefix-streams.ts";
 import { predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { f32 } from "../../mil/tensor.ts";
@@ -63,7 +63,7 @@ export async function leaveOneOut(
       const nll = await runner.nll(x, targets);
       return Array.from({ length: copies }, (_, c) =>
         Float64Array.from(batch.rows, (index, row) => {
-          const s = sequences[index] as TokenSequence;
+          const s = itemAt(sequences, index);
           const { from, to } = scoredRange(s, c * batch.shape.batch + row, batch.shape.length);
           let total = 0;
           for (let i = from; i < to; i++) total += f32At(nll, i);

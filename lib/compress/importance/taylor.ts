@@ -16,7 +16,7 @@ import { throwIfCancelled } from "../../cancel.ts";
 import type { DecoderArchitecture } from "../../decoder/architecture.ts";
 import type { GateKind } from "../../decoder/sequence-programs.ts";
 import type { DecoderWeights } from "../../decoder/weights.ts";
-import { dim, f32At } from "../../elements.ts";
+import { dim, f32At, itemAt } from "../../elements.ts";
 import type { Engine } from "../../engines/engine.ts";
 import { padIntoBatches, predictedTokens, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
 import { float32Data, type Tensor } from "../../mil/tensor.ts";
@@ -53,7 +53,7 @@ export async function gateGradients(
     const { shape } = batch;
     const tokenWeights = new Float32Array(batch.targets.length);
     for (const [row, index] of batch.rows.entries()) {
-      const s = sequences[index] as TokenSequence;
+      const s = itemAt(sequences, index);
       const { from, to } = scoredRange(s, row, shape.length);
       tokenWeights.fill(1 / predictedTokens(s), from, to);
     }

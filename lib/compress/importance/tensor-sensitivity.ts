@@ -13,6 +13,7 @@ import { DecoderRunner } from "../../decoder/runner.ts";
 import { type BlockPart, partOfRole } from "../../decoder/sequence-programs.ts";
 import type { Stream } from "../../decoder/stream.ts";
 import { type WeightEntry, weightList } from "../../decoder/weights.ts";
+import { itemAt } from "../../elements.ts";
 import type { PrefixStreams, SequenceComparison } from "../../eval/prefix-streams.ts";
 import { f32, type Tensor } from "../../mil/tensor.ts";
 
@@ -47,7 +48,7 @@ export async function tensorSensitivity(
     } else if (entry.role === "head") x = await prefix.stream(b, layers);
     else x = await changed.blocks(await changed.embed(batch.ids, batch.shape));
     const compared = await prefix.compare(b, x, changed);
-    for (const [row, index] of batch.rows.entries()) found[index] = compared[row] as SequenceComparison;
+    for (const [row, index] of batch.rows.entries()) found[index] = itemAt(compared, row);
   }
   return found;
 }

@@ -3,7 +3,7 @@
  *
  * Products of a batch are made in one piece; sums over batches are kept in double precision.
  */
-import { f32At, f64At } from "../../elements.ts";
+import { f32At, f64At, named } from "../../elements.ts";
 import type { Engine, Executable } from "../../engines/engine.ts";
 import { Builder } from "../../mil/builder.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
@@ -30,7 +30,7 @@ export class MomentSums {
       r: f32([rows, others], float32Data(r)),
       weights: f32([rows, 1], weights),
     });
-    const found = float32Data(out.moment as Tensor);
+    const found = float32Data(named(out, "moment"));
     const total = sum ?? new Float64Array(columns * others);
     for (let i = 0; i < total.length; i++) total[i] = f64At(total, i) + f32At(found, i);
     return total;

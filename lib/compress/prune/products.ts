@@ -8,11 +8,11 @@
  * and small ones by Cholesky in double precision. The caller scales the diagonal to about 1 and
  * damps it.
  */
-import { f32At } from "../../elements.ts";
+import { f32At, named } from "../../elements.ts";
 import type { Engine, Executable } from "../../engines/engine.ts";
 import { EspalierError } from "../../errors.ts";
 import { Builder } from "../../mil/builder.ts";
-import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
+import { f32, float32Data } from "../../mil/tensor.ts";
 import { fp32 } from "../../mil/types.ts";
 import { cholesky, inverseOfCholesky } from "../../stats/cholesky.ts";
 
@@ -32,7 +32,7 @@ export class Products {
     const exe = this.compiled.get(key) ?? (await this.engine.compile(productProgram(rows, inner, columns)));
     this.compiled.set(key, exe);
     const out = await exe.run({ x: f32([rows, inner], x), y: f32([inner, columns], y) });
-    return float32Data(out.product as Tensor);
+    return float32Data(named(out, "product"));
   }
 
   /** Throws `numeric/non-finite` when `a` (n, n) is not positive definite. */

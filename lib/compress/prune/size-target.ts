@@ -6,8 +6,10 @@
  * fitted to measured effects. If the knapsack removes too much, neurons of the last chunk are
  * restored, a multiple at a time.
  */
+
 import { type DecoderArchitecture, kvReaders, layerTensorShapes } from "../../decoder/architecture.ts";
 import { parameterCount } from "../../decoder/weights.ts";
+import { itemAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { elementCount } from "../../mil/types.ts";
 import type { BlockHalf } from "../../train/half-gradients.ts";
@@ -38,8 +40,8 @@ export function chooseForSize(
   multiple: number,
   factors: Readonly<Record<BlockHalf, number>>,
 ): SizeChoice {
-  const choices = arch.layers.map((_, l) => layerChoices(arch, l, removals[l] as LayerRemovals, factors));
-  const outside = parameterCount(arch) - choices.reduce((n, own) => n + (own[0] as LayerChoice).parameters, 0);
+  const choices = arch.layers.map((_, l) => layerChoices(arch, l, itemAt(removals, l), factors));
+  const outside = parameterCount(arch) - choices.reduce((n, own) => n + itemAt(own, 0).parameters, 0);
   const solution = allocate(
     choices.map((own) => own.map((c) => ({ sizeBytes: c.parameters, cost: c.loss.attention + c.loss.mlp }))),
     target - outside,

@@ -13,7 +13,7 @@
  * by a share of its own diagonal, so that a few large inputs do not set the damping of the others.
  * Not included: interactions with inputs of other matrices.
  */
-import { f32At, f64At, i32At, numberAt } from "../../elements.ts";
+import { f32At, f64At, i32At, numberAt, under } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { cholesky, solveCholesky } from "../../stats/cholesky.ts";
 import { type Products, transposed } from "./products.ts";
@@ -119,7 +119,7 @@ export class Surgeon {
   } {
     const n = this.left.length;
     const place = new Map(this.left.map((c, i) => [c, i]));
-    const rows = columns.map((c) => place.get(c) as number);
+    const rows = columns.map((c) => under(place, c));
     const k = rows.length;
     const block = new Float64Array(k * k);
     for (const [i, a] of rows.entries())

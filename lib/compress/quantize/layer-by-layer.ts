@@ -19,7 +19,7 @@ import { DecoderRunner } from "../../decoder/runner.ts";
 import { type BlockPart, layerName } from "../../decoder/sequence-programs.ts";
 import type { Stream } from "../../decoder/stream.ts";
 import { type DecoderWeights, readWeight, type WeightEntry, weightList } from "../../decoder/weights.ts";
-import { dim, f32At, f64At } from "../../elements.ts";
+import { dim, f32At, f64At, itemAt } from "../../elements.ts";
 import type { Engine } from "../../engines/engine.ts";
 import { type PaddedBatch, padIntoBatches, type TokenSequence } from "../../eval/sequences.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
@@ -82,7 +82,7 @@ export async function quantizeLayerByLayer(
     return gram && { gram };
   };
   const plain = async (b: number): Promise<Stream> => {
-    const batch = batches[b] as PaddedBatch;
+    const batch = itemAt(batches, b);
     return runner.blocks(await runner.embed(batch.ids, batch.shape));
   };
   const asHead = arch.tiedHead ? await headGram(plain) : null;
@@ -104,7 +104,7 @@ export async function quantizeLayerByLayer(
       const grams = new Map<BlockTap, Float64Array>();
       for (const [b, batch] of batches.entries()) {
         throwIfCancelled(options.signal);
-        const out = await runner.part(part, l, streams[b] as Stream, { taps: names });
+        const out = await runner.part(part, l, itemAt(streams, b), { taps: names });
         for (const tap of names)
           grams.set(tap, await addGram(products, grams.get(tap) ?? null, out[tap], batch, sequences, out.stream.x));
       }
@@ -117,7 +117,7 @@ export async function quantizeLayerByLayer(
     // Its codes are kept; of a model in pages the decoded values are not.
     if (weights.pages) for (const name of stored.keys()) if (entries.get(name)?.layer === l) tensors.delete(name);
   }
-  if (entries.has("head")) await keep("head", await headGram((b) => streams[b] as Stream));
+  if (entries.has("head")) await keep("head", await headGram((b) => itemAt(streams, b)));
   await products.dispose();
   await runner.dispose();
   return stored;

@@ -3,6 +3,7 @@
  *
  * Not included: products of fp16 or of more than two axes.
  */
+import { named } from "../../elements.ts";
 import type { Engine, Executable } from "../../engines/engine.ts";
 import { Builder } from "../../mil/builder.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
@@ -49,7 +50,7 @@ export class MatrixProducts {
       exe = this.engine.compile(builder.build({ y: builder.matmul(x, y, { transposeX }) }));
       this.compiled.set(key, exe);
     }
-    return float32Data((await (await exe).run({ a, b })).y as Tensor);
+    return float32Data(named(await (await exe).run({ a, b }), "y"));
   }
 
   async dispose(): Promise<void> {

@@ -18,7 +18,7 @@ import { throwIfCancelled } from "../../cancel.ts";
 import { isTrained } from "../../decoder/architecture.ts";
 import type { DecoderRunner } from "../../decoder/runner.ts";
 import { type DecoderWeights, weight, weightList } from "../../decoder/weights.ts";
-import { f32At } from "../../elements.ts";
+import { f32At, itemAt, under } from "../../elements.ts";
 import type { Engine } from "../../engines/engine.ts";
 import { EspalierError } from "../../errors.ts";
 import { type PaddedBatch, padIntoBatches, scoredRange, type TokenSequence } from "../../eval/sequences.ts";
@@ -95,7 +95,7 @@ export async function tune(
   };
   for (let step = 0; step < total; step++) {
     throwIfCancelled(options.signal);
-    const batch = batches[step % batches.length] as PaddedBatch;
+    const batch = itemAt(batches, step % batches.length);
     const said = await original.blocks(await original.embed(batch.ids, batch.shape));
     const tape = await backward.forward(batch.ids, batch.shape);
     const { dx, divergence } = await backward.head(
@@ -113,7 +113,7 @@ export async function tune(
     const parameters = [...tuned.values()].map((t) => ({ ...t, decay: false }));
     adamWStep(parameters, state, learningRate(schedule, step + 1), adamW);
     for (const { name, linear, scale, values, gradient } of tuned.values()) {
-      linear.spread(scaled(values, scale), float32Data(tensors.get(name) as Tensor));
+      linear.spread(scaled(values, scale), float32Data(under(tensors, name)));
       gradient.fill(0);
     }
     options.onProgress?.(step + 1, total, divergence);
@@ -144,7 +144,7 @@ const scaled = (values: Float32Array, by: number): Float32Array => values.map((v
 function evenly(batch: PaddedBatch, sequences: readonly TokenSequence[]): Float32Array {
   const weights = new Float32Array(batch.ids.length);
   for (const [row, index] of batch.rows.entries()) {
-    const { from, to } = scoredRange(sequences[index] as TokenSequence, row, batch.shape.length);
+    const { from, to } = scoredRange(itemAt(sequences, index), row, batch.shape.length);
     weights.fill(1, from, to);
   }
   const counted = weights.reduce((n, w) => n + w, 0);

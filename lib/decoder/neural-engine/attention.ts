@@ -8,7 +8,7 @@
  * → (1, H, D, S) → (1, H, S, D). Not included: fused attention, which has no grouping and was wrong
  * or refused on some systems.
  */
-import { dim, numberAt } from "../../elements.ts";
+import { dim, itemAt, numberAt } from "../../elements.ts";
 import { type Builder, typeOf } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
 import { sameShape } from "../../mil/types.ts";
@@ -64,7 +64,7 @@ export function toChannels(b: Builder, x: Value): Value {
 export function attend(b: Builder, q: Value, seen: SeenEntries, mask: Value, layer: LayerArchitecture): Value {
   const runs = headRuns(layer);
   const parts = runs.map((run) => attendRun(b, q, seen, mask, layer, run));
-  return parts.length === 1 ? (parts[0] as Value) : b.concat(parts, 1);
+  return parts.length === 1 ? itemAt(parts, 0) : b.concat(parts, 1);
 }
 
 function attendRun(

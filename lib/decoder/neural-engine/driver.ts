@@ -4,7 +4,7 @@
  *
  * `host-part.ts` computes the inputs of a call. Functions are compiled on first use.
  */
-import { f32At } from "../../elements.ts";
+import { f32At, under } from "../../elements.ts";
 import type { Engine, EngineState, Executable } from "../../engines/engine.ts";
 import { EspalierError } from "../../errors.ts";
 import { float16FromFloat32 } from "../../float16.ts";
@@ -87,7 +87,7 @@ export function openNeuralEngineModel(
     executable: (name) => {
       let found = compiled.get(name);
       if (!found) {
-        const fn = functions.get(name) as MilFunction;
+        const fn = under(functions, name);
         found = engine.compile(options.observe?.change(fn) ?? fn, { float16: options.float16 });
         compiled.set(name, found);
       }

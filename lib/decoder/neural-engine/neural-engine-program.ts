@@ -6,6 +6,7 @@
  * inputs and outputs. In fp32 the same graph can be compared with the plain one.
  */
 
+import { itemAt } from "../../elements.ts";
 import { targets } from "../../formats/coreml/targets.ts";
 import { Builder } from "../../mil/builder.ts";
 import { removeDeadCode } from "../../mil/passes/dead-code.ts";
@@ -22,7 +23,6 @@ import { LayoutWeights } from "./layout-weights.ts";
 import { mirrorNorm } from "./norm.ts";
 import { perLayerVectors } from "./per-layer.ts";
 import type { NeuralEnginePlan } from "./plan.ts";
-import type { DecoderScaling } from "./scaling.ts";
 
 /** `weights` by flat name; matrices of any kind, norm gains dense. */
 export function neuralEngineProgram(
@@ -67,7 +67,7 @@ function neuralEngineFunction(arch: DecoderArchitecture, context: FunctionContex
   const vectorsOf = perLayerVectors(b, x, { arch, plan, source, width, dtype });
   const seen: SeenEntries[] = [];
   for (const [index, layer] of arch.layers.entries()) {
-    const at = plan.layers[index] as NeuralEnginePlan["layers"][number];
+    const at = itemAt(plan.layers, index);
     const done = b.scope(`L${index}`, () =>
       neuralEngineBlock(b, x, {
         arch,
@@ -75,14 +75,14 @@ function neuralEngineFunction(arch: DecoderArchitecture, context: FunctionContex
         weights: source,
         name: (role) => layerName(index, role),
         rope: at.rope === null ? null : (ropes[at.rope] ?? null),
-        mask: masks[at.mask] as Value,
-        cache: caches[at.cache] as FunctionCacheValues,
+        mask: itemAt(masks, at.mask),
+        cache: itemAt(caches, at.cache),
         row: at.row,
         shared: layer.kvSource === null ? null : (seen[layer.kvSource] ?? null),
         perLayer: vectorsOf(index),
         perLayerVectors: scaling.perLayerVectors,
         stream: scaling.stream,
-        scaling: scaling.layers[index] as DecoderScaling["layers"][number],
+        scaling: itemAt(scaling.layers, index),
       }),
     );
     x = done.x;

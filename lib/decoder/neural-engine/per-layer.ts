@@ -9,6 +9,7 @@
  * the layers start from. Its factor 1 / √C, like any factor before a norm, moves into ε; the 1 / √2
  * after the norm is in the gain. Reference: `modeling_gemma4` of transformers 5.
  */
+import { itemAt } from "../../elements.ts";
 import type { Builder } from "../../mil/builder.ts";
 import type { Value } from "../../mil/program.ts";
 import { type FloatDType, tensorType } from "../../mil/types.ts";
@@ -49,12 +50,12 @@ export function perLayerVectors(b: Builder, x: Value, c: PerLayerContext): (laye
     const kernel = source.pointwiseRows(b, "perLayerContext", label, from * size, to * size, kappa);
     const projected = pointwise(b, x, kernel, "per_layer_context");
     const normed = toChannels(b, mirrorNorm(b, toHeads(b, projected, to - from, size), 3, epsilon, gain));
-    parts.push(b.op("add", { x: normed, y: slice(rows, from, to) }, {}, "per_layer_vectors")[0] as Value);
+    parts.push(itemAt(b.op("add", { x: normed, y: slice(rows, from, to) }, {}, "per_layer_vectors"), 0));
   }
   return (layer) => {
     const part = Math.floor(layer / step);
     const at = layer - part * step;
-    const own = parts[part] as Value;
+    const own = itemAt(parts, part);
     if (step === 1) return own;
     return b.slice(own, [0, at * size, 0, 0], [1, (at + 1) * size, 1, width]);
   };

@@ -13,7 +13,7 @@
  * A call with one position writes before it reads. So does a chunk if it overwrites nothing that it
  * needs; a chunk on a full ring sees the old ring and, next to it, the chunk itself.
  */
-import { numberAt } from "../../elements.ts";
+import { itemAt, numberAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import {
   type DecoderArchitecture,
@@ -291,7 +291,7 @@ function reserveRows(
   const name = nameOf({ isRing, dimension });
   let cache = drafts.findIndex((d) => d.name === name);
   if (cache < 0) cache = drafts.push({ name, isRing, rows: 0, dimension: 0 }) - 1;
-  const draft = drafts[cache] as CacheDraft;
+  const draft = itemAt(drafts, cache);
   const row = draft.rows;
   draft.rows += 2 * layer.kvGroups;
   draft.dimension = Math.max(draft.dimension, dimension);

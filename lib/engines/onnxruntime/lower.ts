@@ -8,6 +8,7 @@
  * elements become empty constants. The constants of a large function are handed over at every run instead of being embedded,
  * so that functions share them and nothing is copied.
  */
+import { itemAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
 import { argumentsOf, isConstantOperation, type OpArguments, opSpec } from "../../mil/op.ts";
@@ -157,7 +158,7 @@ export function lowerFunction(
       state.written = true;
     } else {
       lowerOperation(g, op, nameOf, options).forEach((name, i) => {
-        names.set(op.outputs[i] as Value, name);
+        names.set(itemAt(op.outputs, i), name);
       });
     }
   }

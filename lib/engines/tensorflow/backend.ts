@@ -6,10 +6,12 @@
  * both backends can be loaded and `activate` says which one the next calls use. Not included: the browser's backends;
  * threads in WASM, which TensorFlow.js 4.22 does not start in Node (tensorflow/tfjs issue 3830).
  */
+
 import { createRequire } from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import util from "node:util";
+import { itemAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 
 export type TensorFlow = typeof import("@tensorflow/tfjs");
@@ -55,7 +57,7 @@ export async function loadTensorFlow(options: TensorFlowOptions = {}): Promise<L
 const nativePackage = "@tensorflow/tfjs-node";
 
 const firstLine = (thrown: unknown): string =>
-  (thrown instanceof Error ? thrown.message : String(thrown)).split("\n")[0] as string;
+  itemAt((thrown instanceof Error ? thrown.message : String(thrown)).split("\n"), 0);
 
 /** What the first load of a process settled. */
 let nativeThreads: number | undefined;

@@ -6,6 +6,7 @@
  * with `round` each result is rounded on its typed array, except where no new number can arise. Not included: fusing
  * operations, keeping weights on the device between runs.
  */
+import { itemAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { roundToFloat16 } from "../../float16.ts";
 import { argumentsOf, isConstantOperation, type OpArguments, opSpec, opTable } from "../../mil/op.ts";
@@ -228,7 +229,7 @@ class TensorFlowExecutable implements Executable {
       written.set(name, data);
     } else if (kernel) {
       this.compute(step, kernel, (v) => this.backendTensor(v, inputs, live)).forEach((t, i) => {
-        live.set(op.outputs[i] as Value, t);
+        live.set(itemAt(op.outputs, i), t);
       });
     }
     for (const value of step.released) {
@@ -282,7 +283,7 @@ class TensorFlowExecutable implements Executable {
           .flat()
           .map((t) => (operands.has(t) ? t.clone() : t)),
       );
-      return made.map((t, i) => this.checked(op, t, results[i] as TensorType));
+      return made.map((t, i) => this.checked(op, t, itemAt(results, i)));
     } catch (cause) {
       if (cause instanceof EspalierError) throw cause;
       const message = cause instanceof Error ? cause.message : String(cause);

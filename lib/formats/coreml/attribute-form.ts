@@ -8,6 +8,7 @@
  *
  * `checkTarget` has refused what this form cannot say.
  */
+import { numberAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { argumentsOf } from "../../mil/op.ts";
 import type { Operation, ParamValue } from "../../mil/program.ts";
@@ -150,7 +151,7 @@ export function readAttributeForm(
   const axisData = attribute("axis");
   const axis = Number(axisData.data[0]) + (Number(axisData.data[0]) < 0 ? rank : 0);
   if (elementCount(axisData.shape) !== 1 || axis < 0 || axis >= rank) fail(`axis ${axisData.data[0]} of rank ${rank}`);
-  const channels = data.shape[axis] as number;
+  const channels = numberAt(data.shape, axis);
   for (const [name, t] of [
     ["scale", scale],
     ["zero_point", zeroPoint],
@@ -164,7 +165,7 @@ export function readAttributeForm(
   const spread = (t: Tensor): Tensor => {
     if (elementCount(t.shape) === elementCount(along)) return withShape(t, along);
     const out = zeros({ dtype: t.dtype, shape: along });
-    out.data.fill(t.data[0] as number);
+    out.data.fill(numberAt(t.data, 0));
     return out;
   };
   const offset = symmetric ? {} : { offset: spread(zeroPoint) };

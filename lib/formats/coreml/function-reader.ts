@@ -2,6 +2,7 @@
  * @file Reads one function of a package: every name, every operation through the op table (arguments, inferred against
  * declared types). Parameters that a package keeps as `const` operations become parameters again.
  */
+import { f32At } from "../../elements.ts";
 import { EspalierError, toEspalierError } from "../../errors.ts";
 import { float16Table } from "../../float16.ts";
 import { checkOp, opSpec } from "../../mil/op.ts";
@@ -236,7 +237,7 @@ export class FunctionReader {
     const { dtype, shape } = constant.tensor;
     if (elementCount(shape) > MAX_PARAMETER_VALUES) throw bad(`${where}: ${name} has ${elementCount(shape)} values`);
     const { data } = constant.tensor;
-    const numbers = [...data].map((v) => (dtype === "fp16" ? (float16Table()[v] as number) : v));
+    const numbers = [...data].map((v) => (dtype === "fp16" ? f32At(float16Table(), v) : v));
     const values = dtype === "bool" ? numbers.map((v) => v !== 0) : numbers;
     if (shape.length === 0 && kind !== "ints" && kind !== "bools") return values[0] as ParamValue;
     return values as ParamValue;

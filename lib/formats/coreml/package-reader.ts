@@ -7,10 +7,12 @@
  * asked for it, so the package must stay where it is until then. Compressed constants of
  * iOS 16 and 17 are read into the form of iOS 18. Not included: model types other than ML programs, nested blocks.
  */
+
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
 import { z } from "zod";
+import { named } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import type { MilFunction, Program } from "../../mil/program.ts";
 import { sameShape, showType, type TensorType, tensorType } from "../../mil/types.ts";
@@ -159,7 +161,7 @@ function readProgram(message: Model, program: mil.Program, stored: ConstantReade
   if (names.length === 0) throw bad("the program has no functions");
   let opset = "";
   const functions = names.map((name) => {
-    const fn = program.functions[name] as mil.Function;
+    const fn = named(program.functions, name);
     opset ||= fn.opset;
     const needed = opsetNamed(fn.opset)?.specificationVersion;
     if (needed === undefined)

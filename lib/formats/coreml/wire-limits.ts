@@ -5,7 +5,9 @@
  * the schema, counts messages, unknown fields, depth and numbers; a file beyond the bounds is refused in time and memory
  * that do not depend on what it claims.
  */
+
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
+import { u8At } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 
 /** Of messages and unknown fields; a program of 100 000 operations stays below. */
@@ -54,7 +56,7 @@ export function checkWire(bytes: Uint8Array, schema: DescMessage, path: string):
     let value = 0;
     for (let shift = 0; shift < 70; shift += 7) {
       if (at >= end) throw refuse(`the message ends at byte ${at}, inside a number`);
-      const byte = bytes[at++] as number;
+      const byte = u8At(bytes, at++);
       if (shift < 49) value += (byte & 0x7f) * 2 ** shift;
       else if ((byte & 0x7f) !== 0) value = Number.MAX_SAFE_INTEGER;
       if (byte < 0x80) return value;

@@ -1,4 +1,5 @@
 /** @file Constants and filled tensors. */
+import { itemAt } from "../../elements.ts";
 import { defineOp } from "../op.ts";
 import { elementCount, fp32, int32, showType, tensorType } from "../types.ts";
 import { basic, numbers } from "./common.ts";
@@ -70,7 +71,6 @@ defineOp({
   },
   flops: (op) => elementCount(op.shape("x")),
   gradient: ({ b, op, dy }) => ({
-    x: () =>
-      b.op("band_part", { x: dy() }, { lower: op.int("lower"), upper: op.int("upper") })[0] as ReturnType<typeof dy>,
+    x: () => itemAt(b.op("band_part", { x: dy() }, { lower: op.int("lower"), upper: op.int("upper") }), 0),
   }),
 });

@@ -1,4 +1,5 @@
 /** @file Elementwise arithmetic and activations, with their derivatives. */
+import { itemAt } from "../../elements.ts";
 import type { Builder } from "../builder.ts";
 import { defineOp, type GradientContext, type InputGradients, type OpSpec } from "../op.ts";
 import type { Value } from "../program.ts";
@@ -19,7 +20,7 @@ function binary(type: string, rule?: BinaryRule, dtypes: readonly DType[] = numb
     ...(rule
       ? {
           gradient: ({ b, op, outputs, dy }: GradientContext): InputGradients => {
-            const raw = rule(b, op.value("x"), op.value("y"), outputs[0] as Value, dy());
+            const raw = rule(b, op.value("x"), op.value("y"), itemAt(outputs, 0), dy());
             return {
               x: () => sumToShape(b, raw.x(), op.shape("x")),
               y: () => sumToShape(b, raw.y(), op.shape("y")),
@@ -92,7 +93,7 @@ function unary(
     ...(rule
       ? {
           gradient: ({ b, op, outputs, dy }: GradientContext): InputGradients => ({
-            x: () => rule(b, op.value("x"), outputs[0] as Value, dy()),
+            x: () => rule(b, op.value("x"), itemAt(outputs, 0), dy()),
           }),
         }
       : {}),
@@ -143,7 +144,7 @@ function withEpsilon(
     params: { epsilon: { kind: "float", default: epsilon } },
     infer: (op) => [op.tensor("x")],
     gradient: ({ b, op, outputs, dy }) => ({
-      x: () => rule(b, () => b.add(op.value("x"), op.float("epsilon")), outputs[0] as Value, dy()),
+      x: () => rule(b, () => b.add(op.value("x"), op.float("epsilon")), itemAt(outputs, 0), dy()),
     }),
   });
 }

@@ -1,4 +1,5 @@
 /** @file Indexed reading and writing. Negative indices are out of bounds, as in iOS 17 and later. */
+import { itemAt } from "../../elements.ts";
 import type { Builder } from "../builder.ts";
 import { defineOp } from "../op.ts";
 import type { Value } from "../program.ts";
@@ -59,11 +60,14 @@ defineOp({
   flops: none,
   gradient: ({ b, op, dy }) => ({
     x: () =>
-      b.op(
-        "scatter_along_axis",
-        { data: zerosLike(b, op.value("x")), indices: op.value("indices"), updates: dy() },
-        { axis: op.int("axis"), mode: "add" },
-      )[0] as Value,
+      itemAt(
+        b.op(
+          "scatter_along_axis",
+          { data: zerosLike(b, op.value("x")), indices: op.value("indices"), updates: dy() },
+          { axis: op.int("axis"), mode: "add" },
+        ),
+        0,
+      ),
   }),
 });
 
@@ -86,11 +90,14 @@ defineOp({
     if (op.int("batch_dims") !== 0) return {};
     return {
       x: () =>
-        b.op(
-          "scatter_nd",
-          { data: zerosLike(b, op.value("x")), indices: op.value("indices"), updates: dy() },
-          { mode: "add" },
-        )[0] as Value,
+        itemAt(
+          b.op(
+            "scatter_nd",
+            { data: zerosLike(b, op.value("x")), indices: op.value("indices"), updates: dy() },
+            { mode: "add" },
+          ),
+          0,
+        ),
     };
   },
 });
@@ -161,7 +168,7 @@ defineOp({
     if (op.string("mode") !== "add") return {};
     return {
       data: () => dy(),
-      updates: () => b.op("gather_nd", { x: dy(), indices: op.value("indices") })[0] as Value,
+      updates: () => itemAt(b.op("gather_nd", { x: dy(), indices: op.value("indices") }), 0),
     };
   },
 });

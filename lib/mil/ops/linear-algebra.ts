@@ -55,8 +55,7 @@ defineOp({
           const rows = elementCount(xs.slice(0, -1));
           const flatX = b.reshape(x, [rows, dim(xs, -1)]);
           const d = dy();
-          const width = (d.type.kind === "tensor" ? d.type.shape.at(-1) : 0) as number;
-          const flatDy = b.reshape(d, [rows, width]);
+          const flatDy = b.reshape(d, [rows, dim(ys, ty ? 0 : 1)]);
           return ty ? b.matmul(flatDy, flatX, { transposeX: true }) : b.matmul(flatX, flatDy, { transposeX: true });
         }
         const g = ty ? b.matmul(dy(), x, { transposeX: true, transposeY: tx }) : b.matmul(x, dy(), { transposeX: !tx });

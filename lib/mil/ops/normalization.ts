@@ -1,7 +1,6 @@
 /** @file `softmax`, `layer_norm`, `l2_norm`. */
-import { dim } from "../../elements.ts";
+import { dim, itemAt } from "../../elements.ts";
 import { defineOp } from "../op.ts";
-import type { Value } from "../program.ts";
 import { elementCount, sameShape, showType } from "../types.ts";
 import { floats, sumToShape } from "./common.ts";
 
@@ -17,7 +16,7 @@ defineOp({
   // p ⊙ (dy − Σ dy ⊙ p)
   gradient: ({ b, op, outputs, dy }) => ({
     x: () => {
-      const p = outputs[0] as Value;
+      const p = itemAt(outputs, 0);
       const axis = op.axis("axis", op.shape("x").length);
       const weighted = b.mul(dy(), p);
       return b.sub(weighted, b.mul(p, b.sum(weighted, [axis], true)));
@@ -81,7 +80,7 @@ defineOp({
       const rank = op.shape("x").length;
       const axes = [rank - 3, rank - 2, rank - 1];
       const x = op.value("x");
-      const y = outputs[0] as Value;
+      const y = itemAt(outputs, 0);
       const inverse = b.rsqrt(b.sum(b.square(x), axes, true), op.float("epsilon"));
       return b.mul(b.sub(dy(), b.mul(y, b.sum(b.mul(dy(), y), axes, true))), inverse);
     },

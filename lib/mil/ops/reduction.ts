@@ -1,5 +1,5 @@
 /** @file Reductions over axes, arg-reductions, sorting and running sums. */
-import { dim } from "../../elements.ts";
+import { dim, itemAt } from "../../elements.ts";
 import type { Builder } from "../builder.ts";
 import { defineOp, type OpArguments, type OpSpec } from "../op.ts";
 import type { Value } from "../program.ts";
@@ -31,7 +31,7 @@ function reduction(type: string, rule?: Rule, dtypes = numbers, facts: Pick<OpSp
             x: () => {
               const kept = keptShape(op);
               const count = elementCount(op.shape("x")) / Math.max(1, elementCount(kept));
-              const out = b.reshape(outputs[0] as Value, kept);
+              const out = b.reshape(itemAt(outputs, 0), kept);
               return rule(b, op.value("x"), out, b.reshape(dy(), kept), count);
             },
           }),
@@ -116,11 +116,10 @@ defineOp({
       const axis = op.axis("axis", op.shape("x").length);
       const zeros = b.mul(op.value("x"), 0);
       const indices = outputs[1] ?? b.op("topk", op.inputs, { ...op.params, return_indices: true })[1];
-      return b.op(
-        "scatter_along_axis",
-        { data: zeros, indices: indices as Value, updates: dy() },
-        { axis, mode: "add" },
-      )[0] as Value;
+      return itemAt(
+        b.op("scatter_along_axis", { data: zeros, indices: indices as Value, updates: dy() }, { axis, mode: "add" }),
+        0,
+      );
     },
   }),
 });
@@ -149,10 +148,13 @@ defineOp({
   },
   gradient: ({ b, op, dy }) => ({
     x: () =>
-      b.op(
-        "cumsum",
-        { x: dy() },
-        { axis: op.int("axis"), exclusive: op.bool("exclusive"), reverse: !op.bool("reverse") },
-      )[0] as Value,
+      itemAt(
+        b.op(
+          "cumsum",
+          { x: dy() },
+          { axis: op.int("axis"), exclusive: op.bool("exclusive"), reverse: !op.bool("reverse") },
+        ),
+        0,
+      ),
   }),
 });

@@ -1,7 +1,6 @@
 /** @file Reshaping, permuting, joining, cutting and padding. */
-import { dim, numberAt } from "../../elements.ts";
+import { dim, itemAt, numberAt } from "../../elements.ts";
 import { defineOp, type OpArguments } from "../op.ts";
-import type { Value } from "../program.ts";
 import { elementCount, type Shape, sameShape, showType, tensorType } from "../types.ts";
 import { basic, movable, permuted, sumToShape } from "./common.ts";
 
@@ -76,7 +75,7 @@ defineOp({
     return [
       tensorType(
         x.dtype,
-        Array.from({ length: rank }, (_, i) => (axes.includes(i) ? 1 : (rest.shift() as number))),
+        Array.from({ length: rank }, (_, i) => (axes.includes(i) ? 1 : numberAt(rest.splice(0, 1), 0))),
       ),
     ];
   },
@@ -123,7 +122,7 @@ defineOp({
   params: { axis: { kind: "int" }, interleave: { kind: "bool", default: false } },
   infer: (op) => {
     const { dtype, shapes } = variadicTensors(op);
-    const first = shapes[0] as Shape;
+    const first = itemAt(shapes, 0);
     const axis = op.axis("axis", first.length);
     for (const s of shapes) {
       const fits = s.length === first.length && s.every((d, i) => i === axis || d === first[i]);
@@ -143,7 +142,7 @@ defineOp({
     values: () => {
       const values = op.values("values");
       const shapes = values.map((v) => (v.type.kind === "tensor" ? v.type.shape : []));
-      const axis = op.axis("axis", (shapes[0] as Shape).length);
+      const axis = op.axis("axis", itemAt(shapes, 0).length);
       let start = 0;
       return shapes.map((s) => {
         const begin = s.map((_, i) => (i === axis ? start : 0));
@@ -165,7 +164,7 @@ defineOp({
   params: { axis: { kind: "int" } },
   infer: (op) => {
     const { dtype, shapes } = variadicTensors(op);
-    const first = shapes[0] as Shape;
+    const first = itemAt(shapes, 0);
     for (const s of shapes)
       if (!sameShape(s, first)) op.fail("values", `all [${first.join(", ")}]`, `[${s.join(", ")}]`);
     const shape = [...first];
@@ -277,7 +276,7 @@ export function sliceBounds(
   shape: Shape,
 ): { begin: number[]; end: number[]; stride: number[] } | null {
   if (!("begin" in op.params) || !("end" in op.params)) return null;
-  const mask = (name: string, i: number): boolean => (name in op.params ? (op.bools(name)[i] as boolean) : false);
+  const mask = (name: string, i: number): boolean => (name in op.params ? itemAt(op.bools(name), i) : false);
   for (const name of ["begin", "end", "stride"])
     if (name in op.params && op.ints(name).length !== shape.length)
       op.fail(name, `${shape.length} integers`, `[${op.ints(name).join(", ")}]`);
@@ -331,7 +330,7 @@ defineOp({
       const pad = x.flatMap((d, i) => [numberAt(begin, i), d - numberAt(end, i)]);
       const g = b.reshape(dy(), kept);
       if (pad.every((p) => p === 0)) return g;
-      return b.op("pad", { x: g }, { pad, mode: "constant", constant_val: 0 })[0] as Value;
+      return itemAt(b.op("pad", { x: g }, { pad, mode: "constant", constant_val: 0 }), 0);
     },
   }),
 });

@@ -5,6 +5,7 @@
  *
  * Run with fp16 widened to fp32 it says how far each value is from overflowing on a device.
  */
+import { itemAt } from "../../elements.ts";
 import { checkOp } from "../op.ts";
 import type { MilFunction, Operation, ParamValue, Value } from "../program.ts";
 
@@ -25,7 +26,7 @@ export function observePeaks(fn: MilFunction, wanted: (op: Operation) => boolean
     const op: Operation = { type, name, inputs: { x }, params: checked.params, outputs: made };
     made.push(...checked.outputs.map((t): Value => ({ name, type: t, producer: op })));
     operations.push(op);
-    return made[0] as Value;
+    return itemAt(made, 0);
   };
   for (const op of fn.operations) {
     operations.push(op);

@@ -7,6 +7,7 @@
  * All functions are cut at the same weights, so that they share them in every part. A state whose rows belong to different
  * parts is divided among them (`state-rows.ts`). No layout is assumed. Not included: reordering.
  */
+import { itemAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { Builder, typeOf } from "../builder.ts";
 import { isConstantOperation } from "../op.ts";
@@ -50,10 +51,10 @@ export function partition(program: Program, limitBytes: number): Program[] {
     const ends = fn === main ? parts.map((p) => p.end) : cutsOf(fn, parts, smallBytes, shared);
     return new FunctionCutter(fn, ends, smallBytes).parts();
   });
-  for (const i of parts.keys()) checkStates(cut.map((fn) => fn[i] as MilFunction));
+  for (const i of parts.keys()) checkStates(cut.map((fn) => itemAt(fn, i)));
   return parts.map((_, i) => ({
     opset: program.opset,
-    functions: cut.map((fn) => fn[i] as MilFunction),
+    functions: cut.map((fn) => itemAt(fn, i)),
     defaultFunction: program.defaultFunction,
   }));
 }
@@ -109,7 +110,7 @@ function cutFunction(fn: MilFunction, limitBytes: number, smallBytes: number, sh
     let half = start;
     let firstWeight = start;
     for (; end < operations.length; end++) {
-      const added = weightsRead(operations[end] as Operation).filter((t) => !held.has(identityOf(t)));
+      const added = weightsRead(itemAt(operations, end)).filter((t) => !held.has(identityOf(t)));
       const more = added.reduce((n, t) => n + storedBytesOf(t) + RECORD_BYTES, 0);
       if (bytes + more > limitBytes && [...held].some((t) => shared.has(t))) break;
       if (more > limitBytes)
@@ -268,7 +269,7 @@ class FunctionCutter {
       const rows = this.pieces.map((ops, i) => (uses[i] ? stateRows(ops, state, axis) : null));
       const known = rows.every((r, i) => !uses[i] || r !== null);
       const sorted = rows.filter((r) => r !== null).sort((a, b) => a.from - b.from);
-      const apart = sorted.every((r, i) => i === 0 || (sorted[i - 1] as Rows).to <= r.from);
+      const apart = sorted.every((r, i) => i === 0 || itemAt(sorted, i - 1).to <= r.from);
       if (known && apart) return { value: state, axis, rows };
     }
     throw new EspalierError(

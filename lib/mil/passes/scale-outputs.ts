@@ -7,7 +7,7 @@
  * when the program runs. Core ML below iOS 26 has no compressed constant with a scale of its own on top of a palette, and
  * one multiplication of the output is cheap, exact and legal everywhere.
  */
-import { dim } from "../../elements.ts";
+import { dim, itemAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { typeOf } from "../builder.ts";
 import { isConstantOperation } from "../op.ts";
@@ -55,8 +55,8 @@ function scaledOperation(into: Rewriter, op: Operation, operand: string, { codes
   const { bias, ...others } = op.inputs;
   const rest = into.inputs(others);
   const plain = (inputs: Record<string, Value | readonly Value[]>, params: Record<string, ParamValue>): Value =>
-    b.op(op.type, inputs, params, `${op.name}_unscaled`)[0] as Value;
-  const times = (x: Value, y: Value, name: string): Value => b.op("mul", { x, y }, {}, name)[0] as Value;
+    itemAt(b.op(op.type, inputs, params, `${op.name}_unscaled`), 0);
+  const times = (x: Value, y: Value, name: string): Value => itemAt(b.op("mul", { x, y }, {}, name), 0);
 
   if ((op.type === "linear" || op.type === "conv") && operand === "weight") {
     const along = op.type === "linear" ? [rows] : [1, rows, ...scale.shape.slice(2).map(() => 1)];
@@ -65,16 +65,14 @@ function scaledOperation(into: Rewriter, op: Operation, operand: string, { codes
     if (!bias) return times(product, factor, op.name);
     const constant = (bias as Value).producer?.constant;
     const added = constant ? b.constant(withShape(constant, along), `${op.name}_bias`) : get(bias as Value);
-    return b.op("add", { x: times(product, factor, `${op.name}_scaled`), y: added }, {}, op.name)[0] as Value;
+    return itemAt(b.op("add", { x: times(product, factor, `${op.name}_scaled`), y: added }, {}, op.name), 0);
   }
   if (op.type === "gather" && operand === "x" && op.params.axis === 0 && op.params.batch_dims === 0) {
     const picked = plain({ ...rest, x: get(codes) }, { ...op.params });
-    const factors = b.op(
-      "gather",
-      { ...rest, x: b.constant(scale, `${op.name}_scale`) },
-      { ...op.params },
-      `${op.name}_row_scale`,
-    )[0] as Value;
+    const factors = itemAt(
+      b.op("gather", { ...rest, x: b.constant(scale, `${op.name}_scale`) }, { ...op.params }, `${op.name}_row_scale`),
+      0,
+    );
     return times(picked, factors, op.name);
   }
   throw new EspalierError(

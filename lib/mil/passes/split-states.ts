@@ -6,6 +6,7 @@
  * rows that are used together are states of their own, contiguous in memory. Values are the same, bit for bit. A state is
  * read once, at the beginning, and written once, at the end. Not included: states with any other access; they stay whole.
  */
+import { itemAt } from "../../elements.ts";
 import { invariant } from "../../errors.ts";
 import { checkOp } from "../op.ts";
 import type { MilFunction, Operation, ParamValue, Value } from "../program.ts";
@@ -152,9 +153,9 @@ class StateSplitter {
       return;
     }
     const part = division.runs.findIndex((r) => r.from <= rows.from && rows.to <= r.to);
-    const shift = (division.runs[part] as Rows).from;
+    const shift = itemAt(division.runs, part).from;
     const params: Record<string, ParamValue> = { ...op.params };
-    const moved: Record<string, Value | readonly Value[]> = { ...inputs, x: version.values[part] as Value };
+    const moved: Record<string, Value | readonly Value[]> = { ...inputs, x: itemAt(version.values, part) };
     for (const bound of ["begin", "end"] as const) {
       const param = params[bound];
       if (Array.isArray(param))
@@ -236,7 +237,7 @@ class StateSplitter {
   }
 
   private emit(type: string, name: string, inputs: Inputs, params: Record<string, ParamValue>): Value {
-    return this.push(type, name, inputs, params).outputs[0] as Value;
+    return itemAt(this.push(type, name, inputs, params).outputs, 0);
   }
 
   /** A name with a dot, which no value of a program has. */

@@ -7,6 +7,7 @@
  * Both are exact: of the terms of the sum one is the row and the others are zero. A bias is split with the rows. Not included:
  * sparse weights, whose values do not lie at rows, and weights that other operations read.
  */
+import { itemAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { type Builder, typeOf } from "../builder.ts";
 import { isConstantOperation } from "../op.ts";
@@ -89,7 +90,7 @@ function sliceWeight(b: Builder, weight: Value, from: number, to: number, name: 
       return [key, b.constant(cut, `${name}_${key}`)];
     }),
   );
-  return b.op(op.type, inputs, { ...op.params }, name)[0] as Value;
+  return itemAt(b.op(op.type, inputs, { ...op.params }, name), 0);
 }
 
 /** Throws `export/unsupported` for a weight above the limit that cannot be split. */
@@ -132,9 +133,9 @@ function splitOperation(into: Rewriter, op: Operation, weight: Value, limitBytes
     const constant = (bias as Value | undefined)?.producer?.constant;
     const own = constant ? { bias: b.constant(sliceTensor(constant, from, to), `${name}_bias`) } : {};
     const inputs = { ...rest, weight: sliceWeight(b, weight, from, to, `${weight.name}_part${i}`), ...own };
-    return b.op(op.type, inputs, { ...op.params }, name)[0] as Value;
+    return itemAt(b.op(op.type, inputs, { ...op.params }, name), 0);
   });
-  return b.op("concat", { values: parts }, { axis: op.type === "conv" ? 1 : -1 }, op.name)[0] as Value;
+  return itemAt(b.op("concat", { values: parts }, { axis: op.type === "conv" ? 1 : -1 }, op.name), 0);
 }
 
 function splitGather(
@@ -161,11 +162,11 @@ function splitGather(
     );
     const clamped = b.minimum(b.maximum(local, scalar(0)), scalar(to - from - 1));
     const found = b.mul(
-      b.op("gather", { x: part, indices: clamped }, { ...op.params })[0] as Value,
+      itemAt(b.op("gather", { x: part, indices: clamped }, { ...op.params }), 0),
       b.reshape(inside, wide),
     );
     sum = sum ? b.add(sum, found) : found;
   });
   if (!sum) throw new EspalierError("internal/invariant", `internal: ${op.name} was split in no parts`);
-  return b.op("identity", { x: sum }, {}, op.name)[0] as Value;
+  return itemAt(b.op("identity", { x: sum }, {}, op.name), 0);
 }

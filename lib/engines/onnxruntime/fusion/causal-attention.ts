@@ -10,7 +10,7 @@
  * Matched as `attention` in lib/decoder/block.ts builds it: heads of one group stacked in rows, soft cap or none, with the
  * transpose behind it or without. Not included: masks that are inputs, sequences too short to gain.
  */
-import { f32At, numberAt } from "../../../elements.ts";
+import { f32At, itemAt, numberAt } from "../../../elements.ts";
 import type { Operation, Value } from "../../../mil/program.ts";
 import type { OnnxGraph } from "../graph.ts";
 import { constantFloats, eitherOrder, type Fusion, madeBy, numbers, operand, shapeOf } from "./pattern.ts";
@@ -89,8 +89,8 @@ function attentionOf(last: Operation): Attention | null {
       String(shapeOf(query)) === String([batch, heads, rows, depth]) &&
       String(shapeOf(key)) === String([batch, groups, total, depth]) &&
       String(shapeOf(value).slice(0, 3)) === String([batch, groups, total]) &&
-      String(shapeOf(product.outputs[0] as Value)) === String([batch, groups, (heads / groups) * rows, total]) &&
-      String(shapeOf(last.outputs[0] as Value)) === String([batch, heads, rows, shapeOf(value)[3]]);
+      String(shapeOf(itemAt(product.outputs, 0))) === String([batch, groups, (heads / groups) * rows, total]) &&
+      String(shapeOf(itemAt(last.outputs, 0))) === String([batch, heads, rows, shapeOf(value)[3]]);
     if (!fits) continue;
     const covers = [last, weighted, stackedProbabilities, softmax, masked, unstacked, product, stacked];
     return {

@@ -1,5 +1,5 @@
 /** @file Normalization, reductions, sorting and running sums in ONNX. */
-import { dim, numberAt } from "../../../elements.ts";
+import { dim, itemAt, numberAt } from "../../../elements.ts";
 import { elementCount } from "../../../mil/types.ts";
 import { type Lowering, type LoweringContext, resultShape } from "./context.ts";
 
@@ -113,7 +113,7 @@ export const reductions: Record<string, Lowering> = {
   reduce_argmax: argReduce("ArgMax"),
   reduce_argmin: argReduce("ArgMin"),
   topk: (c) => sorted(c, c.op.int("k")).slice(0, c.results.length),
-  argsort: (c) => sorted(c, dim(c.op.shape("x"), c.op.axis("axis", c.op.shape("x").length)))[1] as string,
+  argsort: (c) => itemAt(sorted(c, dim(c.op.shape("x"), c.op.axis("axis", c.op.shape("x").length))), 1),
   cumsum: ({ g, op, name }) =>
     g.node("CumSum", [name("x"), g.initializer("int32", [], Int32Array.of(op.axis("axis", op.shape("x").length)))], {
       exclusive: op.bool("exclusive") ? 1 : 0,

@@ -1,5 +1,5 @@
 /** @file Reshaping, permuting, joining, cutting, padding and updating slices in ONNX. */
-import { dim, numberAt } from "../../../elements.ts";
+import { dim, itemAt, numberAt } from "../../../elements.ts";
 import { sliceBounds, splitSizes } from "../../../mil/ops/shape.ts";
 import { elementCount, type Shape, sameShape } from "../../../mil/types.ts";
 import { type Lowering, type LoweringContext, resultShape } from "./context.ts";
@@ -15,7 +15,7 @@ const shapeOf = (c: LoweringContext, i: number): Shape => {
 const concat: Lowering = (c) => {
   const names = c.names("values").filter((_, i) => elementCount(shapeOf(c, i)) > 0);
   const axis = c.op.axis("axis", resultShape(c).length);
-  return names.length === 1 ? (names[0] as string) : c.g.node("Concat", names, { axis });
+  return names.length === 1 ? itemAt(names, 0) : c.g.node("Concat", names, { axis });
 };
 
 const stack: Lowering = (c) => {
@@ -73,7 +73,7 @@ const sliceUpdate: Lowering = (c) => {
   const shape = op.shape("x");
   const update = op.shape("update");
   if (elementCount(update) === 0) return name("x");
-  const mask = (key: string, i: number): boolean => (key in op.params ? (op.bools(key)[i] as boolean) : false);
+  const mask = (key: string, i: number): boolean => (key in op.params ? itemAt(op.bools(key), i) : false);
   const stride = shape.map((_, i) => ("stride" in op.params ? numberAt(op.ints("stride"), i) : 1));
   let outer = shape.length;
   while (outer > 0 && shape[outer - 1] === update[outer - 1] && stride[outer - 1] === 1) outer--;

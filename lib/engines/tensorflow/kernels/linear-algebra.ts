@@ -5,7 +5,7 @@
  * (N, G, Cin/G · K, P) gathered from x, K kernel positions by P output positions; a position in the padding reads
  * a zero put behind the data. A 1×1 convolution gathers nothing. Integers are multiplied on typed arrays, modulo 2³².
  */
-import { dim, numberAt } from "../../../elements.ts";
+import { dim, itemAt, numberAt } from "../../../elements.ts";
 import { convPadding } from "../../../mil/ops/linear-algebra.ts";
 import { elementCount, isFloat, type Shape, sameShape } from "../../../mil/types.ts";
 import type { TensorFlow, TfTensor } from "../backend.ts";
@@ -37,9 +37,7 @@ function batchProduct(tf: TensorFlow, x: TfTensor, y: TfTensor, tx: boolean, ty:
     tf.unstack(transposed ? tf.transpose(t, [0, 2, 1]) : t);
   const [left, right] = [matrices(x, tx), matrices(y, ty)];
   return tf.stack(
-    Array.from({ length: count }, (_, i) =>
-      tf.matMul(left[i % left.length] as TfTensor, right[i % right.length] as TfTensor),
-    ),
+    Array.from({ length: count }, (_, i) => tf.matMul(itemAt(left, i % left.length), itemAt(right, i % right.length))),
   );
 }
 

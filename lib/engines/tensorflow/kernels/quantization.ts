@@ -17,10 +17,10 @@ function alongAxis({ tf, op, operand }: KernelContext, name: string): TfTensor {
 
 const quantize: Kernel = (c) => {
   const { tf, op, operand } = c;
-  const [low, high] = op.string("output_dtype") === "int8" ? [-128, 127] : [0, 255];
+  const low = op.string("output_dtype") === "int8" ? -128 : 0;
   const scaled = tf.round(tf.div(operand("input"), alongAxis(c, "scale")));
   const moved = op.has("zero_point") ? tf.add(scaled, alongAxis(c, "zero_point")) : scaled;
-  return tf.cast(tf.clipByValue(moved, low as number, high as number), "int32");
+  return tf.cast(tf.clipByValue(moved, low, low + 255), "int32");
 };
 
 const dequantize: Kernel = (c) => {

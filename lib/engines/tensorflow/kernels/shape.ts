@@ -1,5 +1,5 @@
 /** @file Reshaping, permuting, joining, cutting, padding and updating slices on TensorFlow.js. */
-import { dim, numberAt } from "../../../elements.ts";
+import { dim, itemAt, numberAt } from "../../../elements.ts";
 import { EspalierError } from "../../../errors.ts";
 import { sliceBounds, splitSizes } from "../../../mil/ops/shape.ts";
 import { elementCount } from "../../../mil/types.ts";
@@ -10,7 +10,7 @@ const reshape: Kernel = (c) => c.tf.reshape(c.operand("x"), resultShape(c));
 
 const concat: Kernel = (c) => {
   const parts = c.operands("values").filter((t) => t.size > 0);
-  return parts.length === 1 ? (parts[0] as TfTensor) : c.tf.concat(parts, c.op.axis("axis", resultShape(c).length));
+  return parts.length === 1 ? itemAt(parts, 0) : c.tf.concat(parts, c.op.axis("axis", resultShape(c).length));
 };
 
 /** `count` entries of x along `axis`, the i-th from position `from(i)`. */
@@ -55,7 +55,7 @@ const sliceUpdate: Kernel = (c) => {
   const { shape, dtype } = op.tensor("x");
   const size = op.shape("update");
   if (elementCount(size) === 0) return operand("x");
-  const masked = (i: number): boolean => "begin_mask" in op.params && (op.bools("begin_mask")[i] as boolean);
+  const masked = (i: number): boolean => "begin_mask" in op.params && itemAt(op.bools("begin_mask"), i);
   const given =
     "begin" in op.params
       ? op.ints("begin")

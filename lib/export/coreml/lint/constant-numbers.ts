@@ -1,4 +1,5 @@
 /** @file The numbers in constants: small ones as a list, big ones looked at once and not kept. */
+import { f32At, numberAt } from "../../../elements.ts";
 import { float16Table } from "../../../float16.ts";
 import { peekData } from "../../../formats/coreml/constant-reader.ts";
 import type { Operation, Value } from "../../../mil/program.ts";
@@ -13,7 +14,7 @@ export function smallConstant(v: Value | undefined): readonly number[] | null {
   if (!t || (t.dtype !== "fp16" && t.dtype !== "fp32") || elementCount(t.shape) > SMALL) return null;
   const data = peekData(t);
   const table = t.dtype === "fp16" ? float16Table() : null;
-  return Array.from(data, (x) => (table ? (table[x] as number) : x));
+  return Array.from(data, (x) => (table ? f32At(table, x) : x));
 }
 
 export interface ConstantRange {
@@ -31,14 +32,14 @@ export function constantRange(op: Operation): ConstantRange | null {
   let largest = 0;
   if (t.dtype === "fp16") {
     for (let i = 0; i < data.length; i++) {
-      const magnitude = (data[i] as number) & 0x7fff;
+      const magnitude = numberAt(data, i) & 0x7fff;
       if (magnitude >= 0x7c00) nonFinite++;
       else if (magnitude > largest) largest = magnitude;
     }
-    return { nonFinite, largest: float16Table()[largest] as number };
+    return { nonFinite, largest: f32At(float16Table(), largest) };
   }
   for (let i = 0; i < data.length; i++) {
-    const magnitude = Math.abs(data[i] as number);
+    const magnitude = Math.abs(numberAt(data, i));
     if (!Number.isFinite(magnitude)) nonFinite++;
     else if (magnitude > largest) largest = magnitude;
   }

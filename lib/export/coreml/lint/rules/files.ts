@@ -1,5 +1,7 @@
 /** @file Rules on a package's files: protobuf, names, arguments, blob records. Sources are named rule by rule. */
+
 import { createHash } from "node:crypto";
+import { named } from "../../../../elements.ts";
 import { formAttributes } from "../../../../formats/coreml/attribute-form.ts";
 import { dtypeOfMil } from "../../../../formats/coreml/element-types.ts";
 import { identifier } from "../../../../formats/coreml/function-reader.ts";
@@ -23,7 +25,7 @@ export function rawFunctions({ milProgram }: PackageFiles): RawFunction[] {
   return Object.keys(milProgram.functions)
     .sort()
     .map((name) => {
-      const fn = milProgram.functions[name] as mil.Function;
+      const fn = named(milProgram.functions, name);
       const block = fn.blockSpecializations[fn.opset] ?? Object.values(fn.blockSpecializations)[0];
       return { name, fn, block, operations: block?.operations ?? [] };
     });

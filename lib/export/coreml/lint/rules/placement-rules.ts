@@ -25,7 +25,7 @@ const gather = programRule({
         return gathers.has(op.type) && indices !== undefined && !isConstant(indices);
       },
       (ops) =>
-        `${plural(ops.length, "lookup")}, the largest in ${Math.max(...ops.map((op) => elementsIn(operand(op, "x") as never)))} numbers`,
+        `${plural(ops.length, "lookup")}, the largest in ${Math.max(...ops.map((op) => elementsIn(operand(op, "x"))))} numbers`,
     ),
 });
 

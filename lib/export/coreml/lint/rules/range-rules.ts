@@ -4,6 +4,7 @@
  * fp16: largest 65504, smallest normal 6.1e−5, smallest at all 6.0e−8; x² overflows for |x| > 255.
  */
 
+import { itemAt } from "../../../../elements.ts";
 import {
   axisOf,
   dtypeOf,
@@ -145,7 +146,7 @@ const maskValue = programRule({
         );
       },
       (ops) =>
-        `${plural(ops.length, "softmax")} behind masks of ${masksOf(ops[0] as Operation)
+        `${plural(ops.length, "softmax")} behind masks of ${masksOf(itemAt(ops, 0))
           .map((m) => -maskMagnitude(m))
           .join(" and ")}`.replace("softmaxs", "softmaxes"),
     ),

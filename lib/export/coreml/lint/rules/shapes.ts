@@ -1,4 +1,5 @@
 /** @file Sizes and layouts the Neural Engine cannot take, or takes badly. */
+import { itemAt, numberAt } from "../../../../elements.ts";
 import {
   bytesIn,
   contraction,
@@ -57,7 +58,7 @@ const wasteful = (op: Operation, single: boolean): boolean =>
 
 const worst = (ops: readonly Operation[]): string => {
   const all = ops.flatMap(tensors).sort((a, b) => waste(b) - waste(a));
-  return `${show(all[0])} takes ${(waste(all[0] as Value) / 2 ** 20).toFixed(1)} MiB of padding`;
+  return `${show(all[0])} takes ${(waste(itemAt(all, 0)) / 2 ** 20).toFixed(1)} MiB of padding`;
 };
 
 const lastAxisOne = programRule({
@@ -129,7 +130,7 @@ const channels = programRule({
     findOperations(
       s,
       (op) => tensors(op).some((v) => shapeOf(v).length === 4),
-      (op) => tensors(op).some((v) => shapeOf(v).length === 4 && (shapeOf(v)[1] as number) > EXTENT_A16),
+      (op) => tensors(op).some((v) => shapeOf(v).length === 4 && numberAt(shapeOf(v), 1) > EXTENT_A16),
       (ops) => `${plural(ops.length, "operation")} as wide as ${show(ops[0]?.outputs[0])}`,
     ),
 });

@@ -1,5 +1,7 @@
 /** @file How weights are stored: which forms the Neural Engine decodes, which are slow, refused or wrong there. */
+
 import { inDmaNotch } from "../../../../cost/stored-weight.ts";
+import { itemAt } from "../../../../elements.ts";
 import { since, specificationOf } from "../../../../formats/coreml/targets.ts";
 import {
   bytesIn,
@@ -68,7 +70,7 @@ const multiplied = (op: Operation, view: FunctionView): Operation[] =>
 function innerGroups(op: Operation, view: FunctionView, groups: readonly number[]): number {
   const [user] = multiplied(op, view);
   if (!user) return 1;
-  const out = outputAxis(op.outputs[0] as Value, user);
+  const out = outputAxis(itemAt(op.outputs, 0), user);
   return elementCount(groups.filter((_, axis) => axis !== out));
 }
 
@@ -86,7 +88,7 @@ const blockScales = programRule({
       (op, view) => hasIntegerCodes(op) && !isTable(op, view) && multiplied(op, view).length > 0,
       (op, view) => {
         const scale = shapeOf(operand(op, "scale"));
-        const out = outputAxis(op.outputs[0] as Value, multiplied(op, view)[0] as Operation);
+        const out = outputAxis(itemAt(op.outputs, 0), itemAt(multiplied(op, view), 0));
         const rows = scale[out] ?? 1;
         return innerGroups(op, view, scale) > 1 || (rows !== 1 && rows !== shapeOf(op.outputs[0])[out]);
       },
@@ -207,7 +209,7 @@ const sparse = programRule({
     findWeights(
       s,
       (op) => op.type === "constexpr_sparse_to_dense",
-      (op) => elementsIn(operand(op, "nonzero_data") as Value) > elementsIn(op.outputs[0] as Value) / 4,
+      (op) => elementsIn(operand(op, "nonzero_data") as Value) > elementsIn(itemAt(op.outputs, 0)) / 4,
       (ops) => `${plural(ops.length, "weight")} with more than a quarter of their values left`,
     ),
 });
@@ -247,9 +249,9 @@ const uncompressed = programRule({
       s,
       (op, view) =>
         op.type === "const" && op.outputs.some((o) => view.consumers(o).some((u) => weightOperand(u) === o)),
-      (op) => elementsIn(op.outputs[0] as Value) >= WEIGHT_ELEMENTS,
+      (op) => elementsIn(itemAt(op.outputs, 0)) >= WEIGHT_ELEMENTS,
       (ops) =>
-        `${plural(ops.length, "weight")}, ${ops.reduce((n, op) => n + bytesIn(op.outputs[0] as Value), 0)} bytes, left uncompressed`,
+        `${plural(ops.length, "weight")}, ${ops.reduce((n, op) => n + bytesIn(itemAt(op.outputs, 0)), 0)} bytes, left uncompressed`,
     );
   },
 });
@@ -271,7 +273,7 @@ const dmaNotch = programRule({
         return w !== null && inDmaNotch(shapeOf(w)) && (w.producer?.type === "const" ? "warning" : "info");
       },
       (ops) =>
-        `${plural(ops.length, "projection")}, the first of [${shapeOf(weightOperand(ops[0] as Operation) ?? undefined).join(", ")}]`,
+        `${plural(ops.length, "projection")}, the first of [${shapeOf(weightOperand(itemAt(ops, 0)) ?? undefined).join(", ")}]`,
     ),
 });
 
