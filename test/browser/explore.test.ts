@@ -131,7 +131,7 @@ test("a unit is explained: attention on your sentence, read by arrows; what it a
   await workbench.shot("explore-explained");
 });
 
-test("a head has a page: its worth, neighbours, reach, what breaks; by key, and on to the next head", async () => {
+test("a head has a page: its worth, neighbours, reach, what breaks; by key and by link, and on to the next head", async () => {
   await page.goto(`${workbench.url}/explore?at=L3.H4`);
   await settled();
   const link = page.getByRole("link", { name: "Its own page" });
@@ -155,6 +155,16 @@ test("a head has a page: its worth, neighbours, reach, what breaks; by key, and 
   await workbench.shot("head");
   await page.keyboard.press("j");
   await page.waitForURL("**/heads/3/5?text=starter-calibrate");
+  await page.keyboard.press("]");
+  await page.waitForURL("**/heads/4/5?text=starter-calibrate");
+  await around.getByRole("link", { name: /^Layer 5, head 2,/ }).click();
+  await page.waitForURL("**/heads/5/2?text=starter-calibrate");
+  await page.getByRole("application", { name: /Attention of L5.H2/ }).waitFor({ timeout: 60_000 });
+  await page.keyboard.press("e");
+  await page.waitForURL("**/explore?model=starter&at=L5.H2&text=starter-calibrate");
+  await page.goto(`${workbench.url}/models/starter/heads/3/8`);
+  await page.getByText("starter has no head L3.H8").waitFor();
+  await page.getByText("Layer 3 has the heads H0 to H7.").waitFor();
 });
 
 test("what is shown can be sent on: metric, kind, overlay, focus, selection are in the address", async () => {
