@@ -28,8 +28,8 @@ export interface LayerArchitecture {
   /** Keys a query sees, itself included; null for all. */
   readonly window: number | null;
   readonly rope: RopeSpec | null;
-  /** RMSNorm over each head of q and k before RoPE. */
-  readonly qkNorm: boolean;
+  /** RMSNorm over each head of q and k before RoPE, or over all heads of the projection at once; null for none. */
+  readonly qkNorm: "head" | "projection" | null;
   /** RMSNorm without a gain over each head of v. */
   readonly valueNorm: boolean;
   /** There is no value projection: v is the output of the key projection, before norm and RoPE. */
@@ -37,8 +37,10 @@ export interface LayerArchitecture {
   /** The earlier layer whose keys and values this one reads; `kvGroups` is then that layer's. Null
    * for its own. */
   readonly kvSource: number | null;
-  /** Also normalise the outputs of attention and MLP (Gemma 2 and later). */
-  readonly sandwichNorms: boolean;
+  /** Attention and MLP read the stream through a norm; in OLMo 2 they read it as it is. */
+  readonly inputNorms: boolean;
+  /** What attention and MLP add to the stream is normalised (Gemma 2 and later, OLMo 2). */
+  readonly outputNorms: boolean;
   /** The projections that add a learned vector to their product. */
   readonly biases: readonly Projection[];
   readonly activation: "silu" | "gelu" | "gelu_tanh";
@@ -80,12 +82,12 @@ export interface DecoderArchitecture {
 
 /** The tensors of one layer by their role; Hugging Face layout, linear weights (out, in). */
 export type LayerTensor =
-  | "attentionNorm" // (hidden)
-  | "postAttentionNorm" // (hidden), sandwich norms only
-  | "mlpNorm" // (hidden)
-  | "postMlpNorm" // (hidden), sandwich norms only
-  | "queryNorm" // (headDim)
-  | "keyNorm" // (headDim)
+  | "attentionNorm" // (hidden), input norms only
+  | "postAttentionNorm" // (hidden), output norms only
+  | "mlpNorm" // (hidden), input norms only
+  | "postMlpNorm" // (hidden), output norms only
+  | "queryNorm" // (headDim), or (queryHeads * headDim) where the norm is over the projection
+  | "keyNorm" // (headDim), or (kvGroups * headDim)
   | "query" // (queryHeads * headDim, hidden)
   | "key" // (kvGroups * headDim, hidden), own keys and values only
   | "value" // (kvGroups * headDim, hidden), own keys and values only
@@ -135,12 +137,13 @@ export function layerTensorShapes(
   const biases = Object.entries(matrices).flatMap(([role, [rows = 0]]) =>
     layer.biases.some((p) => p === role) ? [[`${role}Bias`, [rows]] as const] : [],
   );
+  const normed = (heads: number): number[] => [(layer.qkNorm === "head" ? 1 : heads) * layer.headDim];
   return {
-    attentionNorm: [hidden],
-    ...(layer.sandwichNorms ? { postAttentionNorm: [hidden], postMlpNorm: [hidden] } : {}),
-    mlpNorm: [hidden],
-    ...(layer.qkNorm ? { queryNorm: [layer.headDim] } : {}),
-    ...(layer.qkNorm && ownKv ? { keyNorm: [layer.headDim] } : {}),
+    ...(layer.inputNorms ? { attentionNorm: [hidden] } : {}),
+    ...(layer.outputNorms ? { postAttentionNorm: [hidden], postMlpNorm: [hidden] } : {}),
+    ...(layer.inputNorms ? { mlpNorm: [hidden] } : {}),
+    ...(layer.qkNorm ? { queryNorm: normed(layer.queryHeads) } : {}),
+    ...(layer.qkNorm && ownKv ? { keyNorm: normed(layer.kvGroups) } : {}),
     ...matrices,
     ...Object.fromEntries(biases),
     ...(perLayer

@@ -1,10 +1,10 @@
 /**
  * @file One decoder block as a program: RMSNorm, grouped-query attention, gated MLP, with gates.
  *
- * References: Touvron et al. (2023) for Llama; the Gemma 3 report (2025) for QK-norm and sandwich norms; `modeling_gemma4`
+ * References: Touvron et al. (2023) for Llama; the Gemma 3 report (2025) for QK-norm and norms of outputs; `modeling_olmo2` for layers with those alone; `modeling_gemma4`
  * of transformers 5 for per-layer inputs, shared keys and values and layer scalars; Michel et al. (2019) for gates on heads.
  *
- *   n     = norm(x);  q, k, v = n Wqᵀ, n Wkᵀ, n Wvᵀ, each + its bias where the layer has one, as every product below;  q, k = rope(norm(q)), rope(norm(k));  v = norm(v) in Gemma 4
+ *   n     = norm(x), or x without input norms;  q, k, v = n Wqᵀ, n Wkᵀ, n Wvᵀ, each + its bias where the layer has one, as every product below;  q, k = rope(norm(q)), rope(norm(k));  v = norm(v) in Gemma 4
  *   a_h   = softmax(s · q_h k_gᵀ + mask) v_g          g = the KV group of head h, of this layer or of `kvSource`
  *   y     = x + λ_attn · ρ post(Σ_h ξ_h a_h O_hᵀ)    ρ = the residual scale, 1 for most
  *   y    += λ_mlp · ρ post((ν ⊙ act(n' Wgateᵀ) ⊙ n' Wupᵀ) Wdownᵀ)
@@ -135,27 +135,44 @@ export function isStandardGrouping(layer: LayerArchitecture): boolean {
   return Number.isInteger(perGroup) && layer.headToGroup.every((g, h) => g === Math.floor(h / perGroup));
 }
 
+/** Queries or keys of the positions in x, normed and turned, (batch, heads, S, headDim); and as they were projected. */
+function normedHeads(
+  b: Builder,
+  x: Value,
+  context: BlockContext,
+  role: "query" | "key",
+): { projection: Value; heads: Value } {
+  const { arch, layer } = context;
+  const [batch, length] = typeOf(x).shape as [number, number, number];
+  const count = role === "query" ? layer.queryHeads : layer.kvGroups;
+  const norm = (y: Value): Value => rmsNorm(b, y, weightOf(context, `${role}Norm`), arch);
+  const whole = projected(b, x, context, role);
+  const projection = toHeads(b, whole, batch, length, count, layer.headDim);
+  const normed =
+    layer.qkNorm === "projection"
+      ? toHeads(b, norm(whole), batch, length, count, layer.headDim)
+      : layer.qkNorm === "head"
+        ? norm(projection)
+        : projection;
+  return { projection, heads: context.cos && context.sin ? rotate(b, normed, context.cos, context.sin) : normed };
+}
+
 /** This layer's own keys and values of the positions in x. */
 function keysAndValues(b: Builder, x: Value, context: BlockContext): KeysAndValues {
   const { arch, layer } = context;
   const [batch, length] = typeOf(x).shape as [number, number, number];
-  const project = (role: Projection): Value =>
-    toHeads(b, projected(b, x, context, role), batch, length, layer.kvGroups, layer.headDim);
-  let k = project("key");
-  let v = layer.valueIsKey ? k : project("value");
-  if (layer.qkNorm) k = rmsNorm(b, k, weightOf(context, "keyNorm"), arch);
-  if (layer.valueNorm) v = rmsNorm(b, v, null, arch);
-  if (context.cos && context.sin) k = rotate(b, k, context.cos, context.sin);
-  return { k, v };
+  const { projection, heads: k } = normedHeads(b, x, context, "key");
+  const v = layer.valueIsKey
+    ? projection
+    : toHeads(b, projected(b, x, context, "value"), batch, length, layer.kvGroups, layer.headDim);
+  return { k, v: layer.valueNorm ? rmsNorm(b, v, null, arch) : v };
 }
 
 function attention(b: Builder, x: Value, context: BlockContext): Value {
-  const { arch, layer, gates } = context;
+  const { layer, gates } = context;
   const [batch, length] = typeOf(x).shape as [number, number, number];
   const { queryHeads: heads, kvGroups: groups, headDim } = layer;
-  let q = toHeads(b, projected(b, x, context, "query"), batch, length, heads, headDim);
-  if (layer.qkNorm) q = rmsNorm(b, q, weightOf(context, "queryNorm"), arch);
-  if (context.cos && context.sin) q = rotate(b, q, context.cos, context.sin);
+  let { heads: q } = normedHeads(b, x, context, "query");
   if (layer.attentionScale !== 1) q = b.mul(q, layer.attentionScale);
   let { k, v } = layer.kvSource === null ? keysAndValues(b, x, context) : sharedKv(context);
   if (gates?.groups) v = b.mul(v, b.reshape(gates.groups, [batch, groups, 1, 1]));
@@ -218,8 +235,8 @@ export const residual = (b: Builder, y: Value, layer: LayerArchitecture): Value 
 export function attentionHalf(b: Builder, x: Value, context: BlockContext): Value {
   const { arch, layer, gates } = context;
   const norm = (y: Value, role: LayerTensor): Value => rmsNorm(b, y, weightOf(context, role), arch);
-  let attended = b.scope("attention", () => attention(b, norm(x, "attentionNorm"), context));
-  if (layer.sandwichNorms) attended = norm(attended, "postAttentionNorm");
+  let attended = b.scope("attention", () => attention(b, layer.inputNorms ? norm(x, "attentionNorm") : x, context));
+  if (layer.outputNorms) attended = norm(attended, "postAttentionNorm");
   return b.add(x, gated(b, residual(b, attended, layer), gates?.attention));
 }
 
@@ -227,8 +244,8 @@ export function attentionHalf(b: Builder, x: Value, context: BlockContext): Valu
 export function mlpHalf(b: Builder, middle: Value, context: BlockContext): Value {
   const { arch, layer, gates } = context;
   const norm = (y: Value, role: LayerTensor): Value => rmsNorm(b, y, weightOf(context, role), arch);
-  let transformed = b.scope("mlp", () => mlp(b, norm(middle, "mlpNorm"), context));
-  if (layer.sandwichNorms) transformed = norm(transformed, "postMlpNorm");
+  let transformed = b.scope("mlp", () => mlp(b, layer.inputNorms ? norm(middle, "mlpNorm") : middle, context));
+  if (layer.outputNorms) transformed = norm(transformed, "postMlpNorm");
   let y = b.add(middle, gated(b, residual(b, transformed, layer), gates?.mlp));
   if (arch.perLayer) {
     const given = b.scope("per_layer", () => perLayerInput(b, y, context));

@@ -2,11 +2,12 @@ import { expect, test } from "vitest";
 import { tinyFamilies as families, tinyConfigs, tinyIds, tinyModel } from "../../test/fixtures/tiny-model.ts";
 import { leaveOneOut } from "../compress/importance/leave-one-out.ts";
 import { gateGradients } from "../compress/importance/taylor.ts";
+import { selectionByName } from "../compress/prune/prune-selection.ts";
 import { pruneHeads } from "../compress/prune/slice.ts";
 import { createOnnxRuntimeEngine } from "../engines/onnxruntime/onnxruntime-engine.ts";
 import { sequenceLosses } from "../eval/perplexity.ts";
 import type { TokenSequence } from "../eval/sequences.ts";
-import { f32, float32Data } from "../mil/tensor.ts";
+import { f32, float32Data, type Tensor } from "../mil/tensor.ts";
 import { architectureOf, configFor } from "./families/registry.ts";
 import { generate } from "./generate.ts";
 import { DecoderRunner } from "./runner.ts";
@@ -42,7 +43,26 @@ test.each(families)("%s: decoding with a cache gives the logits of the whole seq
   expect(largestDifference(whole, found)).toBeLessThan(2e-5);
 });
 
-test.each(families)("%s: slicing heads away equals closing their gates", async (family) => {
+const losingHeads = families.filter((f) => f !== "olmo2");
+
+test("heads under a norm over all of them are not cut, but closed", async () => {
+  const weights = tinyModel("olmo2");
+  expect(() => pruneHeads(weights, [[1], []])).toThrow("heads of layer 0 cannot be cut: one norm spans");
+  expect(() => selectionByName(weights.arch, ["L1.G0"])).toThrow("heads of layer 1 cannot be cut: one norm spans");
+  const runner = new DecoderRunner(engine, weights);
+  const sequences = [sequence(14, 1)];
+  const found = await leaveOneOut(runner, sequences, [{ layer: 1, kind: "heads", index: 2 }]);
+  // The same head with its columns of the output projection at 0.
+  const output = float32Data(weights.tensors.get("L1_output") as Tensor).map((v, i) =>
+    Math.floor((i % 32) / 8) === 2 ? 0 : v,
+  );
+  const without = { ...weights, tensors: new Map([...weights.tensors, ["L1_output", f32([32, 32], output)]]) };
+  const [base] = await sequenceLosses(runner, sequences);
+  const [closed] = await sequenceLosses(new DecoderRunner(engine, without), sequences);
+  expect(found.units[0]?.perSequence[0]).toBeCloseTo(((closed?.nll ?? 0) - (base?.nll ?? 0)) / 13, 5);
+});
+
+test.each(losingHeads)("%s: slicing heads away equals closing their gates", async (family) => {
   const weights = tinyModel(family);
   const ids = tinyIds(24, 48);
   const shape = { batch: 2, length: 12 };
@@ -181,7 +201,7 @@ test("greedy text stops at the end token and at the context", async () => {
   await expect(generate(model, [], { maxTokens: 2 })).rejects.toMatchObject({ code: "input/empty" });
 });
 
-test.each(families)("%s: a ragged architecture survives its config", (family) => {
+test.each(losingHeads)("%s: a ragged architecture survives its config", (family) => {
   const pruned = pruneHeads(
     tinyModel(family),
     tinyModel(family).arch.layers.map((_, l) => (l === 0 ? [0] : [])),

@@ -21,7 +21,7 @@ export function initializeWeights(arch: DecoderArchitecture, rng: Rng): DecoderW
   const tensors = new Map<string, Tensor>();
   for (const { name, shape, role, layer } of weightList(arch)) {
     const values = new Float32Array(elementCount(shape));
-    const sandwich = layer !== null && arch.layers[layer]?.sandwichNorms === true;
+    const sandwich = layer !== null && arch.layers[layer]?.outputNorms === true;
     if (shape.length === 1) {
       const gain = sandwich && closing.has(role) ? residual : 1;
       if (!role.endsWith("Bias")) values.fill(role === "layerScalar" ? 1 : gain - arch.normOffset);

@@ -252,7 +252,7 @@ export function withoutHeadsProgram(
   const grouped = b.reshape(parts, [copies, each, batch, length, arch.hidden]);
   const lacking = each === 1 ? b.squeeze(grouped, [1]) : b.sum(grouped, [1]);
   let left = b.sub(whole, lacking);
-  if (layer.sandwichNorms) left = rmsNorm(b, left, b.input("postAttentionNorm", fp32(arch.hidden)), arch);
+  if (layer.outputNorms) left = rmsNorm(b, left, b.input("postAttentionNorm", fp32(arch.hidden)), arch);
   return b.build({ y: b.reshape(b.add(x, residual(b, left, layer)), [copies * batch, length, arch.hidden]) });
 }
 

@@ -12,7 +12,7 @@ const engine = await createOnnxRuntimeEngine({ threads: 1 });
 const shape = { batch: 2, length: 9 };
 const rows = shape.batch * shape.length;
 
-test.each(["llama", "biased", "granite", "gemma2", "gemma3", "gemma4", "gemma4_dense"] as const)(
+test.each(["llama", "biased", "granite", "olmo2", "gemma2", "gemma3", "gemma4", "gemma4_dense"] as const)(
   "%s: gradients half by half are those of the whole program",
   async (family) => {
     const weights = tinyModel(family, 4);

@@ -98,6 +98,7 @@ test.each([
   ["Phi3Config", "phi3"],
   ["SmolLM3Config", "smollm3"],
   ["GraniteConfig", "granite"],
+  ["Olmo2Config", "olmo2"],
   ["GemmaConfig", "gemma"],
   ["Gemma2Config", "gemma2"],
   ["Gemma3TextConfig", "gemma3_text"],

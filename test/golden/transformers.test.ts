@@ -21,6 +21,8 @@ const families = [
   "smollm3",
   "granite",
   "granite_tied",
+  "olmo2",
+  "olmo2_biases",
 ];
 const gemmas = ["gemma", "gemma2", "gemma3", "gemma3_gelu", "gemma3_own_head", "gemma4", "gemma4_dense"];
 
@@ -40,33 +42,36 @@ test.each([...families, ...gemmas])("%s agrees with transformers to 1e-4 of the 
   await checkpoint.close();
 });
 
-test.each(["granite", "granite_tied"])("%s: gradients of the loss agree with torch's to 1e-3", async (family) => {
-  const folder = join(import.meta.dirname, family);
-  const golden: { ids: number[]; loss: number; gradients: Record<string, [number, ...number[]]> } = JSON.parse(
-    readFileSync(join(folder, "golden.json"), "utf8"),
-  );
-  const checkpoint = await openCheckpoint(folder);
-  const { arch, tensors } = await loadWeights(checkpoint);
-  const length = golden.ids.length - 1;
-  const engine = await createOnnxRuntimeEngine({ threads: 1 });
-  const executable = await engine.compile(trainingProgram(arch, { batch: 1, length }, textObjective));
-  const results = await executable.run({
-    ids: i32([1, length], Int32Array.from(golden.ids.slice(0, length))),
-    targets: i32([length], Int32Array.from(golden.ids.slice(1))),
-    tokenWeights: f32([length], new Float32Array(length).fill(1 / length)),
-    ...Object.fromEntries(tensors),
-  });
-  const outputs = new Map(Object.entries(results).map(([name, t]) => [name, float32Data(t)]));
-  const compared: string[] = [];
-  for (const [name, entries] of storedTensors(arch)) {
-    const found = entries.flatMap((e) => [...(outputs.get(`d_${e.name}`) ?? [])]);
-    const [norm, ...first] = golden.gradients[name] ?? [0];
-    const own = Math.sqrt(found.reduce((sum, v) => sum + v * v, 0));
-    expect(Math.abs(own / norm - 1), name).toBeLessThan(1e-3);
-    for (const [i, v] of first.entries())
-      expect(Math.abs((found[i] ?? Number.NaN) - v), name).toBeLessThan(1e-3 * norm);
-    compared.push(name);
-  }
-  expect(compared.sort()).toEqual(Object.keys(golden.gradients).sort());
-  await checkpoint.close();
-});
+test.each(["granite", "granite_tied", "olmo2", "olmo2_biases"])(
+  "%s: gradients of the loss agree with torch's to 1e-3",
+  async (family) => {
+    const folder = join(import.meta.dirname, family);
+    const golden: { ids: number[]; loss: number; gradients: Record<string, [number, ...number[]]> } = JSON.parse(
+      readFileSync(join(folder, "golden.json"), "utf8"),
+    );
+    const checkpoint = await openCheckpoint(folder);
+    const { arch, tensors } = await loadWeights(checkpoint);
+    const length = golden.ids.length - 1;
+    const engine = await createOnnxRuntimeEngine({ threads: 1 });
+    const executable = await engine.compile(trainingProgram(arch, { batch: 1, length }, textObjective));
+    const results = await executable.run({
+      ids: i32([1, length], Int32Array.from(golden.ids.slice(0, length))),
+      targets: i32([length], Int32Array.from(golden.ids.slice(1))),
+      tokenWeights: f32([length], new Float32Array(length).fill(1 / length)),
+      ...Object.fromEntries(tensors),
+    });
+    const outputs = new Map(Object.entries(results).map(([name, t]) => [name, float32Data(t)]));
+    const compared: string[] = [];
+    for (const [name, entries] of storedTensors(arch)) {
+      const found = entries.flatMap((e) => [...(outputs.get(`d_${e.name}`) ?? [])]);
+      const [norm, ...first] = golden.gradients[name] ?? [0];
+      const own = Math.sqrt(found.reduce((sum, v) => sum + v * v, 0));
+      expect(Math.abs(own / norm - 1), name).toBeLessThan(1e-3);
+      for (const [i, v] of first.entries())
+        expect(Math.abs((found[i] ?? Number.NaN) - v), name).toBeLessThan(1e-3 * norm);
+      compared.push(name);
+    }
+    expect(compared.sort()).toEqual(Object.keys(golden.gradients).sort());
+    await checkpoint.close();
+  },
+);

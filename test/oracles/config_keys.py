@@ -21,7 +21,7 @@ logging.disable(logging.CRITICAL)
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-CLASSES = ["LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Phi3Config", "SmolLM3Config", "GraniteConfig", "GemmaConfig", "Gemma2Config", "Gemma3TextConfig", "Gemma4TextConfig",
+CLASSES = ["LlamaConfig", "MistralConfig", "Qwen2Config", "Qwen3Config", "Phi3Config", "SmolLM3Config", "GraniteConfig", "Olmo2Config", "GemmaConfig", "Gemma2Config", "Gemma3TextConfig", "Gemma4TextConfig",
            "Gemma4UnifiedTextConfig"]
 SHOWN = 6
 
@@ -68,7 +68,7 @@ ONE_ROPE = [
     dict(rope_type="linear", factor=2.0),
 ]
 # What only breaks inside transformers: its default for Phi-3's and SmolLM3's padding lies outside a small vocabulary; a head size that is null.
-BROKEN_THERE = [("phi3", dict(pad_token_id="(absent)")), ("phi3", dict(head_dim=None)), ("qwen2", dict(head_dim=None)), ("granite", dict(head_dim=None)),
+BROKEN_THERE = [("phi3", dict(pad_token_id="(absent)")), ("phi3", dict(head_dim=None)), ("qwen2", dict(head_dim=None)), ("granite", dict(head_dim=None)), ("olmo2", dict(head_dim=None)),
                 ("smollm3", dict(head_dim=None)), ("smollm3", dict(pad_token_id="(absent)"))]
 WRONG_LENGTH = [dict(sliding_window=4, layer_types=["sliding_attention"] * 6)]
 GEMMAS = [dict(hidden_activation=a) for a in ["gelu", "gelu_tanh", "silu", "relu", "gelu_new", "gelu_fast"]] + [
@@ -126,6 +126,7 @@ CHANGES = {
     "granite": ANY + ONE_ROPE + [dict(embedding_multiplier=1), dict(attention_multiplier=1.0), dict(residual_multiplier=1.0),
                                  dict(logits_scaling=1.0), dict(mlp_bias=False), dict(attention_bias=False),
                                  dict(rope_parameters=None, rope_scaling=None)],
+    "olmo2": ANY + ONE_ROPE + [dict(mlp_bias=True), dict(clip_qkv=1.0), dict(sliding_window=4, layer_types=["sliding_attention"] * 3)],
     "gemma": ANY + ONE_ROPE + [dict(hidden_activation="gelu"), dict(use_bidirectional_attention=True)],
     "gemma2": ANY + ONE_ROPE + [dict(hidden_activation=a) for a in ["gelu", "silu", "gelu_new"]] + [
         dict(final_logit_softcapping=None), dict(attn_logit_softcapping=None), dict(layer_types=None),

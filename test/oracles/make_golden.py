@@ -12,7 +12,7 @@ import torch
 import transformers
 from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, Gemma4ForCausalLM, Gemma4TextConfig, GemmaConfig,
                           GemmaForCausalLM, GraniteConfig, GraniteForCausalLM, LlamaConfig,
-                          LlamaForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM)
+                          LlamaForCausalLM, Olmo2Config, Olmo2ForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM)
 
 COMMON = dict(vocab_size=48, hidden_size=32, intermediate_size=40, num_attention_heads=4, num_key_value_heads=2,
               head_dim=8, max_position_embeddings=64)
@@ -58,6 +58,14 @@ MODELS = {
                                                        num_hidden_layers=3, rms_norm_eps=1e-5, embedding_multiplier=12,
                                                        attention_multiplier=0.125, residual_multiplier=0.22,
                                                        logits_scaling=8, tie_word_embeddings=True)),
+    # Norms after attention and MLP alone, and over all heads of q and of k.
+    "olmo2": (Olmo2ForCausalLM, Olmo2Config(**{k: v for k, v in COMMON.items() if k != "head_dim"}, num_hidden_layers=3,
+                                            pad_token_id=None, bos_token_id=1, eos_token_id=2)),  # a padding token has no gradient
+    # Tied, with biases, a stretch, a vocabulary that no power of two divides.
+    "olmo2_biases": (Olmo2ForCausalLM, Olmo2Config(**{k: v for k, v in {**COMMON, "vocab_size": 51}.items() if k != "head_dim"},
+                                                   num_hidden_layers=2, attention_bias=True, tie_word_embeddings=True,
+                                                   rope_scaling=dict(rope_type="linear", factor=4.0), pad_token_id=None,
+                                                   bos_token_id=1, eos_token_id=2)),
     # One group for all heads, a head size that is not hidden / heads.
     "gemma": (GemmaForCausalLM, GemmaConfig(**{**COMMON, "head_dim": 12, "num_key_value_heads": 1}, num_hidden_layers=2)),
     # Caps that bite on scores and logits, a scale that is not the head size, windows in every other layer.
@@ -100,7 +108,7 @@ def tie(config):
 EDITS = {"llama_stretched": forget_original_length, "llama_own_head": tie, "gemma3_own_head": tie}
 
 
-GRADIENTS = {"granite", "granite_tied"}
+GRADIENTS = {"granite", "granite_tied", "olmo2", "olmo2_biases"}
 SHOWN = 8
 
 

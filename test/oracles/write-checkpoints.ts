@@ -9,7 +9,7 @@ import { loadWeights } from "../../experiments/model-session.ts";
 import { openCheckpoint } from "../../lib/checkpoint/checkpoint.ts";
 import { madeFrom } from "../../lib/checkpoint/made-from.ts";
 import { writeCheckpoint } from "../../lib/checkpoint/write-checkpoint.ts";
-import { emptySelection, selectionByName } from "../../lib/compress/prune/prune-selection.ts";
+import { canLoseHeads, emptySelection, selectionByName } from "../../lib/compress/prune/prune-selection.ts";
 import { pruneModel } from "../../lib/compress/prune/slice.ts";
 import { DecoderRunner } from "../../lib/decoder/runner.ts";
 import { createOnnxRuntimeEngine } from "../../lib/engines/onnxruntime/onnxruntime-engine.ts";
@@ -60,7 +60,7 @@ async function wrapped(from: string, type: string): Promise<string> {
 }
 
 await mkdir(out, { recursive: true });
-const models = readdirSync(golden).filter((n) => /^(llama|phi3|qwen|smollm|granite|gemma)/.test(n));
+const models = readdirSync(golden).filter((n) => /^(llama|phi3|qwen|smollm|granite|olmo|gemma)/.test(n));
 for (const model of models) {
   const folder = join(golden, model);
   const checkpoint = await openCheckpoint(folder);
@@ -69,7 +69,7 @@ for (const model of models) {
   const everyLayer = layers.map((l, i) => (l.neurons === 40 ? `L${i}.N0-7` : `L${i}.N0-15`));
   await write(`${model}-copied`, folder, []);
   await write(`${model}-fewer-neurons`, folder, everyLayer);
-  if (layers.every((l) => l.kvGroups === 2))
+  if (layers.every((l) => l.kvGroups === 2 && canLoseHeads(l)))
     await write(
       `${model}-fewer-heads`,
       folder,

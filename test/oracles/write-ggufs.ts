@@ -37,7 +37,7 @@ async function digestsOf(path: string): Promise<Record<string, string>> {
 }
 
 const digests: Record<string, Record<string, string>> = {};
-for (const family of ["llama", "biased", "granite", "qwen2", "qwen3", "gemma2", "gemma3"] as const) {
+for (const family of ["llama", "biased", "granite", "olmo2", "qwen2", "qwen3", "gemma2", "gemma3"] as const) {
   const folder = join(await temporaryFolder(), family);
   await writeTinyCheckpoint(folder, family);
   const checkpoint = await openCheckpoint(folder);

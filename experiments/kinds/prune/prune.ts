@@ -12,6 +12,7 @@ import {
   emptySelection,
   headCount,
   type PruneSelection,
+  refuseHeads,
   selectHeads,
   selectionByName,
 } from "../../../lib/compress/prune/prune-selection.ts";
@@ -233,6 +234,7 @@ async function makePruned(config: PruneConfig, context: MakerContext, folder: Ou
   let drop: PruneSelection;
   let sized: SizedReport | null = null;
   if (target === null) {
+    if (config.ratio !== undefined) for (const l of arch.layers.keys()) refuseHeads(arch, l);
     context.log?.(savingsInWords(config, arch));
     drop = await selectionFor(config, context);
     weights = pruneModel(model.weights, drop);

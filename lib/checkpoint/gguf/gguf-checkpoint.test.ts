@@ -20,7 +20,7 @@ async function fileOf(bytes: Uint8Array): Promise<string> {
   await writeFile(path, bytes);
   return path;
 }
-const families = ["llama", "biased", "granite", "qwen2", "gemma2", "gemma3"] as const;
+const families = ["llama", "biased", "granite", "olmo2", "qwen2", "gemma2", "gemma3"] as const;
 
 test.each(families)("%s: the weights, rows and descriptor are those it was written from", async (family) => {
   const { weights, config } = tinyGguf(family);

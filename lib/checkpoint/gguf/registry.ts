@@ -4,6 +4,7 @@ import { gemma, gemma2 } from "./gemma.ts";
 import { gemma3 } from "./gemma3.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
+import { olmo2 } from "./olmo2.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
 
-export const ggufFamilies: readonly GgufFamily[] = [llama, granite, qwen2, qwen3, gemma, gemma2, gemma3];
+export const ggufFamilies: readonly GgufFamily[] = [llama, granite, olmo2, qwen2, qwen3, gemma, gemma2, gemma3];

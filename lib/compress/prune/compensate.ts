@@ -83,7 +83,7 @@ export async function compensate(
         throwIfCancelled(options.signal);
         const wanted = await from.part(half, source, truth[b] as Stream, { taps: [tap] });
         const here = await to.part(half, l, streams[b] as Stream, { taps: [tap] });
-        const goal = layer.sandwichNorms
+        const goal = layer.outputNorms
           ? await projected(
               products,
               wanted[tap],

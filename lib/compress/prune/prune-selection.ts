@@ -195,6 +195,7 @@ export function selectionByName(arch: DecoderArchitecture, names: readonly strin
   for (const l of layers) refuseLayer(arch, l, layers);
   for (const [l, layer] of arch.layers.entries()) {
     if (layers.has(l)) continue;
+    if ((heads[l]?.size ?? 0) > 0) refuseHeads(arch, l);
     const bare =
       (heads[l]?.size ?? 0) >= layer.queryHeads ? "heads" : (neurons[l]?.size ?? 0) >= layer.neurons ? "neurons" : null;
     if (bare) {
@@ -205,6 +206,22 @@ export function selectionByName(arch: DecoderArchitecture, names: readonly strin
   }
   const ascending = (s: ReadonlySet<number>): number[] => [...s].sort((a, b) => a - b);
   return { heads: heads.map(ascending), neurons: neurons.map(ascending), layers: ascending(layers) };
+}
+
+/** Whether heads of a layer can be cut. Where one norm spans q or k of all heads, those that stay would be divided by another size. */
+export const canLoseHeads = (layer: LayerArchitecture): boolean => layer.qkNorm !== "projection";
+
+/** Throws `input/invalid` where heads of a layer cannot be cut. */
+export function refuseHeads(arch: DecoderArchitecture, l: number): void {
+  const layer = arch.layers[l];
+  if (!layer || canLoseHeads(layer)) return;
+  throw new EspalierError(
+    "input/invalid",
+    `heads of layer ${l} cannot be cut: one norm spans the queries, and one the keys, of all its heads`,
+    {
+      hint: "Cut neurons or layers. What heads are worth can be measured all the same: closed gates leave the norm as it is.",
+    },
+  );
 }
 
 /**

@@ -14,6 +14,7 @@ import { float32Data } from "../../mil/tensor.ts";
 import { elementCount } from "../../mil/types.ts";
 import type { BlockHalf } from "../../train/half-gradients.ts";
 import type { Products } from "./products.ts";
+import { canLoseHeads } from "./prune-selection.ts";
 import type { HalfMoments } from "./second-order.ts";
 import { Surgeon } from "./surgeon.ts";
 
@@ -85,7 +86,7 @@ async function headRemovals(surgeon: Surgeon, layer: LayerArchitecture, arch: De
   const { headDim } = layer;
   const columns = (heads: readonly number[]): number[] =>
     heads.flatMap((h) => Array.from({ length: headDim }, (_, i) => h * headDim + i));
-  while (gone.length < layer.queryHeads - 1) {
+  while (canLoseHeads(layer) && gone.length < layer.queryHeads - 1) {
     const left = layer.headToGroup.flatMap((_, h) => (gone.includes(h) ? [] : [h]));
     const groups = [...new Set(left.map((h) => layer.headToGroup[h]))];
     const candidates = [

@@ -114,7 +114,7 @@ test("least squares agree with normal equations solved naively, and a large ridg
   for (const [i, v] of start.entries()) expect(held[i]).toBeCloseTo(v, 4);
 });
 
-test.each(["llama", "granite", "gemma3", "gemma4"] as const)(
+test.each(["llama", "granite", "olmo2", "gemma3", "gemma4"] as const)(
   "%s: a size is reached within one unit, and fitting brings the stream back",
   async (family) => {
     const weights = tinyModel(family, 8);

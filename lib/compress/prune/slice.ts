@@ -6,7 +6,8 @@
  * values, it stays as long as any of their heads does. Whole heads move freely under RoPE; channels
  * inside one do not. With kept neurons N: Wgate[N, :], Wup[N, :], Wdown[:, N]. The biases of q, k, v,
  * gate and up lose the same rows. The remaining layers are renumbered. The sliced model computes
- * what the gated one does with the dropped gates at 0.
+ * what the gated one does with the dropped gates at 0. Not included, and refused: heads under a norm over the whole
+ * projection (OLMo 2), whose mean square would change with them.
  */
 
 import {
@@ -21,7 +22,13 @@ import { decoderWeights, weight, weightList } from "../../decoder/weights.ts";
 import { numberAt } from "../../elements.ts";
 import { EspalierError } from "../../errors.ts";
 import { f32, float32Data, type Tensor } from "../../mil/tensor.ts";
-import { emptySelection, type HeadSelection, type PruneSelection, refuseLayer } from "./prune-selection.ts";
+import {
+  emptySelection,
+  type HeadSelection,
+  type PruneSelection,
+  refuseHeads,
+  refuseLayer,
+} from "./prune-selection.ts";
 
 export interface SlicedLayer {
   readonly layer: LayerArchitecture;
@@ -35,6 +42,7 @@ export interface SlicedLayer {
 export function slicedLayers(arch: DecoderArchitecture, drop: HeadSelection): SlicedLayer[] {
   const kept = arch.layers.map((layer, l) => {
     const heads = layer.headToGroup.flatMap((_, h) => (drop[l]?.includes(h) ? [] : [h]));
+    if (heads.length < layer.queryHeads) refuseHeads(arch, l);
     if (heads.length === 0) throw new EspalierError("prune/empty-layer", `layer ${l} must keep at least one head`);
     return heads;
   });

@@ -56,7 +56,7 @@ export const gemma2: Family = {
       attentionScale: c.query_pre_attn_scalar ** -0.5,
       attentionSoftcap: c.attn_logit_softcapping ?? null,
       rope: flatRopeSpec(c, { headDim: c.head_dim, maxPositions: c.max_position_embeddings }),
-      sandwichNorms: true,
+      outputNorms: true,
       biases: c.attention_bias ? attentionProjections : [],
       activation: c.hidden_activation === "gelu" ? "gelu" : "gelu_tanh",
     };

@@ -48,7 +48,7 @@ export const qwen3: Family = {
       ...plain,
       window: slides(i) ? window : null,
       rope,
-      qkNorm: true,
+      qkNorm: "head",
       biases: c.attention_bias ? attentionProjections : [],
     });
     return {

@@ -15,13 +15,26 @@ import { gemma3 } from "./gemma3.ts";
 import { gemma4 } from "./gemma4.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
+import { olmo2 } from "./olmo2.ts";
 import { positive } from "./parse-config.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { smollm3 } from "./smollm3.ts";
 
-export const families: readonly Family[] = [llama, phi3, qwen2, qwen3, smollm3, granite, gemma, gemma2, gemma3, gemma4];
+export const families: readonly Family[] = [
+  llama,
+  phi3,
+  qwen2,
+  qwen3,
+  smollm3,
+  granite,
+  olmo2,
+  gemma,
+  gemma2,
+  gemma3,
+  gemma4,
+];
 
 const layerExtension = z.object({
   query_heads: positive,

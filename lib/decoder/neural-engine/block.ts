@@ -74,10 +74,10 @@ export function neuralEngineBlock(b: Builder, x: Value, c: NeuralEngineBlock): {
   const channelGain = (role: LayerTensor, factor = 1): Value =>
     weights.gain(b, c.name(role), [1, arch.hidden, 1, 1], factor);
   const read = (y: Value, role: LayerTensor): Value =>
-    mirrorNorm(b, y, 1, arch.normEpsilon * stream ** 2, channelGain(role));
-  /** The norm after a sandwiched block: undoes the block's own factor and applies the stream's. */
+    layer.inputNorms ? mirrorNorm(b, y, 1, arch.normEpsilon * stream ** 2, channelGain(role)) : y;
+  /** The norm after a block, where there is one: undoes the block's own factor and applies the stream's. */
   const behind = (y: Value, role: LayerTensor, factor: number): Value =>
-    layer.sandwichNorms ? mirrorNorm(b, y, 1, arch.normEpsilon * factor ** 2, channelGain(role, stream)) : y;
+    layer.outputNorms ? mirrorNorm(b, y, 1, arch.normEpsilon * factor ** 2, channelGain(role, stream)) : y;
 
   const scaled = (y: Value): Value => times(b, y, layer.residualScale, "residual_scale", "residual");
 
@@ -95,45 +95,62 @@ export function neuralEngineBlock(b: Builder, x: Value, c: NeuralEngineBlock): {
   return { x: times(b, y, scalar, "layer_scalar", "stream"), seen };
 }
 
-/** A projection of the layer, both matrix and bias times a power of two. */
-const projected = (b: Builder, x: Value, c: NeuralEngineBlock, role: Projection, factor = 1): Value =>
+/** A projection of the layer, its matrix and its bias each times a power of two. */
+const projected = (
+  b: Builder,
+  x: Value,
+  c: NeuralEngineBlock,
+  role: Projection,
+  factor: { readonly matrix: number; readonly bias: number },
+): Value =>
   pointwise(
     b,
     x,
-    c.weights.pointwise(b, c.name(role), factor),
+    c.weights.pointwise(b, c.name(role), factor.matrix),
     role,
-    c.layer.biases.includes(role) ? c.weights.bias(b, c.name(`${role}Bias`), factor) : undefined,
+    c.layer.biases.includes(role) ? c.weights.bias(b, c.name(`${role}Bias`), factor.bias) : undefined,
   );
+
+/** What undoes α in a product that reads the stream without a norm. */
+const unscaledInput = ({ layer, stream }: NeuralEngineBlock): number => (layer.inputNorms ? 1 : 1 / stream);
 
 function attention(b: Builder, x: Value, c: NeuralEngineBlock): { out: Value; seen: SeenEntries } {
   const { arch, layer, weights } = c;
   const { queryHeads, kvGroups, headDim, attentionScale } = layer;
-  const project = (role: Projection, heads: number): Value => toHeads(b, projected(b, x, c, role), heads, headDim);
-  const headNorm = (y: Value, role: LayerTensor, factor: number): Value =>
-    mirrorNorm(b, y, 3, arch.normEpsilon, weights.gain(b, c.name(role), [1, 1, 1, headDim], factor));
+  const project = (role: Projection): Value => projected(b, x, c, role, { matrix: unscaledInput(c), bias: 1 });
+  /** Heads of q or k, normed, times a factor. */
+  const normed = (projection: Value, role: "query" | "key", heads: number, factor: number): Value => {
+    const norm = (y: Value, axis: 1 | 3): Value => {
+      const { shape } = typeOf(y);
+      const gain = shape.map((extent, i) => (i === axis ? extent : 1));
+      return mirrorNorm(b, y, axis, arch.normEpsilon, weights.gain(b, c.name(`${role}Norm`), gain, factor));
+    };
+    if (layer.qkNorm === "projection") return toHeads(b, norm(projection, 1), heads, headDim);
+    const split = toHeads(b, projection, heads, headDim);
+    return layer.qkNorm === "head" ? norm(split, 3) : factor === 1 ? split : b.mul(split, factor);
+  };
   const turned = (y: Value): Value => (c.rope ? rotate(b, y, c.rope.cos, c.rope.sin) : y);
 
-  const q = project("query", queryHeads);
-  const scaled = layer.qkNorm ? headNorm(q, "queryNorm", attentionScale) : b.mul(q, attentionScale);
+  const scaled = normed(project("query"), "query", queryHeads, attentionScale);
   const update = (): SeenEntries => {
-    const given = project("key", kvGroups);
-    const k = layer.qkNorm ? headNorm(given, "keyNorm", 1) : given;
-    const own = layer.valueIsKey ? given : project("value", kvGroups);
+    const given = project("key");
+    const k = normed(given, "key", kvGroups, 1);
+    const own = toHeads(b, layer.valueIsKey ? given : project("value"), kvGroups, headDim);
     const v = layer.valueNorm ? mirrorNorm(b, own, 3, arch.normEpsilon, null) : own;
     return c.cache.update({ k: turned(k), v, groups: kvGroups, headDim, row: c.row });
   };
   const seen = c.shared ?? update();
   const out = toChannels(b, attend(b, turned(scaled), seen, c.mask, layer));
-  const factor = layer.sandwichNorms ? c.scaling.attention : c.stream;
-  return { out: projected(b, out, c, "output", factor), seen };
+  const factor = layer.outputNorms ? c.scaling.attention : c.stream;
+  return { out: projected(b, out, c, "output", { matrix: factor, bias: factor }), seen };
 }
 
 function mlp(b: Builder, x: Value, c: NeuralEngineBlock): Value {
   const { layer, weights, scaling, stream } = c;
-  const active = activate(b, projected(b, x, c, "gate"), layer);
-  const up = projected(b, x, c, "up", scaling.inner);
+  const active = activate(b, projected(b, x, c, "gate", { matrix: unscaledInput(c), bias: 1 }), layer);
+  const up = projected(b, x, c, "up", { matrix: scaling.inner * unscaledInput(c), bias: scaling.inner });
   const inner = b.op("mul", { x: active, y: up }, {}, "inner")[0] as Value;
-  const factor = layer.sandwichNorms ? scaling.mlp : stream;
+  const factor = layer.outputNorms ? scaling.mlp : stream;
   const kernel = weights.pointwise(b, c.name("down"), factor / scaling.inner);
   const bias = layer.biases.includes("down") ? weights.bias(b, c.name("downBias"), factor) : undefined;
   return pointwise(b, inner, kernel, "down", bias);

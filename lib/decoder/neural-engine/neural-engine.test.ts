@@ -32,7 +32,7 @@ import { hostEmbedding, openEmbedding, writeEmbedding } from "./embedding.ts";
 import { measureHeadroom } from "./headroom.ts";
 import { neuralEngineProgram } from "./neural-engine-program.ts";
 import { headParts, type NeuralEngineOptions, type NeuralEnginePlan, neuralEnginePlan, scaledPlan } from "./plan.ts";
-import { scalingFor } from "./scaling.ts";
+import { scalingFor, unscaled } from "./scaling.ts";
 
 const engine = await createOnnxRuntimeEngine({ threads: 1 });
 
@@ -71,6 +71,7 @@ const cases: [string, DecoderWeights, Partial<NeuralEngineOptions>][] = [
   ["llama with biases", model("biased"), {}],
   ["llama with biases, pruned unevenly", ragged(model("biased")), {}],
   ["granite, whose halves and logits are scaled", model("granite"), {}],
+  ["olmo 2, norms behind the blocks alone", model("olmo2"), {}],
   ["gemma 3, rings that wrap", model("gemma3"), {}],
   ["llama, pruned unevenly", ragged(model("llama")), {}],
   ["gemma 3, pruned unevenly, head in parts", ragged(model("gemma3")), { largestHeadPart: 20 }],
@@ -199,7 +200,7 @@ test("prefill in short chunks and decode give the logits of one long prefill", a
 
 /** A model whose blocks write `factor` times as much to the stream, and whose embedding is 10 000 times as large. */
 function loud(weights: DecoderWeights, factor: number): DecoderWeights {
-  const sandwich = weights.arch.layers[0]?.sandwichNorms === true;
+  const sandwich = weights.arch.layers[0]?.outputNorms === true;
   const writers = sandwich ? /_(postAttentionNorm|postMlpNorm)$/ : /_(output|down)$/;
   const tensors = new Map(
     [...weights.tensors].map(([name, t]) => {
@@ -215,6 +216,19 @@ function loud(weights: DecoderWeights, factor: number): DecoderWeights {
   );
   return { ...weights, arch: { ...weights.arch, embeddingScale: weights.arch.embeddingScale * 10_000 }, tensors };
 }
+
+test("a stream that products read without a norm is scaled in their weights", async () => {
+  const weights = model("olmo2");
+  const plan = neuralEnginePlan(weights.arch, options);
+  const whole = unscaled(weights.arch.layers.length);
+  const scaling = { ...whole, stream: 0.25, layers: whole.layers.map((l) => ({ ...l, inner: 0.5, attention: 0.125 })) };
+  const scaled = scaledPlan(plan, scaling);
+  const program = neuralEngineProgram(weights.arch, await dense(weights), scaled, "fp32");
+  const tokens = ids.slice(0, 12);
+  const found = await decoded(openNeuralEngineModel(engine, program, scaled.interface, { float16: "widen" }), tokens);
+  const expected = await decoded(await stepModel(engine, weights, { context: 64 }), tokens);
+  expect(difference(expected, found)).toBeLessThan(1e-4);
+});
 
 test.each([
   ["llama", "inside"],

@@ -3,7 +3,7 @@
  *
  * The stream h is kept as α h: everything that writes to it is scaled (the embedding; o_proj and down_proj, or the gains of
  * the norms behind them), and everything that reads it is an RMSNorm, which gives the same with ε
- * α². Where a value inside a block overflows: up_proj is scaled by β, so that act(gate) ⊙ up is β
+ * α², or a product whose weights are divided by α. Where a value inside a block overflows: up_proj is scaled by β, so that act(gate) ⊙ up is β
  * times itself, undone in down_proj; and where a norm follows, o_proj by γ and down_proj by δ,
  * undone by ε γ² and ε δ². Per-layer inputs (Gemma 4): their projection of the embedding by κ,
  * undone by ε κ²; the vectors themselves by η, on the host's rows and the norm's gain; the layer's
@@ -105,7 +105,7 @@ export function scalingFor(
       const inner = factorFor(p.inner);
       const perLayer = factorFor(p.perLayerOutput);
       // Without a norm after it, a block's output is no larger than the stream, so α is enough.
-      if (!layer.sandwichNorms) return { ...unscaledLayer, inner, perLayer };
+      if (!layer.outputNorms) return { ...unscaledLayer, inner, perLayer };
       return { inner, perLayer, attention: factorFor(p.attentionOutput), mlp: factorFor(p.mlpOutput) };
     }),
   };
