@@ -44,7 +44,7 @@ try {
       taylor: ["sensitivity", model, "--units", "heads,layers", "--metric", "taylor", ...measured],
       quantize: [
         ...["quantize", model, "--scheme", "affine", "--bits", "4", "--group-size", "32", "--keep-extremes"],
-        ...["--out", small, "--replace", "--json"],
+        ...["--weighting", "none", "--out", small, "--replace", ...measured],
       ],
       prune: [
         ...["prune", model, "--ratio", "0.25", "--metric", "taylor", "--out", join(folder, "pruned"), "--replace"],
