@@ -134,16 +134,16 @@ export const coremlCard = z.object({
 });
 export type CoremlCard = z.infer<typeof coremlCard>;
 
-/** Tensors by how they are stored, and what became of their weights. */
-const storedTypes = z.array(
-  z.object({
-    type: z.string(),
-    fidelity: z.enum(["kept", "rounded", "quantized"]),
-    tensors: z.number(),
-    weights: z.number(),
-    sizeBytes: z.number(),
-  }),
-);
+/** Tensors that are stored alike, and what became of their weights. */
+const storedType = z.object({
+  type: z.string(),
+  fidelity: z.enum(["kept", "rounded", "quantized"]),
+  tensors: z.number(),
+  weights: z.number(),
+  sizeBytes: z.number(),
+});
+export type StoredType = z.infer<typeof storedType>;
+const storedTypes = z.array(storedType);
 
 export const ggufCard = z.object({
   to: z.literal("gguf"),

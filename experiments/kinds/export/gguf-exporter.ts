@@ -12,10 +12,9 @@ import { createReadStream } from "node:fs";
 import { stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type Checkpoint, openCheckpoint } from "../../../lib/checkpoint/checkpoint.ts";
-import { generate, type StepModel } from "../../../lib/decoder/generate.ts";
+import type { StepModel } from "../../../lib/decoder/generate.ts";
 import { stepModel } from "../../../lib/decoder/step-model.ts";
-import { knownTextModel, streamedLogits } from "../../../lib/decoder/streamed-logits.ts";
-import { parameterCount } from "../../../lib/decoder/weights.ts";
+import { parameterCount, type RowTable } from "../../../lib/decoder/weights.ts";
 import type { Engine } from "../../../lib/engines/engine.ts";
 import { EspalierError } from "../../../lib/errors.ts";
 import { type GgufModel, ggufModel } from "../../../lib/export/gguf/gguf-model.ts";
@@ -36,8 +35,8 @@ import { originalFp16Bytes } from "./card.ts";
 import { type ExportConfig, type ExportSizes, refuseOthers } from "./config.ts";
 import type { Exporter, ExportRequest } from "./exporter.ts";
 import { compareWithModel, type Parity } from "./parity.ts";
-import { importancesOf, verdictOfCodes } from "./requantized.ts";
-import { type ExportSource, exportSource } from "./source.ts";
+import { byType, importancesOf, verdictOfCodes } from "./requantized.ts";
+import { type ExportSource, exportSource, replayed } from "./source.ts";
 
 /** Positions of the comparison: the cache that it runs with. */
 const COMPARED_POSITIONS = 512;
@@ -156,7 +155,7 @@ export const ggufExporter: Exporter<Written, Verified, GgufCard> = {
       notChecked: ["llama.cpp itself, which is not part of Espalier"],
       architecture,
       contexts: [model.checkpoint.architecture.maxPositions],
-      types: typesOf(written.model),
+      types: byType(written.model.tensors),
       paddedWeights,
       tensorsCompared: tensors.length,
       textsCompared,
@@ -253,33 +252,10 @@ async function compareTokenizers(
 }
 
 /** The file as a step model: in memory or, for a streamed model, replaying the compared texts. */
-async function readModel(
-  engine: Engine,
-  read: Checkpoint,
-  { held, reference, text }: ExportSource,
-  context: number,
-): Promise<StepModel> {
-  if (held) return stepModel(engine, await loadWeights(read), { context, prefillLength: Math.min(16, context) });
-  const { architecture: arch } = read;
-  const maxTokens = Math.min(text.checkTokens, reference.context - text.seed.length);
-  const greedy = [...text.seed, ...(await generate(reference, text.seed, { maxTokens }))];
-  const texts = [greedy, ...text.sequences].map((ids) => ({ ids: [...ids] }));
-  const streamed = { arch, weights: decodedWeights(read), table: (name: string) => read.table(name) };
-  return knownTextModel(arch.vocab, context, await streamedLogits(engine, streamed, texts));
-}
-
-function typesOf({ tensors }: GgufModel): GgufCard["types"] {
-  const found = new Map<string, GgufCard["types"][number]>();
-  for (const { type, fidelity, shape, sizeBytes } of tensors) {
-    const at = found.get(`${type} ${fidelity}`) ?? { type, fidelity, tensors: 0, weights: 0, sizeBytes: 0 };
-    found.set(`${type} ${fidelity}`, {
-      ...at,
-      tensors: at.tensors + 1,
-      weights: at.weights + elementCount(shape),
-      sizeBytes: at.sizeBytes + sizeBytes,
-    });
-  }
-  return [...found.values()].sort((a, b) => b.sizeBytes - a.sizeBytes);
+async function readModel(engine: Engine, read: Checkpoint, source: ExportSource, context: number): Promise<StepModel> {
+  if (source.held) return stepModel(engine, await loadWeights(read), { context, prefillLength: Math.min(16, context) });
+  const table = (name: string): RowTable => read.table(name);
+  return replayed(engine, { arch: read.architecture, weights: decodedWeights(read), table }, source, context);
 }
 
 function notesOf({ tensors, paddedWeights }: GgufModel, { type, calibration }: ExportConfig): string[] {

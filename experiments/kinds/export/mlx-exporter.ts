@@ -11,13 +11,12 @@ import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { companionFiles } from "../../../lib/checkpoint/checkpoint-files.ts";
-import { generate, type StepModel } from "../../../lib/decoder/generate.ts";
+import type { StepModel } from "../../../lib/decoder/generate.ts";
 import { rowsOfWeight, wholeWeight } from "../../../lib/decoder/paged-weights.ts";
 import { stepModel } from "../../../lib/decoder/step-model.ts";
-import { knownTextModel, streamedLogits } from "../../../lib/decoder/streamed-logits.ts";
 import { inMemoryWeights, parameterCount, type RowTable } from "../../../lib/decoder/weights.ts";
 import { EspalierError, invariant } from "../../../lib/errors.ts";
-import { type MlxModel, mlxModel, type PlannedMatrix } from "../../../lib/export/mlx/mlx-model.ts";
+import { type MlxModel, mlxModel } from "../../../lib/export/mlx/mlx-model.ts";
 import { mlxWeights } from "../../../lib/export/mlx/mlx-weights.ts";
 import { decodedWeights } from "../../../lib/export/streamed-weights.ts";
 import { type AffineGroups, mlxBits, mlxGroups } from "../../../lib/formats/mlx/affine-groups.ts";
@@ -28,8 +27,8 @@ import { type MlxCard, originalFp16Bytes } from "./card.ts";
 import { type ExportConfig, type ExportSizes, refuseOthers } from "./config.ts";
 import type { Exporter, ExportRequest } from "./exporter.ts";
 import { compareWithModel, type Parity } from "./parity.ts";
-import { importancesOf, verdictOfCodes } from "./requantized.ts";
-import { type ExportSource, exportSource } from "./source.ts";
+import { byType, importancesOf, verdictOfCodes } from "./requantized.ts";
+import { type ExportSource, exportSource, replayed } from "./source.ts";
 
 const WEIGHTS = "model.safetensors";
 /** Positions of the comparison. */
@@ -144,7 +143,7 @@ export const mlxExporter: Exporter<Written, Verified, MlxCard> = {
       provenance,
       notChecked: ["mlx-lm itself, which is not part of Espalier; speed on a Mac"],
       contexts: [model.checkpoint.architecture.maxPositions],
-      types: typesOf(made.matrices),
+      types: byType(made.matrices.map((m) => ({ ...m, type: m.groups ? schemeName(m.groups) : "floats of 16 bits" }))),
       paddedWeights: made.paddedWeights,
     };
   },
@@ -221,41 +220,23 @@ async function readModel(
   { context: { engine } }: ExportRequest,
   arch: MlxModel["even"],
   weights: ReturnType<typeof mlxWeights>,
-  { held, reference, text }: ExportSource,
+  source: ExportSource,
   context: number,
 ): Promise<StepModel> {
-  if (held) {
+  if (source.held) {
     const tensors = new Map<string, Tensor>();
     for (const [name, w] of weights) tensors.set(name, await wholeWeight(w));
     return stepModel(engine, inMemoryWeights(arch, tensors), { context, prefillLength: Math.min(16, context) });
   }
-  const maxTokens = Math.min(text.checkTokens, reference.context - text.seed.length);
-  const greedy = [...text.seed, ...(await generate(reference, text.seed, { maxTokens }))];
-  const texts = [greedy, ...text.sequences].map((ids) => ({ ids: [...ids] }));
   const table = (name: string): RowTable => {
     const w = weights.get(name);
     invariant(w, `the folder has the weight ${name}`);
     return rowsOfWeight(w);
   };
-  return knownTextModel(arch.vocab, context, await streamedLogits(engine, { arch, weights, table }, texts));
+  return replayed(engine, { arch, weights, table }, source, context);
 }
 
 const schemeName = ({ bits, groupSize }: AffineGroups): string => `${bits} bits, groups of ${groupSize}`;
-
-function typesOf(matrices: readonly PlannedMatrix[]): MlxCard["types"] {
-  const found = new Map<string, MlxCard["types"][number]>();
-  for (const { groups, fidelity, shape, sizeBytes } of matrices) {
-    const type = groups ? schemeName(groups) : "floats of 16 bits";
-    const at = found.get(`${type} ${fidelity}`) ?? { type, fidelity, tensors: 0, weights: 0, sizeBytes: 0 };
-    found.set(`${type} ${fidelity}`, {
-      ...at,
-      tensors: at.tensors + 1,
-      weights: at.weights + elementCount(shape),
-      sizeBytes: at.sizeBytes + sizeBytes,
-    });
-  }
-  return [...found.values()].sort((a, b) => b.sizeBytes - a.sizeBytes);
-}
 
 function notesOf({ matrices, paddedWeights }: MlxModel, { bits }: ExportConfig): string[] {
   const again = matrices.filter((m) => m.fidelity === "quantized" && bits === undefined).length;

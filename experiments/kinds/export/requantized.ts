@@ -1,14 +1,16 @@
 /**
- * @file What the exporters share that may have to quantize again: importances of a calibration text, and a verdict that counts the cost.
+ * @file What the exporters share that may have to quantize again: importances of a calibration text, a count of
+ * tensors by type, and a verdict that counts the cost.
  */
 
 import { EspalierError } from "../../../lib/errors.ts";
 import type { Importances } from "../../../lib/export/gguf/gguf-model.ts";
+import { elementCount } from "../../../lib/mil/types.ts";
 import type { MakerContext } from "../../definition.ts";
 import type { ModelFiles } from "../../model-session.ts";
 import { errorWeightsOf } from "../../statistics.ts";
 import { textSequences } from "../../text.ts";
-import type { ExportCard } from "./card.ts";
+import type { ExportCard, StoredType } from "./card.ts";
 import type { ExportConfig } from "./config.ts";
 import { type Quality, qualityOf } from "./quality.ts";
 import { fp32Bytes } from "./source.ts";
@@ -70,4 +72,21 @@ function withCost(own: Quality, kl: number): Quality {
   const ok = before + kl <= own.maxKl;
   const sum = before > 0 ? `${own.reason}; ${cost}, ${(before + kl).toPrecision(3)} together` : cost;
   return { ...own, ok, reason: `${sum}, ${ok ? "within" : "above"} the limit of ${own.maxKl}` };
+}
+
+/** Tensors counted by how they are stored, the most bytes first. */
+export function byType(
+  tensors: readonly (Pick<StoredType, "type" | "fidelity" | "sizeBytes"> & { readonly shape: readonly number[] })[],
+): StoredType[] {
+  const found = new Map<string, StoredType>();
+  for (const { type, fidelity, shape, sizeBytes } of tensors) {
+    const at = found.get(`${type} ${fidelity}`) ?? { type, fidelity, tensors: 0, weights: 0, sizeBytes: 0 };
+    found.set(`${type} ${fidelity}`, {
+      ...at,
+      tensors: at.tensors + 1,
+      weights: at.weights + elementCount(shape),
+      sizeBytes: at.sizeBytes + sizeBytes,
+    });
+  }
+  return [...found.values()].sort((a, b) => b.sizeBytes - a.sizeBytes);
 }

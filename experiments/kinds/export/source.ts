@@ -11,12 +11,12 @@
 import { throwIfCancelled } from "../../../lib/cancel.ts";
 import { type DecoderArchitecture, isRowTable } from "../../../lib/decoder/architecture.ts";
 import { argmax, generate, type StepModel } from "../../../lib/decoder/generate.ts";
-import { wholeWeight } from "../../../lib/decoder/paged-weights.ts";
+import { type StoredModel, wholeWeight } from "../../../lib/decoder/paged-weights.ts";
 import { stepModel } from "../../../lib/decoder/step-model.ts";
 import { type KnownText, knownTextModel, streamedLogits } from "../../../lib/decoder/streamed-logits.ts";
 import { decoderWeights, parameterCount, type RowTable, weightList } from "../../../lib/decoder/weights.ts";
 import { lastOf, numberAt } from "../../../lib/elements.ts";
-import type { Executable } from "../../../lib/engines/engine.ts";
+import type { Engine, Executable } from "../../../lib/engines/engine.ts";
 import { EspalierError } from "../../../lib/errors.ts";
 import { sequencesFromText } from "../../../lib/eval/sequences.ts";
 import { formFor, weightFor } from "../../../lib/export/coreml/target-weights.ts";
@@ -104,6 +104,19 @@ export async function weightsFor(
     : "weights without --group-size need none of this, nor does --layout plain";
   const hint = notes.length > 0 ? [way] : [];
   return { weights: await withGains(stored), notes: [...counted(notes), ...hint] };
+}
+
+/** What was written, read as a step model by running the compared texts alone, a layer at a time. */
+export async function replayed(
+  engine: Engine,
+  written: StoredModel,
+  { reference, text }: ExportSource,
+  context: number,
+): Promise<StepModel> {
+  const maxTokens = Math.min(text.checkTokens, reference.context - text.seed.length);
+  const greedy = [...text.seed, ...(await generate(reference, text.seed, { maxTokens }))];
+  const texts = [greedy, ...text.sequences].map((ids) => ({ ids: [...ids] }));
+  return knownTextModel(written.arch.vocab, context, await streamedLogits(engine, written, texts));
 }
 
 type KnownReference = Pick<ExportSource, "reference" | "text" | "golden">;
