@@ -2,6 +2,7 @@
 
 import type { inferRouterOutputs } from "@trpc/server";
 import { withoutFlags } from "../../experiments/flags.ts";
+import { type FileTarget, isFileCard } from "../../experiments/kinds/export/file-card.ts";
 import { LOGIT_TOLERANCE } from "../../experiments/kinds/export/verdict.ts";
 import type { CallTime } from "../../lib/cost/model.ts";
 import type { ComputeUnits } from "../../lib/formats/coreml/compute-units.ts";
@@ -18,13 +19,13 @@ export type ReportDetail = Outputs["reports"]["get"];
 export type ReportRun = ReportDetail["body"]["runs"][number];
 type Card = PackageEntry["card"];
 /** Of a Core ML package. */
-export type CoremlCard = Exclude<Card, { to: "gguf" | "mlx" }>;
+export type CoremlCard = Exclude<Card, { to: FileTarget }>;
 
 /** Of a file or folder that another program runs, without functions or devices. */
-export type FileCard = Extract<Card, { to: "gguf" | "mlx" }>;
+export type FileCard = Extract<Card, { to: FileTarget }>;
 
 /** The card of a Core ML package; null for another target's. */
-export const coremlOf = (card: Card): CoremlCard | null => (card.to === "gguf" || card.to === "mlx" ? null : card);
+export const coremlOf = (card: Card): CoremlCard | null => (isFileCard(card) ? null : card);
 
 export const unitWords: Record<ComputeUnits, string> = {
   cpuOnly: "CPU only",
@@ -63,7 +64,7 @@ export function parityLines(card: Card, operations: number): CheckLine[] {
   const { parity } = card;
   const headroom = coremlOf(card)?.headroom;
   // What quantizing to another type changes is a loss, not a fault.
-  const isHeld = (card.to !== "gguf" && card.to !== "mlx") || !card.types.some((t) => t.fidelity === "quantized");
+  const isHeld = !isFileCard(card) || !card.types.some((t) => t.fidelity === "quantized");
   const state = (passed: boolean): CheckLine["state"] => (isHeld ? (passed ? "passed" : "failed") : "noted");
   const tolerance = LOGIT_TOLERANCE * parity.largestLogit;
   const lines: CheckLine[] = [
@@ -92,8 +93,8 @@ export function parityLines(card: Card, operations: number): CheckLine[] {
       value: parity.greedyIdentical ? "identical" : `differs at ${parity.greedyFirstDifference ?? "?"}`,
     },
   ];
-  // A GGUF file has no functions of its own to agree with each other.
-  if (parity.prefillMaxDifference !== null && card.to !== "gguf")
+  // A file has no functions of its own to agree with each other.
+  if (parity.prefillMaxDifference !== null && !isFileCard(card))
     lines.push({
       state: state(parity.prefillMaxDifference <= tolerance),
       name: "Prefill + decode = one prefill",

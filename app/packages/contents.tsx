@@ -1,6 +1,7 @@
 /** @file What is in a package: weights by scheme, functions with their interfaces, operations by type, where it comes from. */
 
 import { withoutFlags } from "../../experiments/flags.ts";
+import { isFileCard } from "../../experiments/kinds/export/file-card.ts";
 import { weightBytesOf } from "../../experiments/kinds/export/weight-bytes.ts";
 import { bytes, count } from "../parts/format.ts";
 import { Link } from "../parts/link.tsx";
@@ -44,9 +45,9 @@ export function Contents({ detail }: { detail: PackageDetail }) {
           <dl className="facts" style={{ marginTop: 16 }}>
             <dt>Package</dt>
             <dd>{count(card.sizeBytes)} bytes</dd>
-            <dt>{card.to === "gguf" ? "Metadata and tokenizer" : "Program"}</dt>
+            <dt>{isFileCard(card) ? "Metadata and tokenizer" : "Program"}</dt>
             <dd>{count(contents.modelBytes)} bytes</dd>
-            <dt>{card.to === "gguf" ? "Tensors" : "Weight file"}</dt>
+            <dt>{isFileCard(card) ? "Tensors" : "Weight file"}</dt>
             <dd>{count(card.weightBytes)} bytes</dd>
             {embeddingBytes ? (
               <>

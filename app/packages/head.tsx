@@ -75,7 +75,7 @@ export function Head({ detail, speed }: { detail: PackageDetail; speed: Headline
       </div>
       <div className="package-number">
         <strong>{card.contexts ? card.contexts.map(count).join(" · ") : "one"}</strong>
-        <span>contexts</span>
+        <span>{(card.contexts?.length ?? 1) === 1 ? "context" : "contexts"}</span>
       </div>
       {speed ? (
         <div className="package-number" title={speed.on}>

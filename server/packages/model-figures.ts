@@ -5,8 +5,10 @@
  * here, reported where a phone measured that package, and else predicted (bytes) or modelled (speed). Options are the defaults of an
  * export unless others are given; predictions are kept under the hash of the model.
  */
+
 import { eq } from "drizzle-orm";
 import { type ExportConfig, exportConfig } from "../../experiments/kinds/export/config.ts";
+import { isFileCard } from "../../experiments/kinds/export/file-card.ts";
 import {
   FORECAST_VERSION,
   type PackageForecast,
@@ -197,8 +199,7 @@ async function packageOf(core: Core, model: Model, forecast: PackageForecast): P
   const same = (row: Package): boolean => {
     const card = row.card as KeptCard;
     return (
-      card.to !== "gguf" &&
-      card.to !== "mlx" &&
+      !isFileCard(card) &&
       card.target === forecast.target &&
       card.layout === forecast.layout &&
       card.provenance.modelHash === model.hash &&

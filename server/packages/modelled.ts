@@ -2,6 +2,7 @@
  * @file What a package is modelled to do, with the parameters in use now: those fitted to reports where there are any, else the
  * published ones. And where its operations run: modelled beside one report.
  */
+import { isFileCard } from "../../experiments/kinds/export/file-card.ts";
 import { devices as chips } from "../../lib/cost/devices.ts";
 import { type ModelledDevice, modelDevices } from "../../lib/cost/estimate.ts";
 import { callTime } from "../../lib/cost/model.ts";
@@ -48,7 +49,7 @@ const basisOf = (fit: ChipFit | undefined): ModelBasis =>
 /** No devices for a package of a target whose speed is not modelled. */
 export async function modelledPackage(core: Core, row: Package): Promise<ModelledPackage> {
   const card = row.card as KeptCard;
-  if (card.to === "gguf" || card.to === "mlx") return { units: "all", devices: [] };
+  if (isFileCard(card)) return { units: "all", devices: [] };
   const [profile, fits] = [await profileOf(core, row, card), await chipFits(core)];
   const found = modelDevices(profile.functions, (chip) => fits.get(chip.id)?.parameters ?? publishedParameters);
   return { units: profile.units, devices: found.map((d) => ({ ...d, basis: basisOf(fits.get(d.device)) })) };
@@ -71,7 +72,7 @@ export async function placementOf(
   given: { readonly report?: string | undefined; readonly units?: ComputeUnits | undefined },
 ): Promise<PlacedFunction[]> {
   const card = row.card as KeptCard;
-  if (card.to === "gguf" || card.to === "mlx") return [];
+  if (isFileCard(card)) return [];
   const profile = await profileOf(core, row, card);
   const report = given.report === undefined ? null : await getReport(core, given.report);
   if (report && report.packageSha256 !== (await packageHashOf(core, row)))
@@ -115,7 +116,7 @@ export async function packageSpeeds(core: Core): Promise<PackageSpeeds[]> {
   for (const row of await listPackages(core)) {
     // What the card says holds until a fit moves it; then the package's profile is needed.
     const card = row.card as KeptCard;
-    const kept = card.to === "gguf" || card.to === "mlx" ? [] : card.modelled?.devices;
+    const kept = isFileCard(card) ? [] : card.modelled?.devices;
     const devices = kept && fits.size === 0 ? kept : (await modelledPackage(core, row)).devices;
     found.push({
       packageId: row.id,

@@ -5,7 +5,9 @@
  * person, kept until it is asked for again or taken back, and used for every modelled figure of its chip that the workbench shows. What
  * was written into an export card stays as it was.
  */
+
 import { eq } from "drizzle-orm";
+import { isFileCard } from "../../experiments/kinds/export/file-card.ts";
 import { type Device as Chip, deviceById, deviceOfChip } from "../../lib/cost/devices.ts";
 import { type CostParameters, callTime } from "../../lib/cost/model.ts";
 import { publishedParameters } from "../../lib/cost/parameters.ts";
@@ -69,7 +71,7 @@ export async function timingsOfChip(core: Core, chip: string): Promise<ChipTimin
     }
     const [known] = await packagesWith(core, row.packageSha256);
     const card = known?.card as KeptCard | undefined;
-    if (!known || !card || card.to === "gguf" || card.to === "mlx") {
+    if (!known || !card || isFileCard(card)) {
       unused.push({ reportId: row.id, why: "its package is no longer here" });
       continue;
     }

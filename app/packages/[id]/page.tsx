@@ -3,6 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "next/navigation";
 import { Suspense } from "react";
+import { isFileCard } from "../../../experiments/kinds/export/file-card.ts";
 import { deviceOfChip } from "../../../lib/cost/devices.ts";
 import { deviceName } from "../../../lib/report/device-names.ts";
 import { useTRPC } from "../../parts/api.tsx";
@@ -100,7 +101,7 @@ function OnePackage() {
       {p ? (
         <div className="package-columns">
           <Checks detail={p} />
-          {p.card.to === "gguf" || p.card.to === "mlx" ? (
+          {isFileCard(p.card) ? (
             <RunFile card={p.card} />
           ) : (
             <section className="package-column" aria-label="Placement and time">
@@ -134,7 +135,7 @@ function OnePackage() {
               {reports.length > 0 ? <Pairing packageId={id} title="Test on another iPhone" atOnce={false} /> : null}
             </section>
           )}
-          {p.card.to === "gguf" || p.card.to === "mlx" ? null : report.data && run ? (
+          {isFileCard(p.card) ? null : report.data && run ? (
             <DeviceReport
               reports={reports}
               report={report.data}
