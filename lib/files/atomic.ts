@@ -9,9 +9,10 @@
  * (`mark.ts`), and only a folder that holds nothing else is replaced.
  */
 import { lstatSync, mkdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { EspalierError, toEspalierError } from "../errors.ts";
+import { makeFolders } from "./make-folders.ts";
 import { strangerIn, writeMark } from "./mark.ts";
 
 const temporary = new Set<string>();
@@ -34,7 +35,7 @@ export async function writeAtomically(final: string, write: (temporaryPath: stri
   const partial = temporaryName(path);
   temporary.add(partial);
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolders(dirname(path));
     await write(partial);
     await rename(partial, path);
   } catch (thrown) {
@@ -79,7 +80,7 @@ export async function withOutputDirectory<T>(
   const partial = temporaryName(path);
   temporary.add(partial);
   try {
-    await mkdir(partial, { recursive: true });
+    await makeFolders(partial);
     const result = await build(partial);
     if (options.marked) await writeMark(partial);
     if (there) requireReplaceable(path, options);
