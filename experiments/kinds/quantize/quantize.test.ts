@@ -361,12 +361,14 @@ test.each(["nearest", "gptq"] as const)(
     expect(paged.codes.equals(whole.codes)).toBe(true);
     expect(paged.loss?.kl.mean).toBeCloseTo(whole.loss?.kl.mean ?? Number.NaN, 5);
     expect(paged.loss?.kl.mean).toBeGreaterThan(1e-3);
-    // What runs all of the model at once is refused, with both sizes.
-    const refused = quantizeConfig.parse({ ...given, tune: 1, out: join(folder, "refused") });
-    await expect(runExperiment(quantize, refused, small)).rejects.toMatchObject({
-      code: "run/memory",
-      message: expect.stringMatching(/takes 7\.\d+ MB in fp32, 4\.00 MB of memory may be used/),
-    });
+    // What needs all of the model at once is refused, with both sizes.
+    for (const whole of [{ tune: 1 }, { rowScales: true }, { weighting: "fisher" }, { text: undefined }]) {
+      const refused = quantizeConfig.parse({ ...given, ...whole, out: join(folder, "refused") });
+      await expect(runExperiment(quantize, refused, small)).rejects.toMatchObject({
+        code: "run/memory",
+        message: expect.stringMatching(/takes 7\.\d+ MB in fp32, 4\.00 MB of memory may be used/),
+      });
+    }
     await small.models.close();
   },
 );

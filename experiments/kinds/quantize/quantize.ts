@@ -303,9 +303,12 @@ function recipeOf(config: QuantizeConfig, model: OpenModel): Record<string, Widt
   return widthsOf(recipe, model.weights.arch, fallback);
 }
 
-/** Searches, tuning, Fisher information and text that the model writes itself run all of a model at once. */
+/**
+ * Searches, tuning, Fisher information and text that the model writes itself run all of a model at once; scales of rows are
+ * relative to the whole matrix, which an embedding that is read by rows never is.
+ */
 const needsAllWeights = (config: QuantizeConfig, searches: boolean): boolean =>
-  searches || (config.tune ?? 0) > 0 || config.weighting === "fisher" || config.text === undefined;
+  searches || (config.tune ?? 0) > 0 || config.rowScales || config.weighting === "fisher" || config.text === undefined;
 
 /** The stored model, each layer decoded when it runs. */
 function decodedPages(
