@@ -8,19 +8,7 @@
 import { commonNames, type GgufFamily } from "./family.ts";
 import { MetadataFields } from "./metadata-fields.ts";
 import { scalingOf, sizesOf } from "./shared-keys.ts";
-import {
-  cannotSay,
-  f32,
-  linearKeys,
-  noBiases,
-  oneFactor,
-  plainAttention,
-  ropeBase,
-  sizeKeys,
-  stretch,
-  u32,
-  uniformLayer,
-} from "./shared-write.ts";
+import { cannotSay, f32, noBiases, plainKeys, u32, uniformLayer } from "./shared-write.ts";
 
 export const granite: GgufFamily = {
   architecture: "granite",
@@ -31,19 +19,13 @@ export const granite: GgufFamily = {
   families: ["granite"],
   attentionScale: (_arch, layer) => layer.attentionScale,
   keys(arch, config) {
-    plainAttention("granite", arch);
     noBiases("granite", arch);
     const first = uniformLayer(arch);
     if (first.headDim * first.queryHeads !== arch.hidden)
       throw cannotSay("granite", `${first.queryHeads} heads of ${first.headDim} for a width of ${arch.hidden}`);
-    const base = ropeBase(config);
-    const factor = oneFactor(stretch(first, base));
-    if (factor === null) throw cannotSay("granite", "a stretch of frequencies that differs by pair");
     return [
-      ...sizeKeys(arch),
+      ...plainKeys("granite", arch, config),
       u32("rope.dimension_count", first.headDim),
-      f32("rope.freq_base", base),
-      ...linearKeys(factor),
       f32("attention.scale", first.attentionScale),
       f32("embedding_scale", arch.embeddingScale),
       f32("residual_scale", first.residualScale),

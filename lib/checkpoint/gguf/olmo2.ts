@@ -7,18 +7,7 @@
 import { commonNames, type GgufFamily } from "./family.ts";
 import { MetadataFields } from "./metadata-fields.ts";
 import { scalingOf, sizesOf } from "./shared-keys.ts";
-import {
-  cannotSay,
-  f32,
-  linearKeys,
-  noBiases,
-  oneFactor,
-  plainAttention,
-  ropeBase,
-  sizeKeys,
-  stretch,
-  uniformLayer,
-} from "./shared-write.ts";
+import { noBiases, plainKeys } from "./shared-write.ts";
 
 export const olmo2: GgufFamily = {
   architecture: "olmo2",
@@ -35,12 +24,8 @@ export const olmo2: GgufFamily = {
   families: ["olmo2"],
   attentionScale: (_arch, layer) => layer.headDim ** -0.5,
   keys(arch, config) {
-    plainAttention("olmo2", arch);
     noBiases("olmo2", arch);
-    const base = ropeBase(config);
-    const factor = oneFactor(stretch(uniformLayer(arch), base));
-    if (factor === null) throw cannotSay("olmo2", "a stretch of frequencies that differs by pair");
-    return [...sizeKeys(arch), f32("rope.freq_base", base), ...linearKeys(factor)];
+    return plainKeys("olmo2", arch, config);
   },
   async config(file) {
     const fields = new MetadataFields(file, "olmo2");

@@ -5,24 +5,11 @@
  * Reference: `convert_hf_to_gguf.py`, `src/models/qwen2.cpp` and `qwen3.cpp` of ggml-org/llama.cpp. Not included: windows, which
  * llama.cpp does not compute for them, and frequencies stretched by more than one factor.
  */
-import type { DecoderArchitecture } from "../../decoder/architecture.ts";
 import type { GgufFile } from "../../formats/gguf/gguf.ts";
-import type { GgufKey } from "../../formats/gguf/write.ts";
 import { commonNames, type GgufFamily } from "./family.ts";
 import { MetadataFields } from "./metadata-fields.ts";
 import { scalingOf, sizesOf } from "./shared-keys.ts";
-import {
-  cannotSay,
-  f32,
-  linearKeys,
-  noBiases,
-  oneFactor,
-  plainAttention,
-  ropeBase,
-  sizeKeys,
-  stretch,
-  uniformLayer,
-} from "./shared-write.ts";
+import { noBiases, plainKeys } from "./shared-write.ts";
 
 const shared = {
   neighboursTurn: false,
@@ -30,14 +17,6 @@ const shared = {
   configTensors: [],
   attentionScale: (_arch, layer) => layer.headDim ** -0.5,
 } as const satisfies Partial<GgufFamily>;
-
-function commonKeys(name: string, arch: DecoderArchitecture, config: Readonly<Record<string, unknown>>): GgufKey[] {
-  plainAttention(name, arch);
-  const base = ropeBase(config);
-  const factor = oneFactor(stretch(uniformLayer(arch), base));
-  if (factor === null) throw cannotSay(name, "a stretch of frequencies that differs by pair");
-  return [...sizeKeys(arch), f32("rope.freq_base", base), ...linearKeys(factor)];
-}
 
 function commonConfig(name: string, file: GgufFile): Record<string, unknown> {
   const fields = new MetadataFields(file, name);
@@ -56,7 +35,7 @@ export const qwen2: GgufFamily = {
   architecture: "qwen2",
   names: commonNames,
   families: ["qwen2"],
-  keys: (arch, config) => commonKeys("qwen2", arch, config),
+  keys: (arch, config) => plainKeys("qwen2", arch, config),
   config: async (file) => ({ architectures: ["Qwen2ForCausalLM"], ...commonConfig("qwen2", file) }),
 };
 
@@ -67,7 +46,7 @@ export const qwen3: GgufFamily = {
   families: ["qwen3"],
   keys(arch, config) {
     noBiases("qwen3", arch);
-    return commonKeys("qwen3", arch, config);
+    return plainKeys("qwen3", arch, config);
   },
   config: async (file) => ({
     architectures: ["Qwen3ForCausalLM"],

@@ -82,6 +82,19 @@ export const linearKeys = (factor: number): GgufKey[] =>
     ? []
     : [{ key: "rope.scaling.type", type: "string", value: "linear" }, f32("rope.scaling.factor", factor)];
 
+/** Sizes and RoPE of a model without windows and caps, whose frequencies are stretched by one factor. Throws `export/unsupported`. */
+export function plainKeys(
+  architecture: string,
+  arch: DecoderArchitecture,
+  config: Readonly<Record<string, unknown>>,
+): GgufKey[] {
+  plainAttention(architecture, arch);
+  const base = ropeBase(config);
+  const factor = oneFactor(stretch(uniformLayer(arch), base));
+  if (factor === null) throw cannotSay(architecture, "a stretch of frequencies that differs by pair");
+  return [...sizeKeys(arch), f32("rope.freq_base", base), ...linearKeys(factor)];
+}
+
 /** Throws `export/unsupported` for a bias, which llama.cpp does not look for. */
 export function noBiases(architecture: string, arch: DecoderArchitecture): void {
   const at = arch.layers.findIndex((l) => l.biases.length > 0);
