@@ -31,6 +31,8 @@ node --import tsx test/oracles/write-ggufs.ts "$ggufs" 2> /dev/null
 bash test/oracles/llama-cpp.sh "$ggufs"
 "$venv/bin/python" test/oracles/make_gguf_fitted.py compare test/golden/gguf "$venv/llama-cpp/node_modules"
 rm -rf "$ggufs"
+echo "-- mlx: groups in every number of bits"
+"$venv/bin/python" test/oracles/make_mlx.py compare test/golden/mlx
 echo "-- mlx-lm: folders of every family and number of bits, as they are written here"
 folders=$(mktemp -d)
 node --import tsx test/oracles/write-mlx.ts "$folders" 2> /dev/null
