@@ -44,7 +44,7 @@ export function addDelta(program: Command, signal: AbortSignal): void {
     .argument("<old>", "the package, file or folder that users have")
     .argument("<new>", "what it shall become")
     .option("--json", "Print one JSON object on standard output and nothing else")
-    .description("Write the smallest update from one package, GGUF or checkpoint to another");
+    .description("Write an update from one package, GGUF or checkpoint to another that costs what changed");
   addFlags(delta, deltaConfig, ["old", "new"]);
   delta.addHelpText(
     "after",
